@@ -1,0 +1,25 @@
+"""What the generator raises. Every message is one line and names the thing, its value and the mend."""
+
+
+class ScaffoldError(Exception):
+    """Base of every error that the generator raises on purpose."""
+
+
+class ModelError(ScaffoldError):
+    """The object is no model that can be served, or it cannot be written."""
+
+
+class SettingError(ScaffoldError):
+    """An argument or a setting has a value that its rule forbids."""
+
+
+class TargetError(ScaffoldError):
+    """The target directory cannot take the scaffold."""
+
+
+class RequirementError(ScaffoldError):
+    """The environment cannot be written as requirements."""
+
+
+class ServingError(ScaffoldError):
+    """The scaffold's worker or server did not start, or answered with an error."""
