@@ -1,0 +1,83 @@
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+bin := $(VENV)/bin
+uv := VIRTUAL_ENV=$(VENV) $(bin)/uv
+
+# uv does not read pip's configuration: point it at the same wheels.
+ifndef UV_FIND_LINKS
+  find_links := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+  ifneq ($(find_links),)
+    comma := ,
+    export UV_FIND_LINKS := $(subst $() ,$(comma),$(find_links))
+  endif
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check sweep lock package clean
+.DELETE_ON_ERROR:
+
+help: ## list these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@echo "PYTHON=python3.12 chooses another Python (3.10 to 3.13) for a new $(VENV)."
+
+demo: $(VENV)/.demo ## train on iris, scaffold, serve, predict
+	@$(bin)/python examples/iris.py
+
+test: $(VENV)/.dev ## the tests (PYTEST_ARGS="-k name" for some of them)
+	@$(bin)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev ## ruff and mypy
+	@echo "Checking style (ruff check)"
+	@$(bin)/ruff check
+	@echo "Checking format (ruff format --check)"
+	@$(bin)/ruff format --check
+	@echo "Checking types (mypy)"
+	@$(bin)/mypy
+
+check: lint test ## lint, then test
+
+sweep: $(VENV)/.dev ## the long tests that `make test` leaves out
+	@$(bin)/python -m pytest -m sweep $(PYTEST_ARGS)
+
+define lock_header
+# The server's environment: everything KServe needs, each at one version, with hashes. CPython 3.10 to 3.13.
+# The template owns this file: `copier update` brings a newer one. Your model's packages go in requirements.txt.
+# In the template's repository, `make lock` refreshes it from server-requirements.in.
+endef
+export lock_header
+
+lock: | $(bin)/uv ## refresh the server's lock from server-requirements.in
+	@echo "Resolving server-requirements.in"
+	@echo "$$lock_header" > template/server-requirements.txt.new
+	@UV_FIND_LINKS= $(uv) pip compile --quiet --universal --generate-hashes --python-version 3.10 --no-header \
+	  server-requirements.in >> template/server-requirements.txt.new \
+	  || { rm -f template/server-requirements.txt.new; exit 1; }
+	@mv template/server-requirements.txt.new template/server-requirements.txt
+	@echo "Wrote template/server-requirements.txt"
+
+package: $(VENV)/.dev ## wheel and sdist into dist/
+	@rm -rf dist
+	@$(bin)/python -m build --installer uv
+
+clean: ## remove what make made, .venv included
+	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(bin)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { echo \
+	  "$$($(PYTHON) --version) will not do: Python 3.10 to 3.13, please (make PYTHON=python3.12 ...)" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(bin)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.demo: pyproject.toml | $(bin)/uv
+	@echo "Installing the generator and scikit-learn into $(VENV)"
+	@$(uv) pip install --quiet --editable . --group demo
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(bin)/uv
+	@echo "Installing the generator and what its tests need into $(VENV)"
+	@$(uv) pip install --quiet --editable . --group dev
+	@touch $@ $(VENV)/.demo
