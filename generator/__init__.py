@@ -1,0 +1,26 @@
+"""Turns a trained model in memory into a directory of plain files that serves it.
+
+    import generator
+    scaffold = generator.from_model(model, target_directory="test_rfc")
+    scaffold.predict([[0, 0, 0, 0]])
+"""
+
+from .build import from_model
+from .errors import ModelError, RequirementError, ScaffoldError, ServingError, SettingError, TargetError
+from .samples import Verification
+from .scaffold import Scaffold, load
+from .serving import Server
+
+__all__ = [
+    "ModelError",
+    "RequirementError",
+    "Scaffold",
+    "ScaffoldError",
+    "Server",
+    "ServingError",
+    "SettingError",
+    "TargetError",
+    "Verification",
+    "from_model",
+    "load",
+]

@@ -1,0 +1,194 @@
+"""From a model in memory to a scaffold: the steps, in their order."""
+
+import contextlib
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import pickled, requirements as environment
+from .config import write_facts
+from .errors import ModelError, SettingError, TargetError
+from .hooks import Description, WrittenModelScaffoldDefinition, find
+from .render import render
+from .runtime import TEMPLATE_SOURCE, load
+from .samples import compare, rows
+from .scaffold import SMOKE_TEST, Scaffold, write_smoke_test
+
+WORKER_NEEDS = {name: "bodies of requests and responses in the worker" for name in ("msgpack", "numpy", "orjson")}
+PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+
+
+def from_model(
+    model: Any,
+    target_directory: "str | os.PathLike[str] | None" = None,
+    *,
+    name: str = "model",
+    sample_input: Any = None,
+    requirements: Sequence[str] | None = None,
+    python_version: str | None = None,
+    data: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
+    server: str = "kserve",
+    overwrite: bool = False,
+) -> Scaffold:
+    """Write a scaffold that serves a trained model.
+
+    Args:
+        model: a fitted scikit-learn estimator with a `predict`.
+        target_directory: the directory to make; by default named after the model's class.
+        name: the model's name, as in `/v1/models/NAME:predict`.
+        sample_input: rows as the model's `predict` takes them, of shape [n, features], or a DataFrame, or a list.
+            They tell the dtypes, and the scaffold is proved on them: a worker in a process of its own must answer
+            exactly what the model in memory predicts. The pair stays in the scaffold as its smoke test.
+        requirements: requirement lines (PEP 508) that are added to what is inferred, or replace it by package name.
+        python_version: "3.10" to "3.13"; by default the running one.
+        data: a file or a directory, or several, to copy into `src/data/`.
+        server: the server that takes the requests: "kserve".
+        overwrite: whether a directory that holds something may be replaced.
+
+    Raises:
+        ModelError: the object is no trained model that can be served, or its scaffold does not predict as it does.
+        SettingError: another argument has a value that its rule forbids.
+        RequirementError: something the model needs cannot be written as a requirement.
+        TargetError: the directory cannot be written, or holds something already.
+    """
+    definition = find(model)
+    definition.check(model)
+    target = _target(target_directory, type(model).__name__, overwrite)
+    answers = {
+        "model_name": name,
+        "framework": definition.name,
+        "python_version": _python_version(python_version),
+        "server": server,
+    }
+    files = _data_files(data)
+    description = definition.describe(model, sample_input)
+    needed = environment.infer(
+        pickled.references(model),
+        always={**WORKER_NEEDS, **description.distributions},
+        given=list(requirements or ()),
+    )
+    with _beside(target) as directory:
+        render({**answers, "requirements": needed.text()}, directory)
+        _write_model(definition, model, description, needed.versions, directory)
+        _copy_data(files, directory / "src" / "data")
+        if sample_input is not None:
+            _prove(definition, model, description, sample_input, directory)
+    return Scaffold(target, model=model)
+
+
+def _target(directory: "str | os.PathLike[str] | None", class_name: str, overwrite: bool) -> Path:
+    """The directory to make, found to be free."""
+    target = Path(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower() if directory is None else directory)
+    if target.exists() and not target.is_dir():
+        raise TargetError(f"target_directory {str(target)!r} is a file: name a directory that does not exist yet")
+    if target.is_dir() and any(target.iterdir()) and not overwrite:
+        raise TargetError(
+            f"target_directory {str(target)!r} holds something already: name another, or pass overwrite=True"
+        )
+    return target
+
+
+def _python_version(version: str | None) -> str:
+    running = ".".join(platform.python_version_tuple()[:2])
+    if version is not None and version not in PYTHON_VERSIONS:
+        raise SettingError(f"python_version {version!r} is not one of {', '.join(PYTHON_VERSIONS)}")
+    if version is None and running not in PYTHON_VERSIONS:
+        raise SettingError(f"Python {running} is running, a scaffold takes {', '.join(PYTHON_VERSIONS)}: pass python_version")
+    return version or running
+
+
+def _data_files(data: Any) -> list[Path]:
+    """What is to be copied into `src/data/`: files, or the content of one directory."""
+    if data is None:
+        return []
+    named = [Path(data)] if isinstance(data, (str, os.PathLike)) else [Path(item) for item in data]
+    for path in named:
+        if not path.exists():
+            raise SettingError(f"data names {str(path)!r}, which does not exist")
+    return sorted(named[0].iterdir()) if len(named) == 1 and named[0].is_dir() else named
+
+
+def _copy_data(files: list[Path], directory: Path) -> None:
+    for path in files:
+        if path.is_dir():
+            shutil.copytree(path, directory / path.name)
+        else:
+            shutil.copy2(path, directory / path.name)
+
+
+def _write_model(
+    definition: WrittenModelScaffoldDefinition,
+    model: Any,
+    description: Description,
+    versions: Mapping[str, str],
+    directory: Path,
+) -> None:
+    """The serialized model, and what `config.yaml` records of it."""
+    file = definition.serialize_model_to_directory(model, directory / "src" / "model")
+    facts = {
+        "file": file.name,
+        "sha256": load(TEMPLATE_SOURCE, "artifact").digest(file),
+        "class": f"{type(model).__module__}.{type(model).__qualname__}",
+        "trained_with": {"python": platform.python_version(), **versions},
+        "input": description.input,
+        "output": description.output,
+        "example": description.example,
+    }
+    write_facts(directory / "config.yaml", facts)
+
+
+def _prove(
+    definition: WrittenModelScaffoldDefinition, model: Any, description: Description, sample: Any, directory: Path
+) -> None:
+    """Run the sample through the whole flow in a process of its own, and compare with the model in memory."""
+    expected = definition.predict(model, sample)
+    with contextlib.closing(Scaffold(directory)) as scaffold:
+        response = scaffold.predict(sample)
+    verification = compare(expected, response["predictions"])
+    if not verification:
+        raise ModelError(f"the scaffold does not predict what the model in memory does: {verification.difference}")
+    write_smoke_test(directory / SMOKE_TEST, rows(sample), response)
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A directory beside the target that takes its place at the end, or leaves nothing behind."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise TargetError(f"target_directory {str(target)!r} cannot be made: {error.strerror}") from error
+    try:
+        yield directory
+        directory.chmod(0o777 & ~_umask())
+        _take_place(directory, target)
+    except OSError as error:
+        raise TargetError(f"target_directory {str(target)!r} cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _take_place(directory: Path, target: Path) -> None:
+    """Rename the new directory to the target; what stood there comes back when that fails."""
+    if not target.exists() or not any(target.iterdir()):
+        os.replace(directory, target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    os.replace(target, old)
+    try:
+        os.replace(directory, target)
+    except BaseException:
+        os.replace(old, target)
+        raise
+    shutil.rmtree(old)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

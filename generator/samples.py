@@ -1,0 +1,87 @@
+"""Rows in memory (arrays, DataFrames, lists) as the rows of a JSON body, and answers compared with predictions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def rows(instances: Any) -> list[Any]:
+    """Rows as they would stand under `instances`, with the very values they have in memory.
+
+    Args:
+        instances: an array or sparse matrix of shape [n, ...], a DataFrame, a Series, or a list of rows.
+    """
+    if hasattr(instances, "toarray"):
+        instances = instances.toarray()
+    if hasattr(instances, "to_dict") and hasattr(instances, "columns"):
+        return [_plain_values(row) for row in instances.to_dict(orient="records")]
+    listed = instances.tolist() if hasattr(instances, "tolist") else list(instances)
+    return listed if isinstance(listed, list) else [listed]
+
+
+def _plain_values(row: dict[Any, Any]) -> dict[str, Any]:
+    return {str(name): None if value is None or value != value else value for name, value in row.items()}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Whether a scaffold answers what it should.
+
+    Attributes:
+        expected: the predictions that it should answer.
+        served: the predictions that it answered.
+        difference: what differs, in words; None where nothing does.
+    """
+
+    expected: list[Any]
+    served: list[Any]
+    difference: str | None
+
+    def __bool__(self) -> bool:
+        return self.difference is None
+
+
+def compare(expected: Any, served: Any) -> Verification:
+    """Hold an answer's predictions against what a model in memory predicts: equal to the last bit, or not.
+
+    Args:
+        expected: predictions as the model gives them (an array keeps its dtype), or as they were recorded.
+        served: `predictions` of an answer in JSON.
+    """
+    array = np.asarray(expected)
+    differs = _numbers_differ if array.dtype.kind in "biuf" else _values_differ
+    return Verification(rows(array), served, differs(array, served))
+
+
+def _numbers_differ(expected: Array, served: Any) -> str | None:
+    """A float32 is written with the digits that make it the same float32 again: so the answer is read in its dtype."""
+    try:
+        values = np.asarray(served)
+        came = (values.astype(float) if values.dtype == object else values).astype(expected.dtype)
+    except (TypeError, ValueError):
+        return f"numbers were expected, {served!r} came"
+    if came.shape != expected.shape:
+        return f"predictions of shape {list(expected.shape)} were expected, {list(came.shape)} came"
+    finite = np.isfinite(expected) if expected.dtype.kind == "f" else np.ones(expected.shape, bool)
+    odd = np.argwhere(np.where(finite, expected != came, came == came))
+    return None if not len(odd) else _difference(tuple(odd[0]), expected[tuple(odd[0])], came[tuple(odd[0])])
+
+
+def _values_differ(expected: Array, served: Any) -> str | None:
+    came = np.empty(expected.shape, dtype=object)
+    try:
+        came[...] = np.asarray(served, dtype=object)
+    except ValueError:
+        return f"predictions of shape {list(expected.shape)} were expected, {served!r} came"
+    for index, wanted in np.ndenumerate(expected):
+        if wanted != came[index]:
+            return _difference(index, wanted, came[index])
+    return None
+
+
+def _difference(index: tuple[int, ...], wanted: Any, came: Any) -> str:
+    place = "".join(f"[{part}]" for part in index)
+    return f"predictions{place} should be {wanted!r}, it is {came!r}"

@@ -1,0 +1,59 @@
+"""What a framework tells the generator: the interface that each module beside this one implements."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of a model without running it elsewhere. None stands for what is not known.
+
+    Attributes:
+        input: what one row is, as `model.input` of `config.yaml` takes it (see `common/signature.py`).
+        output: what a prediction is, as `model.output` of `config.yaml` takes it.
+        example: rows as they would stand in a JSON body.
+        distributions: what serving needs beside the model's own classes: distribution name to reason.
+    """
+
+    input: dict[str, Any] | None
+    output: dict[str, Any] | None
+    example: list[Any] | None
+    distributions: Mapping[str, str] = field(default_factory=dict)
+
+
+class WrittenModelScaffoldDefinition(ABC):
+    """A framework. Subclasses import theirs inside the methods."""
+
+    name: ClassVar[str]
+    """The framework as `copier.yml` and `config.yaml` name it."""
+
+    @abstractmethod
+    def recognises(self, model: object) -> bool:
+        """Whether the model is of this framework. Imports nothing."""
+
+    @abstractmethod
+    def check(self, model: Any) -> None:
+        """Refuse what cannot be served.
+
+        Raises:
+            ModelError: the model is not trained, or cannot predict.
+        """
+
+    @abstractmethod
+    def describe(self, model: Any, sample: Any) -> Description:
+        """What is known of the model, from itself and from sample rows (None where there are none).
+
+        Raises:
+            SettingError: the model cannot take the sample.
+        """
+
+    @abstractmethod
+    def predict(self, model: Any, inputs: Any) -> Any:
+        """What the model in memory predicts: what a scaffold must answer under `predictions`."""
+
+    @abstractmethod
+    def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
+        """Write the model into the scaffold's `src/model/`; the file that holds it."""

@@ -1,0 +1,220 @@
+"""scikit-learn: every estimator with a `predict`, and what other packages build on its base class."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, ClassVar
+
+from generator.errors import ModelError, SettingError
+
+from .base import Description, WrittenModelScaffoldDefinition
+
+MODEL_FILE = "model.joblib"
+MOST_CLASSES = 1000
+KINDS = {"classifier": "class", "regressor": "number", "clusterer": "cluster", "outlier_detector": "outlier"}
+
+
+class SKLearn(WrittenModelScaffoldDefinition):
+    """scikit-learn's estimators, pipelines and search objects."""
+
+    name: ClassVar[str] = "sklearn"
+
+    def recognises(self, model: object) -> bool:
+        base = sys.modules.get("sklearn.base")
+        return base is not None and isinstance(model, base.BaseEstimator)
+
+    def check(self, model: Any) -> None:
+        from sklearn.exceptions import NotFittedError
+        from sklearn.utils.validation import check_is_fitted
+
+        name = type(model).__name__
+        if not callable(getattr(model, "predict", None)):
+            raise ModelError(f"{name} has no predict: pass the estimator that predicts, or a pipeline that ends in one")
+        try:
+            check_is_fitted(model)
+        except NotFittedError:
+            raise ModelError(f"{name} is not fitted: call fit(X, y) before making a scaffold of it") from None
+        except TypeError as error:
+            raise ModelError(f"{name} is no estimator: {error}") from error
+
+    def describe(self, model: Any, sample: Any) -> Description:
+        signature = _input(model, sample)
+        example = _example(model, signature, sample)
+        distributions = {"joblib": f"reads {MODEL_FILE}"}
+        if signature is not None and signature["kind"] == "table":
+            distributions["pandas"] = "rows become the DataFrame that the model was fitted on"
+        return Description(signature, _output(model, signature, example), example, distributions)
+
+    def predict(self, model: Any, inputs: Any) -> Any:
+        predictions = model.predict(inputs)
+        return predictions.toarray() if hasattr(predictions, "toarray") else predictions
+
+    def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
+        import joblib
+
+        path = directory / MODEL_FILE
+        joblib.dump(model, path)
+        return path
+
+
+def _input(model: Any, sample: Any) -> dict[str, Any] | None:
+    """What one row is. The sample knows dtypes, the model knows names and numbers."""
+    names = getattr(model, "feature_names_in_", None)
+    if hasattr(sample, "columns") and hasattr(sample, "dtypes"):
+        return {"kind": "table", "columns": [_column(sample[name]) for name in _checked_columns(sample, names)]}
+    if names is not None:
+        _check_width(sample, len(names))
+        columns = [{"name": str(name), "type": "any", "dtype": None} for name in names]
+        return {"kind": "table", "columns": columns}
+    if _takes_text(model):
+        return {"kind": "text"}
+    count = getattr(model, "n_features_in_", None)
+    if sample is not None:
+        return _array(sample, count)
+    if count is None:
+        return None
+    return {"kind": "array", "shape": [int(count)], "dtype": "float64" if _takes_numbers(model) else None}
+
+
+def _checked_columns(sample: Any, names: Any) -> list[Any]:
+    columns = list(sample.columns)
+    expected = columns if names is None else [str(name) for name in names]
+    if columns != expected:
+        raise SettingError(f"sample_input has the columns {columns}, the model was fitted on {expected}")
+    return columns
+
+
+def _column(series: Any) -> dict[str, Any]:
+    """One feature of a DataFrame: name, what its values are in JSON, and pandas' dtype."""
+    dtype = str(series.dtype)
+    described = {"name": str(series.name), "type": _json_type(series), "dtype": dtype}
+    if dtype == "category":
+        described["categories"] = series.cat.categories.tolist()
+    return described
+
+
+def _json_type(series: Any) -> str:
+    kind = getattr(series.dtype, "kind", "O")
+    if kind in "iuf":
+        return "number"
+    if kind == "b":
+        return "boolean"
+    present = series.dropna()
+    texts = bool(len(present)) and all(isinstance(value, str) for value in present)
+    return "string" if texts or kind == "M" else "any"
+
+
+def _array(sample: Any, count: int | None) -> dict[str, Any] | None:
+    import numpy as np
+
+    if isinstance(sample, (list, tuple)) and sample and isinstance(sample[0], (str, dict)):
+        return {"kind": "text"} if isinstance(sample[0], str) and count is None else None
+    array = sample if hasattr(sample, "shape") else np.asarray(sample)
+    if count is not None:
+        _check_width(array, count)
+    dtype = array.dtype.name if array.dtype.kind in "biuf" else None
+    return {"kind": "array", "shape": list(array.shape[1:]), "dtype": dtype}
+
+
+def _check_width(sample: Any, count: int) -> None:
+    if sample is None or (isinstance(sample, list) and sample and isinstance(sample[0], dict)):
+        return
+    import numpy as np
+
+    shape = np.shape(sample)
+    if len(shape) != 2 or shape[1] != count or not shape[0]:
+        raise SettingError(f"sample_input has shape {list(shape)}, the model takes rows of {count} values: [n, {count}]")
+
+
+def _first_step(model: Any) -> Any:
+    """The estimator that sees the rows first: inside pipelines and search objects."""
+    for attribute in ("best_estimator_", "steps"):
+        inner = getattr(model, attribute, None)
+        if inner is not None:
+            return _first_step(inner[0][1] if attribute == "steps" else inner)
+    return model
+
+
+def _tags(model: Any) -> Any:
+    """scikit-learn's input tags of the first step; None where the version has none (before 1.6)."""
+    try:
+        from sklearn.utils import get_tags
+
+        return get_tags(_first_step(model)).input_tags
+    except (ImportError, AttributeError, TypeError):
+        return None
+
+
+def _takes_text(model: Any) -> bool:
+    tags = _tags(model)
+    if tags is None:
+        return type(_first_step(model)).__name__ in ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
+    return bool(tags.string and not tags.two_d_array)
+
+
+def _takes_numbers(model: Any) -> bool:
+    """Whether rows can be nothing but numbers, so that texts are refused before the model sees them."""
+    tags = _tags(model)
+    return tags is not None and not (tags.string or tags.categorical or tags.dict) and _first_step(model) is model
+
+
+def _example(model: Any, signature: dict[str, Any] | None, sample: Any) -> list[Any] | None:
+    """One row: the sample's first, else one of zeros that the model in memory predicts from."""
+    from generator.runtime import TEMPLATE_SOURCE, load
+    from generator.samples import rows
+
+    signature_module = load(TEMPLATE_SOURCE, "signature")
+    candidates = [rows(sample)[:1]] if sample is not None else _zeros(signature)
+    for candidate in candidates:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model.predict(signature_module.Signature(signature).inputs(candidate))
+            return candidate
+        except Exception as error:
+            if sample is not None:
+                raise SettingError(f"the model cannot predict from sample_input: {error}") from error
+    return None
+
+
+def _zeros(signature: dict[str, Any] | None) -> list[list[Any]]:
+    if signature is None:
+        return []
+    if signature["kind"] == "text":
+        return [["an example"]]
+    if signature["kind"] == "table":
+        return [[{column["name"]: 0 for column in signature["columns"]}]]
+    return [[[0] * signature["shape"][0]]]
+
+
+def _output(model: Any, signature: dict[str, Any] | None, example: list[Any] | None) -> dict[str, Any]:
+    """What a prediction is: its kind, dtype and shape, the classes, and whether there are probabilities."""
+    output: dict[str, Any] = {"kind": _output_kind(model)}
+    if example is not None:
+        output |= _prediction(model, signature, example)
+    output["probabilities"] = hasattr(model, "predict_proba")
+    classes = getattr(model, "classes_", None)
+    if hasattr(classes, "tolist") and len(classes) <= MOST_CLASSES:
+        output["classes"] = [item if isinstance(item, (int, float, str, bool)) else str(item) for item in classes.tolist()]
+    return output
+
+
+def _output_kind(model: Any) -> str | None:
+    from sklearn import base
+
+    for kind, name in KINDS.items():
+        test = getattr(base, f"is_{kind}", None)
+        if test is not None and test(model):
+            return name
+    return None
+
+
+def _prediction(model: Any, signature: dict[str, Any] | None, example: list[Any]) -> dict[str, Any]:
+    import numpy as np
+    from generator.runtime import TEMPLATE_SOURCE, load
+
+    inputs = load(TEMPLATE_SOURCE, "signature").Signature(signature).inputs(example)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        prediction = np.asarray(SKLearn().predict(model, inputs))
+    return {"dtype": str(prediction.dtype), "shape": list(prediction.shape[1:])}

@@ -1,0 +1,11 @@
+"""What a scaffold stands on, on top of KServe. The template's: `copier update` replaces it.
+
+The server's environment imports `run` and what it needs; the model's environment imports `worker` and what it needs.
+"""
+
+from .artifact import model_path
+from .config import Config
+from .errors import InvalidInput
+from .signature import Signature
+
+__all__ = ["Config", "InvalidInput", "Signature", "model_path"]

@@ -1,0 +1,245 @@
+"""The server's ASGI application: the predict routes themselves, and KServe's application behind for all else.
+
+Source of the routes: KServe's V1 protocol, and Truss's `predict_binary`.
+"""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any
+
+from . import metrics
+from .config import Config
+from .errors import Unanswered
+from .frames import Kind, Response
+from .pool import Pool
+
+logger = logging.getLogger(__name__)
+access_logger = logging.getLogger("access")
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+JSON = b"application/json"
+MSGPACK = b"application/msgpack"
+PREDICT = re.compile(r"/v1/models/([^/]*):(predict|predict_binary)")
+REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+# Media types with which a body on the JSON route is KServe's application's to read.
+KSERVE_TYPES = {b"application/cloudevents+json", b"application/ld+json", b"application/octet-stream"}
+RETRY_AFTER = (b"retry-after", b"1")
+CLOSE = (b"connection", b"close")
+
+
+class Refused(Exception):
+    """A request that is answered without asking the model."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Route:
+    """One of the two predict routes."""
+
+    name: str
+    kind: Kind
+    media_types: frozenset[bytes]
+    hint: str
+
+
+ROUTES = {
+    "predict": Route("predict", Kind.JSON, frozenset({JSON}), "send Content-Type: application/json"),
+    "predict_binary": Route(
+        "predict_binary",
+        Kind.MSGPACK,
+        frozenset(
+            {MSGPACK, b"application/x-msgpack", b"application/vnd.msgpack", b"application/octet-stream"}
+        ),
+        "send Content-Type: application/msgpack",
+    ),
+}
+MEDIA_TYPES = {Kind.JSON: JSON, Kind.MSGPACK: MSGPACK}
+
+
+class Application:
+    """Routes requests to the workers or to KServe's application.
+
+    Args:
+        config: the scaffold's configuration.
+        pool: the workers.
+        kserve: KServe's application.
+    """
+
+    def __init__(self, config: Config, pool: Pool, kserve: ASGIApplication) -> None:
+        self._name = config.name
+        self._max_body_bytes = config.serving.max_body_bytes
+        self._access_log = config.serving.access_log
+        self._pool = pool
+        self._kserve = kserve
+        self._routes = {f"/v1/models/{self._name}:{name}": route for name, route in ROUTES.items()}
+        self._counters: dict[tuple[str, int], Any] = {}
+        self._latencies = {route: metrics.LATENCY.labels(route) for route in (*ROUTES, "kserve")}
+        self._ids = token_hex(4)
+        self._requests = 0
+        self.draining = False
+
+    def drain(self) -> None:
+        """From now on tell clients to close their connections, and probes that the server is not ready."""
+        self.draining = self._pool.draining = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._kserve(scope, receive, send)
+        headers = Headers(scope["headers"])
+        route = self._route(scope, headers)
+        if route is None:
+            return await self._behind(scope, receive, send)
+        start = time.perf_counter()
+        request_id = self._request_id(headers)
+        try:
+            body = await self._body(route, scope, headers, receive)
+            if body is None:
+                return None  # the client went away
+            start = time.perf_counter()
+            answer = await self._pool.submit(route.kind, body, request_id)
+        except (Refused, Unanswered) as error:
+            answer = Response(0, error.status, Kind.JSON, json.dumps({"error": str(error)}).encode())
+        self._count(route.name, answer.status, request_id, start)
+        await self._send(send, answer, request_id)
+        return None
+
+    def _route(self, scope: Scope, headers: "Headers") -> Route | None:
+        """The route that this application answers itself; None leaves the request to KServe's."""
+        route = self._routes.get(scope["path"])
+        if route is None:
+            match = PREDICT.fullmatch(scope["path"])
+            return ROUTES["predict_binary"] if match and match[2] == "predict_binary" else None
+        if route.kind == Kind.JSON and (
+            scope["method"] != "POST" or headers.encoded or headers.event or headers.media_type in KSERVE_TYPES
+        ):
+            return None
+        return route
+
+    async def _body(self, route: Route, scope: Scope, headers: "Headers", receive: Receive) -> bytes | None:
+        """The whole body; None where the client went away before it was whole."""
+        if scope["path"] not in self._routes:
+            raise Refused(404, f"there is no model {_name(scope['path'])!r} here, the model is {self._name!r}")
+        if scope["method"] != "POST":
+            raise Refused(405, f"the method must be POST, it is {scope['method']}")
+        if headers.encoded or (headers.media_type and headers.media_type not in route.media_types):
+            came = "an encoded body" if headers.encoded else headers.media_type.decode("latin-1")
+            raise Refused(415, f"this route does not take {came}: {route.hint}")
+        if headers.length > self._max_body_bytes:
+            raise self._too_large()
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            return self._bounded(message.get("body", b""))
+        return await self._collect(message, receive)
+
+    async def _collect(self, message: Message, receive: Receive) -> bytes | None:
+        body = bytearray()
+        while message["type"] == "http.request":
+            body += message.get("body", b"")
+            self._bounded(body)
+            if not message.get("more_body"):
+                return bytes(body)
+            message = await receive()
+        return None
+
+    def _bounded(self, body: Any) -> Any:
+        if len(body) > self._max_body_bytes:
+            raise self._too_large()
+        return body
+
+    def _too_large(self) -> Refused:
+        limit = self._max_body_bytes
+        return Refused(413, f"the body is larger than {limit} bytes (serving.max_body_bytes in config.yaml)")
+
+    def _request_id(self, headers: "Headers") -> str:
+        """The client's X-Request-Id where it is a plain word, else a new one."""
+        if headers.request_id and REQUEST_ID.fullmatch(headers.request_id):
+            return headers.request_id.decode("ascii")
+        self._requests += 1
+        return f"{self._ids}-{self._requests:x}"
+
+    def _count(self, route: str, status: int, request_id: str, start: float) -> None:
+        took = time.perf_counter() - start
+        counter = self._counters.get((route, status))
+        if counter is None:
+            counter = self._counters[route, status] = metrics.REQUESTS.labels(route, status)
+        counter.inc()
+        self._latencies[route].observe(took)
+        if self._access_log:
+            text = f"{route} {status} {took * 1000:.3f} ms"
+            access_logger.info(text, extra={"request_id": request_id})
+
+    async def _send(self, send: Send, answer: Response, request_id: str) -> None:
+        headers = [
+            (b"content-type", MEDIA_TYPES[Kind(answer.kind)]),
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"x-request-id", request_id.encode("ascii")),
+        ]
+        if answer.status == 503:
+            headers.append(RETRY_AFTER)
+        elif answer.status == 405:
+            headers.append((b"allow", b"POST"))
+        if self.draining:
+            headers.append(CLOSE)
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _behind(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """KServe's application answers, and its answer is counted as ours are."""
+        start = time.perf_counter()
+        status = 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                extra = [RETRY_AFTER] if status == 503 else []
+                extra += [CLOSE] if self.draining else []
+                message = {**message, "headers": [*message.get("headers", []), *extra]}
+            await send(message)
+
+        try:
+            await self._kserve(scope, receive, watched)
+        finally:
+            if scope["method"] == "POST":
+                self._count("kserve", status, "", start)
+
+
+class Headers:
+    """The few headers that decide who answers a request."""
+
+    __slots__ = ("encoded", "event", "length", "media_type", "request_id")
+
+    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
+        self.encoded = self.event = False
+        self.length = 0
+        self.media_type = self.request_id = b""
+        for name, value in headers:
+            if name == b"content-type":
+                self.media_type = value.split(b";", 1)[0].strip().lower()
+            elif name == b"content-length":
+                self.length = int(value) if value.isdigit() else 0
+            elif name == b"x-request-id":
+                self.request_id = value
+            elif name == b"content-encoding":
+                self.encoded = value.lower() != b"identity"
+            elif name.startswith(b"ce-"):
+                self.event = True
+
+
+def _name(path: str) -> str:
+    match = PREDICT.fullmatch(path)
+    return match[1] if match else path
+

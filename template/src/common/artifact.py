@@ -1,0 +1,39 @@
+"""The serialized model: where it lies, and that it is the one that was written."""
+
+import hashlib
+from pathlib import Path
+
+from .config import Config
+from .errors import LoadError
+
+MODEL_DIRECTORY = Path("model")
+
+
+def model_path(config: Config) -> Path:
+    """The path of the model file, after its SHA-256 was found to be the one in `config.yaml`.
+
+    Raises:
+        LoadError: the file is missing, or is not the one that `config.yaml` records.
+    """
+    path = MODEL_DIRECTORY / config.model.file
+    if not path.is_file():
+        raise LoadError(
+            f"src/{path} is missing: write the model there with joblib.dump(model, 'src/{path}'),"
+            " or make the scaffold with generator.from_model(model, ...)"
+        )
+    expected = config.model.sha256
+    if expected is not None and (found := digest(path)) != expected:
+        raise LoadError(
+            f"src/{path} is not the model that config.yaml records: its SHA-256 is {found}, model.sha256 is"
+            f" {expected}; restore the file, or record the new digest if you replaced the model on purpose"
+        )
+    return path
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            sha256.update(chunk)
+    return sha256.hexdigest()

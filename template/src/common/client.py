@@ -1,0 +1,78 @@
+"""One worker, driven without a server: what `generator.load(directory).predict(...)` does."""
+
+import subprocess
+import threading
+
+from . import process
+from .config import Config
+from .errors import LoadError
+from .frames import Kind, Request, Response, Splitter, receive
+
+
+class Client:
+    """A worker of this scaffold that answers one request at a time. Close it, or use it as a context manager.
+
+    Args:
+        config: the scaffold's configuration.
+
+    Raises:
+        LoadError: the model cannot be loaded.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._process, self._connection = process.start(config)
+        self._splitter = Splitter()
+        self._frames: list[bytes] = []
+        self._lock = threading.Lock()
+        self._ident = 0
+        self._connection.settimeout(config.serving.load_timeout_seconds)
+        try:
+            ready = self._next()
+        except (LoadError, OSError) as error:
+            self.close()
+            raise LoadError(f"the worker ended while it loaded the model: {error}") from error
+        if ready.kind == Kind.FAILED:
+            self.close()
+            raise LoadError(ready.body.decode())
+        self._connection.settimeout(config.serving.predict_timeout_seconds)
+
+    def request(self, kind: Kind, body: bytes) -> tuple[int, bytes]:
+        """Send a body through the whole flow; the status and the body of the answer.
+
+        Raises:
+            LoadError: the worker died, or took longer than `predict_timeout_seconds`.
+        """
+        with self._lock:
+            self._ident += 1
+            self._connection.sendall(Request(self._ident, kind, f"local-{self._ident}", body).pack())
+            try:
+                while (answer := self._next()).ident != self._ident:
+                    pass
+            except (LoadError, OSError) as error:
+                self.close()
+                raise LoadError(f"the worker ended before it answered: {error}") from error
+            return answer.status, answer.body
+
+    @property
+    def closed(self) -> bool:
+        """Whether the worker has been told to end, or has ended."""
+        return self._connection.fileno() == -1 or self._process.poll() is not None
+
+    def close(self) -> None:
+        """End the worker."""
+        self._connection.close()
+        try:
+            self._process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _next(self) -> Response:
+        if not self._frames:
+            try:
+                self._frames = receive(self._connection, self._splitter)
+            except EOFError:
+                code = self._process.wait()
+                raise LoadError(f"exit status {code}") from None
+        return Response.unpack(self._frames.pop(0))
+

@@ -1,0 +1,161 @@
+"""`config.yaml`, read and checked once. Environment variables override what differs from machine to machine."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+
+ENVIRONMENT = {"WORKERS": "workers", "PORT": "http_port", "GRPC_PORT": "grpc_port"}
+
+
+def _rule(default: float, low: float, high: float) -> Any:
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The knobs of the server. `config.yaml` explains each."""
+
+    workers: int = _rule(1, 1, 256)
+    max_batch_size: int = _rule(256, 1, 1_000_000)
+    max_queue: int = _rule(1024, 1, 1_000_000)
+    max_body_bytes: int = _rule(64 * 2**20, 1, 2**32 - 2**16)
+    predict_timeout_seconds: float = _rule(60, 0.001, 86_400)
+    load_timeout_seconds: float = _rule(600, 0.001, 86_400)
+    drain_seconds: float = _rule(2, 0, 3_600)
+    http_port: int = _rule(8080, 1, 65_535)
+    grpc_port: int = _rule(8081, 0, 65_535)
+    access_log: bool = False
+
+
+@dataclass(frozen=True)
+class Model:
+    """The facts of the model in `src/model/`; None stands for what nobody has told."""
+
+    file: str
+    sha256: str | None = None
+    input: dict[str, Any] | None = None
+    output: dict[str, Any] | None = None
+    example: list[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """`config.yaml` as the server and its workers see it."""
+
+    name: str
+    framework: str
+    serving: Serving
+    model: Model
+
+    @classmethod
+    def read(cls, path: Path, environ: Mapping[str, str] = os.environ) -> "Config":
+        """Read a `config.yaml`, with the environment's overrides.
+
+        Raises:
+            ConfigError: the file is missing or broken, or holds a value that its rule forbids.
+        """
+        import yaml  # only the server's environment has it: a worker is handed what was read
+
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        return cls.from_document(document, environ)
+
+    @classmethod
+    def from_document(cls, document: Any, environ: Mapping[str, str] = {}) -> "Config":
+        """Check a parsed `config.yaml` and make a Config of it."""
+        metadata = _section(_mapping(document, "config.yaml"), "model_metadata")
+        serving = dict(_section(metadata, "serving", {}))
+        serving.update({knob: environ[name] for name, knob in ENVIRONMENT.items() if environ.get(name)})
+        model = _section(metadata, "model")
+        return cls(
+            name=_text(document, "model_name"),
+            framework=_text(metadata, "framework"),
+            serving=Serving(**{knob: _knob(knob, value) for knob, value in serving.items()}),
+            model=_model(model),
+        )
+
+    def as_document(self) -> dict[str, Any]:
+        """What `from_document` takes: how the server hands its Config to a worker."""
+        return {
+            "model_name": self.name,
+            "model_metadata": {
+                "framework": self.framework,
+                "serving": dataclasses.asdict(self.serving),
+                "model": dataclasses.asdict(self.model),
+            },
+        }
+
+
+def _mapping(value: Any, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{key} must be a mapping, it is {_shown(value)}")
+    return value
+
+
+def _section(parent: Mapping[str, Any], key: str, default: Any = None) -> dict[str, Any]:
+    value = parent.get(key)
+    return _mapping(default if value is None else value, f"config.yaml: {key}")
+
+
+def _text(parent: Mapping[str, Any], key: str) -> str:
+    value = parent.get(key)
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"config.yaml: {key} must be a text, it is {_shown(value)}")
+    return value
+
+
+def _model(section: dict[str, Any]) -> Model:
+    known = {item.name for item in dataclasses.fields(Model)}
+    model = Model(**{"file": _text(section, "file"), **{key: section[key] for key in known & section.keys()}})
+    for key, kind in (("sha256", str), ("input", dict), ("output", dict), ("example", list)):
+        value = getattr(model, key)
+        if value is not None and not isinstance(value, kind):
+            raise ConfigError(f"config.yaml: model.{key} must be a {kind.__name__} or null, it is {_shown(value)}")
+    return model
+
+
+def _knob(name: str, value: Any) -> Any:
+    """One value of `serving`, converted where it comes from the environment as text."""
+    rules = {item.name: item for item in dataclasses.fields(Serving)}
+    if name not in rules:
+        raise ConfigError(f"config.yaml: serving.{name} is no setting; the settings are {', '.join(rules)}")
+    rule = rules[name]
+    if rule.type is bool:
+        if not isinstance(value, bool):
+            raise ConfigError(f"config.yaml: serving.{name} must be true or false, it is {_shown(value)}")
+        return value
+    number = _number(name, value, whole=rule.type is int)
+    low, high = rule.metadata["low"], rule.metadata["high"]
+    if not low <= number <= high:
+        raise ConfigError(f"{_where(name)} must be between {low} and {high}, it is {_shown(value)}")
+    return number
+
+
+def _number(name: str, value: Any, whole: bool) -> float:
+    kind = int if whole else float
+    try:
+        if isinstance(value, bool) or (whole and isinstance(value, float)):
+            raise ValueError
+        return kind(value)
+    except (TypeError, ValueError):
+        expected = "a whole number" if whole else "a number"
+        raise ConfigError(f"{_where(name)} must be {expected}, it is {_shown(value)}") from None
+
+
+def _where(knob: str) -> str:
+    variables = [name for name, target in ENVIRONMENT.items() if target == knob]
+    return f"config.yaml: serving.{knob}" + (f" (or {variables[0]} in the environment)" if variables else "")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

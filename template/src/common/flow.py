@@ -1,0 +1,239 @@
+"""The flow of one or many requests through the model: decode, preprocess, predict, postprocess, encode.
+
+Requests that have arrived together share one call of `predict` where that cannot change an answer.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Protocol
+
+import numpy as np
+
+from . import serialization
+from .errors import InvalidInput
+from .frames import Kind, Request, Response, Stats
+
+logger = logging.getLogger(__name__)
+
+DECODERS: dict[int, Callable[[bytes], Any]] = {
+    Kind.JSON: serialization.json_decode,
+    Kind.MSGPACK: serialization.msgpack_decode,
+}
+ENCODERS: dict[int, Callable[[Any], bytes]] = {
+    Kind.JSON: serialization.json_encode,
+    Kind.MSGPACK: serialization.msgpack_encode,
+}
+SPLIT_KEYS = ("predictions", "probabilities")
+SCALARS = (str, bool, int, float, type(None))
+
+
+class InferenceModel(Protocol):
+    """What `server/inference_model.py` defines: KFServing's four methods, called in their order."""
+
+    def load(self) -> None: ...
+    def preprocess(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    def predict(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    def postprocess(self, response: dict[str, Any]) -> dict[str, Any]: ...
+
+
+class Unsplittable(Exception):
+    """A response of several requests cannot be told apart by rows."""
+
+
+@dataclass
+class Call:
+    """One request on its way: what came, and how many rows it holds."""
+
+    frame: Request
+    request: dict[str, Any]
+    rows: int
+    prepared: float  # seconds spent on decode
+    preprocessed: float  # seconds spent on preprocess
+
+
+class Flow:
+    """Answers requests with a model.
+
+    Args:
+        model: an object with KFServing's four methods, loaded.
+        max_batch_size: how many rows may share a call of `predict`; 1 turns sharing off.
+    """
+
+    def __init__(self, model: InferenceModel, max_batch_size: int) -> None:
+        self._model = model
+        self._max_batch_size = max_batch_size
+
+    def answer(self, frames: list[Request]) -> Iterator[tuple[list[Response], Stats | None]]:
+        """The responses to what has arrived together, group by group, as soon as each is known."""
+        calls: list[Call] = []
+        refused: list[Response] = []
+        for frame in frames:
+            outcome = self._open(frame)
+            if isinstance(outcome, Call):
+                calls.append(outcome)
+            else:
+                refused.append(outcome)
+        if refused:
+            yield refused, None
+        for group in self._groups(calls):
+            yield from self._answer_group(group)
+
+    def _open(self, frame: Request) -> Call | Response:
+        """Decode and preprocess one request."""
+        start = time.perf_counter()
+        try:
+            request = _checked(DECODERS[frame.kind](frame.body))
+            decoded = time.perf_counter()
+            prepared = self._model.preprocess(request)
+            done = time.perf_counter()
+            return Call(frame, prepared, _rows(prepared), decoded - start, done - decoded)
+        except (Exception, SystemExit) as error:
+            return _failure(frame, error, "preprocess")
+
+    def _groups(self, calls: list[Call]) -> list[list[Call]]:
+        """Calls that may share a `predict`, in the order of arrival."""
+        if self._max_batch_size == 1 or len(calls) == 1:
+            return [[call] for call in calls]
+        groups: list[list[Call]] = []
+        open_groups: dict[Any, tuple[list[Call], int]] = {}
+        for call in calls:
+            key = _likeness(call)
+            group, rows = open_groups.get(key, ([], self._max_batch_size))
+            if key is None or rows + call.rows > self._max_batch_size:
+                group, rows = [], 0
+                groups.append(group)
+            group.append(call)
+            open_groups[key] = (group, rows + call.rows)
+        return groups
+
+    def _answer_group(self, group: list[Call]) -> Iterator[tuple[list[Response], Stats | None]]:
+        if len(group) > 1:
+            try:
+                yield self._answer_together(group)
+                return
+            except Unsplittable as error:
+                self._max_batch_size = 1
+                logger.warning("requests no longer share a call of predict: %s", error)
+            except (Exception, SystemExit):  # each request runs again alone, and its own failure is its own
+                logger.debug("a shared call of predict failed", exc_info=True)
+        for call in group:
+            yield self._answer_alone(call)
+
+    def _answer_together(self, group: list[Call]) -> tuple[list[Response], Stats]:
+        instances = [call.request["instances"] for call in group]
+        merged = np.concatenate(instances) if isinstance(instances[0], np.ndarray) else list(chain(*instances))
+        start = time.perf_counter()
+        response = self._model.predict({**group[0].request, "instances": merged})
+        took = time.perf_counter() - start
+        parts = _split(response, [call.rows for call in group])
+        return self._close(list(zip(group, parts, strict=True)), took)
+
+    def _answer_alone(self, call: Call) -> tuple[list[Response], Stats | None]:
+        start = time.perf_counter()
+        try:
+            response = self._model.predict(call.request)
+        except (Exception, SystemExit) as error:
+            return [_failure(call.frame, error, "predict")], None
+        return self._close([(call, response)], time.perf_counter() - start)
+
+    def _close(self, answered: list[tuple[Call, Any]], predicted: float) -> tuple[list[Response], Stats]:
+        """Postprocess and encode the responses that one call of `predict` gave."""
+        responses = []
+        postprocessed = encoded = 0.0
+        for call, response in answered:
+            start = time.perf_counter()
+            middle = None
+            try:
+                final = self._model.postprocess(response)
+                middle = time.perf_counter()
+                body = ENCODERS[call.frame.kind](final)
+                responses.append(Response(call.frame.ident, 200, call.frame.kind, body))
+            except (Exception, SystemExit) as error:
+                responses.append(_failure(call.frame, error, "encode" if middle else "postprocess"))
+            end = time.perf_counter()
+            postprocessed += (middle or end) - start
+            encoded += end - (middle or end)
+        decoded = sum(call.prepared for call, _ in answered)
+        preprocessed = sum(call.preprocessed for call, _ in answered)
+        seconds = (decoded, preprocessed, predicted, postprocessed, encoded)
+        return responses, Stats(len(answered), sum(call.rows for call, _ in answered), seconds)
+
+
+def _checked(request: Any) -> dict[str, Any]:
+    """The decoded body, found to be what every route takes: an object with a list under `instances`."""
+    if not isinstance(request, dict):
+        raise InvalidInput(f'the body must be an object with "instances", it is a {type(request).__name__}')
+    if "instances" not in request:
+        raise InvalidInput('"instances" is missing: the body must be {"instances": [row, ...]}')
+    instances = request["instances"]
+    if not isinstance(instances, (list, np.ndarray)) or (isinstance(instances, np.ndarray) and not instances.ndim):
+        raise InvalidInput(f'"instances" must be a list of rows, it is a {type(instances).__name__}')
+    return request
+
+
+def _rows(request: Any) -> int:
+    """How many rows a preprocessed request holds; 1 where that cannot be told."""
+    instances = request.get("instances") if isinstance(request, dict) else None
+    return len(instances) if isinstance(instances, (list, np.ndarray)) else 1
+
+
+def _likeness(call: Call) -> Any:
+    """Equal for requests that may share a call, None for one that may not."""
+    request = call.request
+    instances = request.get("instances") if isinstance(request, dict) else None
+    if isinstance(instances, np.ndarray):
+        rows: tuple[Any, ...] = (instances.shape[1:], instances.dtype.str)
+    elif isinstance(instances, list) and instances:
+        first = instances[0]
+        rows = (type(first), len(first) if isinstance(first, (list, tuple)) else None)
+    else:
+        return None
+    others = [(str(key), repr(value)) for key, value in request.items() if key != "instances"]
+    return (call.frame.kind, rows, tuple(sorted(others)))
+
+
+def _split(response: Any, counts: list[int]) -> list[dict[str, Any]]:
+    """One response of several requests, taken apart by their numbers of rows.
+
+    Raises:
+        Unsplittable: it holds something that is not one value a row.
+    """
+    if not isinstance(response, dict) or "predictions" not in response:
+        raise Unsplittable("predict returned no object with predictions")
+    total = sum(counts)
+    parts: list[dict[str, Any]] = [{} for _ in counts]
+    for key, value in response.items():
+        if key not in SPLIT_KEYS and isinstance(value, SCALARS):
+            pieces = [value] * len(counts)
+        elif key in SPLIT_KEYS and isinstance(value, (list, tuple, np.ndarray)) and _length(value) == total:
+            pieces = list(_slices(value, counts))
+        else:
+            raise Unsplittable(f"{key!r} of its response cannot be told apart by rows; add it in postprocess instead")
+        for part, piece in zip(parts, pieces, strict=True):
+            part[key] = piece
+    return parts
+
+
+def _length(value: Any) -> int | None:
+    return None if isinstance(value, np.ndarray) and value.ndim == 0 else len(value)
+
+
+def _slices(value: Any, counts: list[int]) -> Iterator[Any]:
+    start = 0
+    for count in counts:
+        yield value[start : start + count]
+        start += count
+
+
+def _failure(frame: Request, error: BaseException, phase: str) -> Response:
+    """The error table: what was the client's is 400 with its message, all else 500 without a word of the inside."""
+    if isinstance(error, (InvalidInput, serialization.DecodeError)):
+        status, message = 400, str(error)
+    else:
+        status = 500
+        message = f"the model failed; the server's log has the reason under request id {frame.request_id}"
+        logger.error("%s failed: %r", phase, error, exc_info=error, extra={"request_id": frame.request_id})
+    return Response(frame.ident, status, Kind.JSON, serialization.json_encode({"error": message}))

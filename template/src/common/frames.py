@@ -1,0 +1,135 @@
+"""The wire between the server and a worker: frames with a length in front, over a Unix socket pair.
+
+All numbers are big-endian. A frame to the worker is
+
+    length u32 | ident u64 | kind u8 | size of the request id u16 | request id | body
+
+and one from the worker is
+
+    length u32 | ident u64 | status u16 | kind u8 | body
+
+`length` counts what follows it. `ident` says which request a frame belongs to; 0 is the worker itself.
+"""
+
+import socket
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+RECEIVE_BYTES = 1 << 20
+LENGTH = struct.Struct("!I")
+REQUEST = struct.Struct("!IQBH")
+RESPONSE = struct.Struct("!IQHB")
+STATS = struct.Struct("!II5d")
+PHASES = ("decode", "preprocess", "predict", "postprocess", "encode")
+
+
+class Kind(IntEnum):
+    """What a body is."""
+
+    JSON = 0
+    MSGPACK = 1
+    CONFIG = 2
+    READY = 3
+    FAILED = 4
+    STATS = 5
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What one call of `predict` took.
+
+    Attributes:
+        requests: how many requests shared the call.
+        rows: how many rows they had together.
+        seconds: how long each of PHASES took, of all of them together.
+    """
+
+    requests: int
+    rows: int
+    seconds: tuple[float, ...]
+
+    def pack(self) -> bytes:
+        return STATS.pack(self.requests, self.rows, *self.seconds)
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "Stats":
+        requests, rows, *seconds = STATS.unpack(body)
+        return cls(requests, rows, tuple(seconds))
+
+
+@dataclass
+class Request:
+    """A frame to the worker."""
+
+    ident: int
+    kind: int
+    request_id: str
+    body: bytes
+
+    def pack(self) -> bytes:
+        request_id = self.request_id.encode()
+        size = REQUEST.size - LENGTH.size + len(request_id) + len(self.body)
+        return REQUEST.pack(size, self.ident, self.kind, len(request_id)) + request_id + self.body
+
+    @classmethod
+    def unpack(cls, frame: bytes) -> "Request":
+        _, ident, kind, size = REQUEST.unpack_from(frame)
+        start = REQUEST.size + size
+        return cls(ident, kind, frame[REQUEST.size : start].decode(), frame[start:])
+
+
+@dataclass
+class Response:
+    """A frame from the worker."""
+
+    ident: int
+    status: int
+    kind: int
+    body: bytes
+
+    def pack(self) -> bytes:
+        size = RESPONSE.size - LENGTH.size + len(self.body)
+        return RESPONSE.pack(size, self.ident, self.status, self.kind) + self.body
+
+    @classmethod
+    def unpack(cls, frame: bytes) -> "Response":
+        _, ident, status, kind = RESPONSE.unpack_from(frame)
+        return cls(ident, status, kind, frame[RESPONSE.size :])
+
+
+class Splitter:
+    """Cuts a stream of bytes into frames, each with its length in front."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The frames that are whole now."""
+        buffer = self._buffer
+        buffer += chunk
+        frames, start, end = [], 0, len(buffer)
+        with memoryview(buffer) as view:
+            while end - start >= LENGTH.size:
+                stop = start + LENGTH.size + LENGTH.unpack_from(view, start)[0]
+                if stop > end:
+                    break
+                frames.append(bytes(view[start:stop]))
+                start = stop
+        if start:
+            del buffer[:start]
+        return frames
+
+
+def receive(connection: socket.socket, splitter: Splitter) -> list[bytes]:
+    """Every frame that has arrived, at least one.
+
+    Raises:
+        EOFError: the other side has closed.
+    """
+    while True:
+        chunk = connection.recv(RECEIVE_BYTES)
+        if not chunk:
+            raise EOFError
+        if frames := splitter.feed(chunk):
+            return frames

@@ -1,0 +1,89 @@
+"""The server process: uvicorn with our application, KServe's behind it, and the workers."""
+
+import asyncio
+import logging
+import signal
+import socket
+import subprocess
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from .application import Application
+from .config import Config
+from .errors import LoadError
+from .kserve_application import KServe
+from .metrics import QUEUE
+from .pool import Pool
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 30
+KEEP_ALIVE_SECONDS = 65
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that drains on SIGTERM.
+
+    For `drain_seconds` it goes on taking requests, tells the clients to close their connections and the probes that
+    it is not ready. Then it takes no more, answers what it has taken, and ends.
+    """
+
+    def __init__(self, config: uvicorn.Config, application: Application, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._application = application
+        self._drain_seconds = drain_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain on the first SIGTERM; on another signal, or a second one, stop at once."""
+        if self._application.draining or self.should_exit or sig != signal.SIGTERM:
+            self.force_exit = self.should_exit and sig == signal.SIGINT
+            self.should_exit = True
+            return
+        self._application.drain()
+        logger.info("draining for %g seconds", self._drain_seconds)
+        asyncio.get_running_loop().call_later(self._drain_seconds, self._stop)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+async def serve(config: Config, listener: socket.socket, workers: list[tuple[Any, socket.socket]]) -> None:
+    """Serve until a signal says to stop.
+
+    Args:
+        config: the scaffold's configuration.
+        listener: a socket bound to the port, not yet listening.
+        workers: the workers that were started, as `process.start` gives them.
+
+    Raises:
+        LoadError: a worker cannot load the model.
+    """
+    pool = Pool(config)
+    kserve = KServe(config, pool)
+    try:
+        await pool.start(workers)
+        QUEUE.set_function(lambda: pool.waiting)
+        application = Application(config, pool, kserve.application)
+        grpc = asyncio.create_task(kserve.serve_grpc())
+        await _serve_http(config, application, listener)
+        await kserve.stop_grpc()
+        await grpc
+    finally:
+        await pool.close()
+
+
+async def _serve_http(config: Config, application: Application, listener: socket.socket) -> None:
+    settings = uvicorn.Config(
+        application,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        backlog=2048,
+    )
+    server = Server(settings, application, config.serving.drain_seconds)
+    logger.info("%s is ready at http://0.0.0.0:%d/v1/models/%s:predict", config.name, config.serving.http_port, config.name)
+    await server.serve(sockets=[listener])

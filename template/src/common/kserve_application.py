@@ -1,0 +1,190 @@
+"""KServe's own application and gRPC server, around a model that hands every request to the workers."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from kserve import InferOutput, InferRequest, InferResponse, Model, ModelRepository
+from kserve.errors import InvalidInput as KServeInvalidInput
+from kserve.model_server import app
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.grpc.server import GRPCServer
+from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+from kserve.protocol.rest.server import RESTServer
+from kserve.utils.numpy_codec import from_np_dtype
+from starlette.exceptions import HTTPException
+
+from . import openapi, serialization, tensors
+from .config import Config
+from .errors import InvalidInput, Unanswered
+from .frames import Kind
+from .pool import Pool
+
+MAX_GRPC_MESSAGE_BYTES = 2**31 - 1
+GRPC_THREADS = 4
+
+
+class ModelFailed(Exception):
+    """The worker answered that the owner's code failed. The message names the request id and nothing of the inside."""
+
+
+class ForwardingModel(Model):  # type: ignore[misc]
+    """The model as KServe sees it: ready when a worker is, and predicting by asking one.
+
+    Args:
+        config: the scaffold's configuration.
+        pool: the workers.
+    """
+
+    def __init__(self, config: Config, pool: Pool) -> None:
+        super().__init__(config.name)
+        self.ready = True
+        self._signature = config.model.input
+        self._pool = pool
+
+    async def healthy(self) -> bool:
+        """Whether a request would be answered now."""
+        return self._pool.ready
+
+    def load(self) -> bool:
+        """The workers load the model: there is nothing to do here."""
+        return self._pool.ready
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        return tensors.metadata(self._signature)
+
+    async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
+        """Answer a V1 body that KServe has decoded, or a V2 request."""
+        request_id = (headers or {}).get("x-request-id", "-")
+        if isinstance(payload, InferRequest):
+            return await self._infer(payload, payload.id or request_id)
+        body = payload if isinstance(payload, bytes) else serialization.json_encode(payload)
+        return serialization.json_decode(await self._ask(Kind.JSON, body, request_id))
+
+    async def _infer(self, payload: InferRequest, request_id: str) -> InferResponse:
+        request = _request(payload, self._signature)
+        answer = await self._ask(Kind.MSGPACK, serialization.msgpack_encode(request), request_id)
+        response = serialization.msgpack_decode(answer)
+        return InferResponse(
+            request_id,
+            self.name,
+            [_output(name, value) for name, value in response.items()],
+            use_binary_outputs=payload.use_binary_outputs,
+            requested_outputs=payload.request_outputs,
+        )
+
+    async def _ask(self, kind: Kind, body: bytes, request_id: str) -> bytes:
+        answer = await self._pool.submit(kind, body, request_id)
+        if answer.status == 200:
+            return answer.body
+        message = serialization.json_decode(answer.body)["error"]
+        raise KServeInvalidInput(message) if answer.status == 400 else ModelFailed(message)
+
+
+class ReadyDataPlane(DataPlane):  # type: ignore[misc]
+    """KServe's data plane, whose server is ready when the model is."""
+
+    async def ready(self) -> bool:
+        return all([await model.healthy() for model in self.model_registry.get_models().values()])
+
+
+class FixedRepository(ModelRepository):  # type: ignore[misc]
+    """A repository whose one model a client can neither load nor unload."""
+
+    def unload(self, name: str) -> None:
+        raise NotImplementedError("this server serves one model, which cannot be unloaded")
+
+
+class KServe:
+    """KServe's application, and its gRPC server where a port is set.
+
+    Args:
+        config: the scaffold's configuration.
+        pool: the workers.
+    """
+
+    def __init__(self, config: Config, pool: Pool) -> None:
+        registry = FixedRepository()
+        registry.update(ForwardingModel(config, pool))
+        self._dataplane = ReadyDataPlane(registry)
+        self._extension = ModelRepositoryExtension(registry)
+        self._grpc_port = config.serving.grpc_port
+        self._grpc: GRPCServer | None = None
+        self.application = self._application(config)
+
+    def _application(self, config: Config) -> FastAPI:
+        server = RESTServer("kserve.model_server:app", self._dataplane, self._extension, config.serving.http_port)
+        server.create_application()
+        for error, handler in HANDLERS.items():
+            app.add_exception_handler(error, handler)
+        openapi.describe(app, config)
+        application: FastAPI = app
+        return application
+
+    async def serve_grpc(self) -> None:
+        """Serve gRPC until it is cancelled or stopped; returns at once where the port is 0."""
+        if not self._grpc_port:
+            return
+        sizes = {f"grpc_max_{way}_message_length": MAX_GRPC_MESSAGE_BYTES for way in ("send", "receive")}
+        self._grpc = GRPCServer(self._grpc_port, self._dataplane, self._extension, kwargs=sizes)
+        await self._grpc.start(GRPC_THREADS)
+
+    async def stop_grpc(self) -> None:
+        if self._grpc is not None:
+            await self._grpc.stop()
+
+
+def _request(payload: InferRequest, signature: dict[str, Any] | None) -> dict[str, Any]:
+    """A V2 request as the flow takes it; its parameters are keys beside `instances`.
+
+    Raises:
+        KServeInvalidInput: a tensor is not what it says it is, or the tensors are no rows.
+    """
+    try:
+        named = {item.name: item.as_numpy() for item in payload.inputs}
+        request = tensors.request_of_tensors(named, signature)
+    except KServeInvalidInput:
+        raise
+    except InvalidInput as error:
+        raise KServeInvalidInput(str(error)) from None
+    except (ValueError, TypeError, OverflowError) as error:
+        raise KServeInvalidInput(f"inputs holds a tensor whose data does not fit its shape or datatype: {error}") from None
+    parameters = {} if payload.from_grpc else dict(payload.parameters or {})
+    return {**parameters, **request}
+
+
+def _output(name: str, value: Any) -> InferOutput:
+    array = tensors.tensor(value)
+    output = InferOutput(name, list(array.shape), from_np_dtype(array.dtype))
+    output.set_data_from_numpy(array, binary_data=False)
+    return output
+
+
+async def _unanswered(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Unanswered)
+    return JSONResponse({"error": str(error)}, error.status)
+
+
+async def _failed(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": str(error)}, 500)
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _malformed(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return JSONResponse({"error": f"{place}: {first['msg']}"}, 400)
+
+
+HANDLERS: dict[Any, Any] = {
+    Unanswered: _unanswered,
+    ModelFailed: _failed,
+    HTTPException: _http,
+    RequestValidationError: _malformed,
+}

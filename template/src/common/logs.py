@@ -1,0 +1,34 @@
+"""Logs as JSON lines on standard error: one object a line, with the request's id where there is one."""
+
+import json
+import logging
+import os
+import sys
+from datetime import datetime, timezone
+
+
+class JSONFormatter(logging.Formatter):
+    """`time`, `level`, `logger`, `message`, and `request_id` and `exception` where there are any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if request_id := getattr(record, "request_id", None):
+            line["request_id"] = request_id
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def configure() -> None:
+    """Send every logger's lines to standard error. `LOG_LEVEL` in the environment sets the least level."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JSONFormatter())
+    level = os.environ.get("LOG_LEVEL", "INFO").upper()
+    known = level in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+    logging.basicConfig(handlers=[handler], level=level if known else "INFO", force=True)
+    logging.captureWarnings(True)

@@ -1,0 +1,44 @@
+"""What `/metrics` shows beside KServe's own figures, in Prometheus's text format."""
+
+from kserve.metrics import POST_HIST_TIME, PRE_HIST_TIME, PREDICT_HIST_TIME
+from prometheus_client import Counter, Gauge, Histogram
+
+from .frames import PHASES, Stats
+
+SECONDS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+
+REQUESTS = Counter("scaffold_requests", "Requests answered, by route and HTTP status", ["route", "code"])
+LATENCY = Histogram("scaffold_request_seconds", "From a request's last byte to its answer", ["route"], buckets=SECONDS)
+PHASE = Histogram("scaffold_phase_seconds", "One call of predict and what belongs to it", ["phase"], buckets=SECONDS)
+QUEUE = Gauge("scaffold_queue_length", "Requests that wait or are being answered")
+BATCH_ROWS = Histogram("scaffold_batch_rows", "Rows that shared a call of predict", buckets=ROWS)
+BATCH_REQUESTS = Histogram("scaffold_batch_requests", "Requests that shared a call of predict", buckets=ROWS)
+WORKER_RESTARTS = Counter("scaffold_worker_restarts", "Workers replaced, by reason", ["reason"])
+
+_PHASES = [PHASE.labels(phase) for phase in PHASES]
+
+
+class Batches:
+    """Counts what the workers report, on our figures and on KServe's.
+
+    Args:
+        model_name: the label of KServe's figures.
+    """
+
+    def __init__(self, model_name: str) -> None:
+        self._pre = PRE_HIST_TIME.labels(model_name=model_name)
+        self._predict = PREDICT_HIST_TIME.labels(model_name=model_name)
+        self._post = POST_HIST_TIME.labels(model_name=model_name)
+
+    def observe(self, stats: Stats) -> None:
+        """Count one call of `predict`. KServe counts requests: each is given its share of what they took together."""
+        BATCH_ROWS.observe(stats.rows)
+        BATCH_REQUESTS.observe(stats.requests)
+        for phase, seconds in zip(_PHASES, stats.seconds, strict=True):
+            phase.observe(seconds)
+        _, preprocess, predict, postprocess, _ = stats.seconds
+        for _ in range(stats.requests):
+            self._pre.observe(preprocess / stats.requests)
+            self._predict.observe(predict)
+            self._post.observe(postprocess / stats.requests)

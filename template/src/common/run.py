@@ -1,0 +1,54 @@
+"""Starting the server: read the configuration, take the port, start the workers, serve."""
+
+import logging
+import os
+import socket
+import sys
+
+from . import logs, process
+from .config import Config
+from .errors import ConfigError, LoadError
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Serve the scaffold whose `src/` holds this package; the exit status of the process."""
+    logs.configure()
+    os.chdir(process.SOURCE)
+    try:
+        config = Config.read(config_path())
+        listener = _listener(config.serving.http_port)
+        workers = [process.start(config) for _ in range(config.serving.workers)]
+        # After the workers have started: they import the model's framework while this process imports KServe.
+        import uvloop
+
+        from .front import serve
+
+        uvloop.run(serve(config, listener, workers))
+    except (ConfigError, LoadError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def config_path() -> "os.PathLike[str]":
+    """`config.yaml` beside `src/`, or in it as in the container."""
+    inside = process.SOURCE / "config.yaml"
+    return inside if inside.exists() else process.SOURCE.parent / "config.yaml"
+
+
+def _listener(port: int) -> socket.socket:
+    """A socket bound to the port on every address; nobody can connect before it listens."""
+    listener = socket.socket(socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("0.0.0.0", port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"port {port} cannot be taken: {error.strerror}; set PORT in the environment, or serving.http_port"
+        ) from error
+    return listener

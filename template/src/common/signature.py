@@ -1,0 +1,252 @@
+"""Rows of a request become what the model takes, as `model.input` in `config.yaml` describes it.
+
+    kind: array     a numpy array: `shape` of one row, `dtype` or null where any will do
+    kind: table     a pandas DataFrame: `columns`, each with `name`, `type`, `dtype` and perhaps `categories`
+    kind: text      a list of strings
+    null            whatever came: an array where rows are numbers or lists, else the list as it is
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .errors import InvalidInput
+
+NUMERIC = "biuf"
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Signature:
+    """What a model takes. `inputs` is its one method.
+
+    Args:
+        document: `model.input` of `config.yaml`, or None.
+    """
+
+    def __init__(self, document: dict[str, Any] | None) -> None:
+        self._document = document or {"kind": None}
+        converters = {"array": self._array, "table": self._table, "text": self._text, None: self._anything}
+        self._convert = converters[self._document["kind"]]
+
+    def inputs(self, rows: Any) -> Any:
+        """The rows as the model takes them.
+
+        Args:
+            rows: `instances` of a request: a list of rows, or an array whose first axis is rows.
+
+        Raises:
+            InvalidInput: a row does not fit; names it, what was expected and what came.
+        """
+        if not isinstance(rows, (list, np.ndarray)):
+            raise InvalidInput(f"instances must be a list of rows, it is {_kind(rows)}")
+        if isinstance(rows, np.ndarray) and rows.ndim == 0:
+            raise InvalidInput("instances must be a list of rows, it is a single value")
+        if not len(rows):
+            raise InvalidInput("instances is empty: send at least one row")
+        return self._convert(rows)
+
+    def _array(self, rows: Any) -> Array:
+        shape, dtype = self._document["shape"], self._document.get("dtype")
+        names = self._document.get("names")
+        if names and isinstance(rows, list) and any(isinstance(row, dict) for row in rows):
+            rows = [_named(row, index, names) for index, row in enumerate(rows)]
+        array = rows if isinstance(rows, np.ndarray) else _to_array(rows, numeric=dtype is not None)
+        if not _fits(array.shape[1:], shape):
+            raise InvalidInput(_misfit(rows, shape))
+        return _cast(array, dtype)
+
+    def _table(self, rows: Any) -> Any:
+        import pandas
+
+        columns = self._document["columns"]
+        names = [column["name"] for column in columns]
+        if isinstance(rows, np.ndarray):
+            rows = rows.tolist()
+        rows = [_named(row, i, names) if isinstance(row, dict) else _listed(row, i, names) for i, row in enumerate(rows)]
+        values = zip(*rows, strict=True)
+        return pandas.DataFrame({c["name"]: _column(c, list(v)) for c, v in zip(columns, values, strict=True)})
+
+    def _text(self, rows: Any) -> list[str]:
+        texts = rows.tolist() if isinstance(rows, np.ndarray) else rows
+        for index, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InvalidInput(f"instances[{index}] must be a text, it is {_kind(text)}")
+        return list(texts)
+
+    def _anything(self, rows: Any) -> Any:
+        if isinstance(rows, np.ndarray) or isinstance(rows[0], (str, dict)):
+            return rows
+        return _to_array(rows, numeric=False)
+
+
+def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
+    """None in `expected` stands for any size."""
+    return len(shape) == len(expected) and all(
+        size is None or size == found for size, found in zip(expected, shape, strict=True)
+    )
+
+
+def _to_array(rows: list[Any], numeric: bool) -> Array:
+    """Rows as parsed from a body, as an array. None becomes NaN between numbers.
+
+    Raises:
+        InvalidInput: the rows differ in shape, or hold what is no number although `numeric`.
+    """
+    try:
+        array = np.array(rows)
+    except (ValueError, OverflowError, TypeError):
+        raise InvalidInput(_unequal(rows)) from None
+    if array.dtype.kind in NUMERIC:
+        return array
+    if array.dtype.kind == "O" and any(isinstance(item, (list, dict)) for item in array.flat):
+        raise InvalidInput(_unequal(rows))
+    values = np.array(rows, dtype=object)
+    odd = next((item for item in values.flat if not _numeric(item)), None)
+    if odd is None:
+        return _floats(values)
+    if numeric:
+        raise InvalidInput(f"{_place(values, odd)} must be a number or null, it is {_kind(odd)}")
+    return values
+
+
+def _numeric(item: Any) -> bool:
+    return item is None or isinstance(item, (int, float, np.number, np.bool_))
+
+
+def _floats(values: Array) -> Array:
+    try:
+        return values.astype(np.float64)
+    except OverflowError:
+        raise InvalidInput("instances holds a number that does not fit 64 bits") from None
+
+
+def _cast(array: Array, dtype: str | None) -> Array:
+    """The array in the model's dtype, where that loses nothing that was sent.
+
+    Floats for a model trained on whole numbers stay floats, as they would in a call of the model in memory.
+    """
+    if dtype is None or array.dtype.kind not in NUMERIC:
+        if dtype is not None and np.dtype(dtype).kind in NUMERIC:
+            raise InvalidInput(f"instances must hold numbers, it is an array of dtype {array.dtype}")
+        return array
+    target = np.dtype(dtype)
+    if array.dtype.kind == "f" and target.kind in "biu":
+        return array
+    with np.errstate(over="ignore"):
+        return array.astype(target, copy=False)
+
+
+def _named(row: Any, index: int, names: Sequence[str]) -> list[Any]:
+    """A row that is an object keyed by feature name, in the model's order."""
+    if not isinstance(row, dict):
+        raise InvalidInput(f"instances[{index}] must be an object keyed by feature name, as the others are, it is"
+                           f" {_kind(row)}")
+    if missing := [name for name in names if name not in row]:
+        raise InvalidInput(f"instances[{index}] lacks {_listing(missing)}; the model takes {_listing(names)}")
+    if unknown := [name for name in row if name not in names]:
+        raise InvalidInput(f"instances[{index}] has {_listing(unknown)}; the model takes {_listing(names)}")
+    return [row[name] for name in names]
+
+
+def _listed(row: Any, index: int, names: Sequence[str]) -> list[Any]:
+    if not isinstance(row, (list, tuple)):
+        raise InvalidInput(f"instances[{index}] must be a list or an object keyed by feature name, it is {_kind(row)}")
+    if len(row) != len(names):
+        raise InvalidInput(f"instances[{index}] has {len(row)} values, the model takes {len(names)}: {_listing(names)}")
+    return list(row)
+
+
+def _column(column: dict[str, Any], values: list[Any]) -> Any:
+    """The values of one feature as a pandas Series in the dtype that the model was fitted on."""
+    import pandas
+
+    name, dtype = column["name"], column.get("dtype")
+    _check_type(name, column.get("type", "any"), values)
+    if all(value is None for value in values):
+        return pandas.Series([float("nan")] * len(values), dtype=_nullable(dtype))
+    if dtype is None:
+        return pandas.Series(values)
+    if categories := column.get("categories"):
+        return pandas.Series(pandas.Categorical(values, categories=categories))
+    return _series(name, values, dtype)
+
+
+def _series(name: str, values: list[Any], dtype: str) -> Any:
+    import pandas
+
+    series = pandas.Series(values) if dtype != "object" else pandas.Series(values, dtype=object)
+    widened = series.dtype.kind == "f" and dtype.startswith(("int", "uint", "bool"))
+    try:
+        return series if widened else series.astype(dtype)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        odd = next((value for value in values if value is not None), None)
+        raise InvalidInput(f"instances: {name!r} must be of dtype {dtype}, it is {odd!r}") from None
+
+
+def _nullable(dtype: str | None) -> str:
+    """A dtype that can hold nothing but missing values, nearest to `dtype`."""
+    return dtype if dtype is not None and dtype.startswith(("float", "datetime64", "timedelta64")) else "float64"
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "number": (int, float, np.number),
+    "boolean": (bool, np.bool_),
+    "string": (str,),
+    "any": (str, int, float, np.generic),
+}
+
+
+def _check_type(name: str, kind: str, values: Iterable[Any]) -> None:
+    allowed = _TYPES[kind]
+    for index, value in enumerate(values):
+        if value is None:
+            continue
+        if not isinstance(value, allowed) or (kind == "number" and isinstance(value, bool)):
+            expected = "a text, a number or null" if kind == "any" else f"a {kind} or null"
+            raise InvalidInput(f"instances[{index}]: {name!r} must be {expected}, it is {_kind(value)}")
+
+
+def _misfit(rows: Any, expected: Sequence[int | None]) -> str:
+    row = rows[0]
+    shape = list(np.shape(row))
+    wanted = f"{expected[0]} values" if len(expected) == 1 else f"a row of shape {list(expected)}"
+    came = f"{shape[0]}" if len(shape) == 1 and len(expected) == 1 else f"one of shape {shape}" if shape else _kind(row)
+    return f"instances[0]: the model takes {wanted} a row, this one has {came}" if shape else (
+        f"instances[0] must be a row with {wanted}, it is {came}"
+    )
+
+
+def _unequal(rows: list[Any]) -> str:
+    """Names the first row whose shape is not the first row's."""
+    sizes = [len(row) if isinstance(row, list) else None for row in rows]
+    for index, size in enumerate(sizes):
+        if size != sizes[0]:
+            first = f"{sizes[0]} values" if sizes[0] is not None else "no list"
+            return f"instances[{index}] must be like instances[0], which has {first}: it is {_kind(rows[index])}"
+    return "instances: the values in a row must be numbers, texts or null, or lists of equal length"
+
+
+def _place(values: Array, odd: Any) -> str:
+    position = next(index for index, item in np.ndenumerate(values) if item is odd)
+    return "instances" + "".join(f"[{index}]" for index in position)
+
+
+def _kind(value: Any) -> str:
+    """What a parsed value is, in the words of JSON."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    if isinstance(value, (int, float)):
+        return f"the number {value!r}"[:60]
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}"
+    return "an object" if isinstance(value, dict) else f"a value of type {type(value).__name__}"
+
+
+def _listing(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:8])
+    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -1,0 +1,104 @@
+"""V2's tensors become a request of the flow, and its response becomes tensors again.
+
+Source: KServe's Open Inference Protocol (V2), "Tensor Data Types".
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .errors import InvalidInput
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+DATATYPES = {
+    "bool": "BOOL",
+    **{f"int{bits}": f"INT{bits}" for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}": f"UINT{bits}" for bits in (8, 16, 32, 64)},
+    **{f"float{bits}": f"FP{bits}" for bits in (16, 32, 64)},
+}
+
+
+def request_of_tensors(tensors: Mapping[str, Array], signature: dict[str, Any] | None) -> dict[str, Any]:
+    """The request that named tensors stand for.
+
+    Args:
+        tensors: one tensor whose first axis is rows, or one for each feature, each of shape [rows] or [rows, 1].
+        signature: `model.input` of `config.yaml`.
+
+    Raises:
+        InvalidInput: the tensors are no rows.
+    """
+    if not tensors:
+        raise InvalidInput("inputs is empty: send one tensor of rows, or one for each feature")
+    if any(not tensor.ndim for tensor in tensors.values()):
+        raise InvalidInput("a tensor in inputs has shape []: its first axis must be rows")
+    names = feature_names(signature)
+    if len(tensors) == 1 and (names is None or set(tensors) != set(names)):
+        return {"instances": _rows(next(iter(tensors.values())), signature)}
+    columns = {name: _column(name, tensor) for name, tensor in tensors.items()}
+    if len({len(column) for column in columns.values()}) > 1:
+        raise InvalidInput("the tensors in inputs must have the same number of rows")
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return {"instances": rows}
+
+
+def feature_names(signature: dict[str, Any] | None) -> list[str] | None:
+    """The names of the model's features, where they are known."""
+    if signature is None:
+        return None
+    if signature["kind"] == "table":
+        return [column["name"] for column in signature["columns"]]
+    return signature.get("names")
+
+
+def tensor(value: Any) -> Array:
+    """One entry of a response as a tensor; what is no number becomes a text."""
+    array = np.asarray(value)
+    if array.dtype.name in DATATYPES:
+        return array
+    texts = [item if isinstance(item, str) else str(item) for item in np.asarray(value, dtype=object).flat]
+    return np.array(texts, dtype=object).reshape(array.shape)
+
+
+def metadata(signature: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """What V2's model metadata says of the model's inputs."""
+    if signature is None:
+        return []
+    if signature["kind"] == "table":
+        return [
+            {"name": column["name"], "datatype": _datatype(column.get("dtype")), "shape": [-1]}
+            for column in signature["columns"]
+        ]
+    shape = [-1 if size is None else size for size in signature.get("shape", [])]
+    datatype = "BYTES" if signature["kind"] == "text" else _datatype(signature.get("dtype") or "float64")
+    return [{"name": "instances", "datatype": datatype, "shape": [-1, *shape]}]
+
+
+def _datatype(dtype: str | None) -> str:
+    return DATATYPES.get(dtype or "", "BYTES")
+
+
+def _rows(rows: Array, signature: dict[str, Any] | None) -> Any:
+    if signature is not None and signature["kind"] == "text" and rows.ndim == 2 and rows.shape[1] == 1:
+        rows = rows[:, 0]
+    return _plain(rows) if rows.dtype == object else rows
+
+
+def _column(name: str, values: Array) -> list[Any]:
+    if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
+        raise InvalidInput(f"the tensor {name!r} must have shape [rows] or [rows, 1], it has {list(values.shape)}")
+    return list(_plain(values.reshape(-1)))
+
+
+def _plain(values: Array) -> list[Any]:
+    """Nested lists; bytes are taken for UTF-8."""
+    try:
+        texts = [item.decode() if isinstance(item, bytes) else item for item in values.reshape(-1).tolist()]
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"a tensor of type BYTES must hold UTF-8: {error}") from None
+    array = np.empty(len(texts), dtype=object)
+    array[:] = texts
+    plain: list[Any] = array.reshape(values.shape).tolist()
+    return plain

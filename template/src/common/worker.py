@@ -1,0 +1,131 @@
+"""A worker: one process of the model's environment that owns one loaded model.
+
+    python -m common.worker FD
+
+FD is an open Unix socket on which the server speaks first, with the configuration. The worker answers that it is
+ready, or why it cannot be, and then answers requests until the server closes.
+"""
+
+import importlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from . import logs
+from .config import Config
+from .errors import LoadError
+from .frames import Kind, Request, Response, Splitter, receive
+
+logger = logging.getLogger(__name__)
+
+METHODS = ("load", "preprocess", "predict", "postprocess")
+
+
+def main() -> None:
+    """Serve the model to whoever holds the other end of the socket."""
+    logs.configure()
+    connection = _connect(int(sys.argv[1]))
+    splitter = Splitter()
+    try:
+        first, *rest = receive(connection, splitter)
+        flow = _start(connection, Request.unpack(first))
+        if flow is not None:
+            _serve(connection, splitter, flow, rest)
+    except (EOFError, ConnectionError):
+        return  # the server is gone, and with it whoever waits for an answer
+
+
+def _connect(descriptor: int) -> socket.socket:
+    os.set_inheritable(descriptor, False)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the server says when to end: it closes the socket
+        signal.signal(number, signal.SIG_IGN)
+    return socket.socket(fileno=descriptor)
+
+
+def _start(connection: socket.socket, frame: Request) -> Any:
+    """Load the model and tell the server; None where that failed."""
+    try:
+        config = Config.from_document(json.loads(frame.body))
+        flow = _load(config)
+    except LoadError as error:
+        connection.sendall(Response(0, 500, Kind.FAILED, str(error).encode()).pack())
+        return None
+    connection.sendall(Response(0, 200, Kind.READY, b"").pack())
+    return flow
+
+
+def _load(config: Config) -> Any:
+    """A Flow around the owner's InferenceModel, loaded and warmed up."""
+    model = _inference_model(config)
+    try:
+        model.load()
+    except LoadError:
+        raise
+    except (Exception, SystemExit) as error:
+        logger.error("load() failed", exc_info=error)
+        raise LoadError(f"the model cannot be loaded: {_reason(error)}") from error
+    flow = _import("common.flow").Flow(model, config.serving.max_batch_size)
+    _warm_up(flow, config)
+    return flow
+
+
+def _inference_model(config: Config) -> Any:
+    module = _import("server.inference_model")
+    factory = getattr(module, "InferenceModel", None)
+    if not isinstance(factory, type):
+        raise LoadError("src/server/inference_model.py must define a class InferenceModel")
+    if missing := [name for name in METHODS if not callable(getattr(factory, name, None))]:
+        raise LoadError(f"InferenceModel in src/server/inference_model.py lacks the method {missing[0]}()")
+    try:
+        return factory(config)
+    except Exception as error:
+        logger.error("InferenceModel(config) failed", exc_info=error)
+        raise LoadError(f"InferenceModel(config) in src/server/inference_model.py failed: {_reason(error)}") from error
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        logger.error("%s cannot be imported", name, exc_info=error)
+        raise LoadError(f"src/{name.replace('.', '/')}.py cannot be imported: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """One line that says what was wrong and, where that is plain, what to do."""
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno} of {error.filename}: {error.msg}"
+    line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if isinstance(error, ModuleNotFoundError):
+        line += "; add the package that provides it to requirements.txt, or the module to src/model/"
+    return line
+
+
+def _warm_up(flow: Any, config: Config) -> None:
+    """Send the example of `config.yaml` through the whole flow, so that the first client does not wait longer."""
+    if config.model.example is None:
+        return
+    body = json.dumps({"instances": config.model.example}).encode()
+    for responses, _ in flow.answer([Request(0, Kind.JSON, "warm-up", body)]):
+        if responses[0].status != 200:
+            text = responses[0].body.decode()
+            logger.warning("model.example in config.yaml gets no prediction, correct it or set it to null: %s", text)
+
+
+def _serve(connection: socket.socket, splitter: Splitter, flow: Any, first: list[bytes]) -> None:
+    frames = first or receive(connection, splitter)
+    while True:
+        for responses, stats in flow.answer([Request.unpack(frame) for frame in frames]):
+            packed = [response.pack() for response in responses]
+            if stats is not None:
+                packed.append(Response(0, 200, Kind.STATS, stats.pack()).pack())
+            connection.sendall(b"".join(packed))
+        frames = receive(connection, splitter)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The model: its serialized file, and whatever code it needs beside it."""

@@ -1,0 +1,1 @@
+"""What answers requests: `inference_model.py`, which is yours to edit."""
