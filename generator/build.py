@@ -74,7 +74,8 @@ def from_model(
     )
     with _beside(target) as directory:
         render({**answers, "requirements": needed.text()}, directory)
-        _write_model(definition, model, description, needed.versions, directory)
+        versions = {name: version for name, version in needed.versions.items() if name not in ("msgpack", "orjson")}
+        _write_model(definition, model, description, versions, directory)
         _copy_data(files, directory / "src" / "data")
         if sample_input is not None:
             _prove(definition, model, description, sample_input, directory)

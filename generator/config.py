@@ -17,14 +17,17 @@ def write_facts(path: Path, facts: dict[str, Any]) -> None:
     """
     text = path.read_text(encoding="utf-8")
     for key, value in facts.items():
-        pattern = rf"(?m)^    {key}:.*\n(?:(?:      .*|    - .*)\n)*"
-        text, count = re.subn(pattern, lambda _, key=key, value=value: _entry(key, value), text, count=1)  # type: ignore[misc]
-        if not count:
+        place = re.search(rf"(?m)^    {key}:.*\n(?:      .*\n)*", text)
+        if place is None:
             raise ScaffoldError(f"{path} has no model.{key}: it is no config.yaml of this template")
+        text = text[: place.start()] + _entry(key, value) + text[place.end() :]
     path.write_text(text, encoding="utf-8")
 
 
 def _entry(key: str, value: Any) -> str:
-    """`key: value` at the depth of `model:`. Lists of plain values stay on one line."""
-    text = yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=4096, default_flow_style=None)
-    return "".join(f"    {line}\n" for line in text.splitlines())
+    """`key: value` at the depth of `model:`. What holds only plain values stays on one line."""
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=4096, default_flow_style=None)
+    lines = text.removesuffix("...\n").splitlines()
+    if len(lines) == 1 and not lines[0].startswith("- "):
+        return f"    {key}: {lines[0]}\n"
+    return f"    {key}:\n" + "".join(f"      {line}\n" for line in lines)

@@ -104,8 +104,8 @@ def json_encode(value: Any) -> bytes:
 def msgpack_decode(body: bytes) -> Any:
     """Decode msgpack (github.com/msgpack/msgpack/blob/master/spec.md) with what `msgpack_encode` adds to it.
 
-    Map keys are str or bin, as with Truss and by msgpack's own default; ext types are refused. Arrays come out
-    writable and in C order.
+    Map keys are str or bin, as with Truss and by msgpack's own default; ext types are refused. Arrays come
+    out writable and in C order.
     """
     try:
         _check_complete(body)
@@ -597,9 +597,14 @@ def _structured(fields: list[tuple[str, _DType]]) -> _DType:
     names = [fields[at][0] for at in kept]
     if not all(names) or not 0 < len(names) == len(set(names)):
         raise DecodeError("type: fields must have names, each its own")
-    formats = [fields[at][1] for at in kept]
-    layout = {"names": names, "formats": formats, "offsets": [offsets[at] for at in kept]}
-    return np.dtype({**layout, "itemsize": offsets[-1]})
+    return np.dtype(
+        {
+            "names": names,
+            "formats": [fields[at][1] for at in kept],
+            "offsets": [offsets[at] for at in kept],
+            "itemsize": offsets[-1],
+        }
+    )
 
 
 def _is_raw(dtype: _DType) -> bool:
