@@ -1,8 +1,8 @@
 """Turns a trained model in memory into a directory of plain files that serves it.
 
-    import generator
-    scaffold = generator.from_model(model, target_directory="test_rfc")
-    scaffold.predict([[0, 0, 0, 0]])
+import generator
+scaffold = generator.from_model(model, target_directory="test_rfc")
+scaffold.predict([[0, 0, 0, 0]])
 """
 
 from .build import from_model

@@ -57,7 +57,10 @@ def _add_new(commands: Any) -> None:
     new.add_argument("directory", metavar="DIRECTORY", help="the directory to make; it must not hold anything yet")
     new.add_argument("--name", default="model", help="the model's name, as in /v1/models/NAME:predict (model)")
     new.add_argument(
-        "--requirement", metavar="LINE", action="append", help="a requirement to add or to replace, such as 'numpy==2.4.6'"
+        "--requirement",
+        metavar="LINE",
+        action="append",
+        help="a requirement to add or to replace, such as 'numpy==2.4.6'",
     )
     new.add_argument("--python-version", metavar="X.Y", help="3.10 to 3.13; by default the running one")
     new.add_argument("--data", metavar="PATH", action="append", help="a file or directory to copy into src/data/")
@@ -70,7 +73,7 @@ def _add_predict(commands: Any) -> None:
     predict = commands.add_parser(
         "predict",
         help="send a request through a scaffold's whole flow, without a server",
-        description="Send rows, or a whole request, through the flow of the scaffold in DIRECTORY and print the response.",
+        description="Send rows, or a whole request, through the flow of the scaffold in DIRECTORY, print the response.",
     )
     predict.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
     predict.add_argument("body", metavar="JSON", help='rows, or {"instances": rows, ...}; - reads standard input')
@@ -132,9 +135,13 @@ def _load_model(path: Path) -> Any:
     except FileNotFoundError:
         raise ScaffoldError(f"MODEL_FILE {str(path)!r} does not exist") from None
     except ModuleNotFoundError as error:
-        raise ScaffoldError(f"MODEL_FILE {str(path)!r} needs the module {error.name!r}: install what it was made with") from error
+        raise ScaffoldError(
+            f"MODEL_FILE {str(path)!r} needs the module {error.name!r}: install what it was made with"
+        ) from error
     except Exception as error:
-        raise ScaffoldError(f"MODEL_FILE {str(path)!r} holds no model that joblib or pickle can load: {error}") from error
+        raise ScaffoldError(
+            f"MODEL_FILE {str(path)!r} holds no model that joblib or pickle can load: {error}"
+        ) from error
 
 
 def _json(text: str) -> Any:

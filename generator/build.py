@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import pickled, requirements as environment
+from . import pickled
+from . import requirements as environment
 from .config import write_facts
 from .errors import ModelError, SettingError, TargetError
 from .hooks import Description, WrittenModelScaffoldDefinition, find
@@ -19,7 +20,7 @@ from .runtime import TEMPLATE_SOURCE, load
 from .samples import compare, rows
 from .scaffold import SMOKE_TEST, Scaffold, write_smoke_test
 
-WORKER_NEEDS = {name: "bodies of requests and responses in the worker" for name in ("msgpack", "numpy", "orjson")}
+WORKER_NEEDS = dict.fromkeys(("msgpack", "numpy", "orjson"), "bodies of requests and responses in the worker")
 PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 
 
@@ -99,7 +100,9 @@ def _python_version(version: str | None) -> str:
     if version is not None and version not in PYTHON_VERSIONS:
         raise SettingError(f"python_version {version!r} is not one of {', '.join(PYTHON_VERSIONS)}")
     if version is None and running not in PYTHON_VERSIONS:
-        raise SettingError(f"Python {running} is running, a scaffold takes {', '.join(PYTHON_VERSIONS)}: pass python_version")
+        raise SettingError(
+            f"Python {running} is running, a scaffold takes {', '.join(PYTHON_VERSIONS)}: pass python_version"
+        )
     return version or running
 
 

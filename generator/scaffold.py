@@ -68,7 +68,9 @@ class Scaffold:
         Raises:
             ServingError: the worker cannot load the model, or answers with an error.
         """
-        request = instances_or_request if isinstance(instances_or_request, dict) else {"instances": instances_or_request}
+        request = (
+            instances_or_request if isinstance(instances_or_request, dict) else {"instances": instances_or_request}
+        )
         if "instances" in request:
             request = {**request, "instances": rows(request["instances"])}
         serialization = load_runtime(self._source, "serialization")

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from generator.errors import ModelError, SettingError
+from generator.runtime import TEMPLATE_SOURCE, load
+from generator.samples import rows
 
 from .base import Description, WrittenModelScaffoldDefinition
 
@@ -39,11 +41,11 @@ class SKLearn(WrittenModelScaffoldDefinition):
 
     def describe(self, model: Any, sample: Any) -> Description:
         signature = _input(model, sample)
-        example = _example(model, signature, sample)
+        example, prediction = _example(model, signature, sample)
         distributions = {"joblib": f"reads {MODEL_FILE}"}
         if signature is not None and signature["kind"] == "table":
             distributions["pandas"] = "rows become the DataFrame that the model was fitted on"
-        return Description(signature, _output(model, signature, example), example, distributions)
+        return Description(signature, _output(model, prediction), example, distributions)
 
     def predict(self, model: Any, inputs: Any) -> Any:
         predictions = model.predict(inputs)
@@ -123,7 +125,9 @@ def _check_width(sample: Any, count: int) -> None:
 
     shape = np.shape(sample)
     if len(shape) != 2 or shape[1] != count or not shape[0]:
-        raise SettingError(f"sample_input has shape {list(shape)}, the model takes rows of {count} values: [n, {count}]")
+        raise SettingError(
+            f"sample_input has shape {list(shape)}, the model takes rows of {count} values: [n, {count}]"
+        )
 
 
 def _first_step(model: Any) -> Any:
@@ -158,23 +162,19 @@ def _takes_numbers(model: Any) -> bool:
     return tags is not None and not (tags.string or tags.categorical or tags.dict) and _first_step(model) is model
 
 
-def _example(model: Any, signature: dict[str, Any] | None, sample: Any) -> list[Any] | None:
-    """One row: the sample's first, else one of zeros that the model in memory predicts from."""
-    from generator.runtime import TEMPLATE_SOURCE, load
-    from generator.samples import rows
-
-    signature_module = load(TEMPLATE_SOURCE, "signature")
+def _example(model: Any, signature: dict[str, Any] | None, sample: Any) -> tuple[list[Any] | None, Any]:
+    """One row and its prediction: the sample's first, else one of zeros if the model in memory predicts from it."""
     candidates = [rows(sample)[:1]] if sample is not None else _zeros(signature)
     for candidate in candidates:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                model.predict(signature_module.Signature(signature).inputs(candidate))
-            return candidate
+                inputs = load(TEMPLATE_SOURCE, "signature").Signature(signature).inputs(candidate)
+                return candidate, model.predict(inputs)
         except Exception as error:
             if sample is not None:
                 raise SettingError(f"the model cannot predict from sample_input: {error}") from error
-    return None
+    return None, None
 
 
 def _zeros(signature: dict[str, Any] | None) -> list[list[Any]]:
@@ -187,16 +187,20 @@ def _zeros(signature: dict[str, Any] | None) -> list[list[Any]]:
     return [[[0] * signature["shape"][0]]]
 
 
-def _output(model: Any, signature: dict[str, Any] | None, example: list[Any] | None) -> dict[str, Any]:
+def _output(model: Any, prediction: Any) -> dict[str, Any]:
     """What a prediction is: its kind, dtype and shape, the classes, and whether there are probabilities."""
     output: dict[str, Any] = {"kind": _output_kind(model)}
-    if example is not None:
-        output |= _prediction(model, signature, example)
+    if hasattr(prediction, "dtype"):
+        output |= {"dtype": str(prediction.dtype), "shape": list(prediction.shape[1:])}
     output["probabilities"] = hasattr(model, "predict_proba")
-    classes = getattr(model, "classes_", None)
+    classes: Any = getattr(model, "classes_", None)
     if hasattr(classes, "tolist") and len(classes) <= MOST_CLASSES:
-        output["classes"] = [item if isinstance(item, (int, float, str, bool)) else str(item) for item in classes.tolist()]
+        output["classes"] = [_plain(item) for item in classes.tolist()]
     return output
+
+
+def _plain(item: Any) -> Any:
+    return item if isinstance(item, (int, float, str, bool)) else str(item)
 
 
 def _output_kind(model: Any) -> str | None:
@@ -207,14 +211,3 @@ def _output_kind(model: Any) -> str | None:
         if test is not None and test(model):
             return name
     return None
-
-
-def _prediction(model: Any, signature: dict[str, Any] | None, example: list[Any]) -> dict[str, Any]:
-    import numpy as np
-    from generator.runtime import TEMPLATE_SOURCE, load
-
-    inputs = load(TEMPLATE_SOURCE, "signature").Signature(signature).inputs(example)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        prediction = np.asarray(SKLearn().predict(model, inputs))
-    return {"dtype": str(prediction.dtype), "shape": list(prediction.shape[1:])}

@@ -326,9 +326,7 @@ def test_one_index_serves_the_family(site: Site) -> None:
 def test_another_label_is_dropped_with_a_word(site: Site, name: str, label: str) -> None:
     site.install(name, f"1.0+{label}", files=[f"{name}/__init__.py"])
     requirements = infer({name: "Dense"})
-    reason = (
-        f"the model: {name}.Dense; its local label +{label} is dropped: no public index is known to serve it"
-    )
+    reason = f"the model: {name}.Dense; its local label +{label} is dropped: no public index is known to serve it"
     assert requirements.pins == [Pin(f"{name}==1.0", reason)]
     assert requirements.options == []
 

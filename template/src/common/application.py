@@ -60,9 +60,7 @@ ROUTES = {
     "predict_binary": Route(
         "predict_binary",
         Kind.MSGPACK,
-        frozenset(
-            {MSGPACK, b"application/x-msgpack", b"application/vnd.msgpack", b"application/octet-stream"}
-        ),
+        frozenset({MSGPACK, b"application/x-msgpack", b"application/vnd.msgpack", b"application/octet-stream"}),
         "send Content-Type: application/msgpack",
     ),
 }
@@ -141,23 +139,22 @@ class Application:
             raise self._too_large()
         message = await receive()
         if message["type"] == "http.request" and not message.get("more_body"):
-            return self._bounded(message.get("body", b""))
+            body: bytes = message.get("body", b"")
+            if len(body) > self._max_body_bytes:
+                raise self._too_large()
+            return body
         return await self._collect(message, receive)
 
     async def _collect(self, message: Message, receive: Receive) -> bytes | None:
         body = bytearray()
         while message["type"] == "http.request":
             body += message.get("body", b"")
-            self._bounded(body)
+            if len(body) > self._max_body_bytes:
+                raise self._too_large()
             if not message.get("more_body"):
                 return bytes(body)
             message = await receive()
         return None
-
-    def _bounded(self, body: Any) -> Any:
-        if len(body) > self._max_body_bytes:
-            raise self._too_large()
-        return body
 
     def _too_large(self) -> Refused:
         limit = self._max_body_bytes
@@ -242,4 +239,3 @@ class Headers:
 def _name(path: str) -> str:
     match = PREDICT.fullmatch(path)
     return match[1] if match else path
-

@@ -75,4 +75,3 @@ class Client:
                 code = self._process.wait()
                 raise LoadError(f"exit status {code}") from None
         return Response.unpack(self._frames.pop(0))
-

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import signal
 import socket
-import subprocess
 from types import FrameType
 from typing import Any
 
@@ -12,7 +11,6 @@ import uvicorn
 
 from .application import Application
 from .config import Config
-from .errors import LoadError
 from .kserve_application import KServe
 from .metrics import QUEUE
 from .pool import Pool
@@ -85,5 +83,7 @@ async def _serve_http(config: Config, application: Application, listener: socket
         backlog=2048,
     )
     server = Server(settings, application, config.serving.drain_seconds)
-    logger.info("%s is ready at http://0.0.0.0:%d/v1/models/%s:predict", config.name, config.serving.http_port, config.name)
+    logger.info(
+        "%s is ready at http://0.0.0.0:%d/v1/models/%s:predict", config.name, config.serving.http_port, config.name
+    )
     await server.serve(sockets=[listener])

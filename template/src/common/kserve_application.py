@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelRepository
 from kserve.errors import InvalidInput as KServeInvalidInput
+from kserve.errors import ModelNotFound, ModelNotReady, ServerNotReady, UnsupportedProtocol
 from kserve.model_server import app
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc.server import GRPCServer
@@ -29,7 +30,7 @@ class ModelFailed(Exception):
     """The worker answered that the owner's code failed. The message names the request id and nothing of the inside."""
 
 
-class ForwardingModel(Model):  # type: ignore[misc]
+class ForwardingModel(Model):
     """The model as KServe sees it: ready when a worker is, and predicting by asking one.
 
     Args:
@@ -82,14 +83,14 @@ class ForwardingModel(Model):  # type: ignore[misc]
         raise KServeInvalidInput(message) if answer.status == 400 else ModelFailed(message)
 
 
-class ReadyDataPlane(DataPlane):  # type: ignore[misc]
+class ReadyDataPlane(DataPlane):
     """KServe's data plane, whose server is ready when the model is."""
 
     async def ready(self) -> bool:
         return all([await model.healthy() for model in self.model_registry.get_models().values()])
 
 
-class FixedRepository(ModelRepository):  # type: ignore[misc]
+class FixedRepository(ModelRepository):
     """A repository whose one model a client can neither load nor unload."""
 
     def unload(self, name: str) -> None:
@@ -149,7 +150,9 @@ def _request(payload: InferRequest, signature: dict[str, Any] | None) -> dict[st
     except InvalidInput as error:
         raise KServeInvalidInput(str(error)) from None
     except (ValueError, TypeError, OverflowError) as error:
-        raise KServeInvalidInput(f"inputs holds a tensor whose data does not fit its shape or datatype: {error}") from None
+        raise KServeInvalidInput(
+            f"inputs holds a tensor whose data does not fit its shape or datatype: {error}"
+        ) from None
     parameters = {} if payload.from_grpc else dict(payload.parameters or {})
     return {**parameters, **request}
 
@@ -161,13 +164,13 @@ def _output(name: str, value: Any) -> InferOutput:
     return output
 
 
-async def _unanswered(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Unanswered)
-    return JSONResponse({"error": str(error)}, error.status)
+def _handler(status: int) -> Any:
+    """Answers an exception as our own routes do: its message under `error`, and no traceback in the log."""
 
+    async def answer(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, getattr(error, "status", None) or status)
 
-async def _failed(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"error": str(error)}, 500)
+    return answer
 
 
 async def _http(_: Request, error: Exception) -> JSONResponse:
@@ -183,8 +186,14 @@ async def _malformed(_: Request, error: Exception) -> JSONResponse:
 
 
 HANDLERS: dict[Any, Any] = {
-    Unanswered: _unanswered,
-    ModelFailed: _failed,
     HTTPException: _http,
     RequestValidationError: _malformed,
+    KServeInvalidInput: _handler(400),
+    ModelNotFound: _handler(404),
+    ModelFailed: _handler(500),
+    NotImplementedError: _handler(501),
+    UnsupportedProtocol: _handler(501),
+    ModelNotReady: _handler(503),
+    ServerNotReady: _handler(503),
+    Unanswered: _handler(503),
 }

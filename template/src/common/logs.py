@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from datetime import datetime, timezone
 
 
@@ -32,3 +33,5 @@ def configure() -> None:
     known = level in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
     logging.basicConfig(handlers=[handler], level=level if known else "INFO", force=True)
     logging.captureWarnings(True)
+    warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's affair, on every request
+    logging.getLogger("kserve.trace").setLevel(logging.WARNING)  # its two lines a request: /metrics has them

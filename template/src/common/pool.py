@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import cast
 
 from . import metrics, process
 from .config import Config
@@ -62,8 +63,7 @@ class Worker(asyncio.Protocol):
         return self.loaded.done() and not self.loaded.cancelled() and self.loaded.exception() is None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
 
     def data_received(self, data: bytes) -> None:
         self.progress = time.monotonic()
@@ -215,7 +215,10 @@ class Pool:
     def _reason(self, late: bool) -> tuple[int, str]:
         if late:
             limit = self._serving.predict_timeout_seconds
-            return 504, f"predict took longer than {limit:g} seconds (predict_timeout_seconds); its worker was restarted"
+            return (
+                504,
+                f"predict took longer than {limit:g} seconds (predict_timeout_seconds); its worker was restarted",
+            )
         return 503, "the worker that had this request ended; try again"
 
     def _fail(self, job: Job, status: int, message: str) -> None:

@@ -39,7 +39,9 @@ def start(config: Config) -> tuple[subprocess.Popen[bytes], socket.socket]:
             )
         except OSError as error:
             ours.close()
-            raise LoadError(f"the worker cannot be started with {python}: {error.strerror}; see MODEL_PYTHON") from error
+            raise LoadError(
+                f"the worker cannot be started with {python}: {error.strerror}; see MODEL_PYTHON"
+            ) from error
     body = json.dumps(config.as_document()).encode()
     ours.sendall(Request(0, Kind.CONFIG, "", body).pack())
     return process, ours

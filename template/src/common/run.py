@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import sys
+from pathlib import Path
 
 from . import logs, process
 from .config import Config
@@ -34,7 +35,7 @@ def main() -> int:
     return 0
 
 
-def config_path() -> "os.PathLike[str]":
+def config_path() -> Path:
     """`config.yaml` beside `src/`, or in it as in the container."""
     inside = process.SOURCE / "config.yaml"
     return inside if inside.exists() else process.SOURCE.parent / "config.yaml"

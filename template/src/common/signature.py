@@ -1,9 +1,9 @@
 """Rows of a request become what the model takes, as `model.input` in `config.yaml` describes it.
 
-    kind: array     a numpy array: `shape` of one row, `dtype` or null where any will do
-    kind: table     a pandas DataFrame: `columns`, each with `name`, `type`, `dtype` and perhaps `categories`
-    kind: text      a list of strings
-    null            whatever came: an array where rows are numbers or lists, else the list as it is
+kind: array     a numpy array: `shape` of one row, `dtype` or null where any will do
+kind: table     a pandas DataFrame: `columns`, each with `name`, `type`, `dtype` and perhaps `categories`
+kind: text      a list of strings
+null            whatever came: an array where rows are numbers or lists, else the list as it is
 """
 
 from collections.abc import Iterable, Sequence
@@ -63,7 +63,9 @@ class Signature:
         names = [column["name"] for column in columns]
         if isinstance(rows, np.ndarray):
             rows = rows.tolist()
-        rows = [_named(row, i, names) if isinstance(row, dict) else _listed(row, i, names) for i, row in enumerate(rows)]
+        rows = [
+            _named(row, i, names) if isinstance(row, dict) else _listed(row, i, names) for i, row in enumerate(rows)
+        ]
         values = zip(*rows, strict=True)
         return pandas.DataFrame({c["name"]: _column(c, list(v)) for c, v in zip(columns, values, strict=True)})
 
@@ -140,8 +142,9 @@ def _cast(array: Array, dtype: str | None) -> Array:
 def _named(row: Any, index: int, names: Sequence[str]) -> list[Any]:
     """A row that is an object keyed by feature name, in the model's order."""
     if not isinstance(row, dict):
-        raise InvalidInput(f"instances[{index}] must be an object keyed by feature name, as the others are, it is"
-                           f" {_kind(row)}")
+        raise InvalidInput(
+            f"instances[{index}] must be an object keyed by feature name, as the others are, it is {_kind(row)}"
+        )
     if missing := [name for name in names if name not in row]:
         raise InvalidInput(f"instances[{index}] lacks {_listing(missing)}; the model takes {_listing(names)}")
     if unknown := [name for name in row if name not in names]:
@@ -178,7 +181,7 @@ def _series(name: str, values: list[Any], dtype: str) -> Any:
     series = pandas.Series(values) if dtype != "object" else pandas.Series(values, dtype=object)
     widened = series.dtype.kind == "f" and dtype.startswith(("int", "uint", "bool"))
     try:
-        return series if widened else series.astype(dtype)  # type: ignore[call-overload]
+        return series if widened else series.astype(dtype)
     except (TypeError, ValueError, OverflowError):
         odd = next((value for value in values if value is not None), None)
         raise InvalidInput(f"instances: {name!r} must be of dtype {dtype}, it is {odd!r}") from None
@@ -212,8 +215,10 @@ def _misfit(rows: Any, expected: Sequence[int | None]) -> str:
     shape = list(np.shape(row))
     wanted = f"{expected[0]} values" if len(expected) == 1 else f"a row of shape {list(expected)}"
     came = f"{shape[0]}" if len(shape) == 1 and len(expected) == 1 else f"one of shape {shape}" if shape else _kind(row)
-    return f"instances[0]: the model takes {wanted} a row, this one has {came}" if shape else (
-        f"instances[0] must be a row with {wanted}, it is {came}"
+    return (
+        f"instances[0]: the model takes {wanted} a row, this one has {came}"
+        if shape
+        else (f"instances[0] must be a row with {wanted}, it is {came}")
     )
 
 

@@ -1,0 +1,75 @@
+"""What the tests share: one trained model, one scaffold of it, one server's environment, one server."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+
+import generator
+from generator.scaffold import Scaffold
+from generator.serving import Server
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def iris() -> tuple[np.ndarray, np.ndarray]:
+    """Rows of shape [150, 4] and their labels 0 to 2."""
+    return load_iris(return_X_y=True)
+
+
+@pytest.fixture(scope="session")
+def forest(iris: tuple[np.ndarray, np.ndarray]) -> RandomForestClassifier:
+    return RandomForestClassifier(n_estimators=20, random_state=0).fit(*iris)
+
+
+@pytest.fixture(scope="session")
+def scaffold(forest: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scaffold]:
+    """A scaffold of the forest that nobody edits."""
+    made = generator.from_model(forest, tmp_path_factory.mktemp("scaffolds") / "test_rfc")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def own_scaffold(scaffold: Scaffold, tmp_path: Path) -> Iterator[Scaffold]:
+    """A copy of the scaffold that the test may edit."""
+    made = generator.load(shutil.copytree(scaffold.directory, tmp_path / "own_rfc"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def server(scaffold: Scaffold) -> Iterator[Server]:
+    """The scaffold's server, on a free port, for tests that leave it as they found it."""
+    with scaffold.serve(port=0) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=30) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def docker() -> str:
+    """The Docker client, where an engine answers; in CI one must."""
+    command = os.environ.get("DOCKER") or shutil.which("docker") or "docker"
+    try:
+        answered = subprocess.run([command, "version"], capture_output=True, timeout=60).returncode == 0
+    except OSError:
+        answered = False
+    if not answered and os.environ.get("CI"):
+        pytest.fail(f"{command} finds no Docker engine, and CI is set")
+    if not answered:
+        pytest.skip(f"{command} finds no Docker engine")
+    return command
