@@ -69,7 +69,8 @@ def _make(directory: Path, lock: Path) -> None:
 
 def _commands(directory: Path, lock: Path) -> list[list[str]]:
     python = str(_python(directory))
-    uv = shutil.which("uv")
+    beside = Path(sys.executable).with_name("uv")
+    uv = str(beside) if beside.exists() else shutil.which("uv")
     if uv is not None:
         install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
         make = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(directory)]
