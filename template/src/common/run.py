@@ -19,7 +19,9 @@ def main() -> int:
     os.chdir(process.SOURCE)
     try:
         config = Config.read(config_path())
-        listener = _listener(config.serving.http_port)
+        listener = _listener(config.serving.http_port, "PORT")
+        if config.serving.grpc_port:  # gRPC would share the port with whoever has it
+            _listener(config.serving.grpc_port, "GRPC_PORT").close()
         workers = [process.start(config) for _ in range(config.serving.workers)]
         # After the workers have started: they import the model's framework while this process imports KServe.
         import uvloop
@@ -41,7 +43,7 @@ def config_path() -> Path:
     return inside if inside.exists() else process.SOURCE.parent / "config.yaml"
 
 
-def _listener(port: int) -> socket.socket:
+def _listener(port: int, setting: str) -> socket.socket:
     """A socket bound to the port on every address; nobody can connect before it listens."""
     listener = socket.socket(socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -50,6 +52,6 @@ def _listener(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigError(
-            f"port {port} cannot be taken: {error.strerror}; set PORT in the environment, or serving.http_port"
+            f"port {port} cannot be taken: {error.strerror}; set {setting} in the environment, or in config.yaml"
         ) from error
     return listener
