@@ -39,14 +39,11 @@ _ROWS_PER_BYTE = 4
 
 _FORMAT = re.compile(r"[<>|](b1|[iu][1248]|f(2|4|8|12|16)|c(8|16|24|32)|[SUV][1-9][0-9]{0,6})")
 
-# Dataclasses come to `_json_default`: orjson itself leaves out fields that start with an underscore.
-_JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
+# orjson itself would leave out the fields of a dataclass that start with an underscore.
+_JSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
 
-# pandas' NA and NaT, known by name: importing pandas for them would cost every worker half a second.
+# pandas' NA and NaT, known by name so that no worker has to import pandas for them.
 _MISSING = frozenset({"NAType", "NaTType"})
-
-# What orjson writes, without an error, for NaT in nanoseconds: the very first moment that int64 can name.
-_NAT_IN_JSON = b"1677-09-21T00:12:43.145224"
 
 _FINER_THAN_MICROSECONDS = frozenset({"ns", "ps", "fs", "as"})
 _ISO_DURATIONS = {
@@ -95,10 +92,9 @@ def json_encode(value: Any) -> bytes:
         TypeError: a value has no JSON form; the message names its type.
     """
     try:
-        body = orjson.dumps(value, _json_default, _JSON_OPTIONS)
+        return orjson.dumps(value, _json_default, _JSON_OPTIONS)
     except TypeError:
         return _json_encode_tree(value)
-    return _json_encode_tree(value) if _NAT_IN_JSON in body else body
 
 
 def msgpack_decode(body: bytes) -> Any:
@@ -155,7 +151,7 @@ def _json_encode_tree(value: Any) -> bytes:
 
 def _json_tree(value: Any) -> Any:
     """Rebuild a value so that nothing is left on which orjson gives up without asking `_json_default`."""
-    if value is None or isinstance(value, (str, bool)):
+    if value is None or isinstance(value, (str, bool, orjson.Fragment)):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, enum.Enum):
         return _json_number(value)
@@ -163,8 +159,6 @@ def _json_tree(value: Any) -> Any:
         return _json_object(value)
     if isinstance(value, (list, tuple)):
         return [_json_tree(item) for item in value]
-    if isinstance(value, np.ndarray) and _is_numeric(value):
-        return _native(value)
     return _json_tree(_json_default(value))
 
 
@@ -195,24 +189,30 @@ def _json_default(value: Any) -> Any:
 
 
 def _json_array(array: _Array) -> Any:
-    if array.dtype.names:
-        return list(array) if array.ndim else _record(array)
-    if array.dtype.kind in "mM":
-        return _times(array)
-    if _is_numeric(array) and not (array.flags.c_contiguous and array.dtype.isnative):
-        return _native(array)
-    return array.tolist()
+    """A fragment of JSON for numbers; for the rest what `_json_default` is asked about again.
+
+    orjson gets to see no other arrays than these: of NaT it makes a date in 1677 or 1970.
+    """
+    if (
+        type(array) is not np.ndarray
+        or not array.ndim
+        or array.dtype.kind not in "biuf"
+        or array.itemsize > 8
+    ):
+        return _array_items(array)
+    # Older versions of orjson have no float16.
+    dtype = np.dtype(np.float32) if array.dtype.kind == "f" and array.itemsize == 2 else array.dtype
+    native = np.ascontiguousarray(array, dtype=dtype.newbyteorder("="))
+    return orjson.Fragment(orjson.dumps(native, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def _json_scalar(scalar: np.generic) -> Any:
-    if scalar.dtype.names:
-        return _record(scalar)
-    if isinstance(scalar, (np.datetime64, np.timedelta64)):
-        return _time(scalar)
     # `item` gives a long double back as it is.
     if isinstance(scalar, np.floating):
         return float(scalar)
-    return complex(scalar) if isinstance(scalar, np.complexfloating) else scalar.item()
+    if isinstance(scalar, np.complexfloating):
+        return complex(scalar)
+    return _scalar_item(scalar)
 
 
 def _json_bytes(data: bytes | bytearray | memoryview) -> Any:
@@ -235,7 +235,7 @@ _JSON_FORMS: _Forms = (
 
 
 def _step(value: Any, forms: _Forms) -> Any:
-    """Bring a value one step nearer to what the encoder writes itself: it asks again for the rest."""
+    """Bring a value one step nearer to what the encoder writes itself."""
     if type(value).__name__ in _MISSING:
         return None
     for types, form in forms:
@@ -273,21 +273,24 @@ def _type_name(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
+def _array_items(array: _Array) -> Any:
+    if array.dtype.names:
+        return list(array) if array.ndim else _record(array)
+    return _times(array) if array.dtype.kind in "mM" else array.tolist()
+
+
+def _scalar_item(scalar: np.generic) -> Any:
+    if scalar.dtype.names:
+        return _record(scalar)
+    return _time(scalar) if scalar.dtype.kind in "mM" else scalar.item()
+
+
 def _record(record: Any) -> dict[str, Any]:
     return {name: record[name] for name in record.dtype.names}
 
 
-def _is_numeric(array: _Array) -> bool:
-    """Whether orjson writes such an array itself, once it is contiguous and in the machine's byte order."""
-    return type(array) is np.ndarray and array.ndim > 0 and array.dtype.kind in "biuf" and array.itemsize <= 8
-
-
-def _native(array: _Array) -> _Array:
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-
-
 def _times(array: _Array) -> Any:
-    plain = np.ma.filled(array, array.dtype.type("NaT"))
+    plain = np.ma.filled(array, np.array("NaT", dtype=array.dtype))
     values = np.empty(plain.size, dtype=object)
     values[:] = [_time(scalar) for scalar in plain.ravel()]
     return values.reshape(plain.shape).tolist()
@@ -314,28 +317,28 @@ def _iso_duration(span: np.timedelta64) -> str | int:
 
 
 def _msgpack_default(value: Any) -> Any:
-    return _step(value, _MSGPACK_FORMS)
+    # msgpack does not ask a second time.
+    form = _step(value, _MSGPACK_FORMS)
+    return form if isinstance(form, _MSGPACK_TYPES) else _msgpack_default(form)
 
 
 def _pack_array(array: _Array) -> Any:
-    if array.dtype.kind in "mM":
-        return _times(array)
     if isinstance(array, np.ma.MaskedArray):
-        return array.tolist()
+        return _array_items(array)
     try:
-        packed = _pack_items(array)
+        wire, data = _pack_items(array)
     except DecodeError:
-        return _json_array(array)
+        return _array_items(array)
     kind = b"V" if array.dtype.names else b""
-    return {b"nd": True, b"type": packed[0], b"kind": kind, b"shape": array.shape, b"data": packed[1]}
+    return {b"nd": True, b"type": wire, b"kind": kind, b"shape": array.shape, b"data": data}
 
 
 def _pack_scalar(scalar: np.generic) -> Any:
     try:
-        packed = _pack_items(np.asarray(scalar))
+        wire, data = _pack_items(np.asarray(scalar))
     except DecodeError:
-        return _json_scalar(scalar)
-    return {b"nd": False, b"type": packed[0], b"data": packed[1]}
+        return _scalar_item(scalar)
+    return {b"nd": False, b"type": wire, b"data": data}
 
 
 def _pack_items(array: _Array) -> tuple[Any, bytes]:
@@ -379,6 +382,7 @@ def _refuse_int(number: int) -> Any:
     raise TypeError(f"an int of {number.bit_length()} bits has no msgpack form: 64 is the most")
 
 
+_MSGPACK_TYPES = (type(None), bool, int, float, str, bytes, bytearray, memoryview, list, tuple, dict)
 _MSGPACK_FORMS: _Forms = (
     (np.ndarray, _pack_array),
     (np.generic, _pack_scalar),
@@ -470,7 +474,7 @@ def _decode_numpy(mapping: dict[Any, Any]) -> Any:
 
 
 def _decode_array(mapping: dict[Any, Any]) -> _Array:
-    # msgpack-numpy before 0.4.1 wrote no kind.
+    # Old versions of msgpack-numpy wrote no kind.
     _check_keys(mapping, "nd", {b"nd", b"type", b"shape", b"data"}, {b"kind"})
     expected = b"V" if isinstance(mapping[b"type"], list) else b""
     kind = mapping.get(b"kind", expected)
