@@ -21,6 +21,7 @@ from .samples import compare, rows
 from .scaffold import SMOKE_TEST, Scaffold, write_smoke_test
 
 WORKER_NEEDS = dict.fromkeys(("msgpack", "numpy", "orjson"), "bodies of requests and responses in the worker")
+PREFIX = ".scaffold."  # of a directory that is not finished; the target's name may be as long as names can be
 PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 
 
@@ -71,7 +72,7 @@ def from_model(
     needed = environment.infer(
         pickled.references(model),
         always={**WORKER_NEEDS, **description.distributions},
-        given=list(requirements or ()),
+        given=requirements or (),
     )
     with _beside(target) as directory:
         render({**answers, "requirements": needed.text()}, directory)
@@ -86,13 +87,23 @@ def from_model(
 def _target(directory: "str | os.PathLike[str] | None", class_name: str, overwrite: bool) -> Path:
     """The directory to make, found to be free."""
     target = Path(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower() if directory is None else directory)
-    if target.exists() and not target.is_dir():
-        raise TargetError(f"target_directory {str(target)!r} is a file: name a directory that does not exist yet")
-    if target.is_dir() and any(target.iterdir()) and not overwrite:
-        raise TargetError(
-            f"target_directory {str(target)!r} holds something already: name another, or pass overwrite=True"
-        )
+    if reason := _occupied(target, overwrite):
+        raise TargetError(f"target_directory {str(target)!r} {reason}")
     return target
+
+
+def _occupied(target: Path, overwrite: bool) -> str | None:
+    """Why no scaffold can be put there, and what to do; None where one can."""
+    try:
+        if target.exists() and not target.is_dir():
+            return "is a file: name a directory that does not exist yet"
+        if target.is_dir() and any(target.iterdir()) and not overwrite:
+            return "holds something already: name another, or pass overwrite=True"
+        if Path.cwd().is_relative_to(target.resolve()):
+            return "is where you are: name a directory in it"
+    except (OSError, ValueError) as error:
+        return f"cannot be used: {getattr(error, 'strerror', error)}; name another"
+    return None
 
 
 def _python_version(version: str | None) -> str:
@@ -162,19 +173,30 @@ def _prove(
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[Path]:
     """A directory beside the target that takes its place at the end, or leaves nothing behind."""
+    place = target.resolve()
+    missing = [parent for parent in place.parents if not parent.exists()]
+    directory = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        directory = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise TargetError(f"target_directory {str(target)!r} cannot be made: {error.strerror}") from error
-    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place.parent))
         yield directory
         directory.chmod(0o777 & ~_umask())
-        _take_place(directory, target)
+        _take_place(directory, place)
     except OSError as error:
-        raise TargetError(f"target_directory {str(target)!r} cannot be written: {error}") from error
+        raise TargetError(
+            f"target_directory {str(target)!r} cannot be written: {error}; mend that, or name another"
+        ) from error
     finally:
+        _clear(directory, missing)
+
+
+def _clear(directory: Path | None, parents: list[Path]) -> None:
+    """Remove what is unfinished, and the parents that were made for it, innermost first, where nothing is in them."""
+    if directory is not None:
         shutil.rmtree(directory, ignore_errors=True)
+    for parent in parents:
+        with contextlib.suppress(OSError):
+            parent.rmdir()
 
 
 def _take_place(directory: Path, target: Path) -> None:
@@ -182,7 +204,7 @@ def _take_place(directory: Path, target: Path) -> None:
     if not target.exists() or not any(target.iterdir()):
         os.replace(directory, target)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    old = Path(tempfile.mkdtemp(prefix=PREFIX, dir=target.parent))
     os.replace(target, old)
     try:
         os.replace(directory, target)

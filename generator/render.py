@@ -27,7 +27,7 @@ def render(answers: dict[str, Any], directory: Path) -> None:
         SettingError: the template refuses an answer.
     """
     from copier import run_copy
-    from copier.errors import CopierError, CopierWarning
+    from copier.errors import CopierError, CopierWarning, InvalidTypeError
 
     try:
         with warnings.catch_warnings():
@@ -41,7 +41,7 @@ def render(answers: dict[str, Any], directory: Path) -> None:
                 overwrite=True,
                 quiet=True,
             )
-    except ValueError as error:
+    except (ValueError, InvalidTypeError) as error:
         raise SettingError(_refusal(error)) from error
     except CopierError as error:
         raise ScaffoldError(f"the template cannot be rendered: {error}") from error
@@ -49,7 +49,7 @@ def render(answers: dict[str, Any], directory: Path) -> None:
         _name_public_source(directory / ANSWERS_FILE)
 
 
-def _refusal(error: ValueError) -> str:
+def _refusal(error: Exception) -> str:
     """copier's validation error, on one line."""
     line = " ".join(str(error).split())
     return re.sub(r"^Validation error for question '(\w+)': ", r"\1: ", line)

@@ -95,6 +95,8 @@ def parse(lines: Sequence[str]) -> Requirements:
         raise SettingError(f"requirements: {lines!r} is one string: give a list with a string for each line")
     given = Requirements()
     for text in lines:
+        if not isinstance(text, str):
+            raise SettingError(f"requirements: {text!r} is no string: give a list with a string for each line")
         line, reason = _split_comment(text.strip())
         if line.startswith("-"):
             given.options.append(f"{_option(line)}  # {reason}")

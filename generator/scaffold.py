@@ -124,9 +124,9 @@ class Scaffold:
         return self.directory / "src"
 
     def _shell_path(self) -> str:
-        """The directory, so that no command takes it for an option."""
+        """The directory, so that no command takes it for an option, nor docker for the address of a repository."""
         path = str(self.directory)
-        return f"./{path}" if path.startswith("-") else path
+        return f"./{path}" if path.startswith(("-", "git@", "github.com/")) else path
 
     def _read_config(self) -> Any:
         if not self.directory.is_dir():

@@ -50,7 +50,7 @@ def serve(directory: Path, name: str, port: int = 8080) -> Iterator[Server]:
     Raises:
         ServingError: the server did not become ready; with its own reason.
     """
-    port = port or _free_port()
+    port = _port(port)
     python = server_python(directory / "server-requirements.txt")
     environ = {"MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", **os.environ, "PORT": str(port)}
     command = [str(python), str(directory / "src" / "inference_server.py")]
@@ -100,7 +100,17 @@ def _stop(process: "subprocess.Popen[str]") -> None:
         process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _port(wanted: int) -> int:
+    """The port, found to be free (so that no other server is taken for this one); a free one for 0.
+
+    Raises:
+        ServingError: it is not free, or no port.
+    """
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("0.0.0.0", wanted))
+            return int(probe.getsockname()[1])
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or "a port is a number from 0 to 65535"
+        raise ServingError(f"port {wanted} cannot be taken: {reason}; name another, or 0 for a free one") from error

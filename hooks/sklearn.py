@@ -121,13 +121,20 @@ def _array(sample: Any, count: int | None) -> dict[str, Any] | None:
 def _check_width(sample: Any, count: int) -> None:
     if sample is None or (isinstance(sample, list) and sample and isinstance(sample[0], dict)):
         return
-    import numpy as np
-
-    shape = np.shape(sample)
+    shape = _shape(sample)
     if len(shape) != 2 or shape[1] != count or not shape[0]:
         raise SettingError(
             f"sample_input has shape {list(shape)}, the model takes rows of {count} values: [n, {count}]"
         )
+
+
+def _shape(sample: Any) -> tuple[int, ...]:
+    import numpy as np
+
+    try:
+        return np.shape(sample)
+    except ValueError:
+        raise SettingError("sample_input has rows of different lengths: make them equally long") from None
 
 
 def _first_step(model: Any) -> Any:
