@@ -290,7 +290,8 @@ def _record(record: Any) -> dict[str, Any]:
 
 
 def _times(array: _Array) -> Any:
-    plain = np.ma.filled(array, np.array("NaT", dtype=array.dtype))
+    nat: Any = np.array("NaT", dtype=array.dtype)
+    plain = np.ma.filled(array, nat)
     values = np.empty(plain.size, dtype=object)
     values[:] = [_time(scalar) for scalar in plain.ravel()]
     return values.reshape(plain.shape).tolist()
