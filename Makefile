@@ -15,11 +15,11 @@ ifndef UV_FIND_LINKS
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check sweep lock package clean
+.PHONY: help demo test lint check sweep benchmark lock package clean
 .DELETE_ON_ERROR:
 
 help: ## list these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
 	@echo "PYTHON=python3.12 chooses another Python (3.10 to 3.13) for a new $(VENV)."
 
 demo: $(VENV)/.demo ## train on iris, scaffold, serve, predict
@@ -40,6 +40,9 @@ check: lint test ## lint, then test
 
 sweep: $(VENV)/.dev ## the long tests that `make test` leaves out
 	@$(bin)/python -m pytest -m sweep $(PYTEST_ARGS)
+
+benchmark: $(VENV)/.demo ## the server beside one written plainly with KServe's SDK (needs wrk)
+	@$(bin)/python benchmarks/speed.py
 
 define lock_header
 # The server's environment: everything KServe needs, each at one version, with hashes. CPython 3.10 to 3.13.
