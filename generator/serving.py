@@ -21,6 +21,7 @@ from .errors import ServingError
 POLL_SECONDS = 0.05
 STOP_SECONDS = 40
 LOG_LINES = 50
+LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy knows this machine's own ports
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def _forward(process: "subprocess.Popen[str]", log: "deque[str]") -> None:
     assert process.stderr is not None
     for line in process.stderr:
         log.append(line.strip())
-        sys.stderr.write(line)
+        with contextlib.suppress(ValueError, OSError):  # nobody listens: the server must be read all the same
+            sys.stderr.write(line)
 
 
 def _wait_until_ready(process: Any, reader: threading.Thread, log: "deque[str]", url: str) -> None:
@@ -84,7 +86,7 @@ def _wait_until_ready(process: Any, reader: threading.Thread, log: "deque[str]",
             reasons = [line.removeprefix("error: ") for line in log if line.startswith("error: ")]
             reason = reasons[-1] if reasons else log[-1] if log else f"exit status {process.returncode}"
             raise ServingError(f"the server did not start: {reason}")
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
+        with contextlib.suppress(OSError), LOCAL.open(url, timeout=5):
             return
         time.sleep(POLL_SECONDS)
 

@@ -98,19 +98,21 @@ class Application:
             return await self._kserve(scope, receive, send)
         headers = Headers(scope["headers"])
         route = self._route(scope, headers)
-        if route is None:
-            return await self._behind(scope, receive, send)
-        start = time.perf_counter()
         request_id = self._request_id(headers)
+        start = time.perf_counter()
         try:
-            body = await self._body(route, scope, headers, receive)
+            if route is not None:
+                self._check(route, scope, headers)
+            body = await self._body(headers, receive)
             if body is None:
                 return None  # the client went away
+            if route is None:
+                return await self._behind(_marked(scope, request_id), _replayed(body, receive), send, request_id)
             start = time.perf_counter()
             answer = await self._pool.submit(route.kind, body, request_id)
         except (Refused, Unanswered) as error:
             answer = Response(0, error.status, Kind.JSON, json.dumps({"error": str(error)}).encode())
-        self._count(route.name, answer.status, request_id, start)
+        self._count(route.name if route else "kserve", answer.status, request_id, start)
         await self._send(send, answer, request_id)
         return None
 
@@ -120,14 +122,12 @@ class Application:
         if route is None:
             match = PREDICT.fullmatch(scope["path"])
             return ROUTES["predict_binary"] if match and match[2] == "predict_binary" else None
-        if route.kind == Kind.JSON and (
-            scope["method"] != "POST" or headers.encoded or headers.event or headers.media_type in KSERVE_TYPES
-        ):
-            return None
-        return route
+        if scope["method"] != "POST" or route.kind != Kind.JSON:
+            return route
+        return None if headers.encoded or headers.event or headers.media_type in KSERVE_TYPES else route
 
-    async def _body(self, route: Route, scope: Scope, headers: "Headers", receive: Receive) -> bytes | None:
-        """The whole body; None where the client went away before it was whole."""
+    def _check(self, route: Route, scope: Scope, headers: "Headers") -> None:
+        """Refuse what needs no body to be refused."""
         if scope["path"] not in self._routes:
             raise Refused(404, f"there is no model {_name(scope['path'])!r} here, the model is {self._name!r}")
         if scope["method"] != "POST":
@@ -135,6 +135,9 @@ class Application:
         if headers.encoded or (headers.media_type and headers.media_type not in route.media_types):
             came = "an encoded body" if headers.encoded else headers.media_type.decode("latin-1")
             raise Refused(415, f"this route does not take {came}: {route.hint}")
+
+    async def _body(self, headers: "Headers", receive: Receive) -> bytes | None:
+        """The whole body; None where the client went away before it was whole."""
         if headers.length > self._max_body_bytes:
             raise self._too_large()
         message = await receive()
@@ -193,7 +196,7 @@ class Application:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _behind(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _behind(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         """KServe's application answers, and its answer is counted as ours are."""
         start = time.perf_counter()
         status = 500
@@ -202,16 +205,19 @@ class Application:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                extra = [RETRY_AFTER] if status == 503 else []
+                extra = [(b"x-request-id", request_id.encode("ascii"))]
+                extra += [RETRY_AFTER] if status == 503 else []
                 extra += [CLOSE] if self.draining else []
                 message = {**message, "headers": [*message.get("headers", []), *extra]}
             await send(message)
 
         try:
             await self._kserve(scope, receive, watched)
+        except Exception as error:  # it is answered: 500 by KServe's application itself
+            logger.error("%s failed: %r", scope["path"], error, exc_info=error, extra={"request_id": request_id})
         finally:
             if scope["method"] == "POST":
-                self._count("kserve", status, "", start)
+                self._count("kserve", status, request_id, start)
 
 
 class Headers:
@@ -239,3 +245,19 @@ class Headers:
 def _name(path: str) -> str:
     match = PREDICT.fullmatch(path)
     return match[1] if match else path
+
+
+def _marked(scope: Scope, request_id: str) -> Scope:
+    """The scope with the request's id, whoever gave it."""
+    headers = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
+    return {**scope, "headers": [*headers, (b"x-request-id", request_id.encode("ascii"))]}
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body that was read already, then what comes after it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay

@@ -4,6 +4,7 @@ Requests that have arrived together share one call of `predict` where that canno
 """
 
 import logging
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ class Flow:
             prepared = self._model.preprocess(request)
             done = time.perf_counter()
             return Call(frame, prepared, _rows(prepared), decoded - start, done - decoded)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             return _failure(frame, error, "preprocess")
 
     def _groups(self, calls: list[Call]) -> list[list[Call]]:
@@ -110,17 +111,23 @@ class Flow:
         return groups
 
     def _answer_group(self, group: list[Call]) -> Iterator[tuple[list[Response], Stats | None]]:
-        if len(group) > 1:
-            try:
-                yield self._answer_together(group)
-                return
-            except Unsplittable as error:
-                self._max_batch_size = 1
-                logger.warning("requests no longer share a call of predict: %s", error)
-            except (Exception, SystemExit):  # each request runs again alone, and its own failure is its own
-                logger.debug("a shared call of predict failed", exc_info=True)
+        together = self._try_together(group) if len(group) > 1 else None
+        if together is not None:
+            yield together
+            return
         for call in group:
             yield self._answer_alone(call)
+
+    def _try_together(self, group: list[Call]) -> tuple[list[Response], Stats] | None:
+        """The answers of one call of `predict`; None where there is none to share, and each request runs alone."""
+        try:
+            return self._answer_together(group)
+        except Unsplittable as error:
+            self._max_batch_size = 1
+            logger.warning("requests no longer share a call of predict: %s", error)
+        except BaseException:  # the failure of one of them is not the others'
+            logger.debug("a shared call of predict failed", exc_info=True)
+        return None
 
     def _answer_together(self, group: list[Call]) -> tuple[list[Response], Stats]:
         instances = [call.request["instances"] for call in group]
@@ -135,7 +142,7 @@ class Flow:
         start = time.perf_counter()
         try:
             response = self._model.predict(call.request)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             return [_failure(call.frame, error, "predict")], None
         return self._close([(call, response)], time.perf_counter() - start)
 
@@ -151,7 +158,7 @@ class Flow:
                 middle = time.perf_counter()
                 body = ENCODERS[call.frame.kind](final)
                 responses.append(Response(call.frame.ident, 200, call.frame.kind, body))
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 responses.append(_failure(call.frame, error, "encode" if middle else "postprocess"))
             end = time.perf_counter()
             postprocessed += (middle or end) - start
@@ -184,15 +191,23 @@ def _likeness(call: Call) -> Any:
     """Equal for requests that may share a call, None for one that may not."""
     request = call.request
     instances = request.get("instances") if isinstance(request, dict) else None
+    if not isinstance(instances, (list, np.ndarray)) or not len(instances):
+        return None
     if isinstance(instances, np.ndarray):
-        rows: tuple[Any, ...] = (instances.shape[1:], instances.dtype.str)
-    elif isinstance(instances, list) and instances:
+        rows: tuple[Any, ...] = (instances.shape[1:], instances.dtype)
+    else:
         first = instances[0]
         rows = (type(first), len(first) if isinstance(first, (list, tuple)) else None)
-    else:
+    others = _sameness({key: value for key, value in request.items() if key != "instances"})
+    return None if others is None else (call.frame.kind, rows, others)
+
+
+def _sameness(others: dict[str, Any]) -> bytes | None:
+    """Bytes that are equal for equal values only; None for values that have none."""
+    try:
+        return pickle.dumps(others) if others else b""
+    except Exception:
         return None
-    others = [(str(key), repr(value)) for key, value in request.items() if key != "instances"]
-    return (call.frame.kind, rows, tuple(sorted(others)))
 
 
 def _split(response: Any, counts: list[int]) -> list[dict[str, Any]]:
@@ -236,4 +251,5 @@ def _failure(frame: Request, error: BaseException, phase: str) -> Response:
         status = 500
         message = f"the model failed; the server's log has the reason under request id {frame.request_id}"
         logger.error("%s failed: %r", phase, error, exc_info=error, extra={"request_id": frame.request_id})
-    return Response(frame.ident, status, Kind.JSON, serialization.json_encode({"error": message}))
+    text = message.encode("utf-8", "replace").decode()  # a lone surrogate is no JSON
+    return Response(frame.ident, status, Kind.JSON, serialization.json_encode({"error": text}))

@@ -1,16 +1,22 @@
 """KServe's own application and gRPC server, around a model that hands every request to the workers."""
 
+import struct
+from collections.abc import Coroutine
+from secrets import token_hex
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from grpc import StatusCode
+from grpc_interceptor.exceptions import GrpcException
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelRepository
 from kserve.errors import InvalidInput as KServeInvalidInput
 from kserve.errors import ModelNotFound, ModelNotReady, ServerNotReady, UnsupportedProtocol
 from kserve.model_server import app
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc.server import GRPCServer
+from kserve.protocol.infer_type import to_http_parameters
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
 from kserve.utils.numpy_codec import from_np_dtype
@@ -24,6 +30,7 @@ from .pool import Pool
 
 MAX_GRPC_MESSAGE_BYTES = 2**31 - 1
 GRPC_THREADS = 4
+GRPC_STATUSES = {503: StatusCode.UNAVAILABLE, 504: StatusCode.DEADLINE_EXCEEDED}
 
 
 class ModelFailed(Exception):
@@ -57,9 +64,10 @@ class ForwardingModel(Model):
 
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
         """Answer a V1 body that KServe has decoded, or a V2 request."""
-        request_id = (headers or {}).get("x-request-id", "-")
+        request_id = (headers or {}).get("x-request-id") or token_hex(8)
         if isinstance(payload, InferRequest):
-            return await self._infer(payload, payload.id or request_id)
+            answer = self._infer(payload, payload.id or request_id)
+            return await (_grpc_errors(answer) if payload.from_grpc else answer)
         body = payload if isinstance(payload, bytes) else serialization.json_encode(payload)
         return serialization.json_decode(await self._ask(Kind.JSON, body, request_id))
 
@@ -88,6 +96,22 @@ class ReadyDataPlane(DataPlane):
 
     async def ready(self) -> bool:
         return all([await model.healthy() for model in self.model_registry.get_models().values()])
+
+    async def model_ready(self, model_name: str, disable_predictor_health_check: bool = False) -> bool:
+        """Whether the model is ready; of one that a request is for, whether it is there: the pool tells the rest."""
+        if disable_predictor_health_check:
+            self.get_model_from_registry(model_name)
+            return True
+        return bool(await super().model_ready(model_name))
+
+    def decode(self, *arguments: Any, **keywords: Any) -> Any:
+        """A body that cannot be decoded is the client's mistake, whatever KServe raises at it."""
+        try:
+            return super().decode(*arguments, **keywords)
+        except KServeInvalidInput:
+            raise
+        except Exception as error:
+            raise KServeInvalidInput(f"the body cannot be decoded: {type(error).__name__}: {error}") from None
 
 
 class FixedRepository(ModelRepository):
@@ -149,12 +173,24 @@ def _request(payload: InferRequest, signature: dict[str, Any] | None) -> dict[st
         raise
     except InvalidInput as error:
         raise KServeInvalidInput(str(error)) from None
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError, struct.error) as error:
         raise KServeInvalidInput(
             f"inputs holds a tensor whose data does not fit its shape or datatype: {error}"
         ) from None
-    parameters = {} if payload.from_grpc else dict(payload.parameters or {})
-    return {**parameters, **request}
+    parameters = to_http_parameters(payload.parameters) if payload.from_grpc else payload.parameters
+    return {**(parameters or {}), **request}
+
+
+async def _grpc_errors(answer: Coroutine[Any, Any, InferResponse]) -> InferResponse:
+    """The answer, or the error with the gRPC status that stands for it."""
+    try:
+        return await answer
+    except KServeInvalidInput as error:
+        raise GrpcException(StatusCode.INVALID_ARGUMENT, str(error)) from None
+    except ModelFailed as error:
+        raise GrpcException(StatusCode.INTERNAL, str(error)) from None
+    except Unanswered as error:
+        raise GrpcException(GRPC_STATUSES[error.status], str(error)) from None
 
 
 def _output(name: str, value: Any) -> InferOutput:
@@ -173,6 +209,12 @@ def _handler(status: int) -> Any:
     return answer
 
 
+async def _failed(request: Request, _: Exception) -> JSONResponse:
+    """Nobody foresaw it: our application, which it reaches next, logs it."""
+    request_id = request.headers.get("x-request-id")
+    return JSONResponse({"error": f"the server failed; its log has the reason under request id {request_id}"}, 500)
+
+
 async def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
@@ -186,6 +228,7 @@ async def _malformed(_: Request, error: Exception) -> JSONResponse:
 
 
 HANDLERS: dict[Any, Any] = {
+    Exception: _failed,
     HTTPException: _http,
     RequestValidationError: _malformed,
     KServeInvalidInput: _handler(400),

@@ -252,22 +252,29 @@ class Pool:
         return worker
 
     async def _replace(self) -> None:
-        """Start a worker in place of one that is gone, again and again until one is ready, with pauses between."""
+        """Start a worker in place of one that is gone, again and again until it is ready, with pauses between."""
         pause = 1.0
-        hopeful = True
-        while True:
-            try:
-                worker = await self._adopt(*process.start(self._config))
-                await self._loaded(worker)
-            except LoadError as error:
-                logger.error("a worker could not be restarted, the next try is in %g seconds: %s", pause, error)
-            self._replacing -= hopeful
-            hopeful = False
-            if self._able:
-                return self._hand_out()
+        while not await self._restarted(pause):
             self._refuse_waiting()
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            self._replacing += 1
+        self._hand_out()
+
+    async def _restarted(self, pause: float) -> bool:
+        """Whether a worker could be started and has loaded the model."""
+        worker = None
+        try:
+            worker = await self._adopt(*process.start(self._config))
+            await self._loaded(worker)
+        except (LoadError, OSError) as error:
+            logger.error("a worker could not be restarted, the next try is in %g seconds: %s", pause, error)
+            if worker is not None:
+                self.lost(worker)
+            return False
+        finally:
+            self._replacing -= 1
+        return True
 
     async def _loaded(self, worker: Worker) -> None:
         """Returns when the worker is ready.

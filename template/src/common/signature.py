@@ -6,6 +6,8 @@ kind: text      a list of strings
 null            whatever came: an array where rows are numbers or lists, else the list as it is
 """
 
+import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 from .errors import InvalidInput
 
 NUMERIC = "biuf"
+WHOLE = re.compile(r"u?int\d+|bool")  # the dtypes that hold no NaN
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -126,7 +129,8 @@ def _floats(values: Array) -> Array:
 def _cast(array: Array, dtype: str | None) -> Array:
     """The array in the model's dtype, where that loses nothing that was sent.
 
-    Floats for a model trained on whole numbers stay floats, as they would in a call of the model in memory.
+    Floats for a model trained on whole numbers stay floats, and whole numbers that do not fit stay as they are: so
+    they would in a call of the model in memory.
     """
     if dtype is None or array.dtype.kind not in NUMERIC:
         if dtype is not None and np.dtype(dtype).kind in NUMERIC:
@@ -136,7 +140,8 @@ def _cast(array: Array, dtype: str | None) -> Array:
     if array.dtype.kind == "f" and target.kind in "biu":
         return array
     with np.errstate(over="ignore"):
-        return array.astype(target, copy=False)
+        cast = array.astype(target, copy=False)
+    return array if target.kind in "biu" and not np.array_equal(cast, array) else cast
 
 
 def _named(row: Any, index: int, names: Sequence[str]) -> list[Any]:
@@ -161,35 +166,45 @@ def _listed(row: Any, index: int, names: Sequence[str]) -> list[Any]:
 
 
 def _column(column: dict[str, Any], values: list[Any]) -> Any:
-    """The values of one feature as a pandas Series in the dtype that the model was fitted on."""
+    """The values of one feature as a pandas Series in the dtype that the model was fitted on; null becomes NaN."""
     import pandas
 
     name, dtype = column["name"], column.get("dtype")
     _check_type(name, column.get("type", "any"), values)
-    if all(value is None for value in values):
-        return pandas.Series([float("nan")] * len(values), dtype=_nullable(dtype))
-    if dtype is None:
-        return pandas.Series(values)
+    values = [math.nan if value is None else value for value in values]
     if categories := column.get("categories"):
         return pandas.Series(pandas.Categorical(values, categories=categories))
-    return _series(name, values, dtype)
+    return _series(name, values, dtype) if dtype else pandas.Series(values)
 
 
 def _series(name: str, values: list[Any], dtype: str) -> Any:
+    try:
+        return _cast_values(values, dtype)
+    except (TypeError, ValueError, OverflowError):
+        odd = next((value for value in values if not _castable(value, dtype)), values)
+        raise InvalidInput(f"instances: {name!r} must be of dtype {dtype}, it is {_kind(odd)}") from None
+
+
+def _cast_values(values: list[Any], dtype: str) -> Any:
+    """A Series in a dtype; in a wider one where that cannot hold the values, as pandas itself would have it."""
     import pandas
 
-    series = pandas.Series(values) if dtype != "object" else pandas.Series(values, dtype=object)
-    widened = series.dtype.kind == "f" and dtype.startswith(("int", "uint", "bool"))
+    series = pandas.Series(values, dtype=object if dtype == "object" else None)
+    whole = WHOLE.fullmatch(dtype) is not None
+    if whole and (series.dtype.kind == "f" or series.isna().any()):
+        return series.astype("float64")
+    with np.errstate(over="ignore"):
+        cast = series.astype(dtype)
+    wraps = whole and series.dtype.kind in "iu" and bool((cast != series).any())
+    return series if wraps else cast
+
+
+def _castable(value: Any, dtype: str) -> bool:
     try:
-        return series if widened else series.astype(dtype)
+        _cast_values([value], dtype)
     except (TypeError, ValueError, OverflowError):
-        odd = next((value for value in values if value is not None), None)
-        raise InvalidInput(f"instances: {name!r} must be of dtype {dtype}, it is {odd!r}") from None
-
-
-def _nullable(dtype: str | None) -> str:
-    """A dtype that can hold nothing but missing values, nearest to `dtype`."""
-    return dtype if dtype is not None and dtype.startswith(("float", "datetime64", "timedelta64")) else "float64"
+        return False
+    return True
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
