@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ logger = logging.getLogger(__name__)
 def main() -> int:
     """Serve the scaffold whose `src/` holds this package; the exit status of the process."""
     logs.configure()
+    # Until the server takes signals itself, SIGTERM interrupts the start as SIGINT does: a container's first process
+    # is spared signals that it does not handle.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     os.chdir(process.SOURCE)
     try:
         config = Config.read(config_path())

@@ -1,0 +1,28 @@
+"""The container's health check: `python -m common.health` exits with 0 where the server here is ready."""
+
+import sys
+from http.client import HTTPConnection, HTTPException
+
+from .config import Config
+from .errors import ConfigError
+from .run import config_path
+
+TIMEOUT_SECONDS = 4
+
+
+def main() -> int:
+    """Ask the model's own route, past any proxy; the exit status of the process."""
+    try:
+        config = Config.read(config_path())
+        connection = HTTPConnection("127.0.0.1", config.serving.http_port, timeout=TIMEOUT_SECONDS)
+        connection.request("GET", f"/v1/models/{config.name}")
+        status = connection.getresponse().status
+    except (ConfigError, OSError, HTTPException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"the server answered {status}")
+    return 0 if status == 200 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
