@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from .errors import ConfigError
 
 ENVIRONMENT = {"WORKERS": "workers", "PORT": "http_port", "GRPC_PORT": "grpc_port"}
+INPUT_KINDS = {"array": "shape", "table": "columns", "text": None}  # and the list that each must have
 
 
 def _rule(default: float, low: float, high: float) -> Any:
@@ -106,21 +107,38 @@ def _section(parent: Mapping[str, Any], key: str, default: Any = None) -> dict[s
     return _mapping(default if value is None else value, f"config.yaml: {key}")
 
 
-def _text(parent: Mapping[str, Any], key: str) -> str:
+def _text(parent: Mapping[str, Any], key: str, place: str = "") -> str:
     value = parent.get(key)
     if not isinstance(value, str) or not value:
-        raise ConfigError(f"config.yaml: {key} must be a text, it is {_shown(value)}")
+        raise ConfigError(f"config.yaml: {place}{key} must be a text, it is {_shown(value)}")
     return value
 
 
 def _model(section: dict[str, Any]) -> Model:
     known = {item.name for item in dataclasses.fields(Model)}
-    model = Model(**{"file": _text(section, "file"), **{key: section[key] for key in known & section.keys()}})
+    model = Model(**{"file": _text(section, "file", "model."), **{key: section[key] for key in known & section.keys()}})
     for key, kind in (("sha256", str), ("input", dict), ("output", dict), ("example", list)):
         value = getattr(model, key)
         if value is not None and not isinstance(value, kind):
             raise ConfigError(f"config.yaml: model.{key} must be a {kind.__name__} or null, it is {_shown(value)}")
+    _check_input(model.input)
     return model
+
+
+def _check_input(signature: dict[str, Any] | None) -> None:
+    if signature is None:
+        return
+    kind = signature.get("kind")
+    if not isinstance(kind, str) or kind not in INPUT_KINDS:
+        raise ConfigError(f"config.yaml: model.input.kind must be {_or(INPUT_KINDS)}, it is {_shown(kind)}")
+    key = INPUT_KINDS[kind]
+    if key is not None and not isinstance(signature.get(key), list):
+        raise ConfigError(f"config.yaml: model.input.{key} must be a list, it is {_shown(signature.get(key))}")
+
+
+def _or(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}"
 
 
 def _knob(name: str, value: Any) -> Any:

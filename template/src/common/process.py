@@ -42,7 +42,7 @@ def start(config: Config) -> tuple[subprocess.Popen[bytes], socket.socket]:
             raise LoadError(
                 f"the worker cannot be started with {python}: {error.strerror}; see MODEL_PYTHON"
             ) from error
-    body = json.dumps(config.as_document()).encode()
+    body = json.dumps(config.as_document(), default=str).encode()  # YAML makes dates of some texts
     ours.sendall(Request(0, Kind.CONFIG, "", body).pack())
     return process, ours
 
