@@ -22,9 +22,9 @@ from typing import Any
 
 import httpx
 import pytest
-from common import serialization
 
 import generator
+from common import serialization
 from generator.scaffold import Scaffold
 
 pytestmark = pytest.mark.docker
