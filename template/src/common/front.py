@@ -11,6 +11,7 @@ import uvicorn
 
 from .application import Application
 from .config import Config
+from .http_protocol import HTTPProtocol
 from .kserve_application import KServe
 from .metrics import QUEUE
 from .pool import Pool
@@ -75,6 +76,7 @@ async def serve(config: Config, listener: socket.socket, workers: list[tuple[Any
 async def _serve_http(config: Config, application: Application, listener: socket.socket) -> None:
     settings = uvicorn.Config(
         application,
+        http=HTTPProtocol,
         log_config=None,
         access_log=False,
         lifespan="off",
