@@ -46,6 +46,7 @@ class Worker(asyncio.Protocol):
 
     Attributes:
         jobs: what it was sent and has not answered, by ident.
+        outgoing: frames of this round of the loop: written together, they are likelier to share a call of predict.
         progress: when it last showed that it goes forward.
     """
 
@@ -53,6 +54,7 @@ class Worker(asyncio.Protocol):
     process: "subprocess.Popen[bytes]"
     loaded: "asyncio.Future[None]"
     jobs: dict[int, Job] = field(default_factory=dict)
+    outgoing: list[bytes] = field(default_factory=list)
     progress: float = 0.0
     stuck: bool = False
     transport: asyncio.Transport | None = None
@@ -93,8 +95,15 @@ class Worker(asyncio.Protocol):
         if not self.jobs:
             self.progress = job.since
         self.jobs[job.request.ident] = job
-        assert self.transport is not None
-        self.transport.write(job.request.pack())
+        if not self.outgoing:
+            self.loaded.get_loop().call_soon(self._flush)
+        self.outgoing.append(job.request.pack())
+
+    def _flush(self) -> None:
+        frames = b"".join(self.outgoing)
+        self.outgoing.clear()
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(frames)
 
     def kill(self) -> None:
         """End the process at once; `connection_lost` follows."""
