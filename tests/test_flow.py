@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from common import tensors
 from common.config import Config
 from common.errors import ConfigError, InvalidInput

@@ -186,11 +186,11 @@ async def _grpc_errors(answer: Coroutine[Any, Any, InferResponse]) -> InferRespo
     try:
         return await answer
     except KServeInvalidInput as error:
-        raise GrpcException(StatusCode.INVALID_ARGUMENT, str(error)) from None
+        raise GrpcException(str(error), StatusCode.INVALID_ARGUMENT) from None
     except ModelFailed as error:
-        raise GrpcException(StatusCode.INTERNAL, str(error)) from None
+        raise GrpcException(str(error), StatusCode.INTERNAL) from None
     except Unanswered as error:
-        raise GrpcException(GRPC_STATUSES[error.status], str(error)) from None
+        raise GrpcException(str(error), GRPC_STATUSES[error.status]) from None
 
 
 def _output(name: str, value: Any) -> InferOutput:

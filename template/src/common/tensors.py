@@ -35,7 +35,7 @@ def request_of_tensors(tensors: Mapping[str, Array], signature: dict[str, Any] |
     if any(not tensor.ndim for tensor in tensors.values()):
         raise InvalidInput("a tensor in inputs has shape []: its first axis must be rows")
     names = feature_names(signature)
-    if len(tensors) == 1 and (names is None or set(tensors) != set(names)):
+    if len(tensors) == 1 and (names is None or tensors.keys().isdisjoint(names)):
         return {"instances": _rows(next(iter(tensors.values())), signature)}
     columns = {name: _column(name, tensor) for name, tensor in tensors.items()}
     if len({len(column) for column in columns.values()}) > 1:
