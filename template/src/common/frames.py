@@ -15,6 +15,7 @@ import socket
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 RECEIVE_BYTES = 1 << 20
 LENGTH = struct.Struct("!I")
@@ -58,7 +59,7 @@ class Stats:
         return cls(requests, rows, tuple(seconds))
 
 
-@dataclass
+@dataclass(slots=True)
 class Request:
     """A frame to the worker."""
 
@@ -79,7 +80,7 @@ class Request:
         return cls(ident, kind, frame[REQUEST.size : start].decode(), frame[start:])
 
 
-@dataclass
+@dataclass(slots=True)
 class Response:
     """A frame from the worker."""
 
@@ -104,7 +105,12 @@ class Splitter:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, chunk: bytes) -> list[bytes]:
+    @cached_property
+    def space(self) -> memoryview:
+        """Where `receive` reads into: made anew for each call, so much memory would cost more than the call."""
+        return memoryview(bytearray(RECEIVE_BYTES))
+
+    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
         """The frames that are whole now."""
         buffer = self._buffer
         buffer += chunk
@@ -128,8 +134,8 @@ def receive(connection: socket.socket, splitter: Splitter) -> list[bytes]:
         EOFError: the other side has closed.
     """
     while True:
-        chunk = connection.recv(RECEIVE_BYTES)
-        if not chunk:
+        size = connection.recv_into(splitter.space)
+        if not size:
             raise EOFError
-        if frames := splitter.feed(chunk):
+        if frames := splitter.feed(splitter.space[:size]):
             return frames
