@@ -64,7 +64,7 @@ ROUTES = {
         "send Content-Type: application/msgpack",
     ),
 }
-MEDIA_TYPES = {Kind.JSON: JSON, Kind.MSGPACK: MSGPACK}
+MEDIA_TYPES: dict[int, bytes] = {Kind.JSON: JSON, Kind.MSGPACK: MSGPACK}
 
 
 class Application:
@@ -183,7 +183,7 @@ class Application:
 
     async def _send(self, send: Send, answer: Response, request_id: str) -> None:
         headers = [
-            (b"content-type", MEDIA_TYPES[Kind(answer.kind)]),
+            (b"content-type", MEDIA_TYPES[answer.kind]),
             (b"content-length", b"%d" % len(answer.body)),
             (b"x-request-id", request_id.encode("ascii")),
         ]

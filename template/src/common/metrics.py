@@ -1,5 +1,8 @@
 """What `/metrics` shows beside KServe's own figures, in Prometheus's text format."""
 
+from bisect import bisect_left
+from typing import Any
+
 from kserve.metrics import POST_HIST_TIME, PRE_HIST_TIME, PREDICT_HIST_TIME
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -38,7 +41,12 @@ class Batches:
         for phase, seconds in zip(_PHASES, stats.seconds, strict=True):
             phase.observe(seconds)
         _, preprocess, predict, postprocess, _ = stats.seconds
-        for _ in range(stats.requests):
-            self._pre.observe(preprocess / stats.requests)
-            self._predict.observe(predict)
-            self._post.observe(postprocess / stats.requests)
+        _observe(self._pre, preprocess / stats.requests, stats.requests)
+        _observe(self._predict, predict, stats.requests)
+        _observe(self._post, postprocess / stats.requests, stats.requests)
+
+
+def _observe(histogram: Any, amount: float, times: int) -> None:
+    """What `histogram.observe(amount)` does, so many times at once: prometheus_client has no call for it."""
+    histogram._sum.inc(amount * times)
+    histogram._buckets[bisect_left(histogram._upper_bounds, amount)].inc(times)

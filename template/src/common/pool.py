@@ -27,7 +27,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
 
 
-@dataclass
+@dataclass(slots=True)
 class Job:
     """A request that waits for its answer.
 
@@ -79,7 +79,8 @@ class Worker(asyncio.Protocol):
     def _told(self, response: Response) -> None:
         """What the worker says of itself."""
         if response.kind == Kind.STATS:
-            self.pool.batches.observe(Stats.unpack(response.body))
+            # Its requests are answered first: they wake up in the order in which they were told to.
+            self.loaded.get_loop().call_soon(self.pool.batches.observe, Stats.unpack(response.body))
         elif response.kind == Kind.READY and not self.loaded.done():
             self.loaded.set_result(None)
         elif response.kind == Kind.FAILED and not self.loaded.done():
@@ -130,6 +131,7 @@ class Pool:
         self.batches = metrics.Batches(config.name)
         self.draining = False
         self._closing = False
+        self._loop: asyncio.AbstractEventLoop  # asked for once: Python 3.10 and 3.11 call the system for it
         self._replacing = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -153,6 +155,7 @@ class Pool:
         Raises:
             LoadError: one could not.
         """
+        self._loop = asyncio.get_running_loop()
         self._spawn(self._watch())
         for child, connection in started:
             await self._adopt(child, connection)
@@ -169,8 +172,7 @@ class Pool:
         if self._closing or not (self._workers or self._replacing):
             raise Unanswered(503, "the model is not ready; try again later")
         self._ident += 1
-        loop = asyncio.get_running_loop()
-        job = Job(Request(self._ident, kind, request_id, body), loop.create_future(), time.monotonic())
+        job = Job(Request(self._ident, kind, request_id, body), self._loop.create_future(), time.monotonic())
         worker = self._free()
         if worker is None:
             self._queue.append(job)
