@@ -17,7 +17,7 @@ from .errors import ModelError, SettingError, TargetError
 from .hooks import Description, WrittenModelScaffoldDefinition, find
 from .render import render
 from .runtime import TEMPLATE_SOURCE, load
-from .samples import compare, rows
+from .samples import body_rows, compare
 from .scaffold import SMOKE_TEST, Scaffold, write_smoke_test
 
 WORKER_NEEDS = dict.fromkeys(("msgpack", "numpy", "orjson"), "bodies of requests and responses in the worker")
@@ -167,7 +167,7 @@ def _prove(
     verification = compare(expected, response["predictions"])
     if not verification:
         raise ModelError(f"the scaffold does not predict what the model in memory does: {verification.difference}")
-    write_smoke_test(directory / SMOKE_TEST, rows(sample), response)
+    write_smoke_test(directory / SMOKE_TEST, body_rows(sample), response)
 
 
 @contextlib.contextmanager

@@ -1,9 +1,13 @@
 """Rows in memory (arrays, DataFrames, lists) as the rows of a JSON body, and answers compared with predictions."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from .errors import SettingError
+from .runtime import TEMPLATE_SOURCE, load
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -20,6 +24,19 @@ def rows(instances: Any) -> list[Any]:
         return [_plain_values(row) for row in instances.to_dict(orient="records")]
     listed = instances.tolist() if hasattr(instances, "tolist") else list(instances)
     return listed if isinstance(listed, list) else [listed]
+
+
+def body_rows(instances: Any) -> list[Any]:
+    """The same rows as a client would write them: dates are texts, what is no number is null.
+
+    Raises:
+        SettingError: they hold something that JSON has no word for.
+    """
+    encode = load(TEMPLATE_SOURCE, "serialization").json_encode
+    try:
+        return list(json.loads(encode(rows(instances))))
+    except TypeError as error:
+        raise SettingError(f"sample_input cannot be sent as JSON: {error}") from error
 
 
 def _plain_values(row: dict[Any, Any]) -> dict[str, Any]:

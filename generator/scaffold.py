@@ -176,7 +176,7 @@ class Scaffold:
 def write_smoke_test(path: Path, instances: list[Any], response: dict[str, Any]) -> None:
     """Keep a request and its answer with the scaffold."""
     pair = {"request": {"instances": instances}, "response": response}
-    path.write_text(json.dumps(pair, default=str) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(pair) + "\n", encoding="utf-8")
 
 
 def load(directory: "str | os.PathLike[str]") -> Scaffold:

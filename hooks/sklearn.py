@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from generator.errors import ModelError, SettingError
 from generator.runtime import TEMPLATE_SOURCE, load
-from generator.samples import rows
+from generator.samples import body_rows
 
 from .base import Description, WrittenModelScaffoldDefinition
 
@@ -107,11 +107,9 @@ def _json_type(series: Any) -> str:
 
 
 def _array(sample: Any, count: int | None) -> dict[str, Any] | None:
-    import numpy as np
-
     if isinstance(sample, (list, tuple)) and sample and isinstance(sample[0], (str, dict)):
         return {"kind": "text"} if isinstance(sample[0], str) and count is None else None
-    array = sample if hasattr(sample, "shape") else np.asarray(sample)
+    array = _as_array(sample)
     if count is not None:
         _check_width(array, count)
     dtype = array.dtype.name if array.dtype.kind in "biuf" else None
@@ -121,18 +119,18 @@ def _array(sample: Any, count: int | None) -> dict[str, Any] | None:
 def _check_width(sample: Any, count: int) -> None:
     if sample is None or (isinstance(sample, list) and sample and isinstance(sample[0], dict)):
         return
-    shape = _shape(sample)
+    shape = _as_array(sample).shape
     if len(shape) != 2 or shape[1] != count or not shape[0]:
         raise SettingError(
             f"sample_input has shape {list(shape)}, the model takes rows of {count} values: [n, {count}]"
         )
 
 
-def _shape(sample: Any) -> tuple[int, ...]:
+def _as_array(sample: Any) -> Any:
     import numpy as np
 
     try:
-        return np.shape(sample)
+        return sample if hasattr(sample, "shape") else np.asarray(sample)
     except ValueError:
         raise SettingError("sample_input has rows of different lengths: make them equally long") from None
 
@@ -171,7 +169,7 @@ def _takes_numbers(model: Any) -> bool:
 
 def _example(model: Any, signature: dict[str, Any] | None, sample: Any) -> tuple[list[Any] | None, Any]:
     """One row and its prediction: the sample's first, else one of zeros if the model in memory predicts from it."""
-    candidates = [rows(sample)[:1]] if sample is not None else _zeros(signature)
+    candidates = [body_rows(sample)[:1]] if sample is not None else _zeros(signature)
     for candidate in candidates:
         try:
             with warnings.catch_warnings():
