@@ -1,9 +1,12 @@
 """The server process: uvicorn with our application, KServe's behind it, and the workers."""
 
 import asyncio
+import contextlib
+import ctypes
 import logging
 import signal
 import socket
+import struct
 from types import FrameType
 from typing import Any
 
@@ -19,7 +22,9 @@ from .pool import Pool
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 30
+QUIET_SECONDS = 0.2  # for the connections that were taken last to send their requests
 KEEP_ALIVE_SECONDS = 65
+SO_ATTACH_FILTER = 26
 
 
 class Server(uvicorn.Server):
@@ -29,9 +34,12 @@ class Server(uvicorn.Server):
     it is not ready. Then it takes no more, answers what it has taken, and ends.
     """
 
-    def __init__(self, config: uvicorn.Config, application: Application, drain_seconds: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, application: Application, listener: socket.socket, drain_seconds: float
+    ) -> None:
         super().__init__(config)
         self._application = application
+        self._listener = listener
         self._drain_seconds = drain_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -42,10 +50,26 @@ class Server(uvicorn.Server):
             return
         self._application.drain()
         logger.info("draining for %g seconds", self._drain_seconds)
-        asyncio.get_running_loop().call_later(self._drain_seconds, self._stop)
+        asyncio.get_running_loop().call_later(self._drain_seconds, self._refuse)
+
+    def _refuse(self) -> None:
+        refuse_connections(self._listener)
+        asyncio.get_running_loop().call_later(QUIET_SECONDS, self._stop)
 
     def _stop(self) -> None:
         self.should_exit = True
+
+
+def refuse_connections(listener: socket.socket) -> None:
+    """Let nobody connect any more, but keep the connections that the kernel holds for us to accept.
+
+    Closing the socket resets those. A packet filter that drops all that is sent to the listening socket itself does
+    not; only Linux has it.
+    """
+    drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # BPF_RET | BPF_K: keep 0 bytes
+    program = struct.pack("HP", 1, ctypes.addressof(drop_all))
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
 async def serve(config: Config, listener: socket.socket, workers: list[tuple[Any, socket.socket]]) -> None:
@@ -84,7 +108,7 @@ async def _serve_http(config: Config, application: Application, listener: socket
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         backlog=2048,
     )
-    server = Server(settings, application, config.serving.drain_seconds)
+    server = Server(settings, application, listener, config.serving.drain_seconds)
     logger.info(
         "%s is ready at http://0.0.0.0:%d/v1/models/%s:predict", config.name, config.serving.http_port, config.name
     )
