@@ -119,7 +119,8 @@ def check(model: Any, X: Any, warm: WarmServer, directory: Path) -> None:
     """Both ways of asking a scaffold answer what the model predicts, to the last bit."""
     expected = model.predict(X)
     expected = expected.toarray() if hasattr(expected, "toarray") else expected
-    scaffold = generator.from_model(model, directory)
+    single = getattr(X, "dtype", None) == np.float32
+    scaffold = generator.from_model(model, directory, sample_input=X[:1] if single else None)  # it alone tells that
     served = warm.start(directory)  # it loads the model while the worker of scaffold.predict does so too
     try:
         assert compare(expected, scaffold.predict(X)["predictions"]).difference is None
@@ -231,10 +232,8 @@ def _estimators() -> list[Any]:
 
     found = {name: estimator for name, estimator in all_estimators() if hasattr(estimator, "predict")}
     assert found.keys() >= EXCEPTIONS.keys()
-    return [
-        pytest.param(estimator, id=name, marks=[pytest.mark.xfail(reason=EXCEPTIONS[name])] * (name in EXCEPTIONS))
-        for name, estimator in found.items()
-    ]
+    marks = {name: [pytest.mark.xfail(reason=reason)] for name, reason in EXCEPTIONS.items()}
+    return [pytest.param(estimator, id=name, marks=marks.get(name, [])) for name, estimator in found.items()]
 
 
 @pytest.mark.sweep
