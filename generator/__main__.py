@@ -3,6 +3,8 @@
 import argparse
 import contextlib
 import json
+import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,7 +109,7 @@ def _new(options: argparse.Namespace) -> None:
         overwrite=options.overwrite,
     )
     print(f"{scaffold.directory} is ready. Try:\n")
-    print(f"  python -m generator serve {scaffold.directory}")
+    print(f"  python -m generator serve {shlex.quote(str(scaffold.directory))}")
     print(f"  {scaffold.docker_build_string}")
 
 
@@ -119,12 +121,17 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _serve(options: argparse.Namespace) -> None:
     scaffold = load(options.directory)
+    signal.signal(signal.SIGTERM, _end)  # else the server would go on without this process
     print("starting the server", file=sys.stderr)
     with scaffold.serve(options.port) as server:
         print(f"POST to {server.predict_url}, read {server.url}/docs, stop with Ctrl-C", file=sys.stderr)
         status = server.process.wait()
     if status:
         raise ServingError(f"the server ended with exit status {status}; its last lines say why")
+
+
+def _end(number: int, _: Any) -> None:
+    sys.exit(128 + number)
 
 
 def _load_model(path: Path) -> Any:

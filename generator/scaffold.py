@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,9 @@ class Scaffold:
         request = (
             instances_or_request if isinstance(instances_or_request, dict) else {"instances": instances_or_request}
         )
-        if "instances" in request:
-            request = {**request, "instances": rows(request["instances"])}
+        instances = request.get("instances")
+        if isinstance(instances, Iterable) and not isinstance(instances, (str, bytes, dict)):
+            request = {**request, "instances": rows(instances)}
         serialization = load_runtime(self._source, "serialization")
         kind = load_runtime(self._source, "frames").Kind.JSON
         status, body = self._ask(kind, serialization.json_encode(request))

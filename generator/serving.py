@@ -57,11 +57,13 @@ def serve(directory: Path, name: str, port: int = 8080) -> Iterator[Server]:
     command = [str(python), str(directory / "src" / "inference_server.py")]
     process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True, start_new_session=True)
     log: deque[str] = deque(maxlen=LOG_LINES)
-    reader = threading.Thread(target=_forward, args=(process, log), daemon=True)
+    ready = threading.Event()
+    reader = threading.Thread(target=_forward, args=(process, log, ready), daemon=True)
     reader.start()
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_until_ready(process, reader, log, f"{url}/v1/models/{name}")
+        ready.set()
         yield Server(url, f"{url}/v1/models/{name}:predict", process)
     finally:
         _stop(process)
@@ -70,11 +72,13 @@ def serve(directory: Path, name: str, port: int = 8080) -> Iterator[Server]:
             process.stderr.close()
 
 
-def _forward(process: "subprocess.Popen[str]", log: "deque[str]") -> None:
-    """Show the server's log, and keep its end for an error message."""
+def _forward(process: "subprocess.Popen[str]", log: "deque[str]", ready: threading.Event) -> None:
+    """Show the server's log, and keep its end for an error message, which is all that tells why a start failed."""
     assert process.stderr is not None
     for line in process.stderr:
         log.append(line.strip())
+        if line.startswith("error: ") and not ready.is_set():
+            continue
         with contextlib.suppress(ValueError, OSError):  # nobody listens: the server must be read all the same
             sys.stderr.write(line)
 
