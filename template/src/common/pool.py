@@ -93,12 +93,15 @@ class Worker(asyncio.Protocol):
 
     def send(self, job: Job) -> None:
         job.since = time.monotonic()
-        if not self.jobs:
+        idle = not self.jobs
+        if idle:
             self.progress = job.since
-        self.jobs[job.request.ident] = job
-        if not self.outgoing:
+        elif not self.outgoing:
             self.loaded.get_loop().call_soon(self._flush)
+        self.jobs[job.request.ident] = job
         self.outgoing.append(job.request.pack())
+        if idle:  # it begins at once; what comes after in this round of the loop shares the next batch
+            self._flush()
 
     def _flush(self) -> None:
         frames = b"".join(self.outgoing)
