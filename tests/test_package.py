@@ -1,0 +1,179 @@
+"""The wheel: what is in it, and that it makes a working scaffold where nothing else of this repository is."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import textwrap
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from checkouts import ROOT, commit, git, snapshot
+
+(VERSION,) = re.findall(r'(?m)^version = "(.*)"$', (ROOT / "pyproject.toml").read_text())
+BIN = Path(sys.executable).parent
+
+
+def call(command: list[str], cwd: Path, **environ: str) -> str:
+    """What the command prints, run without a trace of this checkout in its environment."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(command, cwd=cwd, env=clean | environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return snapshot(tmp_path_factory.mktemp("package") / "scaffold")
+
+
+@pytest.fixture(scope="session")
+def dist(repository: Path) -> Path:
+    """What `make package` makes: an sdist, and a wheel made from that."""
+    call([sys.executable, "-m", "build", "--installer", "uv"], repository)
+    return repository / "dist"
+
+
+@pytest.fixture(scope="session")
+def wheel(dist: Path) -> Path:
+    (path,) = dist.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that holds the wheel, scikit-learn and joblib, and what those need."""
+    directory = tmp_path_factory.mktemp("installed") / "venv"
+    uv = str(BIN / "uv")
+    call([uv, "venv", "--quiet", "--python", sys.executable, str(directory)], directory.parent)
+    python = directory / "bin" / "python"
+    same = [f"{name}=={metadata.version(name)}" for name in ("scikit-learn", "joblib", "numpy", "scipy")]
+    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), str(wheel), *same]
+    call(install, directory.parent)
+    return python
+
+
+@pytest.fixture(scope="session")
+def made(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A scaffold that the installed generator made and proved, and what it told on the way."""
+    directory = tmp_path_factory.mktemp("outside")
+    code = """
+        import json, generator
+        from sklearn.datasets import load_iris
+        from sklearn.linear_model import LogisticRegression
+
+        x, y = load_iris(return_X_y=True)
+        model = LogisticRegression(max_iter=1000).fit(x, y)
+        scaffold = generator.from_model(model, "test_rfc", sample_input=x[:5])
+        print(json.dumps({
+            "file": generator.__file__,
+            "served": scaffold.predict(x)["predictions"],
+            "expected": model.predict(x).tolist(),
+            "verified": bool(generator.load("test_rfc").verify()),
+        }))
+        scaffold.close()
+    """
+    told = call([str(installed), "-I", "-W", "error", "-c", textwrap.dedent(code)], directory)
+    return directory / "test_rfc", json.loads(told)
+
+
+def tracked(repository: Path, directory: str) -> set[str]:
+    return {name for name in git(repository, "ls-files", "-z", directory).split("\0") if name}
+
+
+def test_wheel_holds_the_generator_alone(wheel: Path, repository: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert len(names) == len(set(names))
+    inside = {name for name in names if not name.startswith(f"scaffold_generator-{VERSION}.dist-info/")}
+    generator = tracked(repository, "generator") - {"generator/hooks"}
+    hooks = {f"generator/{name}" for name in tracked(repository, "hooks")}
+    template = {f"generator/{name}" for name in tracked(repository, "template")}
+    assert {"generator/template/.dockerignore", "generator/template/src/data/.gitkeep"} <= template
+    assert inside == generator | hooks | template | {"generator/copier.yml"}
+
+
+def test_wheel_says_what_it_is(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        information = f"scaffold_generator-{VERSION}.dist-info"
+        text = archive.read(f"{information}/METADATA").decode()
+        assert archive.read(f"{information}/entry_points.txt").decode().split("\n")[:2] == [
+            "[console_scripts]",
+            "scaffold = generator.__main__:main",
+        ]
+        assert f"{information}/licenses/LICENSE" in archive.namelist()
+    assert f"Version: {VERSION}\n" in text and "License-Expression: Apache-2.0\n" in text
+    for framework in ("scikit-learn", "kserve", "torch", "tensorflow"):
+        assert f"Requires-Dist: {framework}" not in text
+
+
+def test_sdist_holds_what_the_wheel_is_made_of(dist: Path) -> None:
+    (path,) = dist.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"copier.yml", "template/.dockerignore", "generator/hooks/sklearn.py", "pyproject.toml"} <= names
+    assert not [name for name in names if name.startswith(("hooks/", ".git/"))]
+
+
+def test_installed_generator_makes_a_working_scaffold(made: tuple[Path, dict[str, Any]], installed: Path) -> None:
+    directory, told = made
+    assert told["file"].startswith(str(installed.parents[1])) and str(ROOT) not in told["file"]
+    assert told["served"] == told["expected"] and told["verified"]
+    assert [path.name for path in directory.parent.iterdir()] == ["test_rfc"]
+
+
+def test_installed_scaffold_is_the_checkouts(made: tuple[Path, dict[str, Any]], repository: Path) -> None:
+    """Every file of the template that needs no rendering has arrived as it is, the dotfiles too."""
+    directory, _ = made
+    plain = [name.removeprefix("template/") for name in tracked(repository, "template") if "{" not in name]
+    for name in plain:
+        if not name.endswith(".jinja"):
+            assert (directory / name).read_bytes() == (repository / "template" / name).read_bytes()
+
+
+def test_answers_name_the_public_template(made: tuple[Path, dict[str, Any]]) -> None:
+    directory, _ = made
+    answers = yaml.safe_load((directory / ".copier-answers.yml").read_text())
+    assert answers["_src_path"] == "gh:org/scaffold" and answers["_commit"] == f"v{VERSION}"
+    assert answers["model_name"] == "model" and "scikit-learn==" in answers["requirements"]
+
+
+def test_copier_update_finds_the_public_template(
+    made: tuple[Path, dict[str, Any]], repository: Path, tmp_path: Path
+) -> None:
+    """With the public address led to a clone that has the released tag, and a newer one."""
+    template = shutil.copytree(repository, tmp_path / "template", symlinks=True, ignore=shutil.ignore_patterns("dist"))
+    git(template, "tag", f"v{VERSION}")
+    (template / "template" / "src" / "common" / "newer.py").write_text('"""New."""\n')
+    commit(template, "v99.0.0")
+    git(template, "tag", "--delete", "v1.0.0")
+    scaffold = shutil.copytree(made[0], tmp_path / "test_rfc")
+    model = (scaffold / "src" / "model" / "model.joblib").read_bytes()
+    facts = (scaffold / "config.yaml").read_text()
+    git(scaffold, "init", "--quiet")
+    commit(scaffold)
+    environ = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{template}.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://github.com/org/scaffold.git",
+    }
+    call([str(BIN / "copier"), "update", "--defaults"], scaffold, **environ)
+    changed = {line[3:] for line in git(scaffold, "status", "--porcelain").splitlines()}
+    assert changed == {".copier-answers.yml", "src/common/newer.py"}
+    assert (scaffold / "src" / "model" / "model.joblib").read_bytes() == model
+    assert (scaffold / "config.yaml").read_text() == facts
+    answers = yaml.safe_load((scaffold / ".copier-answers.yml").read_text())
+    assert (answers["_src_path"], answers["_commit"]) == ("gh:org/scaffold", "v99.0.0")
+
+
+def test_console_script(made: tuple[Path, dict[str, Any]], installed: Path) -> None:
+    script = str(installed.with_name("scaffold"))
+    assert "MODEL_FILE DIRECTORY" in call([script, "new", "--help"], made[0])
+    answered = call([script, "predict", ".", "[[6, 3, 5, 2]]"], made[0])
+    assert json.loads(answered) == {"predictions": [2]}
