@@ -53,11 +53,11 @@ export lock_header
 
 lock: | $(bin)/uv ## refresh the server's lock from server-requirements.in
 	@echo "Resolving server-requirements.in"
-	@echo "$$lock_header" > template/server-requirements.txt.new
+	@echo "$$lock_header" > server-requirements.new
 	@UV_FIND_LINKS= $(uv) pip compile --quiet --universal --generate-hashes --python-version 3.10 --no-header \
-	  server-requirements.in >> template/server-requirements.txt.new \
-	  || { rm -f template/server-requirements.txt.new; exit 1; }
-	@mv template/server-requirements.txt.new template/server-requirements.txt
+	  server-requirements.in >> server-requirements.new \
+	  || { rm -f server-requirements.new; exit 1; }
+	@mv server-requirements.new template/server-requirements.txt
 	@echo "Wrote template/server-requirements.txt"
 
 package: $(VENV)/.dev ## wheel and sdist into dist/
