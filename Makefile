@@ -77,10 +77,10 @@ $(bin)/uv:
 
 $(VENV)/.demo: pyproject.toml | $(bin)/uv
 	@echo "Installing the generator and scikit-learn into $(VENV)"
-	@$(uv) pip install --quiet --editable . --group demo
+	@$(uv) pip install --quiet --compile-bytecode --editable . --group demo
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(bin)/uv
 	@echo "Installing the generator and what its tests need into $(VENV)"
-	@$(uv) pip install --quiet --editable . --group dev
+	@$(uv) pip install --quiet --compile-bytecode --editable . --group dev
 	@touch $@ $(VENV)/.demo

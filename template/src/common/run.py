@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -21,12 +22,13 @@ def main() -> int:
     # is spared signals that it does not handle.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     os.chdir(process.SOURCE)
+    workers: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
     try:
         config = Config.read(config_path())
         listener = _listener(config.serving.http_port, "PORT")
         if config.serving.grpc_port:  # gRPC would share the port with whoever has it
             _listener(config.serving.grpc_port, "GRPC_PORT").close()
-        workers = [process.start(config) for _ in range(config.serving.workers)]
+        workers += [process.start(config) for _ in range(config.serving.workers)]
         # After the workers have started: they import the model's framework while this process imports KServe.
         import uvloop
 
@@ -38,6 +40,9 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        for worker, _ in workers:  # one that is loading does not see yet that its server is gone
+            worker.kill()
     return 0
 
 
