@@ -28,7 +28,8 @@ def main() -> int:
         listener = _listener(config.serving.http_port, "PORT")
         if config.serving.grpc_port:  # gRPC would share the port with whoever has it
             _listener(config.serving.grpc_port, "GRPC_PORT").close()
-        workers += [process.start(config) for _ in range(config.serving.workers)]
+        for _ in range(config.serving.workers):
+            workers.append(process.start(config))
         # After the workers have started: they import the model's framework while this process imports KServe.
         import uvloop
 
