@@ -112,8 +112,9 @@ class Application:
             answer = await self._pool.submit(route.kind, body, request_id)
         except (Refused, Unanswered) as error:
             answer = Response(0, error.status, Kind.JSON, json.dumps({"error": str(error)}).encode())
-        self._count(route.name if route else "kserve", answer.status, request_id, start)
+        took = time.perf_counter() - start
         await self._send(send, answer, request_id)
+        self._count(route.name if route else "kserve", answer.status, request_id, took)
         return None
 
     def _route(self, scope: Scope, headers: "Headers") -> Route | None:
@@ -170,8 +171,7 @@ class Application:
         self._requests += 1
         return f"{self._ids}-{self._requests:x}"
 
-    def _count(self, route: str, status: int, request_id: str, start: float) -> None:
-        took = time.perf_counter() - start
+    def _count(self, route: str, status: int, request_id: str, took: float) -> None:
         counter = self._counters.get((route, status))
         if counter is None:
             counter = self._counters[route, status] = metrics.REQUESTS.labels(route, status)
@@ -217,7 +217,7 @@ class Application:
             logger.error("%s failed: %r", scope["path"], error, exc_info=error, extra={"request_id": request_id})
         finally:
             if scope["method"] == "POST":
-                self._count("kserve", status, request_id, start)
+                self._count("kserve", status, request_id, time.perf_counter() - start)
 
 
 class Headers:

@@ -44,7 +44,7 @@ class Unsplittable(Exception):
     """A response of several requests cannot be told apart by rows."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Call:
     """One request on its way: what came, and how many rows it holds."""
 
@@ -149,7 +149,8 @@ class Flow:
     def _close(self, answered: list[tuple[Call, Any]], predicted: float) -> tuple[list[Response], Stats]:
         """Postprocess and encode the responses that one call of `predict` gave."""
         responses = []
-        postprocessed = encoded = 0.0
+        rows = 0
+        decoded = preprocessed = postprocessed = encoded = 0.0
         for call, response in answered:
             start = time.perf_counter()
             middle = None
@@ -163,10 +164,10 @@ class Flow:
             end = time.perf_counter()
             postprocessed += (middle or end) - start
             encoded += end - (middle or end)
-        decoded = sum(call.prepared for call, _ in answered)
-        preprocessed = sum(call.preprocessed for call, _ in answered)
-        seconds = (decoded, preprocessed, predicted, postprocessed, encoded)
-        return responses, Stats(len(answered), sum(call.rows for call, _ in answered), seconds)
+            decoded += call.prepared
+            preprocessed += call.preprocessed
+            rows += call.rows
+        return responses, Stats(len(answered), rows, (decoded, preprocessed, predicted, postprocessed, encoded))
 
 
 def _checked(request: Any) -> dict[str, Any]:

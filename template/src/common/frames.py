@@ -36,7 +36,7 @@ class Kind(IntEnum):
     STATS = 5
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Stats:
     """What one call of `predict` took.
 

@@ -80,7 +80,7 @@ class Worker(asyncio.Protocol):
         """What the worker says of itself."""
         if response.kind == Kind.STATS:
             # Its requests are answered first: they wake up in the order in which they were told to.
-            self.loaded.get_loop().call_soon(self.pool.batches.observe, Stats.unpack(response.body))
+            self.loaded.get_loop().call_soon(lambda: self.pool.batches.observe(Stats.unpack(response.body)))
         elif response.kind == Kind.READY and not self.loaded.done():
             self.loaded.set_result(None)
         elif response.kind == Kind.FAILED and not self.loaded.done():

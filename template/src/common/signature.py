@@ -137,6 +137,8 @@ def _cast(array: Array, dtype: str | None) -> Array:
             raise InvalidInput(f"instances must hold numbers, it is an array of dtype {array.dtype}")
         return array
     target = np.dtype(dtype)
+    if array.dtype == target:
+        return array
     if array.dtype.kind == "f" and target.kind in "biu":
         return array
     with np.errstate(over="ignore"):
