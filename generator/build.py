@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import pickled
+from . import elsewhere, pickled
 from . import requirements as environment
+from .captured import Captured
 from .config import write_facts
 from .errors import ModelError, SettingError, TargetError
 from .hooks import Description, WrittenModelScaffoldDefinition, find
@@ -19,6 +20,7 @@ from .render import render
 from .runtime import TEMPLATE_SOURCE, load
 from .samples import body_rows, compare
 from .scaffold import SMOKE_TEST, Scaffold, write_smoke_test
+from .sources import capture
 
 WORKER_NEEDS = dict.fromkeys(("msgpack", "numpy", "orjson"), "bodies of requests and responses in the worker")
 PREFIX = ".scaffold."  # of a directory that is not finished; the target's name may be as long as names can be
@@ -61,24 +63,32 @@ def from_model(
     definition = find(model)
     definition.check(model)
     target = _target(target_directory, type(model).__name__, overwrite)
+    captured = capture(pickled.definitions(model), requirements or ())
     answers = {
         "model_name": name,
         "framework": definition.name,
-        "python_version": _python_version(python_version),
+        "python_version": _python_version(python_version, captured),
         "server": server,
     }
     files = _data_files(data)
     description = definition.describe(model, sample_input)
+    with captured.renamed():
+        references = pickled.references(model)
     needed = environment.infer(
-        pickled.references(model),
+        captured.outside(references),
+        imported=captured.imports,
         always={**WORKER_NEEDS, **description.distributions},
         given=requirements or (),
     )
     with _beside(target) as directory:
         render({**answers, "requirements": needed.text()}, directory)
         versions = {name: version for name, version in needed.versions.items() if name not in ("msgpack", "orjson")}
-        _write_model(definition, model, description, versions, directory)
+        with captured.renamed():
+            _write_model(definition, model, description, versions, directory)
+        captured.write(directory / "src" / "model")
         _copy_data(files, directory / "src" / "data")
+        if captured.files:
+            elsewhere.check(directory, captured.path, description.example)
         if sample_input is not None:
             _prove(definition, model, description, sample_input, directory)
     return Scaffold(target, model=model)
@@ -106,13 +116,18 @@ def _occupied(target: Path, overwrite: bool) -> str | None:
     return None
 
 
-def _python_version(version: str | None) -> str:
+def _python_version(version: str | None, captured: Captured) -> str:
     running = ".".join(platform.python_version_tuple()[:2])
     if version is not None and version not in PYTHON_VERSIONS:
         raise SettingError(f"python_version {version!r} is not one of {', '.join(PYTHON_VERSIONS)}")
     if version is None and running not in PYTHON_VERSIONS:
         raise SettingError(
             f"Python {running} is running, a scaffold takes {', '.join(PYTHON_VERSIONS)}: pass python_version"
+        )
+    if version not in (None, running) and captured.by_value:
+        raise SettingError(
+            f"python_version {version!r} is not the running {running}, which code pickled by value is bound to "
+            f"({', '.join(captured.by_value)}): define that in a module of your own, or leave python_version out"
         )
     return version or running
 

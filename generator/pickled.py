@@ -2,8 +2,10 @@
 
 import copyreg
 import pickle
+import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pickle import whichmodule  # type: ignore[attr-defined]  # typeshed leaves it out
 from types import FunctionType
 from typing import Any
@@ -41,6 +43,26 @@ def references(obj: object) -> dict[str, str]:
     return pickler.references
 
 
+def definitions(obj: object) -> list[Any]:
+    """Every class and function that a pickle of `obj` refers to, those too that cannot be found by their names.
+
+    What cannot be pickled for another reason ends the list: `references` tells what that is.
+    """
+    pickler = _DefinitionPickler()
+    with suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pickler.dump(obj)
+    return pickler.definitions
+
+
+def lookup(module: str, name: str) -> Any:
+    """What a loaded module holds under a qualified name; None where it holds nothing there."""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
 class _Sink:
     """A file that discards what is written to it."""
 
@@ -72,6 +94,23 @@ class _ReferencePickler(pickle.Pickler):
 
     def _note(self, obj: Any, name: str) -> None:
         self.references.setdefault(whichmodule(obj, name), name)
+
+
+class _DefinitionPickler(pickle.Pickler):
+    """Writes nothing, notes classes and functions; one that is not found by its name passes as if it were."""
+
+    def __init__(self) -> None:
+        super().__init__(_Sink(), protocol=_PROTOCOL, buffer_callback=_leave_out_of_band)
+        self.definitions: list[Any] = []
+
+    def reducer_override(self, obj: Any, /) -> Any:
+        if isinstance(obj, (type, FunctionType)):
+            self.definitions.append(obj)
+            return NotImplemented if lookup(obj.__module__, obj.__qualname__) is obj else (str, ())
+        reduced = _reduce(obj)
+        if isinstance(reduced, str) and isinstance(getattr(obj, "__module__", None), str):
+            self.definitions.append(obj)
+        return reduced
 
 
 class _PartPickler(_ReferencePickler):

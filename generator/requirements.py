@@ -25,7 +25,6 @@ from importlib.metadata import (
     distributions,
     packages_distributions,
 )
-from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urldefrag, urlsplit
@@ -34,6 +33,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 from generator.errors import RequirementError, SettingError
+from generator.modules import locate
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _GIVEN = "given by you"
@@ -136,19 +136,21 @@ def _check(line: str) -> None:
 def infer(
     modules: Mapping[str, str],
     *,
+    imported: Mapping[str, str] = _NOTHING,
     always: Mapping[str, str] = _NOTHING,
     given: Sequence[str] = (),
 ) -> Requirements:
     """The pins for what provides `modules`, and for all that it needs in turn, as installed here.
 
     `modules` maps each importable module that the model refers to, to a name in it as an example;
+    `imported` maps each module that copied code imports, to the file of that code;
     `always` maps each distribution that is needed in any case, to the reason; `given` holds the user's
     lines, each of which stands instead of what would be inferred for the same distribution.
     Raises RequirementError for what cannot be installed elsewhere, SettingError for a line in `given`.
     """
-    lines, environment = parse(given), _Environment()
+    lines, environment = parse(given), Environment()
     own = _by_name(lines.pins)
-    direct = _direct(environment, modules, always, own)
+    direct = _direct(environment, modules, imported, always, own)
     needed = _needed(environment, direct, own)
     pinned = [environment[name] for name in (*direct, *needed) if name not in own]
     _refuse_local(pinned)
@@ -171,7 +173,7 @@ def _sorted(pins: Iterable[Pin]) -> list[Pin]:
     return sorted(pins, key=lambda pin: pin.line.lower())
 
 
-class _Installed:
+class Installed:
     """An installed distribution. What its metadata says is read when it is asked for, once."""
 
     def __init__(self, distribution: Distribution) -> None:
@@ -202,9 +204,17 @@ class _Installed:
         """The project or archive on this machine that it was installed from, if that is so."""
         if _is_file(self.origin):
             return _path(self.origin["url"])
-        # setup.py develop, before PEP 610: the metadata lies in the project itself
-        in_project = self._distribution.read_text("PKG-INFO") and not self.location.endswith("-packages")
-        return self.location if in_project else None
+        return self.location if self.in_project else None
+
+    @property
+    def is_project(self) -> bool:
+        """Whether it was installed from a project's directory on this machine, not from an archive."""
+        return self.local is not None and "archive_info" not in self.origin
+
+    @cached_property
+    def in_project(self) -> bool:
+        """Whether the metadata lies in the project itself: setup.py develop, before PEP 610."""
+        return bool(self._distribution.read_text("PKG-INFO")) and not self.location.endswith("-packages")
 
     @cached_property
     def requires(self) -> list[Requirement]:
@@ -234,16 +244,16 @@ class _Installed:
         return self._distribution.read_text("RECORD") or ""
 
 
-class _Environment:
+class Environment:
     """What is installed for the running interpreter."""
 
     def __init__(self) -> None:
-        self._found: dict[NormalizedName, _Installed | None] = {}
+        self._found: dict[NormalizedName, Installed | None] = {}
 
     def __contains__(self, name: str) -> bool:
         return self._find(name) is not None
 
-    def __getitem__(self, name: str) -> _Installed:
+    def __getitem__(self, name: str) -> Installed:
         installed = self._find(name)
         if installed is None:
             raise RequirementError(
@@ -252,16 +262,16 @@ class _Environment:
             )
         return installed
 
-    def _find(self, name: str) -> _Installed | None:
+    def _find(self, name: str) -> Installed | None:
         key = canonicalize_name(name)
         if key not in self._found:
             try:
-                self._found[key] = _Installed(distribution(name))
+                self._found[key] = Installed(distribution(name))
             except PackageNotFoundError:
                 self._found[key] = None
         return self._found[key]
 
-    def owner(self, module: str) -> _Installed | None:
+    def owner(self, module: str) -> Installed | None:
         """The distribution that the module was installed with."""
         file = _file(module)
         if not file:
@@ -275,7 +285,13 @@ class _Environment:
         projects = [found for found in self._all if found.local and _is_inside(file, found.local)]
         return max(projects, key=lambda project: len(project.local or ""), default=None)
 
-    def _only_provider(self, module: str) -> _Installed | None:
+    @cached_property
+    def path(self) -> list[str]:
+        """The directories of `sys.path` that distributions were installed into, which no project of this machine is."""
+        installed = {found.location for found in self._all if not found.in_project}
+        return [directory for directory in sys.path if os.path.realpath(directory) in installed]
+
+    def _only_provider(self, module: str) -> Installed | None:
         """The distribution that the top-level name is of, if it is of one only."""
         names = {name for name in self._providers.get(module.partition(".")[0], ()) if name}
         return self[names.pop()] if len(names) == 1 else None
@@ -286,8 +302,8 @@ class _Environment:
         return packages_distributions()
 
     @cached_property
-    def _all(self) -> list[_Installed]:
-        return [_Installed(found) for found in distributions()]
+    def _all(self) -> list[Installed]:
+        return [Installed(found) for found in distributions()]
 
 
 def _file(module: str) -> str | None:
@@ -303,10 +319,8 @@ def _file(module: str) -> str | None:
 def _own_file(module: str) -> str | None:
     if module in sys.modules:
         return getattr(sys.modules[module], "__file__", None)
-    with suppress(ImportError, ValueError):
-        spec = find_spec(module)
-        return spec.origin if spec and spec.has_location else None
-    return None
+    spec = locate(module)
+    return spec.origin if spec and spec.has_location else None
 
 
 def _is_inside(file: str, directory: str) -> bool:
@@ -314,8 +328,9 @@ def _is_inside(file: str, directory: str) -> bool:
 
 
 def _direct(
-    environment: _Environment,
+    environment: Environment,
     modules: Mapping[str, str],
+    imported: Mapping[str, str],
     always: Mapping[str, str],
     own: Collection[NormalizedName],
 ) -> dict[NormalizedName, str]:
@@ -325,6 +340,10 @@ def _direct(
         owner = _owner(environment, module, example, own)
         if owner:
             reasons.setdefault(owner, f"the model: {module}.{example}")
+    for module, file in imported.items():
+        owner = _owner(environment, module, f"(imported by {file})", own)
+        if owner:
+            reasons.setdefault(owner, f"imported by {file}")
     for name, reason in always.items():
         key = canonicalize_name(name)
         reasons[key] = f"{reasons[key]}; {reason}" if key in reasons else reason
@@ -332,7 +351,7 @@ def _direct(
 
 
 def _owner(
-    environment: _Environment, module: str, example: str, own: Collection[NormalizedName]
+    environment: Environment, module: str, example: str, own: Collection[NormalizedName]
 ) -> NormalizedName | None:
     """The distribution to pin for the module; none for the standard library."""
     if module.partition(".")[0] in sys.stdlib_module_names:
@@ -355,7 +374,7 @@ def _owner_outside(module: str, example: str, own: Collection[NormalizedName]) -
 
 
 def _needed(
-    environment: _Environment,
+    environment: Environment,
     direct: Collection[NormalizedName],
     own: Mapping[NormalizedName, Sequence[Requirement]],
 ) -> dict[NormalizedName, str]:
@@ -370,12 +389,12 @@ def _needed(
     }
 
 
-def _admits(lines: Iterable[Requirement], installed: _Installed) -> bool:
+def _admits(lines: Iterable[Requirement], installed: Installed) -> bool:
     return any(line.specifier.contains(installed.version, prereleases=True) for line in lines)
 
 
 def _walk(
-    environment: _Environment,
+    environment: Environment,
     roots: Mapping[NormalizedName, set[str]],
     replaced: Collection[NormalizedName],
 ) -> dict[NormalizedName, set[str]]:
@@ -400,7 +419,7 @@ def _walk(
     return requesters
 
 
-def _refuse_local(pinned: Iterable[_Installed]) -> None:
+def _refuse_local(pinned: Iterable[Installed]) -> None:
     local = {installed.name: installed.local for installed in pinned if installed.local}
     if local:
         names = ", ".join(f"{name} (from {path})" for name, path in local.items())
@@ -410,7 +429,7 @@ def _refuse_local(pinned: Iterable[_Installed]) -> None:
         )
 
 
-def _pin(installed: _Installed, reason: str) -> Pin:
+def _pin(installed: Installed, reason: str) -> Pin:
     if installed.origin:
         return Pin(f"{installed.name} @ {_direct_reference(installed.origin)}", reason)
     public, _, label = installed.version.partition("+")
@@ -419,7 +438,7 @@ def _pin(installed: _Installed, reason: str) -> Pin:
     return Pin(f"{installed.name}=={public}", reason)
 
 
-def _torch_options(pinned: Iterable[_Installed], given: Iterable[str]) -> list[str]:
+def _torch_options(pinned: Iterable[Installed], given: Iterable[str]) -> list[str]:
     """The indexes that serve the variants of torch and its family, unless the user's options name them."""
     served: dict[str, list[str]] = {}
     for installed in pinned:
@@ -432,7 +451,7 @@ def _torch_options(pinned: Iterable[_Installed], given: Iterable[str]) -> list[s
     ]
 
 
-def _torch_index(installed: _Installed) -> str | None:
+def _torch_index(installed: Installed) -> str | None:
     public, _, label = installed.version.partition("+")
     from_index = canonicalize_name(installed.name) in _TORCH and not installed.origin
     if not from_index or not _TORCH_VARIANT.fullmatch(label):

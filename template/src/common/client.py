@@ -2,6 +2,8 @@
 
 import subprocess
 import threading
+from collections.abc import Sequence
+from typing import IO
 
 from . import process
 from .config import Config
@@ -14,13 +16,16 @@ class Client:
 
     Args:
         config: the scaffold's configuration.
+        path: the only directories for the worker to import from, beside `src/` and the standard library; by default
+            what its interpreter finds.
+        log: where the worker's log goes, by default to this process's.
 
     Raises:
         LoadError: the model cannot be loaded.
     """
 
-    def __init__(self, config: Config) -> None:
-        self._process, self._connection = process.start(config)
+    def __init__(self, config: Config, path: Sequence[str] | None = None, log: IO[bytes] | None = None) -> None:
+        self._process, self._connection = process.start(config, path, log)
         self._splitter = Splitter()
         self._frames: list[bytes] = []
         self._lock = threading.Lock()

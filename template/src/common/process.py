@@ -5,7 +5,9 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from .config import Config
 from .errors import LoadError
@@ -15,24 +17,34 @@ SOURCE = Path(__file__).resolve().parents[1]
 SOCKET_BYTES = 1 << 21
 
 
-def start(config: Config) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def start(
+    config: Config, path: Sequence[str] | None = None, log: IO[bytes] | None = None
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start a worker and hand it its configuration; it answers READY or FAILED on the socket.
 
     `MODEL_PYTHON` in the environment names the interpreter of the model's environment, by default this one.
 
+    Args:
+        config: the scaffold's configuration.
+        path: the only directories for it to import from, beside `src/` and the standard library, with this
+            interpreter; by default what its interpreter finds.
+        log: where its log goes, by default to this process's.
+
     Raises:
         LoadError: the interpreter cannot be started.
     """
-    python = os.environ.get("MODEL_PYTHON") or sys.executable
+    python = (path is None and os.environ.get("MODEL_PYTHON")) or sys.executable
+    options = [] if path is None else ["-S"]  # no .pth file adds to the path
     ours, theirs = socket.socketpair()
     with theirs:
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
         try:
             process = subprocess.Popen(
-                [python, "-m", "common.worker", str(theirs.fileno())],
+                [python, *options, "-m", "common.worker", str(theirs.fileno())],
                 cwd=SOURCE,
-                env=_environment(config),
+                env=_environment(config, path),
+                stderr=log,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # a Ctrl-C at the terminal is for the server alone
@@ -47,8 +59,9 @@ def start(config: Config) -> tuple[subprocess.Popen[bytes], socket.socket]:
     return process, ours
 
 
-def _environment(config: Config) -> dict[str, str]:
+def _environment(config: Config, path: Sequence[str] | None) -> dict[str, str]:
     """The worker's environment: the server's, and no more threads than the machine has cores for."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = str(max(1, cores // config.serving.workers))
-    return {"OMP_NUM_THREADS": threads, **os.environ, "PYTHONUNBUFFERED": "1"}
+    imports = {} if path is None else {"PYTHONPATH": os.pathsep.join(path)}
+    return {"OMP_NUM_THREADS": threads, **os.environ, **imports, "PYTHONUNBUFFERED": "1"}

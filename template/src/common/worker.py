@@ -16,6 +16,7 @@ import sys
 from typing import Any
 
 from . import logs
+from .artifact import MODEL_DIRECTORY
 from .config import Config
 from .errors import LoadError
 from .frames import Kind, Request, Response, Splitter, receive
@@ -28,6 +29,8 @@ METHODS = ("load", "preprocess", "predict", "postprocess")
 def main() -> None:
     """Serve the model to whoever holds the other end of the socket."""
     logs.configure()
+    # The owner's modules import under the names they were trained with; at the end, so that they hide no package.
+    sys.path.append(str(MODEL_DIRECTORY.resolve()))
     connection = _connect(int(sys.argv[1]))
     splitter = Splitter()
     try:
