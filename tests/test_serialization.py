@@ -860,9 +860,7 @@ def test_maps_that_are_malformed(body: bytes) -> None:
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize(
-    "value", [{"nd": True, "data": 1}, {b"data": 1}, {b"type": "O"}, {"__decimal__": True}]
-)
+@pytest.mark.parametrize("value", [{"nd": True, "data": 1}, {b"data": 1}, {b"type": "O"}, {"__decimal__": True}])
 def test_ordinary_maps_pass_through(value: Any) -> None:
     assert msgpack_decode(pack(value)) == value
 
@@ -927,9 +925,7 @@ def test_mutated_msgpack() -> None:
         b"\x90",
         b"\x80",
     ]
-    came = sum(
-        assert_harmless(msgpack_decode, mutate(chance.choice(bodies), chance, pieces)) for _ in range(12_000)
-    )
+    came = sum(assert_harmless(msgpack_decode, mutate(chance.choice(bodies), chance, pieces)) for _ in range(12_000))
     assert 100 < came < 11_900
 
 
