@@ -53,7 +53,8 @@ def serve(directory: Path, name: str, port: int = 8080) -> Iterator[Server]:
     """
     port = _port(port)
     python = server_python(directory / "server-requirements.txt")
-    environ = {"MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", **os.environ, "PORT": str(port)}
+    defaults = {"MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", "LOG_LEVEL": "WARNING"}
+    environ = {**defaults, **os.environ, "PORT": str(port)}
     command = [str(python), str(directory / "src" / "inference_server.py")]
     process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True, start_new_session=True)
     log: deque[str] = deque(maxlen=LOG_LINES)
