@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import elsewhere, pickled
+from . import elsewhere
 from . import requirements as environment
 from .captured import Captured
 from .config import write_facts
@@ -42,12 +42,13 @@ def from_model(
     """Write a scaffold that serves a trained model.
 
     Args:
-        model: a fitted scikit-learn estimator with a `predict`.
+        model: a fitted scikit-learn estimator with a `predict`, or a Keras model that is built.
         target_directory: the directory to make; by default named after the model's class.
         name: the model's name, as in `/v1/models/NAME:predict`.
-        sample_input: rows as the model's `predict` takes them, of shape [n, features], or a DataFrame, or a list.
-            They tell the dtypes, and the scaffold is proved on them: a worker in a process of its own must answer
-            exactly what the model in memory predicts. The pair stays in the scaffold as its smoke test.
+        sample_input: rows as the model's `predict` takes them, of shape [n, features], or a DataFrame, or a list, or a
+            dict of arrays keyed by input name. They tell the dtypes, and the scaffold is proved on them: a worker in a
+            process of its own must answer exactly what the model in memory predicts (Keras: to 1e-6 of the largest
+            number). The pair stays in the scaffold as its smoke test.
         requirements: requirement lines (PEP 508) that are added to what is inferred, or replace it by package name.
         python_version: "3.10" to "3.13"; by default the running one.
         data: a file or a directory, or several, to copy into `src/data/`.
@@ -63,7 +64,7 @@ def from_model(
     definition = find(model)
     definition.check(model)
     target = _target(target_directory, type(model).__name__, overwrite)
-    captured = capture(pickled.definitions(model), requirements or ())
+    captured = capture(definition.definitions(model), requirements or ())
     answers = {
         "model_name": name,
         "framework": definition.name,
@@ -73,7 +74,7 @@ def from_model(
     files = _data_files(data)
     description = definition.describe(model, sample_input)
     with captured.renamed():
-        references = pickled.references(model)
+        references = definition.references(model)
     needed = environment.infer(
         captured.outside(references),
         imported=captured.imports,
@@ -168,6 +169,7 @@ def _write_model(
         "input": description.input,
         "output": description.output,
         "example": description.example,
+        **description.facts,
     }
     write_facts(directory / "config.yaml", facts)
 
@@ -179,7 +181,7 @@ def _prove(
     expected = definition.predict(model, sample)
     with contextlib.closing(Scaffold(directory)) as scaffold:
         response = scaffold.predict(sample)
-    verification = compare(expected, response["predictions"])
+    verification = compare(expected, response["predictions"], definition.tolerance)
     if not verification:
         raise ModelError(f"the scaffold does not predict what the model in memory does: {verification.difference}")
     write_smoke_test(directory / SMOKE_TEST, body_rows(sample), response)

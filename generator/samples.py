@@ -1,6 +1,7 @@
 """Rows in memory (arrays, DataFrames, lists) as the rows of a JSON body, and answers compared with predictions."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,12 @@ def rows(instances: Any) -> list[Any]:
     """Rows as they would stand under `instances`, with the very values they have in memory.
 
     Args:
-        instances: an array or sparse matrix of shape [n, ...], a DataFrame, a Series, or a list of rows.
+        instances: an array or sparse matrix of shape [n, ...], a DataFrame, a Series, a list of rows, or a dict of
+            arrays keyed by input name.
     """
+    if isinstance(instances, Mapping):
+        columns = {str(name): rows(part) for name, part in instances.items()}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     if hasattr(instances, "toarray"):
         instances = instances.toarray()
     if hasattr(instances, "to_dict") and hasattr(instances, "columns"):
@@ -61,19 +66,39 @@ class Verification:
         return self.difference is None
 
 
-def compare(expected: Any, served: Any) -> Verification:
+def compare(expected: Any, served: Any, tolerance: float = 0.0) -> Verification:
     """Hold an answer's predictions against what a model in memory predicts: equal to the last bit, or not.
 
     Args:
-        expected: predictions as the model gives them (an array keeps its dtype), or as they were recorded.
+        expected: predictions as the model gives them (an array keeps its dtype), or as they were recorded; of several
+            outputs a list with an object a row.
         served: `predictions` of an answer in JSON.
+        tolerance: how far a number may be off, as a part of the largest expected one.
     """
+    listed = expected if isinstance(expected, list) else rows(expected)
+    return Verification(listed, served, _differ(expected, served, tolerance))
+
+
+def _differ(expected: Any, served: Any, tolerance: float) -> str | None:
+    if isinstance(expected, list) and expected and isinstance(expected[0], Mapping):
+        return _objects_differ(expected, served, tolerance)
     array = np.asarray(expected)
-    differs = _numbers_differ if array.dtype.kind in "biuf" else _values_differ
-    return Verification(rows(array), served, differs(array, served))
+    return _numbers_differ(array, served, tolerance) if array.dtype.kind in "biuf" else _values_differ(array, served)
 
 
-def _numbers_differ(expected: Array, served: Any) -> str | None:
+def _objects_differ(expected: list[Any], served: Any, tolerance: float) -> str | None:
+    """Output by output, as each has its own dtype and its own size."""
+    names = set(expected[0])
+    if len(served) != len(expected) or any(not isinstance(row, Mapping) or set(row) != names for row in served):
+        return f"{len(expected)} objects with {', '.join(map(str, expected[0]))} were expected, {str(served)[:200]} came"
+    for name in expected[0]:
+        difference = _differ([row[name] for row in expected], [row[name] for row in served], tolerance)
+        if difference is not None:
+            return f"{name!r}: {difference}"
+    return None
+
+
+def _numbers_differ(expected: Array, served: Any, tolerance: float) -> str | None:
     """A float32 is written with the digits that make it the same float32 again: so the answer is read in its dtype."""
     try:
         values = np.asarray(served)
@@ -83,8 +108,17 @@ def _numbers_differ(expected: Array, served: Any) -> str | None:
     if came.shape != expected.shape:
         return f"predictions of shape {list(expected.shape)} were expected, {list(came.shape)} came"
     finite = np.isfinite(expected) if expected.dtype.kind == "f" else np.ones(expected.shape, bool)
-    odd = np.argwhere(np.where(finite, expected != came, came == came))
+    odd = np.argwhere(np.where(finite, _apart(expected, came, finite, tolerance), came == came))
     return None if not len(odd) else _difference(tuple(odd[0]), expected[tuple(odd[0])], came[tuple(odd[0])])
+
+
+def _apart(expected: Array, came: Array, finite: Array, tolerance: float) -> Array:
+    """Which numbers are further apart than the tolerance lets them be."""
+    if not tolerance or expected.dtype.kind != "f" or not finite.any():
+        return np.asarray(expected != came)
+    allowed = tolerance * float(np.abs(expected[finite]).max())
+    with np.errstate(invalid="ignore"):
+        return ~(np.abs(expected.astype(float) - came.astype(float)) <= allowed)
 
 
 def _values_differ(expected: Array, served: Any) -> str | None:

@@ -60,8 +60,8 @@ class Scaffold:
         """Send a request through the whole flow of the server, without one: a worker runs in this environment.
 
         Args:
-            instances_or_request: rows (a list, an array of shape [n, ...], a DataFrame), or a request as a dict with
-                `instances` and whatever else the model's code reads.
+            instances_or_request: rows (a list, an array of shape [n, ...], a DataFrame, a dict of arrays keyed by
+                input name), or a request as a dict with `instances` and whatever else the model's code reads.
 
         Returns:
             The response, as a client reads it from JSON: a dict with `predictions`.
@@ -69,9 +69,11 @@ class Scaffold:
         Raises:
             ServingError: the worker cannot load the model, or answers with an error.
         """
-        request = (
-            instances_or_request if isinstance(instances_or_request, dict) else {"instances": instances_or_request}
-        )
+        request = instances_or_request
+        if _are_arrays(request):
+            request = rows(request)
+        if not isinstance(request, dict):
+            request = {"instances": request}
         instances = request.get("instances")
         if isinstance(instances, Iterable) and not isinstance(instances, (str, bytes, dict)):
             request = {**request, "instances": rows(instances)}
@@ -98,7 +100,7 @@ class Scaffold:
         return serve(self.directory, self.name, port)
 
     def verify(self, sample_input: Any = None) -> Verification:
-        """Whether the scaffold predicts what it should, to the last bit.
+        """Whether the scaffold predicts what it should: to the last bit, or within its framework's tolerance.
 
         Args:
             sample_input: rows to compare on with the model in memory; without them, or without that model, the
@@ -107,13 +109,15 @@ class Scaffold:
         Raises:
             ScaffoldError: there is nothing to compare with.
         """
+        definition = by_name(self._config.framework)
         if sample_input is not None and self._model is not None:
-            expected = by_name(self._config.framework).predict(self._model, sample_input)
-            return compare(expected, self.predict(sample_input)["predictions"])
+            expected = definition.predict(self._model, sample_input)
+            return compare(expected, self.predict(sample_input)["predictions"], definition.tolerance)
         if sample_input is not None:
             raise ScaffoldError(f"{self!r} was opened without its model: there is nothing to compare sample_input with")
         recorded = self._smoke_test()
-        return compare(recorded["response"]["predictions"], self.predict(recorded["request"])["predictions"])
+        served = self.predict(recorded["request"])["predictions"]
+        return compare(recorded["response"]["predictions"], served, definition.tolerance)
 
     def close(self) -> None:
         """End the worker that `predict` started; the next `predict` starts another."""
@@ -173,6 +177,13 @@ class Scaffold:
         except ValueError as error:
             raise ScaffoldError(f"{path} is not JSON: {error}") from error
         return dict(recorded)
+
+
+def _are_arrays(request: Any) -> bool:
+    """Whether it is a dict of arrays of rows keyed by input name, and no request."""
+    if not isinstance(request, dict) or not request or "instances" in request:
+        return False
+    return all(hasattr(part, "shape") for part in request.values())
 
 
 def write_smoke_test(path: Path, instances: list[Any], response: dict[str, Any]) -> None:

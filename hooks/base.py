@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from generator import pickled
+
 
 @dataclass(frozen=True)
 class Description:
@@ -16,12 +18,14 @@ class Description:
         output: what a prediction is, as `model.output` of `config.yaml` takes it.
         example: rows as they would stand in a JSON body.
         distributions: what serving needs beside the model's own classes: distribution name to reason.
+        facts: what the framework's `inference_model.py` reads besides: key under `model` of `config.yaml` to value.
     """
 
     input: dict[str, Any] | None
     output: dict[str, Any] | None
     example: list[Any] | None
     distributions: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class WrittenModelScaffoldDefinition(ABC):
@@ -29,6 +33,9 @@ class WrittenModelScaffoldDefinition(ABC):
 
     name: ClassVar[str]
     """The framework as `copier.yml` and `config.yaml` name it."""
+
+    tolerance: ClassVar[float] = 0.0
+    """How far a served number may be from the one in memory, as a part of the largest of all that were predicted."""
 
     @abstractmethod
     def recognises(self, model: object) -> bool:
@@ -41,6 +48,18 @@ class WrittenModelScaffoldDefinition(ABC):
         Raises:
             ModelError: the model is not trained, or cannot predict.
         """
+
+    def definitions(self, model: Any) -> list[Any]:
+        """Every class and function that the serialized model refers to."""
+        return pickled.definitions(model)
+
+    def references(self, model: Any) -> dict[str, str]:
+        """Every module that loading the serialized model imports, with a qualified name in it as an example.
+
+        Raises:
+            ModelError: the model cannot be written.
+        """
+        return pickled.references(model)
 
     @abstractmethod
     def describe(self, model: Any, sample: Any) -> Description:

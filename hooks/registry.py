@@ -1,13 +1,15 @@
 """The frameworks, in the order in which a model is offered to them."""
 
+import os
 from typing import Any
 
 from generator.errors import ModelError
 
 from .base import WrittenModelScaffoldDefinition
+from .keras import Keras
 from .sklearn import SKLearn
 
-DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (SKLearn(),)
+DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (SKLearn(), Keras())
 
 
 def find(model: Any) -> WrittenModelScaffoldDefinition:
@@ -22,8 +24,9 @@ def find(model: Any) -> WrittenModelScaffoldDefinition:
         if definition.recognises(model):
             return definition
     kind = f"{type(model).__module__}.{type(model).__qualname__}".removeprefix("builtins.")
-    if isinstance(model, str):
-        raise ModelError(f"model is the text {model[:60]!r}, not a model: load the model and pass the object itself")
+    if isinstance(model, (str, os.PathLike)):
+        named = f"the text {model[:60]!r}" if isinstance(model, str) else f"the path {os.fspath(model)!r}"
+        raise ModelError(f"model is {named}, not a model: load the model and pass the object itself")
     known = ", ".join(definition.name for definition in DEFINITIONS)
     raise ModelError(f"model is a {kind}, whose framework cannot be told: pass a trained model of one of {known}")
 

@@ -18,7 +18,7 @@ def model_path(config: Config) -> Path:
     path = MODEL_DIRECTORY / config.model.file
     if not path.is_file():
         raise LoadError(
-            f"src/{path} is missing: write the model there with joblib.dump(model, 'src/{path}'),"
+            f"src/{path} is missing: write the model there with {_writing(path)},"
             " or make the scaffold with generator.from_model(model, ...)"
         )
     expected = config.model.sha256
@@ -28,6 +28,10 @@ def model_path(config: Config) -> Path:
             f" {expected}; restore the file, or record the new digest if you replaced the model on purpose"
         )
     return path
+
+
+def _writing(path: Path) -> str:
+    return f"model.save('src/{path}')" if path.suffix == ".keras" else f"joblib.dump(model, 'src/{path}')"
 
 
 def digest(path: Path) -> str:

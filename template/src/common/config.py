@@ -9,6 +9,7 @@ from typing import Any
 
 from .errors import ConfigError
 
+KINDS = {"sha256": str, "input": dict, "output": dict, "example": list, "backend": str, "custom_objects": dict}
 ENVIRONMENT = {"WORKERS": "workers", "PORT": "http_port", "GRPC_PORT": "grpc_port"}
 INPUT_KINDS = {"array": "shape", "table": "columns", "text": None}  # and the list that each must have
 
@@ -42,6 +43,8 @@ class Model:
     input: dict[str, Any] | None = None
     output: dict[str, Any] | None = None
     example: list[Any] | None = None
+    backend: str | None = None
+    custom_objects: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def _text(parent: Mapping[str, Any], key: str, place: str = "") -> str:
 def _model(section: dict[str, Any]) -> Model:
     known = {item.name for item in dataclasses.fields(Model)}
     model = Model(**{"file": _text(section, "file", "model."), **{key: section[key] for key in known & section.keys()}})
-    for key, kind in (("sha256", str), ("input", dict), ("output", dict), ("example", list)):
+    for key, kind in KINDS.items():
         value = getattr(model, key)
         if value is not None and not isinstance(value, kind):
             raise ConfigError(f"config.yaml: model.{key} must be a {kind.__name__} or null, it is {_shown(value)}")
