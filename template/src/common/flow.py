@@ -197,10 +197,15 @@ def _likeness(call: Call) -> Any:
     if isinstance(instances, np.ndarray):
         rows: tuple[Any, ...] = (instances.shape[1:], instances.dtype)
     else:
-        first = instances[0]
-        rows = (type(first), len(first) if isinstance(first, (list, tuple)) else None)
+        rows = _row_likeness(instances[0])
     others = _sameness({key: value for key, value in request.items() if key != "instances"})
     return None if others is None else (call.frame.kind, rows, others)
+
+
+def _row_likeness(row: Any) -> tuple[Any, ...]:
+    if isinstance(row, dict):
+        return dict, frozenset((name, len(value)) for name, value in row.items() if isinstance(value, (list, tuple)))
+    return type(row), len(row) if isinstance(row, (list, tuple)) else None
 
 
 def _sameness(others: dict[str, Any]) -> bytes | None:

@@ -78,7 +78,7 @@ class ForwardingModel(Model):
         return InferResponse(
             request_id,
             self.name,
-            [_output(name, value) for name, value in response.items()],
+            [_output(name, tensor) for name, tensor in tensors.tensors_of_response(response).items()],
             use_binary_outputs=payload.use_binary_outputs,
             requested_outputs=payload.request_outputs,
         )
@@ -193,8 +193,7 @@ async def _grpc_errors(answer: Coroutine[Any, Any, InferResponse]) -> InferRespo
         raise GrpcException(str(error), GRPC_STATUSES[error.status]) from None
 
 
-def _output(name: str, value: Any) -> InferOutput:
-    array = tensors.tensor(value)
+def _output(name: str, array: tensors.Array) -> InferOutput:
     output = InferOutput(name, list(array.shape), from_np_dtype(array.dtype))
     output.set_data_from_numpy(array, binary_data=False)
     return output

@@ -82,10 +82,22 @@ def _row(signature: dict[str, Any] | None) -> dict[str, Any]:
         return {"type": "string"}
     if signature["kind"] == "table":
         columns = signature["columns"]
-        properties = {column["name"]: _type(column.get("type")) for column in columns}
-        return {"type": "object", "required": list(properties), "properties": properties}
-    row: dict[str, Any] = {"type": ["number", "null"]} if signature.get("dtype") else {}
-    for size in reversed(signature["shape"]):
+        return _object({column["name"]: _type(column.get("type")) for column in columns})
+    if signature["kind"] == "tensors":
+        return _object({item["name"]: _tensor(item) for item in signature["inputs"]})
+    return _tensor(signature)
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _tensor(described: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of nested lists of a shape and a dtype."""
+    if described["shape"] is None:
+        return {}
+    row = _type({None: None, "bool": "boolean"}.get(described.get("dtype"), "number"))
+    for size in reversed(described["shape"]):
         limits = {} if size is None else {"minItems": size, "maxItems": size}
         row = {"type": "array", "items": row, **limits}
     return row

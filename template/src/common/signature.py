@@ -1,6 +1,7 @@
 """Rows of a request become what the model takes, as `model.input` in `config.yaml` describes it.
 
-kind: array     a numpy array: `shape` of one row, `dtype` or null where any will do
+kind: array     a numpy array: `shape` of one row, `dtype`; null where any will do
+kind: tensors   a dict of such arrays: `inputs`, each with `name`, `shape`, `dtype`; a row is an object keyed by name
 kind: table     a pandas DataFrame: `columns`, each with `name`, `type`, `dtype` and perhaps `categories`
 kind: text      a list of strings
 null            whatever came: an array where rows are numbers or lists, else the list as it is
@@ -16,6 +17,7 @@ import numpy as np
 from .errors import InvalidInput
 
 NUMERIC = "biuf"
+STAND_INS = {"bfloat16": "float32"}  # numpy's dtypes for those that it lacks
 WHOLE = re.compile(r"u?int\d+|bool")  # the dtypes that hold no NaN
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -29,7 +31,13 @@ class Signature:
 
     def __init__(self, document: dict[str, Any] | None) -> None:
         self._document = document or {"kind": None}
-        converters = {"array": self._array, "table": self._table, "text": self._text, None: self._anything}
+        converters = {
+            "array": self._array,
+            "tensors": self._tensors,
+            "table": self._table,
+            "text": self._text,
+            None: self._anything,
+        }
         self._convert = converters[self._document["kind"]]
 
     def inputs(self, rows: Any) -> Any:
@@ -54,10 +62,14 @@ class Signature:
         names = self._document.get("names")
         if names and isinstance(rows, list) and any(isinstance(row, dict) for row in rows):
             rows = [_named(row, index, names) for index, row in enumerate(rows)]
-        array = rows if isinstance(rows, np.ndarray) else _to_array(rows, numeric=dtype is not None)
-        if not _fits(array.shape[1:], shape):
-            raise InvalidInput(_misfit(rows, shape))
-        return _cast(array, dtype)
+        return _fitting(rows, shape, dtype)
+
+    def _tensors(self, rows: Any) -> dict[str, Array]:
+        inputs = self._document["inputs"]
+        names = [item["name"] for item in inputs]
+        listed = [_named(row, index, names, "input") for index, row in enumerate(rows)]
+        columns = zip(inputs, zip(*listed, strict=True), strict=True)
+        return {item["name"]: _input(item, list(values)) for item, values in columns}
 
     def _table(self, rows: Any) -> Any:
         import pandas
@@ -83,6 +95,22 @@ class Signature:
         if isinstance(rows, np.ndarray) or isinstance(rows[0], (str, dict)):
             return rows
         return _to_array(rows, numeric=False)
+
+
+def _input(described: dict[str, Any], values: list[Any]) -> Array:
+    """The values of one input, a row each."""
+    try:
+        return _fitting(values, described["shape"], described.get("dtype"))
+    except InvalidInput as error:
+        raise InvalidInput(f"{described['name']!r} of {error}") from None
+
+
+def _fitting(rows: Any, shape: Sequence[int | None] | None, dtype: str | None) -> Array:
+    """The rows as one array, found to have the shape."""
+    array = rows if isinstance(rows, np.ndarray) else _to_array(rows, numeric=dtype is not None)
+    if shape is not None and not _fits(array.shape[1:], shape):
+        raise InvalidInput(_misfit(rows, shape))
+    return _cast(array, dtype)
 
 
 def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
@@ -132,11 +160,11 @@ def _cast(array: Array, dtype: str | None) -> Array:
     Floats for a model trained on whole numbers stay floats, and whole numbers that do not fit stay as they are: so
     they would in a call of the model in memory.
     """
-    if dtype is None or array.dtype.kind not in NUMERIC:
-        if dtype is not None and np.dtype(dtype).kind in NUMERIC:
+    target = None if dtype is None else np.dtype(STAND_INS.get(dtype, dtype))
+    if target is None or array.dtype.kind not in NUMERIC:
+        if target is not None and target.kind in NUMERIC:
             raise InvalidInput(f"instances must hold numbers, it is an array of dtype {array.dtype}")
         return array
-    target = np.dtype(dtype)
     if array.dtype == target:
         return array
     if array.dtype.kind == "f" and target.kind in "biu":
@@ -146,12 +174,11 @@ def _cast(array: Array, dtype: str | None) -> Array:
     return array if target.kind in "biu" and not np.array_equal(cast, array) else cast
 
 
-def _named(row: Any, index: int, names: Sequence[str]) -> list[Any]:
-    """A row that is an object keyed by feature name, in the model's order."""
+def _named(row: Any, index: int, names: Sequence[str], of: str = "feature") -> list[Any]:
+    """A row that is an object keyed by name, in the model's order."""
     if not isinstance(row, dict):
-        raise InvalidInput(
-            f"instances[{index}] must be an object keyed by feature name, as the others are, it is {_kind(row)}"
-        )
+        also = ", as the others are" if of == "feature" else f" ({_listing(names)})"
+        raise InvalidInput(f"instances[{index}] must be an object keyed by {of} name{also}, it is {_kind(row)}")
     if missing := [name for name in names if name not in row]:
         raise InvalidInput(f"instances[{index}] lacks {_listing(missing)}; the model takes {_listing(names)}")
     if unknown := [name for name in row if name not in names]:
@@ -230,13 +257,12 @@ def _check_type(name: str, kind: str, values: Iterable[Any]) -> None:
 def _misfit(rows: Any, expected: Sequence[int | None]) -> str:
     row = rows[0]
     shape = list(np.shape(row))
-    wanted = f"{expected[0]} values" if len(expected) == 1 else f"a row of shape {list(expected)}"
-    came = f"{shape[0]}" if len(shape) == 1 and len(expected) == 1 else f"one of shape {shape}" if shape else _kind(row)
-    return (
-        f"instances[0]: the model takes {wanted} a row, this one has {came}"
-        if shape
-        else (f"instances[0] must be a row with {wanted}, it is {came}")
-    )
+    flat = len(expected) == 1
+    wanted = f"{expected[0]} values" if flat else f"shape {list(expected)}"
+    if not shape:
+        return f"instances[0] must be a row with {wanted}, it is {_kind(row)}"
+    came = f"{shape[0]}" if len(shape) == 1 and flat else f"shape {shape}"
+    return f"instances[0]: the model takes {wanted} a row, this one has {came}"
 
 
 def _unequal(rows: list[Any]) -> str:

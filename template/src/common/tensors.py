@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InvalidInput
+from .signature import STAND_INS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -24,7 +25,8 @@ def request_of_tensors(tensors: Mapping[str, Array], signature: dict[str, Any] |
     """The request that named tensors stand for.
 
     Args:
-        tensors: one tensor whose first axis is rows, or one for each feature, each of shape [rows] or [rows, 1].
+        tensors: one tensor whose first axis is rows, or one for each feature, each of shape [rows] or [rows, 1], or
+            one for each input of a model that has several, each of shape [rows, ...].
         signature: `model.input` of `config.yaml`.
 
     Raises:
@@ -34,14 +36,41 @@ def request_of_tensors(tensors: Mapping[str, Array], signature: dict[str, Any] |
         raise InvalidInput("inputs is empty: send one tensor of rows, or one for each feature")
     if any(not tensor.ndim for tensor in tensors.values()):
         raise InvalidInput("a tensor in inputs has shape []: its first axis must be rows")
+    if signature is not None and signature["kind"] == "tensors":
+        return {"instances": _objects({name: list(_rows(tensor, None)) for name, tensor in tensors.items()})}
     names = feature_names(signature)
     if len(tensors) == 1 and (names is None or tensors.keys().isdisjoint(names)):
         return {"instances": _rows(next(iter(tensors.values())), signature)}
-    columns = {name: _column(name, tensor) for name, tensor in tensors.items()}
-    if len({len(column) for column in columns.values()}) > 1:
-        raise InvalidInput("the tensors in inputs must have the same number of rows")
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    return {"instances": rows}
+    return {"instances": _objects({name: _column(name, tensor) for name, tensor in tensors.items()})}
+
+
+def tensors_of_response(response: Mapping[str, Any]) -> dict[str, Array]:
+    """The tensors that a response stands for: one for each key; one for each output where rows hold several.
+
+    Outputs are named as they are in rows that are objects, `KEY_0`, `KEY_1`, ... in rows that are lists of them.
+    """
+    named: dict[str, Array] = {}
+    for key, value in response.items():
+        outputs = _by_name(value) or _by_number(key, value) or {key: value}
+        named |= {name: tensor(output) for name, output in outputs.items()}
+    return named
+
+
+def _by_name(value: Any) -> dict[str, list[Any]] | None:
+    """The outputs of rows that are objects with the same keys."""
+    if not isinstance(value, list) or not value or not all(isinstance(row, dict) for row in value):
+        return None
+    alike = all(row.keys() == value[0].keys() for row in value)
+    return {name: [row[name] for row in value] for name in value[0]} if alike else None
+
+
+def _by_number(key: str, value: Any) -> dict[str, Any] | None:
+    """The outputs of rows that are lists of outputs of different shapes, which make no tensor together."""
+    try:
+        np.asarray(value)
+    except ValueError:
+        return {f"{key}_{number}": list(output) for number, output in enumerate(zip(*value, strict=True))}
+    return None
 
 
 def feature_names(signature: dict[str, Any] | None) -> list[str] | None:
@@ -71,13 +100,29 @@ def metadata(signature: dict[str, Any] | None) -> list[dict[str, Any]]:
             {"name": column["name"], "datatype": _datatype(column.get("dtype")), "shape": [-1]}
             for column in signature["columns"]
         ]
-    shape = [-1 if size is None else size for size in signature.get("shape", [])]
-    datatype = "BYTES" if signature["kind"] == "text" else _datatype(signature.get("dtype") or "float64")
-    return [{"name": "instances", "datatype": datatype, "shape": [-1, *shape]}]
+    if signature["kind"] == "tensors":
+        return [_described(item["name"], item) for item in signature["inputs"]]
+    if signature["kind"] == "text":
+        return [{"name": "instances", "datatype": "BYTES", "shape": [-1]}]
+    return [_described("instances", signature)]
+
+
+def _described(name: str, described: dict[str, Any]) -> dict[str, Any]:
+    """One tensor of V2's metadata."""
+    dtype = described.get("dtype") or "float64"
+    shape = [-1 if size is None else size for size in described["shape"] or []]
+    return {"name": name, "datatype": _datatype(STAND_INS.get(dtype, dtype)), "shape": [-1, *shape]}
 
 
 def _datatype(dtype: str | None) -> str:
     return DATATYPES.get(dtype or "", "BYTES")
+
+
+def _objects(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """Rows that are objects, of what is one list a name."""
+    if len({len(column) for column in columns.values()}) > 1:
+        raise InvalidInput("the tensors in inputs must have the same number of rows")
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _rows(rows: Array, signature: dict[str, Any] | None) -> Any:
