@@ -11,7 +11,7 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from generator.errors import ModelError, SettingError
-from generator.samples import rows
+from generator.samples import body_rows
 
 from .base import Description, WrittenModelScaffoldDefinition
 
@@ -279,14 +279,14 @@ def _example(model: Any, sample: Any) -> tuple[Any, list[Any] | None, Any]:
     if arrays is not None:
         first = _mapped(arrays, lambda array: array[:1])
         try:
-            return inputs, rows(sample)[:1], _called(model, inputs, first)
+            return inputs, body_rows(sample)[:1], _called(model, inputs, first)
         except Exception as error:
             raise SettingError(f"the model cannot predict from sample_input: {' '.join(str(error).split())}") from error
     for guess in _guesses(model, inputs):
         for size in UNKNOWN_SIZES:
             zeros = _zeros(guess, size)
             with contextlib.suppress(Exception):
-                return guess, rows(zeros), _called(model, guess, zeros)
+                return guess, body_rows(zeros), _called(model, guess, zeros)
     return inputs, None, None
 
 

@@ -96,7 +96,7 @@ def _tensor(described: dict[str, Any]) -> dict[str, Any]:
     """The JSON schema of nested lists of a shape and a dtype."""
     if described["shape"] is None:
         return {}
-    row = _type({None: None, "bool": "boolean"}.get(described.get("dtype"), "number"))
+    row = _type({None: None, "bool": "boolean", "string": "string"}.get(described.get("dtype"), "number"))
     for size in reversed(described["shape"]):
         limits = {} if size is None else {"minItems": size, "maxItems": size}
         row = {"type": "array", "items": row, **limits}

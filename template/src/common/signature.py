@@ -1,6 +1,6 @@
 """Rows of a request become what the model takes, as `model.input` in `config.yaml` describes it.
 
-kind: array     a numpy array: `shape` of one row, `dtype`; null where any will do
+kind: array     a numpy array: `shape` of one row, `dtype`; null where any will do; texts where `dtype` is "string"
 kind: tensors   a dict of such arrays: `inputs`, each with `name`, `shape`, `dtype`; a row is an object keyed by name
 kind: table     a pandas DataFrame: `columns`, each with `name`, `type`, `dtype` and perhaps `categories`
 kind: text      a list of strings
@@ -17,6 +17,7 @@ import numpy as np
 from .errors import InvalidInput
 
 NUMERIC = "biuf"
+TEXT = "string"
 STAND_INS = {"bfloat16": "float32"}  # numpy's dtypes for those that it lacks
 WHOLE = re.compile(r"u?int\d+|bool")  # the dtypes that hold no NaN
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -107,6 +108,8 @@ def _input(described: dict[str, Any], values: list[Any]) -> Array:
 
 def _fitting(rows: Any, shape: Sequence[int | None] | None, dtype: str | None) -> Array:
     """The rows as one array, found to have the shape."""
+    if dtype == TEXT:
+        return _texts(rows, shape)
     array = rows if isinstance(rows, np.ndarray) else _to_array(rows, numeric=dtype is not None)
     if shape is not None and not _fits(array.shape[1:], shape):
         raise InvalidInput(_misfit(rows, shape))
@@ -140,6 +143,19 @@ def _to_array(rows: list[Any], numeric: bool) -> Array:
         return _floats(values)
     if numeric:
         raise InvalidInput(f"{_place(values, odd)} must be a number or null, it is {_kind(odd)}")
+    return values
+
+
+def _texts(rows: Any, shape: Sequence[int | None] | None) -> Array:
+    """An array of Python's texts. Where a row is a list of one text, the text alone will do."""
+    listed = rows.tolist() if isinstance(rows, np.ndarray) else rows
+    if shape is not None and list(shape) == [1]:
+        listed = [[row] if isinstance(row, str) else row for row in listed]
+    values = _to_array(listed, numeric=False).astype(object)
+    if shape is not None and not _fits(values.shape[1:], shape):
+        raise InvalidInput(_misfit(listed, shape))
+    if odd := [item for item in values.flat if not isinstance(item, str)]:
+        raise InvalidInput(f"{_place(values, odd[0])} must be a text, it is {_kind(odd[0])}")
     return values
 
 

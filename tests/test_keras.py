@@ -1,0 +1,316 @@
+"""Keras models of every kind, served as they were: each scaffold in a worker of its own."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import yaml
+from checkouts import ROOT
+
+import generator
+from generator.errors import ModelError, RequirementError, SettingError
+from generator.scaffold import Scaffold
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    keras = pytest.importorskip("keras")
+    tf = pytest.importorskip("tensorflow")
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3.15 with numpy 2.4
+]
+layers = keras.layers
+LAYERS = '''
+import keras
+
+
+class Doubled(keras.layers.Layer):
+    """Times two; nobody registered it."""
+
+    def call(self, inputs):
+        return inputs * 2
+
+
+@keras.saving.register_keras_serializable(package="layerware")
+class Shifted(keras.layers.Layer):
+    def __init__(self, by=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.by = by
+
+    def call(self, inputs):
+        return inputs + self.by
+
+    def get_config(self):
+        return {**super().get_config(), "by": self.by}
+
+
+def bent(inputs):
+    return keras.ops.where(inputs > 0, inputs, inputs / 3)
+
+
+class Net(keras.Model):
+    def __init__(self, units=4, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.hidden = keras.layers.Dense(units, activation=bent)
+        self.doubled = Doubled()
+        self.shifted = Shifted(by=0.5)
+        self.last = keras.layers.Dense(2)
+
+    def call(self, inputs):
+        return self.last(self.shifted(self.doubled(self.hidden(inputs))))
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+'''
+
+
+@pytest.fixture(scope="module")
+def layerware(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A distribution with layers of its own, installed where this process and its workers find it."""
+    site = tmp_path_factory.mktemp("environment") / "site-packages"
+    files = {
+        "layerware.py": LAYERS,
+        "layerware-1.2.dist-info/METADATA": "Metadata-Version: 2.1\nName: layerware\nVersion: 1.2\n\n",
+        "layerware-1.2.dist-info/RECORD": "layerware.py,,\nlayerware-1.2.dist-info/METADATA,,\n",
+    }
+    for name, text in files.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(site))
+        patch.setenv("PYTHONPATH", str(site))
+        import layerware
+
+        yield layerware
+    del sys.modules["layerware"]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Any]:
+    """`generator.from_model` into a directory of the test; every worker ends with it."""
+    with contextlib.ExitStack() as stack:
+
+        def made(model: Any, **settings: Any) -> Scaffold:
+            return stack.enter_context(contextlib.closing(generator.from_model(model, tmp_path / "made", **settings)))
+
+        yield made
+
+
+def numbers(*shape: int) -> Any:
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+def facts(scaffold: Scaffold) -> dict[str, Any]:
+    """`model` of a scaffold's config.yaml."""
+    document = yaml.safe_load((scaffold.directory / "config.yaml").read_text())
+    return dict(document["model_metadata"]["model"])
+
+
+def pins(scaffold: Scaffold) -> list[str]:
+    text = (scaffold.directory / "requirements.txt").read_text()
+    return [line.partition("  #")[0].replace("_", "-") for line in text.splitlines()]
+
+
+def sequential() -> Any:
+    model = keras.Sequential([layers.Dense(8, activation="relu"), layers.Dense(3, activation="softmax")])
+    model(numbers(2, 5))
+    return model
+
+
+# ---- what is served ----
+
+
+def test_sequential_over_http(make: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    model, x = sequential(), numbers(7, 5)
+    scaffold = make(model)
+    with scaffold.serve(port=0) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        answer = client.post("/v1/models/model:predict", json={"instances": x.tolist()})
+        refused = client.post("/v1/models/model:predict", json={"instances": [[1, 2]]})
+        metadata = client.get("/v2/models/model").json()
+    served = np.array(answer.json()["predictions"])
+    np.testing.assert_allclose(served, model.predict(x, verbose=0), rtol=1e-6)
+    assert refused.status_code == 400
+    assert refused.json() == {"error": "instances[0]: the model takes 5 values a row, this one has 2"}
+    assert metadata["inputs"] == [{"name": "instances", "datatype": "FP32", "shape": [-1, 5]}]
+    log = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("making the server")]
+    assert all(line.startswith("{") and json.loads(line)["level"] == "INFO" for line in log), log
+
+
+def test_config_and_pins(make: Any) -> None:
+    scaffold = make(sequential())
+    found = facts(scaffold)
+    assert (found["file"], found["backend"], found["custom_objects"]) == ("model.keras", "tensorflow", None)
+    assert found["input"] == {"kind": "array", "shape": [5], "dtype": "float32"}
+    assert found["output"] == {"kind": "array", "shape": [3], "dtype": "float32"}
+    assert found["example"] == [[0.0] * 5]
+    assert (scaffold.directory / "keras-server.Dockerfile").is_file()
+    assert scaffold.docker_build_string.endswith(f"keras-server.Dockerfile {scaffold.directory}")
+    from importlib.metadata import packages_distributions, version
+
+    (distribution,) = set(packages_distributions()["tensorflow"])
+    named = distribution.replace("_", "-")
+    assert {f"{named}=={version(named)}", f"keras=={keras.__version__}", f"numpy=={np.__version__}"} <= set(pins(scaffold))
+
+
+def test_two_inputs_two_outputs(make: Any) -> None:
+    left, right = keras.Input((2,), name="left"), keras.Input((3, 2), name="right", dtype="int32")
+    joined = layers.Concatenate()([left, layers.Flatten()(layers.Rescaling(0.5)(right))])
+    model = keras.Model([left, right], [layers.Dense(1, name="price")(joined), layers.Dense(2, name="size")(joined)])
+    x = {"left": numbers(4, 2), "right": np.arange(24, dtype="int32").reshape(4, 3, 2)}
+    scaffold = make(model, sample_input=x)
+    price, size = model([x["left"], x["right"]], training=False)
+    served = scaffold.predict(x)["predictions"]
+    assert [list(row) for row in served] == [["price", "size"]] * 4
+    np.testing.assert_allclose([row["price"] for row in served], price, rtol=1e-6)
+    np.testing.assert_allclose([row["size"] for row in served], size, rtol=1e-6)
+    assert scaffold.verify(x) and scaffold.verify()
+    with pytest.raises(generator.ServingError, match=r"instances\[0\] lacks 'right'; the model takes 'left', 'right'"):
+        scaffold.predict([{"left": [1, 2]}])
+
+
+def test_subclassed_with_code_of_an_installed_package(make: Any, layerware: Any) -> None:
+    model, x = layerware.Net(units=5), numbers(6, 3)
+    model.compile(loss=lambda wanted, came: came - wanted, metrics=[layerware.bent])
+    model(x)
+    scaffold = make(model, sample_input=x)
+    assert "layerware==1.2" in pins(scaffold)
+    assert facts(scaffold)["custom_objects"] == {"Net": "layerware:Net"}
+    assert scaffold.verify(numbers(300, 3))
+
+
+def test_functional_of_custom_parts(make: Any, layerware: Any) -> None:
+    rows = keras.Input((3,))
+    hidden = layers.Dense(4, activation=layerware.bent)(layerware.Doubled()(rows))
+    model = keras.Model(rows, layers.Lambda(lambda x: x + 1)(layerware.Shifted(by=2.0)(hidden)))
+    scaffold = make(model)
+    assert facts(scaffold)["custom_objects"] == {
+        "Doubled": "layerware:Doubled",
+        "bent": "layerware:bent",
+        "layerware>Shifted": "layerware:Shifted",
+    }
+    assert scaffold.verify(numbers(5, 3))
+
+
+def test_lstm_takes_rows_of_any_length(make: Any) -> None:
+    model = keras.Sequential([keras.Input((None, 2)), layers.Masking(), layers.LSTM(4), layers.Dense(1)])
+    scaffold = make(model)
+    for length in (1, 7):
+        x = numbers(3, length, 2)
+        assert scaffold.verify(x), scaffold.verify(x).difference
+
+
+def test_texts(make: Any) -> None:
+    vectorize = layers.TextVectorization(output_sequence_length=4)
+    vectorize.adapt(["a good day", "a bad night", "é"])
+    model = keras.Sequential([keras.Input((1,), dtype="string"), vectorize, layers.Embedding(20, 3), layers.Flatten()])
+    texts = ["a good night", "", "é bad"]
+    expected = model(tf.constant([[text] for text in texts]), training=False).numpy().tolist()
+    scaffold = make(model)
+    assert facts(scaffold)["input"] == {"kind": "array", "shape": [1], "dtype": "string"}
+    np.testing.assert_allclose(scaffold.predict(texts)["predictions"], expected, rtol=1e-6)
+    np.testing.assert_allclose(scaffold.predict([[text] for text in texts])["predictions"], expected, rtol=1e-6)
+    with pytest.raises(generator.ServingError, match=r"instances\[1\]\[0\] must be a text, it is the number 3"):
+        scaffold.predict([["a"], [3]])
+
+
+def test_values_that_the_model_cannot_take_are_the_clients(make: Any) -> None:
+    model = keras.Sequential([keras.Input((2,), dtype="int32"), layers.Embedding(4, 3)])
+    with pytest.raises(generator.ServingError, match=r"answered 400: the model cannot take these instances: .*9"):
+        make(model).predict([[0, 9]])
+
+
+# ---- what is refused ----
+
+
+def refusal(model: Any, tmp_path: Path, **settings: Any) -> str:
+    with pytest.raises((ModelError, RequirementError, SettingError)) as raised:
+        generator.from_model(model, tmp_path / "refused", **settings)
+    assert not (tmp_path / "refused").exists() and "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_unbuilt_models(tmp_path: Path) -> None:
+    class Subclassed(keras.Model):
+        pass
+
+    for model in (keras.Sequential([layers.Dense(1)]), keras.Sequential(), Subclassed()):
+        assert "is not built: build it, or call it once on rows like the real ones" in refusal(model, tmp_path)
+
+
+def test_what_is_no_model(tmp_path: Path) -> None:
+    assert "Sequential is a class, not a model" in refusal(keras.Sequential, tmp_path)
+    assert "model is the text 'net.keras', not a model: load the model" in refusal("net.keras", tmp_path)
+    assert "model is the path 'net.keras', not a model: load the model" in refusal(Path("net.keras"), tmp_path)
+
+
+def test_a_class_that_cannot_be_imported(tmp_path: Path, layerware: Any) -> None:
+    class Local(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    model = keras.Sequential([keras.Input((2,)), Local()])
+    assert "<locals>.Local cannot be imported where the model is loaded: define it at a module's top" in refusal(
+        model, tmp_path
+    )
+    local = keras.Sequential([keras.Input((2,)), TopLevel()])
+    assert "test_keras.TopLevel" in refusal(local, tmp_path) and "belongs to no installed distribution" in refusal(
+        local, tmp_path
+    )
+
+
+class TopLevel(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
+    """Importable here, and of no distribution."""
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+
+def test_two_classes_of_one_name(tmp_path: Path, layerware: Any) -> None:
+    other = type("Doubled", (keras.layers.Layer,), {"call": lambda self, inputs: inputs, "__module__": __name__})
+    model = keras.Sequential([keras.Input((2,)), layerware.Doubled(), other()])
+    assert "two things in the model are named 'Doubled': layerware.Doubled and test_keras.Doubled" in refusal(
+        model, tmp_path
+    )
+
+
+def test_a_class_defined_anew(tmp_path: Path, layerware: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = keras.Sequential([keras.Input((2,)), layerware.Doubled()])
+    monkeypatch.setattr(layerware, "Doubled", type("Doubled", (layerware.Doubled,), {}))
+    assert "layerware.Doubled is not what its module holds now" in refusal(model, tmp_path)
+
+
+def test_a_stateful_layer(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((3, 2), batch_size=1), layers.LSTM(2, stateful=True, name="memory")])
+    assert "has the stateful layer 'memory'" in refusal(model, tmp_path)
+
+
+def test_a_sample_that_does_not_fit(tmp_path: Path) -> None:
+    assert "the model cannot predict from sample_input" in refusal(sequential(), tmp_path, sample_input=numbers(2, 4))
+
+
+# ---- the tutorial ----
+
+
+def test_extending_a_scaffold(tmp_path: Path) -> None:
+    pytest.importorskip("vega_datasets")
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, str(ROOT / "examples" / "auto_mpg.py")]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, timeout=180
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "docker build -f demo/test_keras/keras-server.Dockerfile demo/test_keras -t test_keras" in done.stdout
+    scaffold = tmp_path / "demo" / "test_keras"
+    assert (scaffold / "src" / "data" / "scaler.joblib").is_file()
+    assert pins(generator.load(scaffold))[-1].startswith("scikit-learn==")
