@@ -38,7 +38,7 @@ def main() -> None:
     print(f"Writing a scaffold of it to {TARGET}/", flush=True)
     scaffold = generator.from_model(model, target_directory=TARGET, overwrite=True)
 
-    print("Adding the scaler: src/data/scaler.joblib, two lines in requirements.txt, edits to load and predict", flush=True)
+    print("Adding the scaler: src/data/scaler.joblib, two lines in requirements.txt, two edits in Python", flush=True)
     joblib.dump(scaler, TARGET / "src" / "data" / "scaler.joblib")
     with (TARGET / "requirements.txt").open("a") as requirements:
         for name in ("joblib", "scikit-learn"):

@@ -169,7 +169,7 @@ def _write_model(
         "input": description.input,
         "output": description.output,
         "example": description.example,
-        **description.facts,
+        **definition.facts(model),
     }
     write_facts(directory / "config.yaml", facts)
 

@@ -90,7 +90,8 @@ def _objects_differ(expected: list[Any], served: Any, tolerance: float) -> str |
     """Output by output, as each has its own dtype and its own size."""
     names = set(expected[0])
     if len(served) != len(expected) or any(not isinstance(row, Mapping) or set(row) != names for row in served):
-        return f"{len(expected)} objects with {', '.join(map(str, expected[0]))} were expected, {str(served)[:200]} came"
+        wanted = ", ".join(map(str, expected[0]))
+        return f"{len(expected)} objects with {wanted} were expected, {str(served)[:200]} came"
     for name in expected[0]:
         difference = _differ([row[name] for row in expected], [row[name] for row in served], tolerance)
         if difference is not None:
@@ -118,7 +119,7 @@ def _apart(expected: Array, came: Array, finite: Array, tolerance: float) -> Arr
         return np.asarray(expected != came)
     allowed = tolerance * float(np.abs(expected[finite]).max())
     with np.errstate(invalid="ignore"):
-        return ~(np.abs(expected.astype(float) - came.astype(float)) <= allowed)
+        return np.asarray(~(np.abs(expected.astype(float) - came.astype(float)) <= allowed))
 
 
 def _values_differ(expected: Array, served: Any) -> str | None:

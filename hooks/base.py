@@ -18,14 +18,12 @@ class Description:
         output: what a prediction is, as `model.output` of `config.yaml` takes it.
         example: rows as they would stand in a JSON body.
         distributions: what serving needs beside the model's own classes: distribution name to reason.
-        facts: what the framework's `inference_model.py` reads besides: key under `model` of `config.yaml` to value.
     """
 
     input: dict[str, Any] | None
     output: dict[str, Any] | None
     example: list[Any] | None
     distributions: Mapping[str, str] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class WrittenModelScaffoldDefinition(ABC):
@@ -68,6 +66,10 @@ class WrittenModelScaffoldDefinition(ABC):
         Raises:
             SettingError: the model cannot take the sample.
         """
+
+    def facts(self, model: Any) -> dict[str, Any]:
+        """What the framework's `inference_model.py` reads besides: key under `model` of `config.yaml` to value."""
+        return {}
 
     @abstractmethod
     def predict(self, model: Any, inputs: Any) -> Any:

@@ -5,7 +5,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path
 from types import FunctionType
 from typing import Any, ClassVar
@@ -42,37 +41,44 @@ class Keras(WrittenModelScaffoldDefinition):
                 f"Keras runs on {keras.config.backend()!r}, a scaffold takes {' and '.join(BACKENDS)}: save the"
                 " model, set KERAS_BACKEND to one of them, load it and pass that"
             )
-        if not all(layer.built for layer in _layers(model)) or (_is_sequential(model) and not _has_inputs(model)):
-            raise ModelError(f"{name} {model.name!r} is not built: build it, or call it once on rows like the real ones")
+        if not model.built:
+            raise ModelError(f"{name} {model.name!r} is not built: build it, or call it once on rows like real ones")
         if layer := next((layer for layer in _layers(model) if getattr(layer, "stateful", False)), None):
             raise ModelError(
                 f"{name} has the stateful layer {layer.name!r}, which would mix what clients send: make it with"
                 " stateful=False"
             )
-        _custom_objects(model)
+        for item in _custom_objects(model).values():
+            _check_importable(item)
 
     def references(self, model: Any) -> dict[str, str]:
         import keras
 
-        custom = [*_custom_objects(model).values(), *(type(layer) for layer in _layers(model))]
         backend = keras.config.backend()
-        return {
-            "keras": "saving.load_model",
-            backend: BACKENDS[backend],
-            **{item.__module__: item.__qualname__ for item in reversed(custom)},
-        }
+        found = {item.__module__: item.__qualname__ for item in reversed(self.definitions(model))}
+        return {"keras": "saving.load_model", backend: BACKENDS[backend], **found}
+
+    def definitions(self, model: Any) -> list[Any]:
+        """Every class and function that the saved model names and that is not Keras's own, and every layer's class.
+
+        Raises:
+            ModelError: Keras cannot write the model, or two of them have one name.
+        """
+        return list(dict.fromkeys([*_custom_objects(model).values(), *(type(layer) for layer in _layers(model))]))
 
     def describe(self, model: Any, sample: Any) -> Description:
-        import keras
-
         inputs, example, outputs = _example(model, sample)
-        custom = {name: f"{item.__module__}:{item.__qualname__}" for name, item in _custom_objects(model).items()}
         return Description(
             input=_signature(inputs, sample),
             output=None if outputs is None else _output(model, outputs),
             example=example if _count(example) <= MOST_EXAMPLE_VALUES else None,
-            facts={"backend": keras.config.backend(), "custom_objects": custom or None},
         )
+
+    def facts(self, model: Any) -> dict[str, Any]:
+        import keras
+
+        places = {name: f"{item.__module__}:{item.__qualname__}" for name, item in _custom_objects(model).items()}
+        return {"backend": keras.config.backend(), "custom_objects": places or None}
 
     def predict(self, model: Any, inputs: Any) -> Any:
         arrays = _arrays(inputs)
@@ -91,12 +97,6 @@ def _layers(model: Any) -> list[Any]:
     return list(model._flatten_layers())
 
 
-def _is_sequential(model: Any) -> bool:
-    import keras
-
-    return isinstance(model, keras.Sequential)
-
-
 def _has_inputs(model: Any) -> bool:
     """Whether the model is a graph whose inputs are known: a functional one, or a built Sequential."""
     return getattr(model, "inputs", None) is not None
@@ -109,7 +109,7 @@ def _custom_objects(model: Any) -> dict[str, Any]:
     """The classes and functions that are not Keras's own, by the names under which the saved model has them.
 
     Raises:
-        ModelError: the model has no configuration, or one of them cannot be imported where it is loaded.
+        ModelError: Keras cannot write the model, or a name stands for nothing that is known, or for two things.
     """
     import keras
 
@@ -121,7 +121,7 @@ def _custom_objects(model: Any) -> dict[str, Any]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(f"Keras cannot write {type(model).__name__} to a file: {reason[:500]}") from error
     found = list(_candidates(model))
-    return {name: _importable(name, [item for key, item in found if key == name]) for name in _custom_names(config)}
+    return {name: _meant(name, [item for key, item in found if key == name]) for name in _custom_names(config)}
 
 
 def _custom_names(config: Any) -> list[str]:
@@ -150,13 +150,13 @@ def _candidates(model: Any) -> Iterator[tuple[str, Any]]:
     import keras
 
     for layer in _layers(model):
-        parts = [type(layer), *(item if isinstance(item, FunctionType) else type(item) for item in vars(layer).values())]
-        for part in dict.fromkeys(parts):
+        parts = (item if isinstance(item, FunctionType) else type(item) for item in vars(layer).values())
+        for part in dict.fromkeys([type(layer), *parts]):
             yield keras.saving.get_registered_name(part), part
 
 
-def _importable(name: str, found: list[Any]) -> Any:
-    """What is meant by a name in the saved model, found to be what an import gives."""
+def _meant(name: str, found: list[Any]) -> Any:
+    """The one thing that a name in the saved model stands for."""
     import keras
 
     meant = list(dict.fromkeys(found)) or [keras.saving.get_registered_object(name)]
@@ -166,16 +166,26 @@ def _importable(name: str, found: list[Any]) -> Any:
             " @keras.saving.register_keras_serializable()"
         )
     if len(meant) > 1:
-        places = " and ".join(f"{item.__module__}.{item.__qualname__}" for item in meant)
-        raise ModelError(f"two things in the model are named {name!r}: {places}; rename one of them")
-    item = meant[0]
-    place = f"{item.__module__}.{item.__qualname__}"
+        raise ModelError(
+            f"two things in the model are named {name!r}: {' and '.join(map(_place, meant))}; rename one of them"
+        )
+    return meant[0]
+
+
+def _check_importable(item: Any) -> None:
     if "<" in item.__qualname__:
-        raise ModelError(f"{place} cannot be imported where the model is loaded: define it at a module's top level")
-    held = reduce(lambda at, part: getattr(at, part, None), item.__qualname__.split("."), sys.modules[item.__module__])
+        raise ModelError(
+            f"{_place(item)} cannot be imported where the model is loaded: define it at a module's top level"
+        )
+    held: Any = sys.modules.get(item.__module__)
+    for part in item.__qualname__.split("."):
+        held = getattr(held, part, None)
     if held is not item:
-        raise ModelError(f"{place} is not what its module holds now: make the model anew with that definition")
-    return item
+        raise ModelError(f"{_place(item)} is not what its module holds now: make the model anew with that definition")
+
+
+def _place(item: Any) -> str:
+    return f"{item.__module__}.{item.__qualname__}"
 
 
 # ---- rows and predictions ----
@@ -205,8 +215,10 @@ def _inputs(model: Any, sample: Any) -> Any:
 
     A graph declares its inputs. What a subclassed model takes is in the sample, else in the shapes it was built with.
     """
+    import keras
+
     if _has_inputs(model):
-        structure = model.inputs[0] if _is_sequential(model) else model.input
+        structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
         return _mapped(structure, lambda part: _Tensor(part.name, list(part.shape[1:]), str(part.dtype)))
     shapes = (model.get_build_config() or {}).get("input_shape")
     built = None if shapes is None else _mapped(shapes, lambda part: _Tensor(None, list(part[1:]), model.input_dtype))

@@ -27,6 +27,9 @@ from generator.render import ANSWERS_FILE
 TEMPLATE = yaml.safe_load((ROOT / "copier.yml").read_text())
 QUESTIONS = {name: question for name, question in TEMPLATE.items() if not name.startswith("_")}
 ASKED = {name: question for name, question in QUESTIONS.items() if question.get("when", True)}
+REQUIREMENTS = QUESTIONS["requirements"]["default"]
+FILES = {"keras": "model.keras", "sklearn": "model.joblib"}
+PACKAGES = {"keras": ["keras", "tensorflow"], "sklearn": ["joblib", "scikit-learn"]}
 FRAMEWORKS = list(QUESTIONS["framework"]["choices"].values())
 BIN = Path(sys.executable).parent
 
@@ -79,7 +82,7 @@ def test_asks_these_questions_with_these_defaults() -> None:
         "model_name": "model",
         "framework": "sklearn",
         "python_version": "3.11",
-        "requirements": "scikit-learn\njoblib\n",
+        "requirements": REQUIREMENTS,
         "server": "kserve",
     }
 
@@ -180,7 +183,7 @@ def test_refuses_the_requirement(line: str, plain: Path, tmp_path: Path) -> None
     assert "'joblib'" not in message and "'scikit-learn'" not in message
 
 
-@pytest.mark.parametrize("answers", [{"framework": "keras"}, {"python_version": "3.9"}, {"server": "flask"}])
+@pytest.mark.parametrize("answers", [{"framework": "caffe"}, {"python_version": "3.9"}, {"server": "flask"}])
 def test_refuses_other_choices(answers: dict[str, str], plain: Path, tmp_path: Path) -> None:
     (name, value), *_ = answers.items()
     assert re.search(f"{name}.*{value}", refusal(plain, tmp_path, **answers))
@@ -242,7 +245,7 @@ def test_config_is_read(scaffold_files: tuple[str, Path]) -> None:
     config = Config.read(directory / "config.yaml", {})
     assert (config.name, config.framework) == ("iris.v2", framework)
     assert config.serving.workers == 1 and config.serving.http_port == 8080
-    assert config.model.file == "model.joblib" and config.model.sha256 is None and config.model.input is None
+    assert config.model.file == FILES[framework] and config.model.sha256 is None and config.model.input is None
 
 
 def test_every_knob_is_written_out_with_its_default_and_explained(scaffold_files: tuple[str, Path]) -> None:
@@ -260,10 +263,10 @@ def test_every_knob_is_written_out_with_its_default_and_explained(scaffold_files
 
 
 def test_requirements_parse(scaffold_files: tuple[str, Path]) -> None:
-    _, directory = scaffold_files
+    framework, directory = scaffold_files
     lines = [line.split(" #")[0] for line in (directory / "requirements.txt").read_text().splitlines()]
     names = [Requirement(line).name for line in lines if line and not line.startswith("#")]
-    assert sorted(names) == ["joblib", "msgpack", "numpy", "orjson", "scikit-learn"]
+    assert sorted(names) == sorted(["msgpack", "numpy", "orjson", *PACKAGES[framework]])
 
 
 def test_what_the_worker_needs_is_added_once(copie: Any, plain: Path) -> None:

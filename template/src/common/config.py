@@ -11,7 +11,8 @@ from .errors import ConfigError
 
 KINDS = {"sha256": str, "input": dict, "output": dict, "example": list, "backend": str, "custom_objects": dict}
 ENVIRONMENT = {"WORKERS": "workers", "PORT": "http_port", "GRPC_PORT": "grpc_port"}
-INPUT_KINDS = {"array": "shape", "table": "columns", "text": None, "tensors": "inputs"}  # and the list that each must have
+# And the list that each must have.
+INPUT_KINDS = {"array": "shape", "table": "columns", "tensors": "inputs", "text": None}
 
 
 def _rule(default: float, low: float, high: float) -> Any:
