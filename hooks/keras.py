@@ -82,7 +82,10 @@ class Keras(WrittenModelScaffoldDefinition):
 
     def predict(self, model: Any, inputs: Any) -> Any:
         arrays = _arrays(inputs)
-        return _predictions(model, _called(model, _inputs(model, arrays), arrays))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outputs = model.predict_on_batch(_passed(_inputs(model, arrays), arrays))
+        return _predictions(model, outputs)
 
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         path = directory / MODEL_FILE
@@ -272,15 +275,18 @@ def _arrays(sample: Any) -> Any:
         ) from None
 
 
+def _passed(inputs: Any, arrays: Any) -> Any:
+    """The arrays as the model is called with them: in a list where it takes one."""
+    return [arrays[name] for name in _named(inputs)] if isinstance(inputs, list) else arrays
+
+
 def _called(model: Any, inputs: Any, arrays: Any) -> Any:
     """What the model makes of arrays, in inference: the structure of its outputs, of numpy arrays."""
     import keras
 
-    if isinstance(inputs, list):
-        arrays = [arrays[name] for name in _named(inputs)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        outputs = model(arrays, training=False)
+        outputs = model(_passed(inputs, arrays), training=False)
     return keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
 
 

@@ -261,6 +261,7 @@ def test_texts(make: Any) -> None:
     assert facts(scaffold)["input"] == {"kind": "array", "shape": [1], "dtype": "string"}
     np.testing.assert_allclose(scaffold.predict(texts)["predictions"], expected, rtol=1e-6)
     np.testing.assert_allclose(scaffold.predict([[text] for text in texts])["predictions"], expected, rtol=1e-6)
+    assert scaffold.verify(texts) and scaffold.verify(np.array([[text] for text in texts]))
     with pytest.raises(generator.ServingError, match=r"instances\[1\]\[0\] must be a text, it is the number 3"):
         scaffold.predict([["a"], [3]])
 
@@ -286,7 +287,7 @@ def test_unbuilt_models(tmp_path: Path) -> None:
         pass
 
     for model in (keras.Sequential([layers.Dense(1)]), keras.Sequential(), Subclassed()):
-        assert "is not built: build it, or call it once on rows like the real ones" in refusal(model, tmp_path)
+        assert "is not built: build it, or call it once on rows like real ones" in refusal(model, tmp_path)
 
 
 def test_what_is_no_model(tmp_path: Path) -> None:
