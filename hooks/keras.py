@@ -276,7 +276,9 @@ def _arrays(sample: Any) -> Any:
 
 
 def _passed(inputs: Any, arrays: Any) -> Any:
-    """The arrays as the model is called with them: in a list where it takes one."""
+    """The arrays as the model is called with them: in a list where it takes one, a text alone as a row of one."""
+    if isinstance(inputs, _Tensor) and inputs.dtype == "string" and arrays.ndim == len(inputs.shape):
+        return arrays[:, None]
     return [arrays[name] for name in _named(inputs)] if isinstance(inputs, list) else arrays
 
 
