@@ -48,8 +48,7 @@ class Keras(WrittenModelScaffoldDefinition):
                 f"{name} has the stateful layer {layer.name!r}, which would mix what clients send: make it with"
                 " stateful=False"
             )
-        for item in _custom_objects(model).values():
-            _check_importable(item)
+        _custom_objects(model)
 
     def references(self, model: Any) -> dict[str, str]:
         import keras
@@ -173,18 +172,6 @@ def _meant(name: str, found: list[Any]) -> Any:
             f"two things in the model are named {name!r}: {' and '.join(map(_place, meant))}; rename one of them"
         )
     return meant[0]
-
-
-def _check_importable(item: Any) -> None:
-    if "<" in item.__qualname__:
-        raise ModelError(
-            f"{_place(item)} cannot be imported where the model is loaded: define it at a module's top level"
-        )
-    held: Any = sys.modules.get(item.__module__)
-    for part in item.__qualname__.split("."):
-        held = getattr(held, part, None)
-    if held is not item:
-        raise ModelError(f"{_place(item)} is not what its module holds now: make the model anew with that definition")
 
 
 def _place(item: Any) -> str:
