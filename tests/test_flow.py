@@ -649,7 +649,7 @@ def test_the_environment_overrides() -> None:
         ("model_metadata.model.sha256", 12, ["model.sha256", "12"]),
         ("model_metadata.model.example", "x", ["model.example", "'x'"]),
         ("model_metadata.model.input", [4], ["model.input", "[4]"]),
-        ("model_metadata.model.input", {"kind": "tabel"}, ["model.input.kind", "array, table, tensors or text", "'tabel'"]),
+        ("model_metadata.model.input", {"kind": "tabel"}, ["model.input.kind", "table, tensors or text", "'tabel'"]),
         ("model_metadata.model.input", {"kind": "table"}, ["model.input.columns", "list", "None"]),
         ("model_metadata.model.input", {"kind": "array", "shape": 4}, ["model.input.shape", "list", "4"]),
     ],
