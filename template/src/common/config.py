@@ -136,6 +136,8 @@ def _check_input(signature: dict[str, Any] | None) -> None:
     if not isinstance(kind, str) or kind not in INPUT_KINDS:
         raise ConfigError(f"config.yaml: model.input.kind must be {_or(INPUT_KINDS)}, it is {_shown(kind)}")
     key = INPUT_KINDS[kind]
+    if kind == "array" and signature.get("shape", ()) is None:  # any shape
+        return
     if key is not None and not isinstance(signature.get(key), list):
         raise ConfigError(f"config.yaml: model.input.{key} must be a list, it is {_shown(signature.get(key))}")
 
