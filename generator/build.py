@@ -37,22 +37,26 @@ def from_model(
     python_version: str | None = None,
     data: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
     server: str = "kserve",
+    format: str | None = None,
     overwrite: bool = False,
 ) -> Scaffold:
     """Write a scaffold that serves a trained model.
 
     Args:
-        model: a fitted scikit-learn estimator with a `predict`, or a Keras model that is built.
+        model: a fitted scikit-learn estimator with a `predict`, a Keras model that is built, or a PyTorch module,
+            scripted or not.
         target_directory: the directory to make; by default named after the model's class.
         name: the model's name, as in `/v1/models/NAME:predict`.
         sample_input: rows as the model's `predict` takes them, of shape [n, features], or a DataFrame, or a list, or a
             dict of arrays keyed by input name. They tell the dtypes, and the scaffold is proved on them: a worker in a
-            process of its own must answer exactly what the model in memory predicts (Keras: to 1e-6 of the largest
-            number). The pair stays in the scaffold as its smoke test.
+            process of its own must answer exactly what the model in memory predicts (Keras and PyTorch: to 1e-6 of
+            the largest number). The pair stays in the scaffold as its smoke test.
         requirements: requirement lines (PEP 508) that are added to what is inferred, or replace it by package name.
         python_version: "3.10" to "3.13"; by default the running one.
         data: a file or a directory, or several, to copy into `src/data/`.
         server: the server that takes the requests: "kserve".
+        format: "export" saves a PyTorch module as a program of `torch.export`, traced on `sample_input`, for any number
+            of rows: nothing is pickled, and no class of yours is needed. By default the module is saved as it is.
         overwrite: whether a directory that holds something may be replaced.
 
     Raises:
@@ -62,9 +66,11 @@ def from_model(
         TargetError: the directory cannot be written, or holds something already.
     """
     definition = find(model)
+    model = definition.unwrapped(model)
     definition.check(model)
     target = _target(target_directory, type(model).__name__, overwrite)
-    captured = capture(definition.definitions(model), requirements or ())
+    served = definition.converted(model, format, sample_input)
+    captured = capture(definition.definitions(served), requirements or ())
     answers = {
         "model_name": name,
         "framework": definition.name,
@@ -74,7 +80,7 @@ def from_model(
     files = _data_files(data)
     description = definition.describe(model, sample_input)
     with captured.renamed():
-        references = definition.references(model)
+        references = definition.references(served)
     needed = environment.infer(
         captured.outside(references),
         imported=captured.imports,
@@ -85,7 +91,7 @@ def from_model(
         render({**answers, "requirements": needed.text()}, directory)
         versions = {name: version for name, version in needed.versions.items() if name not in ("msgpack", "orjson")}
         with captured.renamed():
-            _write_model(definition, model, description, versions, directory)
+            _write_model(definition, model, served, description, versions, directory)
         captured.write(directory / "src" / "model")
         _copy_data(files, directory / "src" / "data")
         if captured.files:
@@ -155,12 +161,13 @@ def _copy_data(files: list[Path], directory: Path) -> None:
 def _write_model(
     definition: WrittenModelScaffoldDefinition,
     model: Any,
+    served: Any,
     description: Description,
     versions: Mapping[str, str],
     directory: Path,
 ) -> None:
-    """The serialized model, and what `config.yaml` records of it."""
-    file = definition.serialize_model_to_directory(model, directory / "src" / "model")
+    """The serialized model in the form that is served, and what `config.yaml` records of it."""
+    file = definition.serialize_model_to_directory(served, directory / "src" / "model")
     facts = {
         "file": file.name,
         "sha256": load(TEMPLATE_SOURCE, "artifact").digest(file),
@@ -180,7 +187,7 @@ def _prove(
     """Run the sample through the whole flow in a process of its own, and compare with the model in memory."""
     expected = definition.predict(model, sample)
     with contextlib.closing(Scaffold(directory)) as scaffold:
-        response = scaffold.predict(sample)
+        response = scaffold.predict({"instances": sample})
     verification = compare(expected, response["predictions"], definition.tolerance)
     if not verification:
         raise ModelError(f"the scaffold does not predict what the model in memory does: {verification.difference}")

@@ -126,6 +126,8 @@ class _PartPickler(_ReferencePickler):
 
 def _reduce(obj: Any) -> Any:
     """What pickle itself would ask `obj` for."""
+    if type(obj).__module__ == "torch.storage":  # numbers only, of which a pickle would hold a copy
+        return str, ()
     registered = copyreg.dispatch_table.get(type(obj))
     return registered(obj) if registered else obj.__reduce_ex__(_PROTOCOL)
 

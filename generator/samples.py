@@ -82,8 +82,29 @@ def compare(expected: Any, served: Any, tolerance: float = 0.0) -> Verification:
 def _differ(expected: Any, served: Any, tolerance: float) -> str | None:
     if isinstance(expected, list) and expected and isinstance(expected[0], Mapping):
         return _objects_differ(expected, served, tolerance)
-    array = np.asarray(expected)
+    array = _as_array(expected)
+    if array is None:
+        return _parts_differ(expected, served, tolerance)
     return _numbers_differ(array, served, tolerance) if array.dtype.kind in "biuf" else _values_differ(array, served)
+
+
+def _as_array(expected: Any) -> Array | None:
+    """The predictions as one array; None where they are several things, which have shapes of their own."""
+    try:
+        array = np.asarray(expected)
+    except ValueError:
+        return None
+    several = array.dtype == object and any(isinstance(item, (Mapping, list, np.ndarray)) for item in array.flat)
+    return None if several else array
+
+
+def _parts_differ(expected: Any, served: Any, tolerance: float) -> str | None:
+    if isinstance(expected, Mapping):
+        return _objects_differ([expected], [served], tolerance)
+    if not isinstance(served, list) or len(served) != len(expected):
+        return f"a list of {len(expected)} was expected, {str(served)[:200]} came"
+    differences = (_differ(wanted, came, tolerance) for wanted, came in zip(expected, served, strict=True))
+    return next((f"[{index}]: {found}" for index, found in enumerate(differences) if found), None)
 
 
 def _objects_differ(expected: list[Any], served: Any, tolerance: float) -> str | None:

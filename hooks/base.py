@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from generator import pickled
+from generator.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,21 @@ class WrittenModelScaffoldDefinition(ABC):
         Raises:
             ModelError: the model is not trained, or cannot predict.
         """
+
+    def unwrapped(self, model: Any) -> Any:
+        """The model inside of what training puts around it; else the model itself."""
+        return model
+
+    def converted(self, model: Any, format: str | None, sample: Any) -> Any:
+        """What is served of a model: itself, or what a format that was asked for makes of it.
+
+        Raises:
+            SettingError: there is no such format, or the sample that it takes is missing.
+            ModelError: the model cannot be had in it.
+        """
+        if format is not None:
+            raise SettingError(f"format {format!r} is none of {self.name}'s: leave it out")
+        return model
 
     def definitions(self, model: Any) -> list[Any]:
         """Every class and function that the serialized model refers to."""

@@ -7,9 +7,10 @@ from generator.errors import ModelError
 
 from .base import WrittenModelScaffoldDefinition
 from .keras import Keras
+from .pytorch import PyTorch
 from .sklearn import SKLearn
 
-DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (SKLearn(), Keras())
+DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (SKLearn(), Keras(), PyTorch())
 
 
 def find(model: Any) -> WrittenModelScaffoldDefinition:

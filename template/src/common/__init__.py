@@ -6,6 +6,7 @@ The server's environment imports `run` and what it needs; the model's environmen
 from .artifact import model_path
 from .config import Config
 from .errors import InvalidInput
+from .outputs import Predictor, plain
 from .signature import Signature
 
-__all__ = ["Config", "InvalidInput", "Signature", "model_path"]
+__all__ = ["Config", "InvalidInput", "Predictor", "Signature", "model_path", "plain"]

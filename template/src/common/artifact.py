@@ -31,7 +31,9 @@ def model_path(config: Config) -> Path:
 
 
 def _writing(path: Path) -> str:
-    return f"model.save('src/{path}')" if path.suffix == ".keras" else f"joblib.dump(model, 'src/{path}')"
+    """The call that writes the model."""
+    calls = {".keras": "model.save(", ".pt": "torch.save(model, ", ".pt2": "torch.export.save(program, "}
+    return f"{calls.get(path.suffix, 'joblib.dump(model, ')}'src/{path}')"
 
 
 def digest(path: Path) -> str:

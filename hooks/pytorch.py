@@ -1,0 +1,366 @@
+"""PyTorch: every module, scripted or not, and what `torch.export` makes of one."""
+
+import contextlib
+import copy
+import inspect
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from generator.errors import ModelError, SettingError
+from generator.runtime import TEMPLATE_SOURCE, load
+from generator.samples import body_rows
+
+from .base import Description, WrittenModelScaffoldDefinition
+
+MODEL_FILE = "model.pt"
+PROGRAM_FILE = "model.pt2"
+EXPORT = "export"
+MOST_EXAMPLE_VALUES = 1000
+
+
+class PyTorch(WrittenModelScaffoldDefinition):
+    """`torch.nn.Module` and `torch.jit.ScriptModule`."""
+
+    name: ClassVar[str] = "pytorch"
+    tolerance: ClassVar[float] = 1e-6  # another number of threads, and an exported program, change the last bits
+
+    def recognises(self, model: object) -> bool:
+        torch = sys.modules.get("torch")
+        base = getattr(getattr(torch, "nn", None), "Module", None)
+        return base is not None and (isinstance(model, base) or _holds_tensors(model, torch))
+
+    def unwrapped(self, model: Any) -> Any:
+        from torch import nn
+
+        inner = model
+        while isinstance(inner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = inner.module
+        inner = getattr(inner, "_orig_mod", inner)  # what torch.compile was given
+        if inner is not model:
+            message = (
+                f"the {type(inner).__name__} inside of {type(model).__name__} is served, without what is around it"
+            )
+            warnings.warn(message, UserWarning, stacklevel=3)
+        return inner
+
+    def check(self, model: Any) -> None:
+        from torch import nn
+
+        name = type(model).__name__
+        if isinstance(model, Mapping):
+            raise ModelError(
+                f"model is a state_dict or a checkpoint (a mapping with tensors: {name}), not a module: make the module,"
+                " call its load_state_dict() with that, and pass the module"
+            )
+        if not _is_script(model) and type(model).forward is nn.Module.forward:
+            raise ModelError(f"{name} has no forward: pass the module that predicts")
+        for place, tensor in _tensors_of(model):
+            if nn.parameter.is_lazy(tensor):
+                raise ModelError(f"{name}.{place} has no shape yet: call the model once on rows like the real ones")
+            if tensor.is_meta:
+                raise ModelError(f"{name}.{place} is on the meta device and holds no numbers: load the weights first")
+
+    def converted(self, model: Any, format: str | None, sample: Any) -> Any:
+        if format is None:
+            return model
+        if format != EXPORT:
+            raise SettingError(f"format {format!r} is none of pytorch's: pass {EXPORT!r}, or leave it out")
+        if sample is None:
+            raise SettingError(f"format {EXPORT!r} needs a sample_input: the model is traced on it")
+        if _is_script(model):
+            raise SettingError(f"format {EXPORT!r} takes no TorchScript: pass the module it was made of, or no format")
+        return _exported(model, _batch(model, sample)[0])
+
+    def definitions(self, model: Any) -> list[Any]:
+        return [] if _is_program(model) or _is_script(model) else super().definitions(model)
+
+    def references(self, model: Any) -> dict[str, str]:
+        if _is_program(model) or _is_script(model):
+            return {}
+        try:
+            return super().references(model)
+        except ModelError as error:
+            raise ModelError(
+                f"{error}; or pass format={EXPORT!r} with a sample_input: then nothing is pickled"
+            ) from error
+
+    def describe(self, model: Any, sample: Any) -> Description:
+        distributions = {"torch": "loads and runs the model"}
+        if sample is None:
+            return Description(_unknown_input(model), None, None, distributions)
+        batch, output = _batch(model, sample)
+        first = _part(batch, slice(1))
+        example = body_rows(first) if sum(tensor.numel() for tensor in _leaves(first)) <= MOST_EXAMPLE_VALUES else None
+        return Description(_input(batch, sample), _output(output), example, distributions)
+
+    def predict(self, model: Any, inputs: Any) -> Any:
+        batch, _ = _batch(model, inputs)
+        count = len(_leaves(batch)[0])
+        return _runtime().Predictor(lambda part: _call(model, part)).predictions(batch, count)
+
+    def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
+        import torch
+
+        path = directory / (PROGRAM_FILE if _is_program(model) else MODEL_FILE)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript is deprecated, and serves
+            if _is_program(model):
+                torch.export.save(model, path)
+            elif _is_script(model):
+                torch.jit.save(model, path)
+            else:
+                torch.save(model, path)
+        return path
+
+
+# ---- what kind of thing it is ----
+
+
+def _holds_tensors(model: object, torch: Any) -> bool:
+    """Whether it is a state_dict, or a checkpoint that has one in it."""
+    if not isinstance(model, Mapping):
+        return False
+    return any(isinstance(value, torch.Tensor) or _holds_tensors(value, torch) for value in model.values())
+
+
+def _is_script(model: Any) -> bool:
+    import torch
+
+    return isinstance(model, torch.jit.ScriptModule)
+
+
+def _is_program(model: Any) -> bool:
+    import torch
+
+    return isinstance(model, torch.export.ExportedProgram)
+
+
+def _tensors_of(model: Any) -> Iterator[tuple[str, Any]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+
+
+def _parameters(model: Any) -> dict[str, bool] | None:
+    """The parameters of the model's forward, and whether each must be given; None where it takes any."""
+    if _is_script(model):
+        arguments = model.forward.schema.arguments[1:]
+        return {argument.name: not argument.has_default_value() for argument in arguments}
+    parameters = inspect.signature(model.forward).parameters.values()
+    if any(parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) for parameter in parameters):
+        return None
+    return {parameter.name: parameter.default is parameter.empty for parameter in parameters}
+
+
+# ---- rows as tensors ----
+
+
+def _batch(model: Any, sample: Any) -> tuple[Any, Any]:
+    """Sample rows as the model takes them, a tensor or a dict of them, and what it gives for the first.
+
+    Whole numbers that are no tensors may be meant as such (token ids) or as what a model takes in floats: the first
+    that the model takes.
+
+    Raises:
+        SettingError: it takes neither.
+    """
+    for whole in (True, False):
+        batch = _tensors(model, sample, whole)
+        try:
+            return batch, _call(model, _part(batch, slice(1)))
+        except Exception as error:
+            reason = error
+    first = " ".join(str(reason).split())[:500] or type(reason).__name__
+    raise SettingError(f"the model cannot predict from sample_input: {first}") from reason
+
+
+def _tensors(model: Any, sample: Any, whole: bool) -> Any:
+    if isinstance(sample, (list, tuple)) and sample and isinstance(sample[0], Mapping):
+        sample = {name: [row.get(name) for row in sample] for name in sample[0]}
+    if not isinstance(sample, Mapping):
+        return _checked(_tensor(model, sample, whole), "sample_input")
+    _check_names(model, list(sample))
+    batch = {name: _checked(_tensor(model, part, whole), f"sample_input[{name!r}]") for name, part in sample.items()}
+    if len({len(tensor) for tensor in batch.values()}) > 1:
+        sizes = ", ".join(f"{name!r} has {len(tensor)}" for name, tensor in batch.items())
+        raise SettingError(f"sample_input must have the same number of rows for each input: {sizes}")
+    return batch
+
+
+def _check_names(model: Any, names: list[Any]) -> None:
+    known = _parameters(model)
+    if known is None:
+        return
+    missing = [name for name, required in known.items() if required and name not in names]
+    if missing or not names or any(name not in known for name in names):
+        raise SettingError(f"sample_input has the inputs {names}, the model's forward takes {list(known)}")
+
+
+def _tensor(model: Any, values: Any, whole: bool) -> Any:
+    """Rows as a tensor on the model's device: a tensor keeps its dtype, other floats get the model's."""
+    import torch
+
+    if isinstance(values, (list, tuple)) and values and isinstance(values[0], torch.Tensor):
+        values = _stacked(values)
+    device, dtype = _device_and_dtype(model)
+    if isinstance(values, torch.Tensor):
+        return values.detach().to(device)
+    tensor = _from_numbers(values)
+    is_whole = not tensor.is_floating_point() and (whole or tensor.dtype is torch.bool)
+    return tensor.to(device) if is_whole or tensor.is_complex() else tensor.to(device, dtype)
+
+
+def _stacked(values: Any) -> Any:
+    import torch
+
+    try:
+        return torch.stack(list(values))
+    except (RuntimeError, TypeError) as error:
+        raise SettingError(f"sample_input has rows of different shapes: {error}") from error
+
+
+def _from_numbers(values: Any) -> Any:
+    import numpy as np
+    import torch
+
+    try:
+        return torch.as_tensor(np.asarray(values))
+    except (TypeError, ValueError) as error:
+        raise SettingError(
+            f"sample_input must be a tensor, an array or a list of rows of numbers, or a dict of them keyed by input"
+            f" name: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _device_and_dtype(model: Any) -> tuple[Any, Any]:
+    """Where the model is, and the dtype of the first of its parameters that holds floats."""
+    import torch
+
+    tensors = [tensor for _, tensor in _tensors_of(model)]
+    dtypes = (tensor.dtype for tensor in tensors if tensor.is_floating_point())
+    device = tensors[0].device if tensors else torch.device("cpu")
+    return device, next(dtypes, torch.get_default_dtype())
+
+
+def _checked(tensor: Any, name: str) -> Any:
+    if not tensor.ndim or not len(tensor):
+        raise SettingError(
+            f"{name} has shape {list(tensor.shape)}: it must have rows, at least one, along its first axis"
+        )
+    return tensor
+
+
+def _leaves(batch: Any) -> list[Any]:
+    return list(batch.values()) if isinstance(batch, dict) else [batch]
+
+
+def _part(batch: Any, rows: Any) -> Any:
+    return {name: tensor[rows] for name, tensor in batch.items()} if isinstance(batch, dict) else batch[rows]
+
+
+# ---- what the model in memory gives ----
+
+
+def _runtime() -> Any:
+    return load(TEMPLATE_SOURCE, "outputs")
+
+
+def _call(model: Any, batch: Any) -> Any:
+    """What the model gives in evaluation, as the scaffold would have it: numpy arrays, and dicts and lists of them."""
+    import torch
+
+    with _evaluating(model), torch.inference_mode():
+        output = model(**batch) if isinstance(batch, dict) else model(batch)
+    return _runtime().plain(output, _array)
+
+
+def _array(value: Any) -> Any:
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return value
+    dense = value.float() if value.dtype is torch.bfloat16 else value
+    return dense.to_dense().numpy(force=True)
+
+
+@contextlib.contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """The model in evaluation mode; every part of it is as it was afterwards."""
+    training = [module for module in model.modules() if getattr(module, "training", False)]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _exported(model: Any, batch: Any) -> Any:
+    """The program of the model on the CPU, for any number of rows.
+
+    Raises:
+        ModelError: the model cannot be traced, or takes one number of rows only.
+    """
+    import torch
+
+    if _device_and_dtype(model)[0].type != "cpu":
+        model = copy.deepcopy(model).cpu()
+    rows, dynamic = _two_rows(batch), {0: torch.export.Dim.DYNAMIC}
+    try:
+        with warnings.catch_warnings(), _evaluating(model):
+            warnings.simplefilter("ignore")
+            if isinstance(rows, dict):
+                return torch.export.export(model, (), rows, dynamic_shapes=dict.fromkeys(rows, dynamic))
+            return torch.export.export(model, (rows,), dynamic_shapes=(dynamic,))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:500] or type(error).__name__
+        raise ModelError(f"torch.export cannot export {type(model).__name__}: {reason}; or leave format out") from error
+
+
+def _two_rows(batch: Any) -> Any:
+    """Two rows on the CPU: a single one would be taken for all that there are ever to be."""
+    last = len(_leaves(batch)[0]) - 1
+    rows = _part(batch, [0, last])
+    return {name: part.cpu() for name, part in rows.items()} if isinstance(rows, dict) else rows.cpu()
+
+
+# ---- config.yaml ----
+
+
+def _input(batch: Any, sample: Any) -> dict[str, Any]:
+    """What one row is, as `model.input` of `config.yaml` has it."""
+    if isinstance(batch, dict):
+        return {"kind": "tensors", "inputs": [{"name": name, **_described(part)} for name, part in batch.items()]}
+    names = {"names": [str(name) for name in sample.columns]} if hasattr(sample, "columns") else {}
+    return {"kind": "array", **_described(batch), **names}
+
+
+def _unknown_input(model: Any) -> dict[str, Any]:
+    """What is known of rows without a sample: the names of several inputs, and that all are numbers in its dtype."""
+    known = _parameters(model) or {}
+    required = [name for name, needed in known.items() if needed]
+    described = {"shape": None, "dtype": _dtype_name(_device_and_dtype(model)[1])}
+    if len(required) > 1:
+        return {"kind": "tensors", "inputs": [{"name": name, **described} for name in required]}
+    return {"kind": "array", **described}
+
+
+def _output(output: Any) -> dict[str, Any] | None:
+    """What a prediction is, as `model.output` of `config.yaml` has it."""
+    if isinstance(output, dict):
+        parts = [{"name": name, **(_output(part) or {})} for name, part in output.items()]
+        return {"kind": "tensors", "outputs": parts}
+    if isinstance(output, list):
+        return {"kind": "list", "outputs": [_output(part) for part in output]}
+    return {"kind": "array", **_described(output)} if hasattr(output, "dtype") else None
+
+
+def _described(tensor: Any) -> dict[str, Any]:
+    return {"shape": list(tensor.shape[1:]), "dtype": _dtype_name(tensor.dtype)}
+
+
+def _dtype_name(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
