@@ -52,7 +52,7 @@ class PyTorch(WrittenModelScaffoldDefinition):
         name = type(model).__name__
         if isinstance(model, Mapping):
             raise ModelError(
-                f"model is a state_dict or a checkpoint (a mapping with tensors: {name}), not a module: make the module,"
+                f"model is a state_dict or a checkpoint (a {name} with tensors in it), not a module: make the module,"
                 " call its load_state_dict() with that, and pass the module"
             )
         if not _is_script(model) and type(model).forward is nn.Module.forward:
@@ -271,7 +271,8 @@ def _call(model: Any, batch: Any) -> Any:
     """What the model gives in evaluation, as the scaffold would have it: numpy arrays, and dicts and lists of them."""
     import torch
 
-    with _evaluating(model), torch.inference_mode():
+    with _evaluating(model), torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         output = model(**batch) if isinstance(batch, dict) else model(batch)
     return _runtime().plain(output, _array)
 

@@ -28,8 +28,8 @@ TEMPLATE = yaml.safe_load((ROOT / "copier.yml").read_text())
 QUESTIONS = {name: question for name, question in TEMPLATE.items() if not name.startswith("_")}
 ASKED = {name: question for name, question in QUESTIONS.items() if question.get("when", True)}
 REQUIREMENTS = QUESTIONS["requirements"]["default"]
-FILES = {"keras": "model.keras", "sklearn": "model.joblib"}
-PACKAGES = {"keras": ["keras", "tensorflow"], "sklearn": ["joblib", "scikit-learn"]}
+FILES = {"keras": "model.keras", "pytorch": "model.pt", "sklearn": "model.joblib"}
+PACKAGES = {"keras": ["keras", "tensorflow"], "pytorch": ["torch"], "sklearn": ["joblib", "scikit-learn"]}
 FRAMEWORKS = list(QUESTIONS["framework"]["choices"].values())
 BIN = Path(sys.executable).parent
 
