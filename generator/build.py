@@ -18,7 +18,7 @@ from .errors import ModelError, SettingError, TargetError
 from .hooks import Description, WrittenModelScaffoldDefinition, find
 from .render import render
 from .runtime import TEMPLATE_SOURCE, load
-from .samples import body_rows, compare
+from .samples import body_rows, compare, rows
 from .scaffold import SMOKE_TEST, Scaffold, write_smoke_test
 from .sources import capture
 
@@ -187,7 +187,7 @@ def _prove(
     """Run the sample through the whole flow in a process of its own, and compare with the model in memory."""
     expected = definition.predict(model, sample)
     with contextlib.closing(Scaffold(directory)) as scaffold:
-        response = scaffold.predict({"instances": sample})
+        response = scaffold.predict(rows(sample))
     verification = compare(expected, response["predictions"], definition.tolerance)
     if not verification:
         raise ModelError(f"the scaffold does not predict what the model in memory does: {verification.difference}")

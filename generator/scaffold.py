@@ -112,7 +112,7 @@ class Scaffold:
         definition = by_name(self._config.framework)
         if sample_input is not None and self._model is not None:
             expected = definition.predict(self._model, sample_input)
-            return compare(expected, self.predict(sample_input)["predictions"], definition.tolerance)
+            return compare(expected, self.predict(rows(sample_input))["predictions"], definition.tolerance)
         if sample_input is not None:
             raise ScaffoldError(f"{self!r} was opened without its model: there is nothing to compare sample_input with")
         recorded = self._smoke_test()

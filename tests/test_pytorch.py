@@ -226,6 +226,24 @@ def test_convolutions_of_an_installed_package(nets: Any, tmp_path: Path) -> None
     assert torch.equal(model.body[1].running_mean, statistics)
 
 
+def test_a_package_of_ones_own_travels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "own_nets"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .model import Twice\n")
+    (package / "parts.py").write_text("def double(rows):\n    return rows * 2\n")
+    (package / "model.py").write_text(
+        "from torch import nn\n\nfrom .parts import double\n\n\n"
+        "class Twice(nn.Linear):\n    def forward(self, rows):\n        return double(super().forward(rows))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = __import__("own_nets").Twice(4, 2)
+    with closing(generator.from_model(model, tmp_path / "twice", sample_input=torch.randn(3, 4))) as scaffold:
+        copied = scaffold.directory / "src" / "model" / "own_nets"
+        assert {path.name for path in copied.glob("*.py")} == {"__init__.py", "model.py", "parts.py"}
+    for name in [name for name in sys.modules if name.startswith("own_nets")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
 def test_several_inputs_and_named_outputs(nets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = nets.Reader()
     sample = {"ids": torch.randint(0, 20, (3, 5)), "mask": torch.ones(3, 5)}
