@@ -166,6 +166,9 @@ def lightgbm() -> tuple[Any, Any]:
     return Pipeline([("numbers", FunctionTransformer()), ("model", model)]).fit(X, Y), X
 
 
+# pandas 3 has dtypes of its own for these.
+TEXTS = str(pandas.Series(["a"]).dtype)
+DATES = str((pandas.Timestamp("1999-12-31T23:59:59") + pandas.to_timedelta(np.arange(2), unit="D")).dtype)
 NUMBERS = {"kind": "array", "shape": [4], "dtype": "float64"}
 ANY_NUMBERS = {"kind": "array", "shape": [4], "dtype": None}
 CASES: dict[Callable[[], tuple[Any, Any]], tuple[Any, dict[str, Any], tuple[str, ...]]] = {
@@ -174,10 +177,10 @@ CASES: dict[Callable[[], tuple[Any, Any]], tuple[Any, dict[str, Any], tuple[str,
         {
             "kind": "table",
             "columns": [
-                {"name": "city", "type": "string", "dtype": "object"},
+                {"name": "city", "type": "string", "dtype": TEXTS},
                 {"name": "size", "type": "number", "dtype": "float64"},
                 {"name": "rooms", "type": "number", "dtype": "int64"},
-                {"name": "built", "type": "string", "dtype": "datetime64[ns]"},
+                {"name": "built", "type": "string", "dtype": DATES},
                 {"name": "grade", "type": "string", "dtype": "category", "categories": ["c", "b", "a"]},
                 {"name": "garden", "type": "boolean", "dtype": "bool"},
             ],

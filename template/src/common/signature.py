@@ -218,7 +218,8 @@ def _column(column: dict[str, Any], values: list[Any]) -> Any:
     _check_type(name, column.get("type", "any"), values)
     values = [math.nan if value is None else value for value in values]
     if categories := column.get("categories"):
-        return pandas.Series(pandas.Categorical(values, categories=categories))
+        known = [value if value in categories else None for value in values]  # an unknown one is missing
+        return pandas.Series(pandas.Categorical(known, categories=categories))
     return _series(name, values, dtype) if dtype else pandas.Series(values)
 
 
