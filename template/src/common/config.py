@@ -29,6 +29,7 @@ class Serving:
     max_body_bytes: int = _rule(64 * 2**20, 1, 2**32 - 2**16)
     predict_timeout_seconds: float = _rule(60, 0.001, 86_400)
     load_timeout_seconds: float = _rule(600, 0.001, 86_400)
+    poll_seconds: float = _rule(0.0002, 0, 1)
     drain_seconds: float = _rule(2, 0, 3_600)
     http_port: int = _rule(8080, 1, 65_535)
     grpc_port: int = _rule(8081, 0, 65_535)

@@ -11,8 +11,10 @@ and one from the worker is
 `length` counts what follows it. `ident` says which request a frame belongs to; 0 is the worker itself.
 """
 
+import os
 import socket
 import struct
+import time
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -127,15 +129,33 @@ class Splitter:
         return frames
 
 
-def receive(connection: socket.socket, splitter: Splitter) -> list[bytes]:
+def receive(connection: socket.socket, splitter: Splitter, poll_seconds: float = 0) -> list[bytes]:
     """Every frame that has arrived, at least one.
+
+    Args:
+        connection: the socket to read.
+        splitter: what holds the part of a frame that has arrived before.
+        poll_seconds: how long to stay awake for the next frame before sleeping until it comes.
 
     Raises:
         EOFError: the other side has closed.
     """
     while True:
-        size = connection.recv_into(splitter.space)
+        size = _polled(connection, splitter.space, poll_seconds)
+        if size is None:
+            size = connection.recv_into(splitter.space)
         if not size:
             raise EOFError
         if frames := splitter.feed(splitter.space[:size]):
             return frames
+
+
+def _polled(connection: socket.socket, space: memoryview, seconds: float) -> int | None:
+    """How many bytes came within the time; None where none did."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        try:
+            return connection.recv_into(space, 0, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            os.sched_yield()  # whoever is to send the frame goes first
+    return None

@@ -59,9 +59,13 @@ def start(
     return process, ours
 
 
+def cores() -> int:
+    """How many processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _environment(config: Config, path: Sequence[str] | None) -> dict[str, str]:
     """The worker's environment: the server's, and no more threads than the machine has cores for."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = str(max(1, cores // config.serving.workers))
+    threads = str(max(1, cores() // config.serving.workers))
     imports = {} if path is None else {"PYTHONPATH": os.pathsep.join(path)}
     return {"OMP_NUM_THREADS": threads, **os.environ, **imports, "PYTHONUNBUFFERED": "1"}

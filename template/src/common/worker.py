@@ -15,7 +15,7 @@ import socket
 import sys
 from typing import Any
 
-from . import logs
+from . import logs, process
 from .artifact import MODEL_DIRECTORY
 from .config import Config
 from .errors import LoadError
@@ -35,9 +35,11 @@ def main() -> None:
     splitter = Splitter()
     try:
         first, *rest = receive(connection, splitter)
-        flow = _start(connection, Request.unpack(first))
+        config = Config.from_document(json.loads(Request.unpack(first).body))
+        flow = _start(connection, config)
         if flow is not None:
-            _serve(connection, splitter, flow, rest)
+            poll_seconds = config.serving.poll_seconds if process.cores() > 1 else 0
+            _serve(connection, splitter, flow, rest, poll_seconds)
     except (EOFError, ConnectionError):
         return  # the server is gone, and with it whoever waits for an answer
 
@@ -49,10 +51,9 @@ def _connect(descriptor: int) -> socket.socket:
     return socket.socket(fileno=descriptor)
 
 
-def _start(connection: socket.socket, frame: Request) -> Any:
+def _start(connection: socket.socket, config: Config) -> Any:
     """Load the model and tell the server; None where that failed."""
     try:
-        config = Config.from_document(json.loads(frame.body))
         flow = _load(config)
     except LoadError as error:
         connection.sendall(Response(0, 500, Kind.FAILED, str(error).encode()).pack())
@@ -119,7 +120,7 @@ def _warm_up(flow: Any, config: Config) -> None:
             logger.warning("model.example in config.yaml gets no prediction, correct it or set it to null: %s", text)
 
 
-def _serve(connection: socket.socket, splitter: Splitter, flow: Any, first: list[bytes]) -> None:
+def _serve(connection: socket.socket, splitter: Splitter, flow: Any, first: list[bytes], poll_seconds: float) -> None:
     frames = first or receive(connection, splitter)
     while True:
         for responses, stats in flow.answer([Request.unpack(frame) for frame in frames]):
@@ -127,7 +128,7 @@ def _serve(connection: socket.socket, splitter: Splitter, flow: Any, first: list
             if stats is not None:
                 packed.append(Response(0, 200, Kind.STATS, stats.pack()).pack())
             connection.sendall(b"".join(packed))
-        frames = receive(connection, splitter)
+        frames = receive(connection, splitter, poll_seconds)
 
 
 if __name__ == "__main__":
