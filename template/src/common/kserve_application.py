@@ -13,6 +13,7 @@ from grpc_interceptor.exceptions import GrpcException
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelRepository
 from kserve.errors import InvalidInput as KServeInvalidInput
 from kserve.errors import ModelNotFound, ModelNotReady, ServerNotReady, UnsupportedProtocol
+from kserve.model import InferenceVerb
 from kserve.model_server import app
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc.server import GRPCServer
@@ -61,6 +62,12 @@ class ForwardingModel(Model):
 
     def get_input_types(self) -> list[dict[str, Any]]:
         return tensors.metadata(self._signature)
+
+    async def __call__(self, body: Any, headers: Any = None, verb: InferenceVerb = InferenceVerb.PREDICT) -> Any:
+        """Answer as `Model` does, but for its figures: the workers' own report counts every request on them."""
+        if verb != InferenceVerb.PREDICT:
+            raise NotImplementedError("this model has no explainer")
+        return await self.predict(body, headers), {}
 
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
         """Answer a V1 body that KServe has decoded, or a V2 request."""
