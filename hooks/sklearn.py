@@ -42,7 +42,7 @@ class SKLearn(WrittenModelScaffoldDefinition):
     def describe(self, model: Any, sample: Any) -> Description:
         signature = _input(model, sample)
         example, prediction = _example(model, signature, sample)
-        distributions = {"joblib": f"reads {MODEL_FILE}"}
+        distributions = {"joblib": f"reads {MODEL_FILE}", "scikit-learn": "what every estimator is built on"}
         if signature is not None and signature["kind"] == "table":
             distributions["pandas"] = "rows become the DataFrame that the model was fitted on"
         return Description(signature, _output(model, prediction), example, distributions)

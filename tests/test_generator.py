@@ -219,6 +219,16 @@ def equal(expected: Any, served: list[Any]) -> bool:
     return wanted.shape == came.shape and bool((wanted == came).all())
 
 
+def test_an_estimator_on_its_own_is_pinned_with_scikit_learn(make: Callable[..., Scaffold]) -> None:
+    """XGBoost's pickle names xgboost alone, and does not load without scikit-learn."""
+    from xgboost import XGBClassifier
+
+    model = XGBClassifier(n_estimators=3, n_jobs=1).fit(X, Y)
+    scaffold = make(model, sample_input=X)
+    assert equal(model.predict(X), scaffold.predict(X)["predictions"])
+    assert "\nscikit-learn==" in (scaffold.directory / "requirements.txt").read_text()
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_predicts_what_the_model_predicts(case: Callable[[], tuple[Any, Any]], make: Callable[..., Scaffold]) -> None:
     model, inputs = case()
