@@ -1,4 +1,4 @@
-"""scikit-learn: every estimator with a `predict`, and what other packages build on its base class."""
+"""scikit-learn: every estimator with a `predict`, and what other packages make in their shape."""
 
 import sys
 import warnings
@@ -13,23 +13,25 @@ from .base import Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.joblib"
 MOST_CLASSES = 1000
+SHAPE = ("fit", "predict", "get_params", "set_params")
 KINDS = {"classifier": "class", "regressor": "number", "clusterer": "cluster", "outlier_detector": "outlier"}
 
 
 class SKLearn(WrittenModelScaffoldDefinition):
-    """scikit-learn's estimators, pipelines and search objects."""
+    """scikit-learn's estimators, pipelines and search objects, and estimators such as XGBoost's and CatBoost's."""
 
     name: ClassVar[str] = "sklearn"
 
     def recognises(self, model: object) -> bool:
-        base = sys.modules.get("sklearn.base")
-        return base is not None and isinstance(model, base.BaseEstimator)
+        return _is_built_on_it(model) or all(callable(getattr(model, method, None)) for method in SHAPE)
 
     def check(self, model: Any) -> None:
-        from sklearn.exceptions import NotFittedError
-        from sklearn.utils.validation import check_is_fitted
-
         name = type(model).__name__
+        try:
+            from sklearn.exceptions import NotFittedError
+            from sklearn.utils.validation import check_is_fitted
+        except ImportError:
+            raise ModelError(f"{name} is written as scikit-learn's estimators are: install scikit-learn") from None
         if not callable(getattr(model, "predict", None)):
             raise ModelError(f"{name} has no predict: pass the estimator that predicts, or a pipeline that ends in one")
         try:
@@ -42,7 +44,9 @@ class SKLearn(WrittenModelScaffoldDefinition):
     def describe(self, model: Any, sample: Any) -> Description:
         signature = _input(model, sample)
         example, prediction = _example(model, signature, sample)
-        distributions = {"joblib": f"reads {MODEL_FILE}", "scikit-learn": "what every estimator is built on"}
+        distributions = {"joblib": f"reads {MODEL_FILE}"}
+        if _is_built_on_it(model):
+            distributions["scikit-learn"] = "what the estimator is built on"
         if signature is not None and signature["kind"] == "table":
             distributions["pandas"] = "rows become the DataFrame that the model was fitted on"
         return Description(signature, _output(model, prediction), example, distributions)
@@ -59,14 +63,19 @@ class SKLearn(WrittenModelScaffoldDefinition):
         return path
 
 
+def _is_built_on_it(model: object) -> bool:
+    base = sys.modules.get("sklearn.base")
+    return base is not None and isinstance(model, base.BaseEstimator)
+
+
 def _input(model: Any, sample: Any) -> dict[str, Any] | None:
     """What one row is. The sample knows dtypes, the model knows names and numbers."""
-    names = getattr(model, "feature_names_in_", None)
+    names = _names(model)
     if hasattr(sample, "columns") and hasattr(sample, "dtypes"):
         return {"kind": "table", "columns": [_column(sample[name]) for name in _checked_columns(sample, names)]}
     if names is not None:
         _check_width(sample, len(names))
-        columns = [{"name": str(name), "type": "any", "dtype": None} for name in names]
+        columns = [{"name": name, "type": "any", "dtype": None} for name in names]
         return {"kind": "table", "columns": columns}
     if _takes_text(model):
         return {"kind": "text"}
@@ -78,10 +87,19 @@ def _input(model: Any, sample: Any) -> dict[str, Any] | None:
     return {"kind": "array", "shape": [int(count)], "dtype": "float64" if _takes_numbers(model) else None}
 
 
-def _checked_columns(sample: Any, names: Any) -> list[Any]:
+def _names(model: Any) -> list[str] | None:
+    """The names of the features; None where the model was fitted without."""
+    names = getattr(model, "feature_names_in_", None)
+    if names is None:  # CatBoost numbers those that have none
+        names = getattr(model, "feature_names_", None) or []
+        names = None if list(names) == [str(index) for index in range(len(names))] else names
+    return None if names is None else [str(name) for name in names]
+
+
+def _checked_columns(sample: Any, names: list[str] | None) -> list[Any]:
     columns = list(sample.columns)
-    expected = columns if names is None else [str(name) for name in names]
-    if columns != expected:
+    expected = columns if names is None else names
+    if expected not in (columns, [str(name).replace(" ", "_") for name in columns]):  # LightGBM's names have no spaces
         raise SettingError(f"sample_input has the columns {columns}, the model was fitted on {expected}")
     return columns
 

@@ -12,7 +12,7 @@ import textwrap
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -219,14 +219,29 @@ def equal(expected: Any, served: list[Any]) -> bool:
     return wanted.shape == came.shape and bool((wanted == came).all())
 
 
-def test_an_estimator_on_its_own_is_pinned_with_scikit_learn(make: Callable[..., Scaffold]) -> None:
-    """XGBoost's pickle names xgboost alone, and does not load without scikit-learn."""
-    from xgboost import XGBClassifier
+BOOSTERS = {
+    "xgboost": lambda: import_module("xgboost").XGBClassifier(n_estimators=3, n_jobs=1),
+    "lightgbm": lambda: import_module("lightgbm").LGBMClassifier(n_estimators=3, min_child_samples=2, verbose=-1),
+    "catboost": lambda: import_module("catboost").CatBoostClassifier(
+        iterations=3, verbose=False, allow_writing_files=False, thread_count=1
+    ),
+}
 
-    model = XGBClassifier(n_estimators=3, n_jobs=1).fit(X, Y)
-    scaffold = make(model, sample_input=X)
-    assert equal(model.predict(X), scaffold.predict(X)["predictions"])
-    assert "\nscikit-learn==" in (scaffold.directory / "requirements.txt").read_text()
+
+@pytest.mark.parametrize("sampled", [True, False], ids=["with a sample", "without"])
+@pytest.mark.parametrize("named", [True, False], ids=["named columns", "arrays"])
+@pytest.mark.parametrize("package", BOOSTERS)
+def test_an_estimator_of_another_package_on_its_own(
+    make: Callable[..., Scaffold], package: str, named: bool, sampled: bool
+) -> None:
+    """Pinned with scikit-learn where it is built on that: XGBoost's pickle does not name it, and needs it to load."""
+    x = pandas.DataFrame(X, columns=["sepal length", "b", "c", "d"]) if named else X
+    model = BOOSTERS[package]().fit(x, Y)
+    scaffold = make(model, sample_input=x if sampled else None)
+    assert equal(model.predict(x), scaffold.predict(x if sampled or not named else X)["predictions"])
+    assert facts(scaffold)["input"]["kind"] == ("table" if named else "array")
+    assert {distribution(package), "joblib"} <= pins(scaffold).keys()
+    assert ("scikit-learn" in pins(scaffold)) == (package != "catboost")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
