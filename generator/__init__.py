@@ -5,7 +5,7 @@ scaffold = generator.from_model(model, target_directory="test_rfc")
 scaffold.predict([[0, 0, 0, 0]])
 """
 
-from .build import from_model
+from .build import from_model, new
 from .errors import ModelError, RequirementError, ScaffoldError, ServingError, SettingError, TargetError
 from .samples import Verification
 from .scaffold import Scaffold, load
@@ -23,4 +23,5 @@ __all__ = [
     "Verification",
     "from_model",
     "load",
+    "new",
 ]

@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from . import ScaffoldError, ServingError, from_model, load
+from . import new as new_scaffold
+from .hooks import reader
+from .scaffold import CURRENT, ENVIRONMENTS
 
 EPILOG = """\
 examples:
   python -m generator new model.joblib test_rfc
   python -m generator predict test_rfc '[[0, 0, 0, 0]]'
   python -m generator serve test_rfc --port 8080
+  python -m generator verify test_rfc --environment isolated
   docker build -f test_rfc/sklearn-server.Dockerfile test_rfc -t test_rfc
 """
 
@@ -43,32 +47,58 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_new(commands)
+    _add_init(commands)
     _add_predict(commands)
     _add_serve(commands)
+    _add_verify(commands)
     return parser
 
 
 def _add_new(commands: Any) -> None:
     new = commands.add_parser(
         "new",
-        help="make a scaffold of a model that was saved with joblib or pickle",
-        description="Load MODEL_FILE and write a scaffold that serves the model into DIRECTORY. Loading a pickle runs"
-        " code from it: name only a file that you trust.",
+        help="make a scaffold of a model that was saved to a file",
+        description="Load MODEL_FILE and write a scaffold that serves the model into DIRECTORY. Loading a model may run"
+        " code from its file: name only a file that you trust.",
     )
-    new.add_argument("model_file", metavar="MODEL_FILE", type=Path, help="the model, saved with joblib.dump or pickle")
-    new.add_argument("directory", metavar="DIRECTORY", help="the directory to make; it must not hold anything yet")
-    new.add_argument("--name", default="model", help="the model's name, as in /v1/models/NAME:predict (model)")
     new.add_argument(
+        "model_file",
+        metavar="MODEL_FILE",
+        type=Path,
+        help="the model: .keras as Keras saves it, .pt or .pth as torch.save does, any other as joblib or pickle does",
+    )
+    _add_making(new)
+    new.add_argument("--sample", metavar="JSON", help="rows to prove the scaffold on: JSON, or - for standard input")
+    new.add_argument(
+        "--framework", help="sklearn, keras, pytorch, or custom for any object with a predict (what it is found to be)"
+    )
+    new.add_argument("--format", help="export saves a PyTorch module as a program of torch.export; takes --sample")
+    new.set_defaults(run=_new)
+
+
+def _add_init(commands: Any) -> None:
+    init = commands.add_parser(
+        "init",
+        help="make a scaffold without a model, to write load and predict in",
+        description="Write a scaffold into DIRECTORY that waits for load and predict in src/server/inference_model.py.",
+    )
+    _add_making(init)
+    init.set_defaults(run=_init)
+
+
+def _add_making(parser: argparse.ArgumentParser) -> None:
+    """What every way of making a scaffold takes."""
+    parser.add_argument("directory", metavar="DIRECTORY", help="the directory to make; it must not hold anything yet")
+    parser.add_argument("--name", default="model", help="the model's name, as in /v1/models/NAME:predict (model)")
+    parser.add_argument(
         "--requirement",
         metavar="LINE",
         action="append",
         help="a requirement to add or to replace, such as 'numpy==2.4.6'",
     )
-    new.add_argument("--python-version", metavar="X.Y", help="3.10 to 3.13; by default the running one")
-    new.add_argument("--data", metavar="PATH", action="append", help="a file or directory to copy into src/data/")
-    new.add_argument("--sample", metavar="JSON", help="rows to prove the scaffold on: JSON, or - for standard input")
-    new.add_argument("--overwrite", action="store_true", help="replace DIRECTORY where it holds something")
-    new.set_defaults(run=_new)
+    parser.add_argument("--python-version", metavar="X.Y", help="3.10 to 3.13; by default the running one")
+    parser.add_argument("--data", metavar="PATH", action="append", help="a file or directory to copy into src/data/")
+    parser.add_argument("--overwrite", action="store_true", help="replace DIRECTORY where it holds something")
 
 
 def _add_predict(commands: Any) -> None:
@@ -94,6 +124,29 @@ def _add_serve(commands: Any) -> None:
     serve.set_defaults(run=_serve)
 
 
+def _add_verify(commands: Any) -> None:
+    verify = commands.add_parser(
+        "verify",
+        help="check that a scaffold still predicts what its smoke test records",
+        description="Send the request of the smoke test in DIRECTORY through the whole flow and compare the predictions"
+        " with the recorded ones. A scaffold has a smoke test where it was made with a sample.",
+    )
+    verify.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    verify.add_argument(
+        "--environment",
+        choices=ENVIRONMENTS,
+        default=CURRENT,
+        help="this one, one made anew from requirements.txt, or a container of the image (current)",
+    )
+    verify.add_argument(
+        "--tolerance",
+        metavar="PART",
+        type=float,
+        help="how far a number may be off, as a part of the largest (0 for sklearn and custom, else 1e-6)",
+    )
+    verify.set_defaults(run=_verify)
+
+
 def _new(options: argparse.Namespace) -> None:
     print(f"loading {options.model_file}", file=sys.stderr)
     model = _load_model(options.model_file)
@@ -101,16 +154,38 @@ def _new(options: argparse.Namespace) -> None:
     scaffold = from_model(
         model,
         options.directory,
-        name=options.name,
-        requirements=options.requirement,
-        python_version=options.python_version,
-        data=options.data,
         sample_input=None if options.sample is None else _json(options.sample),
-        overwrite=options.overwrite,
+        framework=options.framework,
+        format=options.format,
+        **_making(options),
     )
     print(f"{scaffold.directory} is ready. Try:\n")
     print(f"  python -m generator serve {shlex.quote(str(scaffold.directory))}")
     print(f"  {scaffold.docker_build_string}")
+
+
+def _init(options: argparse.Namespace) -> None:
+    directory = new_scaffold(options.directory, **_making(options)).directory
+    print(f"{directory} waits for its model: write load and predict in {directory}/src/server/inference_model.py")
+
+
+def _making(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "name": options.name,
+        "requirements": options.requirement,
+        "python_version": options.python_version,
+        "data": options.data,
+        "overwrite": options.overwrite,
+    }
+
+
+def _verify(options: argparse.Namespace) -> None:
+    with contextlib.closing(load(options.directory)) as scaffold:
+        verification = scaffold.verify(environment=options.environment, tolerance=options.tolerance)
+    if not verification:
+        raise ScaffoldError(f"{options.directory} does not predict what it did: {verification.difference}")
+    exactly = "to the last bit" if not verification.tolerance else f"to {verification.tolerance:g} of the largest"
+    print(f"{options.directory} predicts what it should: {len(verification.expected)} predictions, equal {exactly}")
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -135,19 +210,23 @@ def _end(number: int, _: Any) -> None:
 
 
 def _load_model(path: Path) -> Any:
+    if not path.exists():
+        raise ScaffoldError(f"MODEL_FILE {str(path)!r} does not exist")
+    framework = reader(path.suffix)
+    kind = framework.name if framework else "joblib or pickle"
     try:
+        if framework is not None:
+            return framework.read(path)
         import joblib
 
         return joblib.load(path)
-    except FileNotFoundError:
-        raise ScaffoldError(f"MODEL_FILE {str(path)!r} does not exist") from None
     except ModuleNotFoundError as error:
         raise ScaffoldError(
             f"MODEL_FILE {str(path)!r} needs the module {error.name!r}: install what it was made with"
         ) from error
     except Exception as error:
         raise ScaffoldError(
-            f"MODEL_FILE {str(path)!r} holds no model that joblib or pickle can load: {error}"
+            f"MODEL_FILE {str(path)!r} holds no model that {kind} can load: {' '.join(str(error).split())}"
         ) from error
 
 

@@ -18,8 +18,7 @@ from .errors import ModelError, SettingError, TargetError
 from .hooks import Description, WrittenModelScaffoldDefinition, find
 from .render import render
 from .runtime import TEMPLATE_SOURCE, load
-from .samples import body_rows, compare, rows
-from .scaffold import SMOKE_TEST, Scaffold, write_smoke_test
+from .scaffold import Scaffold
 from .sources import capture
 
 WORKER_NEEDS = dict.fromkeys(("msgpack", "numpy", "orjson"), "bodies of requests and responses in the worker")
@@ -37,14 +36,15 @@ def from_model(
     python_version: str | None = None,
     data: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
     server: str = "kserve",
+    framework: str | None = None,
     format: str | None = None,
     overwrite: bool = False,
 ) -> Scaffold:
     """Write a scaffold that serves a trained model.
 
     Args:
-        model: a fitted scikit-learn estimator with a `predict`, a Keras model that is built, or a PyTorch module,
-            scripted or not.
+        model: a fitted scikit-learn estimator with a `predict`, a Keras model that is built, a PyTorch module, scripted
+            or not, or, with `framework="custom"`, any object that has a `predict` and can be pickled.
         target_directory: the directory to make; by default named after the model's class.
         name: the model's name, as in `/v1/models/NAME:predict`.
         sample_input: rows as the model's `predict` takes them, of shape [n, features], or a DataFrame, or a list, or a
@@ -55,6 +55,7 @@ def from_model(
         python_version: "3.10" to "3.13"; by default the running one.
         data: a file or a directory, or several, to copy into `src/data/`.
         server: the server that takes the requests: "kserve".
+        framework: "sklearn", "keras", "pytorch" or "custom"; by default what the model is found to be of.
         format: "export" saves a PyTorch module as a program of `torch.export`, traced on `sample_input`, for any number
             of rows: nothing is pickled, and no class of yours is needed. By default the module is saved as it is.
         overwrite: whether a directory that holds something may be replaced.
@@ -65,18 +66,13 @@ def from_model(
         RequirementError: something the model needs cannot be written as a requirement.
         TargetError: the directory cannot be written, or holds something already.
     """
-    definition = find(model)
+    definition = find(model, framework)
     model = definition.unwrapped(model)
     definition.check(model)
     target = _target(target_directory, type(model).__name__, overwrite)
     served = definition.converted(model, format, sample_input)
     captured = capture(definition.definitions(served), requirements or ())
-    answers = {
-        "model_name": name,
-        "framework": definition.name,
-        "python_version": _python_version(python_version, captured),
-        "server": server,
-    }
+    answers = _answers(name, definition.name, _python_version(python_version, captured), server)
     files = _data_files(data)
     description = definition.describe(model, sample_input)
     with captured.renamed():
@@ -97,8 +93,47 @@ def from_model(
         if captured.files:
             elsewhere.check(directory, captured.path, description.example)
         if sample_input is not None:
-            _prove(definition, model, description, sample_input, directory)
+            _prove(model, sample_input, directory)
     return Scaffold(target, model=model)
+
+
+def new(
+    target_directory: "str | os.PathLike[str]",
+    *,
+    name: str = "model",
+    requirements: Sequence[str] | None = None,
+    python_version: str | None = None,
+    data: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
+    server: str = "kserve",
+    overwrite: bool = False,
+) -> Scaffold:
+    """Write a scaffold without a model: `load` and `predict` in its `src/server/inference_model.py` are to be written.
+
+    Args:
+        target_directory: the directory to make.
+        name: the model's name, as in `/v1/models/NAME:predict`.
+        requirements: requirement lines (PEP 508) for what the code is going to import.
+        python_version: "3.10" to "3.13"; by default the running one.
+        data: a file or a directory, or several, to copy into `src/data/`.
+        server: the server that takes the requests: "kserve".
+        overwrite: whether a directory that holds something may be replaced.
+
+    Raises:
+        SettingError, RequirementError, TargetError: as `from_model` does.
+    """
+    target = _target(target_directory, "", overwrite)
+    answers = _answers(name, "custom", _python_version(python_version, Captured()), server)
+    files = _data_files(data)
+    needed = environment.infer({}, always=WORKER_NEEDS, given=requirements or ())
+    with _beside(target) as directory:
+        render({**answers, "requirements": needed.text()}, directory)
+        _copy_data(files, directory / "src" / "data")
+    return Scaffold(target)
+
+
+def _answers(name: str, framework: str, python_version: str, server: str) -> dict[str, str]:
+    """Answers to the questions of `copier.yml`, but for the requirements."""
+    return {"model_name": name, "framework": framework, "python_version": python_version, "server": server}
 
 
 def _target(directory: "str | os.PathLike[str] | None", class_name: str, overwrite: bool) -> Path:
@@ -181,17 +216,12 @@ def _write_model(
     write_facts(directory / "config.yaml", facts)
 
 
-def _prove(
-    definition: WrittenModelScaffoldDefinition, model: Any, description: Description, sample: Any, directory: Path
-) -> None:
+def _prove(model: Any, sample: Any, directory: Path) -> None:
     """Run the sample through the whole flow in a process of its own, and compare with the model in memory."""
-    expected = definition.predict(model, sample)
-    with contextlib.closing(Scaffold(directory)) as scaffold:
-        response = scaffold.predict(rows(sample))
-    verification = compare(expected, response["predictions"], definition.tolerance)
+    with contextlib.closing(Scaffold(directory, model)) as scaffold:
+        verification = scaffold.verify(sample)
     if not verification:
         raise ModelError(f"the scaffold does not predict what the model in memory does: {verification.difference}")
-    write_smoke_test(directory / SMOKE_TEST, body_rows(sample), response)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""The server's environment where KServe is not at hand: made once from the lock, in the user's cache."""
+"""Environments of their own, each made once from a scaffold's requirements and kept in the user's cache.
+
+Their key is what the requirements say and the version of Python: what changes neither is used again.
+"""
 
 import hashlib
 import importlib.util
@@ -7,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -15,6 +19,12 @@ import platformdirs
 from .errors import ServingError
 
 SERVER_MODULES = ("fastapi_swagger", "httptools", "msgpack", "uvloop", "yaml")
+RUNNING = "{}.{}".format(*sys.version_info)
+TORCH_OPTION = re.compile(r"(?m)^--extra-index-url +https://download\.pytorch\.org/whl/(?:[^ \n]*/)?([^ /\n]+).*\n")
+TORCH_PIN = re.compile(r"(?m)^(torch(?:vision|audio)?==[^ +;\n]+)")
+MOST_SAID = 600
+
+Install = Callable[[Path], None]
 
 
 def server_python(lock: Path) -> Path:
@@ -26,18 +36,48 @@ def server_python(lock: Path) -> Path:
     Raises:
         ServingError: the environment cannot be made.
     """
-    try:
-        content = lock.read_bytes()
-    except OSError as error:
-        raise ServingError(f"{lock} cannot be read: {error.strerror}; `copier update` brings it back") from error
-    if _holds_server(content.decode(errors="replace")):
+    content = _read(lock, "`copier update` brings it back")
+    if _holds_server(content):
         return Path(sys.executable)
-    version = "{}.{}".format(*sys.version_info)
-    key = f"{hashlib.sha256(content).hexdigest()[:16]}-py{version}"
-    directory = platformdirs.user_cache_path("scaffold-generator") / "servers" / key
-    if not directory.exists():
-        _make(directory, lock)
-    return _python(directory)
+
+    def install(python: Path) -> None:
+        _install(python, ["--require-hashes"], lock)
+
+    return _cached("server", content, RUNNING, install)
+
+
+def model_python(requirements: Path, version: str) -> Path:
+    """The interpreter of an environment that holds what the requirements name, and nothing else.
+
+    Args:
+        requirements: the scaffold's `requirements.txt`.
+        version: the version of Python, as in "3.11".
+
+    Raises:
+        ServingError: the environment cannot be made.
+    """
+    content = _read(requirements, "it says what the model needs")
+
+    def install(python: Path) -> None:
+        try:
+            _install(python, [], requirements)
+        except ServingError:
+            elsewhere = _torch_from_elsewhere(content)
+            if elsewhere is None:
+                raise
+            with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as file:
+                file.write(elsewhere)
+                file.flush()
+                _install(python, [], Path(file.name))
+
+    return _cached("model", content, version, install)
+
+
+def _read(path: Path, mend: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ServingError(f"{path} cannot be read: {getattr(error, 'strerror', error)}; {mend}") from error
 
 
 def _holds_server(lock: str) -> bool:
@@ -51,14 +91,26 @@ def _holds_server(lock: str) -> bool:
     return same and all(importlib.util.find_spec(module) is not None for module in SERVER_MODULES)
 
 
-def _make(directory: Path, lock: Path) -> None:
+def _cached(kind: str, content: str, version: str, install: Install) -> Path:
+    """The interpreter of the environment for this content, which is made where there is none yet."""
+    key = f"{hashlib.sha256(content.encode()).hexdigest()[:16]}-py{version}"
+    directory = platformdirs.user_cache_path("scaffold-generator") / f"{kind}s" / key
+    if not directory.exists():
+        print(f"making the {kind}'s environment once in {directory} (a minute or so)", file=sys.stderr, flush=True)
+        try:
+            _make(directory, version, install)
+        except ServingError as error:
+            raise ServingError(f"the {kind}'s environment cannot be made: {error}") from error
+    return _python(directory)
+
+
+def _make(directory: Path, version: str, install: Install) -> None:
     """Make the environment beside its place and move it there whole, so that nobody finds half of one."""
-    print(f"making the server's environment once in {directory} (a minute or so)", file=sys.stderr, flush=True)
     directory.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f"{directory.name}.", dir=directory.parent))
     try:
-        for command in _commands(unfinished, lock):
-            _run(command)
+        _run(_creation(unfinished, version))
+        install(_python(unfinished))
         unfinished.rename(directory)
     except OSError:
         if not directory.exists():  # unless somebody else has made it meanwhile
@@ -67,16 +119,39 @@ def _make(directory: Path, lock: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _commands(directory: Path, lock: Path) -> list[list[str]]:
-    python = str(_python(directory))
+def _creation(directory: Path, version: str) -> list[str]:
+    """The command that makes an empty environment."""
+    interpreter = sys.executable if version == RUNNING else version
+    if uv := _uv():
+        return [uv, "venv", "--quiet", "--clear", "--python", interpreter, str(directory)]
+    if version != RUNNING:
+        found = shutil.which(f"python{version}")
+        if found is None:
+            raise ServingError(f"no python{version} is found: install uv (pip install uv), which finds or fetches one")
+        interpreter = found
+    return [interpreter, "-m", "venv", "--clear", str(directory)]
+
+
+def _install(python: Path, options: list[str], requirements: Path) -> None:
+    what = [*options, "-r", str(requirements)]
+    if uv := _uv():
+        # Packages from other indexes are chosen as pip would choose them.
+        chosen = ["--index-strategy", "unsafe-best-match", "--python", str(python)]
+        _run([uv, "pip", "install", "--quiet", "--compile-bytecode", *chosen, *what])
+    else:
+        _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what])
+
+
+def _torch_from_elsewhere(requirements: str) -> str | None:
+    """The requirements without PyTorch's index, which may be out of reach: the same variant from where else pip and uv
+    look, as the Dockerfile does. None where they name no such index."""
+    option = TORCH_OPTION.search(requirements)
+    return None if option is None else TORCH_PIN.sub(rf"\g<1>+{option[1]}", TORCH_OPTION.sub("", requirements))
+
+
+def _uv() -> str | None:
     beside = Path(sys.executable).with_name("uv")
-    uv = str(beside) if beside.exists() else shutil.which("uv")
-    if uv is not None:
-        install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
-        make = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(directory)]
-        return [make, [*install, "--require-hashes", "-r", str(lock)]]
-    make = [sys.executable, "-m", "venv", "--clear", str(directory)]
-    return [make, [python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(lock)]]
+    return str(beside) if beside.exists() else shutil.which("uv")
 
 
 def _python(directory: Path) -> Path:
@@ -86,5 +161,5 @@ def _python(directory: Path) -> Path:
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise ServingError(f"the server's environment cannot be made: {' '.join(command[:4])} ...: {lines[-1]}")
+        said = " ".join(done.stderr.split())[-MOST_SAID:] or f"exit status {done.returncode}"
+        raise ServingError(f"{' '.join(command[:4])} ...: {said}")

@@ -44,6 +44,30 @@ def body_rows(instances: Any) -> list[Any]:
         raise SettingError(f"sample_input cannot be sent as JSON: {error}") from error
 
 
+def columns(frame: Any) -> list[dict[str, Any]]:
+    """A DataFrame's columns as `model.input` of `config.yaml` has them: name, what JSON holds there, pandas' dtype."""
+    return [_column(frame[name]) for name in frame.columns]
+
+
+def _column(series: Any) -> dict[str, Any]:
+    dtype = str(series.dtype)
+    described = {"name": str(series.name), "type": _json_type(series), "dtype": dtype}
+    if dtype == "category":
+        described["categories"] = series.cat.categories.tolist()
+    return described
+
+
+def _json_type(series: Any) -> str:
+    kind = getattr(series.dtype, "kind", "O")
+    if kind in "iuf":
+        return "number"
+    if kind == "b":
+        return "boolean"
+    present = series.dropna()
+    texts = bool(len(present)) and all(isinstance(value, str) for value in present)
+    return "string" if texts or kind == "M" else "any"
+
+
 def _plain_values(row: dict[Any, Any]) -> dict[str, Any]:
     return {str(name): None if value is None or value != value else value for name, value in row.items()}
 
@@ -56,11 +80,13 @@ class Verification:
         expected: the predictions that it should answer.
         served: the predictions that it answered.
         difference: what differs, in words; None where nothing does.
+        tolerance: how far a number might be off, as a part of the largest expected one; 0 asks for the last bit.
     """
 
     expected: list[Any]
     served: list[Any]
     difference: str | None
+    tolerance: float = 0.0
 
     def __bool__(self) -> bool:
         return self.difference is None
@@ -76,7 +102,7 @@ def compare(expected: Any, served: Any, tolerance: float = 0.0) -> Verification:
         tolerance: how far a number may be off, as a part of the largest expected one.
     """
     listed = expected if isinstance(expected, list) else rows(expected)
-    return Verification(listed, served, _differ(expected, served, tolerance))
+    return Verification(listed, served, _differ(expected, served, tolerance), tolerance)
 
 
 def _differ(expected: Any, served: Any, tolerance: float) -> str | None:
@@ -157,4 +183,9 @@ def _values_differ(expected: Array, served: Any) -> str | None:
 
 def _difference(index: tuple[int, ...], wanted: Any, came: Any) -> str:
     place = "".join(f"[{part}]" for part in index)
-    return f"predictions{place} should be {wanted!r}, it is {came!r}"
+    return f"predictions{place} should be {_shown(wanted)}, it is {_shown(came)}"
+
+
+def _shown(value: Any) -> str:
+    """As it would stand in JSON: a number in the digits of its dtype."""
+    return repr(value) if isinstance(value, str) else str(value)

@@ -4,17 +4,20 @@ import contextlib
 import json
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import ScaffoldError, ServingError
-from .hooks import by_name
+from . import containers
+from .environments import RUNNING, model_python
+from .errors import ScaffoldError, ServingError, SettingError
+from .hooks import WrittenModelScaffoldDefinition, by_name
 from .runtime import load as load_runtime
-from .samples import Verification, compare, rows
+from .samples import Verification, body_rows, compare, rows
 from .serving import Server, serve
 
 SMOKE_TEST = "smoke-test.json"
+CURRENT, ISOLATED, DOCKER = ENVIRONMENTS = ("current", "isolated", "docker")
 
 
 class Scaffold:
@@ -47,8 +50,7 @@ class Scaffold:
     def docker_build_string(self) -> str:
         """The shell command that builds the image; append `-t NAME` to name it."""
         path = self._shell_path()
-        dockerfile = f"{path}/{self._config.framework}-server.Dockerfile"
-        return f"docker build -f {shlex.quote(dockerfile)} {shlex.quote(path)}"
+        return f"docker build -f {shlex.quote(f'{path}/{self._dockerfile}')} {shlex.quote(path)}"
 
     @property
     def docker_run_string(self) -> str:
@@ -69,21 +71,7 @@ class Scaffold:
         Raises:
             ServingError: the worker cannot load the model, or answers with an error.
         """
-        request = instances_or_request
-        if _are_arrays(request):
-            request = rows(request)
-        if not isinstance(request, dict):
-            request = {"instances": request}
-        instances = request.get("instances")
-        if isinstance(instances, Iterable) and not isinstance(instances, (str, bytes, dict)):
-            request = {**request, "instances": rows(instances)}
-        serialization = load_runtime(self._source, "serialization")
-        kind = load_runtime(self._source, "frames").Kind.JSON
-        status, body = self._ask(kind, serialization.json_encode(request))
-        response = json.loads(body)
-        if status != 200:
-            raise ServingError(f"the scaffold answered {status}: {response['error']}")
-        return dict(response)
+        return self._answer(CURRENT, _request(instances_or_request))
 
     def serve(self, port: int = 8080) -> "contextlib.AbstractContextManager[Server]":
         """Serve the scaffold without Docker, for as long as the `with` block lasts.
@@ -99,25 +87,47 @@ class Scaffold:
         """
         return serve(self.directory, self.name, port)
 
-    def verify(self, sample_input: Any = None) -> Verification:
-        """Whether the scaffold predicts what it should: to the last bit, or within its framework's tolerance.
+    def verify(
+        self,
+        sample_input: Any = None,
+        environment: str = CURRENT,
+        *,
+        expected: Any = None,
+        tolerance: float | None = None,
+    ) -> Verification:
+        """Whether the scaffold predicts what it should, here or in an environment made anew from its requirements.
+
+        A sample that passes becomes the scaffold's smoke test, `smoke-test.json`.
 
         Args:
-            sample_input: rows to compare on with the model in memory; without them, or without that model, the
-                scaffold's own smoke test is what it should predict.
+            sample_input: rows to compare on with the model in memory; without them the smoke test is what the scaffold
+                should predict.
+            environment: "current" runs the model in the environment you are in, "isolated" in a virtual environment of
+                the scaffold's Python version and `requirements.txt`, made once in the user's cache, "docker" in a
+                container of the scaffold's image.
+            expected: the predictions that the sample should give, where that is not what the model in memory predicts.
+            tolerance: how far a number may be off, as a part of the largest expected one; by default the framework's: 0
+                for scikit-learn, 1e-6 for Keras and PyTorch.
 
         Raises:
             ScaffoldError: there is nothing to compare with.
+            SettingError: there is no such environment, or the model cannot predict from the sample.
+            ServingError: the environment cannot be made, or the scaffold does not answer there.
         """
+        if environment not in ENVIRONMENTS:
+            raise SettingError(f"environment {environment!r} is none of {', '.join(ENVIRONMENTS)}")
         definition = by_name(self._config.framework)
-        if sample_input is not None and self._model is not None:
-            expected = definition.predict(self._model, sample_input)
-            return compare(expected, self.predict(rows(sample_input))["predictions"], definition.tolerance)
-        if sample_input is not None:
-            raise ScaffoldError(f"{self!r} was opened without its model: there is nothing to compare sample_input with")
-        recorded = self._smoke_test()
-        served = self.predict(recorded["request"])["predictions"]
-        return compare(recorded["response"]["predictions"], served, definition.tolerance)
+        if sample_input is None:
+            recorded = self._smoke_test()
+            request, wanted = recorded["request"], _predictions(recorded["response"])
+        else:
+            request = {"instances": rows(sample_input)}
+            wanted = self._expected(definition, sample_input) if expected is None else expected
+        response = self._answer(environment, request)
+        verification = compare(wanted, _predictions(response), definition.tolerance if tolerance is None else tolerance)
+        if verification and sample_input is not None:
+            write_smoke_test(self.directory / SMOKE_TEST, body_rows(sample_input), response)
+        return verification
 
     def close(self) -> None:
         """End the worker that `predict` started; the next `predict` starts another."""
@@ -128,6 +138,10 @@ class Scaffold:
     @property
     def _source(self) -> Path:
         return self.directory / "src"
+
+    @property
+    def _dockerfile(self) -> str:
+        return f"{self._config.framework}-server.Dockerfile"
 
     def _shell_path(self) -> str:
         """The directory, so that no command takes it for an option, nor docker for the address of a repository."""
@@ -144,13 +158,55 @@ class Scaffold:
         except errors.ConfigError as error:
             raise ScaffoldError(str(error)) from error
 
-    def _ask(self, kind: int, body: bytes) -> tuple[int, bytes]:
-        errors = load_runtime(self._source, "errors")
+    def _expected(self, definition: WrittenModelScaffoldDefinition, sample: Any) -> Any:
+        if self._model is None:
+            raise ScaffoldError(f"{self!r} was opened without its model: pass what the sample should give as expected")
         try:
-            status, answer = self._worker().request(kind, body)
-        except errors.LoadError as error:
-            raise ServingError(str(error)) from error
+            return definition.predict(self._model, sample)
+        except ScaffoldError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise SettingError(f"the model cannot predict from sample_input: {reason}") from error
+
+    def _answer(self, environment: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The response to a request, which goes through the whole flow in an environment."""
+        body = load_runtime(self._source, "serialization").json_encode(request)
+        asked = {CURRENT: self._ask_here, ISOLATED: self._ask_isolated, DOCKER: self._ask_container}
+        status, answer = asked[environment](body)
+        response = json.loads(answer)
+        if status != 200:
+            raise ServingError(f"the scaffold answered {status}: {response['error']}")
+        return dict(response)
+
+    def _ask_here(self, body: bytes) -> tuple[int, bytes]:
+        with self._load_errors():
+            return self._ask(self._worker(), body)
+
+    def _ask_isolated(self, body: bytes) -> tuple[int, bytes]:
+        self._config = self._read_config()
+        python = model_python(self.directory / "requirements.txt", self._config.python_version or RUNNING)
+        client = load_runtime(self._source, "client")
+        with self._load_errors(), contextlib.closing(client.Client(self._config, python=str(python))) as worker:
+            return self._ask(worker, body)
+
+    def _ask_container(self, body: bytes) -> tuple[int, bytes]:
+        self._config = self._read_config()
+        serving = self._config.serving
+        with containers.running(self.directory, self._dockerfile, self.name, serving.load_timeout_seconds) as url:
+            return containers.post(f"{url}/v1/models/{self.name}:predict", body, serving.predict_timeout_seconds)
+
+    def _ask(self, worker: Any, body: bytes) -> tuple[int, bytes]:
+        status, answer = worker.request(load_runtime(self._source, "frames").Kind.JSON, body)
         return status, answer
+
+    @contextlib.contextmanager
+    def _load_errors(self) -> Iterator[None]:
+        """A worker's errors as the generator's."""
+        try:
+            yield
+        except load_runtime(self._source, "errors").LoadError as error:
+            raise ServingError(str(error)) from error
 
     def _worker(self) -> Any:
         """A worker that runs the files as they are now."""
@@ -173,10 +229,33 @@ class Scaffold:
         try:
             recorded = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ScaffoldError(f"{path} is missing: make the scaffold with a sample_input to have one") from None
-        except ValueError as error:
-            raise ScaffoldError(f"{path} is not JSON: {error}") from error
-        return dict(recorded)
+            raise ScaffoldError(
+                f"{path} is missing: make the scaffold with a sample_input, or call verify with one, to have it"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise ScaffoldError(f"{path} cannot be read as JSON: {error}") from error
+        if not isinstance(recorded, dict) or not recorded.keys() >= {"request", "response"}:
+            raise ScaffoldError(f"{path} is no smoke test: it must hold a request and its response")
+        return {"request": _request(recorded["request"]), "response": recorded["response"]}
+
+
+def _request(instances_or_request: Any) -> dict[str, Any]:
+    """A request of rows, or the request itself with its rows as JSON has them."""
+    request = instances_or_request
+    if _are_arrays(request):
+        request = rows(request)
+    if not isinstance(request, dict):
+        request = {"instances": request}
+    instances = request.get("instances")
+    if isinstance(instances, Iterable) and not isinstance(instances, (str, bytes, dict)):
+        request = {**request, "instances": rows(instances)}
+    return request
+
+
+def _predictions(response: Any) -> Any:
+    if not isinstance(response, dict) or "predictions" not in response:
+        raise ScaffoldError(f"the response {str(response)[:200]} has no predictions: there is nothing to compare")
+    return response["predictions"]
 
 
 def _are_arrays(request: Any) -> bool:

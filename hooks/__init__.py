@@ -4,6 +4,6 @@
 """
 
 from .base import Description, WrittenModelScaffoldDefinition
-from .registry import DEFINITIONS, by_name, find
+from .registry import DEFINITIONS, by_name, find, reader
 
-__all__ = ["DEFINITIONS", "Description", "WrittenModelScaffoldDefinition", "by_name", "find"]
+__all__ = ["DEFINITIONS", "Description", "WrittenModelScaffoldDefinition", "by_name", "find", "reader"]

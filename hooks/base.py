@@ -36,6 +36,13 @@ class WrittenModelScaffoldDefinition(ABC):
     tolerance: ClassVar[float] = 0.0
     """How far a served number may be from the one in memory, as a part of the largest of all that were predicted."""
 
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """The endings of files that hold a model of this framework and no other's."""
+
+    def read(self, path: Path) -> Any:
+        """The model in a file with one of the `suffixes`. Code in it is run: it is as trusted as the session."""
+        raise NotImplementedError
+
     @abstractmethod
     def recognises(self, model: object) -> bool:
         """Whether the model is of this framework. Imports nothing."""

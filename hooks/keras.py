@@ -24,7 +24,13 @@ class Keras(WrittenModelScaffoldDefinition):
     """Keras models that were built, compiled or not."""
 
     name: ClassVar[str] = "keras"
+    suffixes: ClassVar[tuple[str, ...]] = (".keras",)
     tolerance: ClassVar[float] = 1e-6  # a compiled graph and another batch size change the last bits
+
+    def read(self, path: Path) -> Any:
+        import keras
+
+        return keras.saving.load_model(path, compile=False, safe_mode=False)
 
     def recognises(self, model: object) -> bool:
         base = getattr(sys.modules.get("keras"), "Model", None)

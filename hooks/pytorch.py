@@ -25,7 +25,15 @@ class PyTorch(WrittenModelScaffoldDefinition):
     """`torch.nn.Module` and `torch.jit.ScriptModule`."""
 
     name: ClassVar[str] = "pytorch"
+    suffixes: ClassVar[tuple[str, ...]] = (".pt", ".pth")
     tolerance: ClassVar[float] = 1e-6  # another number of threads, and an exported program, change the last bits
+
+    def read(self, path: Path) -> Any:
+        import torch
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript is told from the rest, with a warning
+            return torch.load(path, map_location="cpu", weights_only=False)
 
     def recognises(self, model: object) -> bool:
         torch = sys.modules.get("torch")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from generator.errors import ModelError, SettingError
 from generator.runtime import TEMPLATE_SOURCE, load
-from generator.samples import body_rows
+from generator.samples import body_rows, columns
 
 from .base import Description, WrittenModelScaffoldDefinition
 
@@ -72,11 +72,11 @@ def _input(model: Any, sample: Any) -> dict[str, Any] | None:
     """What one row is. The sample knows dtypes, the model knows names and numbers."""
     names = _names(model)
     if hasattr(sample, "columns") and hasattr(sample, "dtypes"):
-        return {"kind": "table", "columns": [_column(sample[name]) for name in _checked_columns(sample, names)]}
+        _check_columns(sample, names)
+        return {"kind": "table", "columns": columns(sample)}
     if names is not None:
         _check_width(sample, len(names))
-        columns = [{"name": name, "type": "any", "dtype": None} for name in names]
-        return {"kind": "table", "columns": columns}
+        return {"kind": "table", "columns": [{"name": name, "type": "any", "dtype": None} for name in names]}
     if _takes_text(model):
         return {"kind": "text"}
     count = getattr(model, "n_features_in_", None)
@@ -96,32 +96,10 @@ def _names(model: Any) -> list[str] | None:
     return None if names is None else [str(name) for name in names]
 
 
-def _checked_columns(sample: Any, names: list[str] | None) -> list[Any]:
-    columns = list(sample.columns)
-    expected = columns if names is None else names
-    if expected not in (columns, [str(name).replace(" ", "_") for name in columns]):  # LightGBM's names have no spaces
-        raise SettingError(f"sample_input has the columns {columns}, the model was fitted on {expected}")
-    return columns
-
-
-def _column(series: Any) -> dict[str, Any]:
-    """One feature of a DataFrame: name, what its values are in JSON, and pandas' dtype."""
-    dtype = str(series.dtype)
-    described = {"name": str(series.name), "type": _json_type(series), "dtype": dtype}
-    if dtype == "category":
-        described["categories"] = series.cat.categories.tolist()
-    return described
-
-
-def _json_type(series: Any) -> str:
-    kind = getattr(series.dtype, "kind", "O")
-    if kind in "iuf":
-        return "number"
-    if kind == "b":
-        return "boolean"
-    present = series.dropna()
-    texts = bool(len(present)) and all(isinstance(value, str) for value in present)
-    return "string" if texts or kind == "M" else "any"
+def _check_columns(sample: Any, names: list[str] | None) -> None:
+    given = list(sample.columns)
+    if names not in (None, given, [str(name).replace(" ", "_") for name in given]):  # LightGBM's names have no spaces
+        raise SettingError(f"sample_input has the columns {given}, the model was fitted on {names}")
 
 
 def _array(sample: Any, count: int | None) -> dict[str, Any] | None:

@@ -59,7 +59,15 @@ def failed(done: "subprocess.CompletedProcess[str]") -> str:
 def test_help(run: Run) -> None:
     done = run("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    for text in ("new", "predict", "serve", "python -m generator new model.joblib test_rfc", "docker build -f"):
+    for text in (
+        "new",
+        "init",
+        "predict",
+        "serve",
+        "verify",
+        "python -m generator new model.joblib test_rfc",
+        "docker build -f",
+    ):
         assert text in done.stdout
 
 
@@ -67,6 +75,8 @@ def test_help(run: Run) -> None:
     ("command", "options"),
     [
         ("new", ["--name", "--requirement", "--python-version", "--data", "--sample", "--overwrite", "you trust"]),
+        ("init", ["--name", "--requirement", "--python-version", "--data", "--overwrite", "load and predict"]),
+        ("verify", ["--environment", "current,isolated,docker", "--tolerance", "smoke test"]),
         ("predict", ["DIRECTORY", "JSON", "standard input"]),
         ("serve", ["--port", "Ctrl-C"]),
     ],
@@ -145,6 +155,56 @@ def test_new_names_the_module_that_a_model_needs(run: Run, tmp_path: Path) -> No
     (tmp_path / "model.pickle").write_bytes(b"cno_such_module\nThing\n.")
     message = failed(run("new", "model.pickle", "rfc"))
     assert message == "MODEL_FILE 'model.pickle' needs the module 'no_such_module': install what it was made with"
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_new_reads_what_a_framework_saves(run: Run, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Linear(2, 1)
+    torch.save(module, tmp_path / "module.pt")
+    torch.save(module.state_dict(), tmp_path / "weights.pth")
+    (tmp_path / "broken.pt").write_text("nothing of torch's")
+    done = run("new", "module.pt", "linear", "--sample", "[[1, 2]]", "--format", "export")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "linear" / "src" / "model" / "model.pt2").exists()
+    assert "model is a state_dict or a checkpoint" in failed(run("new", "weights.pth", "no"))
+    assert "MODEL_FILE 'broken.pt' holds no model that pytorch can load: " in failed(run("new", "broken.pt", "no"))
+
+
+def test_new_reads_keras_files(run: Run, tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "net.keras")
+    done = run("new", "net.keras", "net", "--name", "net")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "net" / "keras-server.Dockerfile").exists()
+
+
+# ---- init ----
+
+
+def test_init(run: Run, tmp_path: Path) -> None:
+    done = run("init", "mine", "--name", "words", "--requirement", "rich")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "write load and predict in mine/src/server/inference_model.py" in done.stdout
+    assert generator.load(tmp_path / "mine").name == "words"
+    assert "'mine' holds something already" in failed(run("init", "mine"))
+
+
+# ---- verify ----
+
+
+def test_verify(run: Run, forest: Any, iris: Any, tmp_path: Path) -> None:
+    generator.from_model(forest, tmp_path / "rfc", sample_input=iris[0][:5])
+    done = run("verify", "rfc")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "rfc predicts what it should: 5 predictions, equal to the last bit\n"
+    recorded = tmp_path / "rfc" / "smoke-test.json"
+    recorded.write_text(recorded.read_text().replace('"predictions": [0', '"predictions": [1'))
+    message = failed(run("verify", "rfc"))
+    assert message == "rfc does not predict what it did: predictions[0] should be 1, it is 0"
+    assert run("verify", "rfc", "--tolerance", "1").returncode == 1  # labels are whole numbers
+    recorded.unlink()
+    assert "smoke-test.json is missing: make the scaffold with a sample_input" in failed(run("verify", "rfc"))
 
 
 # ---- predict ----

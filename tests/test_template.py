@@ -28,8 +28,8 @@ TEMPLATE = yaml.safe_load((ROOT / "copier.yml").read_text())
 QUESTIONS = {name: question for name, question in TEMPLATE.items() if not name.startswith("_")}
 ASKED = {name: question for name, question in QUESTIONS.items() if question.get("when", True)}
 REQUIREMENTS = QUESTIONS["requirements"]["default"]
-FILES = {"keras": "model.keras", "pytorch": "model.pt", "sklearn": "model.joblib"}
-PACKAGES = {"keras": ["keras", "tensorflow"], "pytorch": ["torch"], "sklearn": ["joblib", "scikit-learn"]}
+FILES = {"keras": "model.keras", "pytorch": "model.pt", "sklearn": "model.joblib", "custom": None}
+PACKAGES = {"keras": ["keras", "tensorflow"], "pytorch": ["torch"], "sklearn": ["joblib", "scikit-learn"], "custom": []}
 FRAMEWORKS = list(QUESTIONS["framework"]["choices"].values())
 BIN = Path(sys.executable).parent
 
@@ -310,6 +310,16 @@ def test_copier_copy(repository: Path, tmp_path: Path) -> None:
     answers = answers_of(tmp_path / "test_rfc")
     assert (answers["_src_path"], answers["_commit"]) == (str(repository), "v1.0.0")
     assert generator.load(tmp_path / "test_rfc").name == "Iris"
+
+
+def test_copier_copy_of_a_scaffold_to_write_a_model_in(repository: Path, tmp_path: Path) -> None:
+    command = [str(BIN / "copier"), "copy", "--defaults", "--data", "framework=custom", str(repository), "mine"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1. Write load and predict in mine/src/server/inference_model.py\n" in done.stderr
+    assert answers_of(tmp_path / "mine")["requirements"].strip() == ""
+    with pytest.raises(ServingError, match="there is no model yet: write load and predict in"):
+        generator.load(tmp_path / "mine").predict([[1]])
 
 
 def test_run_copy_and_its_answers_round_trip(repository: Path, tmp_path: Path) -> None:

@@ -13,12 +13,17 @@ def model_path(config: Config) -> Path:
     """The path of the model file, after its SHA-256 was found to be the one in `config.yaml`.
 
     Raises:
-        LoadError: the file is missing, or is not the one that `config.yaml` records.
+        LoadError: `config.yaml` names no file, the file is missing, or is not the one that `config.yaml` records.
     """
+    if config.model.file is None:
+        raise LoadError(
+            "there is no model yet: write load and predict in src/server/inference_model.py, or put a model into"
+            " src/model/ and name its file under model.file in config.yaml"
+        )
     path = MODEL_DIRECTORY / config.model.file
     if not path.is_file():
         raise LoadError(
-            f"src/{path} is missing: write the model there with {_writing(path)},"
+            f"src/{path} is missing: write the model there with {_writing(f'src/{path}')},"
             " or make the scaffold with generator.from_model(model, ...)"
         )
     expected = config.model.sha256
@@ -30,10 +35,15 @@ def model_path(config: Config) -> Path:
     return path
 
 
-def _writing(path: Path) -> str:
+def _writing(path: str) -> str:
     """The call that writes the model."""
-    calls = {".keras": "model.save(", ".pt": "torch.save(model, ", ".pt2": "torch.export.save(program, "}
-    return f"{calls.get(path.suffix, 'joblib.dump(model, ')}'src/{path}')"
+    calls = {
+        ".keras": f"model.save('{path}')",
+        ".pt": f"torch.save(model, '{path}')",
+        ".pt2": f"torch.export.save(program, '{path}')",
+        ".pickle": f"pickle.dump(model, open('{path}', 'wb'))",
+    }
+    return calls.get(Path(path).suffix, f"joblib.dump(model, '{path}')")
 
 
 def digest(path: Path) -> str:

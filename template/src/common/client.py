@@ -19,13 +19,20 @@ class Client:
         path: the only directories for the worker to import from, beside `src/` and the standard library; by default
             what its interpreter finds.
         log: where the worker's log goes, by default to this process's.
+        python: the interpreter of another environment for the worker to run in, and in nothing else.
 
     Raises:
         LoadError: the model cannot be loaded.
     """
 
-    def __init__(self, config: Config, path: Sequence[str] | None = None, log: IO[bytes] | None = None) -> None:
-        self._process, self._connection = process.start(config, path, log)
+    def __init__(
+        self,
+        config: Config,
+        path: Sequence[str] | None = None,
+        log: IO[bytes] | None = None,
+        python: str | None = None,
+    ) -> None:
+        self._process, self._connection = process.start(config, path, log, python)
         self._splitter = Splitter()
         self._frames: list[bytes] = []
         self._lock = threading.Lock()

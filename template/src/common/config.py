@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +10,14 @@ from typing import Any
 
 from .errors import ConfigError
 
-KINDS = {"sha256": str, "input": dict, "output": dict, "example": list, "backend": str, "custom_objects": dict}
+KINDS = {
+    **dict.fromkeys(("file", "sha256", "backend"), str),
+    **dict.fromkeys(("input", "output", "custom_objects"), dict),
+    "example": list,
+}
 ENVIRONMENT = {"WORKERS": "workers", "PORT": "http_port", "GRPC_PORT": "grpc_port"}
 # And the list that each must have.
-INPUT_KINDS = {"array": "shape", "table": "columns", "tensors": "inputs", "text": None}
+INPUT_KINDS = {"array": "shape", "table": "columns", "tensors": "inputs", "text": None, "json": None}
 
 
 def _rule(default: float, low: float, high: float) -> Any:
@@ -40,7 +45,7 @@ class Serving:
 class Model:
     """The facts of the model in `src/model/`; None stands for what nobody has told."""
 
-    file: str
+    file: str | None = None
     sha256: str | None = None
     input: dict[str, Any] | None = None
     output: dict[str, Any] | None = None
@@ -57,6 +62,7 @@ class Config:
     framework: str
     serving: Serving
     model: Model
+    python_version: str | None = None  # of the model's environment, as in "3.11"
 
     @classmethod
     def read(cls, path: Path, environ: Mapping[str, str] = os.environ) -> "Config":
@@ -87,6 +93,7 @@ class Config:
             framework=_text(metadata, "framework"),
             serving=Serving(**{knob: _knob(knob, value) for knob, value in serving.items()}),
             model=_model(model),
+            python_version=_python_version(document),
         )
 
     def as_document(self) -> dict[str, Any]:
@@ -112,16 +119,26 @@ def _section(parent: Mapping[str, Any], key: str, default: Any = None) -> dict[s
     return _mapping(default if value is None else value, f"config.yaml: {key}")
 
 
-def _text(parent: Mapping[str, Any], key: str, place: str = "") -> str:
+def _text(parent: Mapping[str, Any], key: str) -> str:
     value = parent.get(key)
     if not isinstance(value, str) or not value:
-        raise ConfigError(f"config.yaml: {place}{key} must be a text, it is {_shown(value)}")
+        raise ConfigError(f"config.yaml: {key} must be a text, it is {_shown(value)}")
     return value
+
+
+def _python_version(document: Mapping[str, Any]) -> str | None:
+    """Truss writes 3.11 as py311."""
+    if document.get("python_version") is None:
+        return None
+    text = _text(document, "python_version")
+    if not (version := re.fullmatch(r"py(3)(\d+)", text)):
+        raise ConfigError(f"config.yaml: python_version must be like py311, it is {_shown(text)}")
+    return f"{version[1]}.{version[2]}"
 
 
 def _model(section: dict[str, Any]) -> Model:
     known = {item.name for item in dataclasses.fields(Model)}
-    model = Model(**{"file": _text(section, "file", "model."), **{key: section[key] for key in known & section.keys()}})
+    model = Model(**{key: section[key] for key in known & section.keys()})
     for key, kind in KINDS.items():
         value = getattr(model, key)
         if value is not None and not isinstance(value, kind):

@@ -76,7 +76,7 @@ def _json(config: Config) -> dict[str, Any]:
 
 def _row(signature: dict[str, Any] | None) -> dict[str, Any]:
     """The JSON schema of one row."""
-    if signature is None:
+    if signature is None or signature["kind"] == "json":
         return {}
     if signature["kind"] == "text":
         return {"type": "string"}

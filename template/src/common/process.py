@@ -18,7 +18,7 @@ SOCKET_BYTES = 1 << 21
 
 
 def start(
-    config: Config, path: Sequence[str] | None = None, log: IO[bytes] | None = None
+    config: Config, path: Sequence[str] | None = None, log: IO[bytes] | None = None, python: str | None = None
 ) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start a worker and hand it its configuration; it answers READY or FAILED on the socket.
 
@@ -29,12 +29,16 @@ def start(
         path: the only directories for it to import from, beside `src/` and the standard library, with this
             interpreter; by default what its interpreter finds.
         log: where its log goes, by default to this process's.
+        python: the interpreter of an environment to run in that nothing outside adds to.
 
     Raises:
         LoadError: the interpreter cannot be started.
     """
-    python = (path is None and os.environ.get("MODEL_PYTHON")) or sys.executable
-    options = [] if path is None else ["-S"]  # no .pth file adds to the path
+    if python is not None:
+        options = ["-E"]  # no PYTHONPATH either
+    else:
+        python = (path is None and os.environ.get("MODEL_PYTHON")) or sys.executable
+        options = [] if path is None else ["-S"]  # no .pth file adds to the path
     ours, theirs = socket.socketpair()
     with theirs:
         for end in (ours, theirs):

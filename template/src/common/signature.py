@@ -4,6 +4,7 @@ kind: array     a numpy array: `shape` of one row, `dtype`; null where any will 
 kind: tensors   a dict of such arrays: `inputs`, each with `name`, `shape`, `dtype`; a row is an object keyed by name
 kind: table     a pandas DataFrame: `columns`, each with `name`, `type`, `dtype` and perhaps `categories`
 kind: text      a list of strings
+kind: json      the list of rows as it came, whatever each is
 null            whatever came: an array where rows are numbers or lists, else the list as it is
 """
 
@@ -37,6 +38,7 @@ class Signature:
             "tensors": self._tensors,
             "table": self._table,
             "text": self._text,
+            "json": self._json,
             None: self._anything,
         }
         self._convert = converters[self._document["kind"]]
@@ -91,6 +93,9 @@ class Signature:
             if not isinstance(text, str):
                 raise InvalidInput(f"instances[{index}] must be a text, it is {_kind(text)}")
         return list(texts)
+
+    def _json(self, rows: Any) -> list[Any]:
+        return rows.tolist() if isinstance(rows, np.ndarray) else list(rows)
 
     def _anything(self, rows: Any) -> Any:
         if isinstance(rows, np.ndarray) or isinstance(rows[0], (str, dict)):

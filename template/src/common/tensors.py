@@ -102,7 +102,7 @@ def metadata(signature: dict[str, Any] | None) -> list[dict[str, Any]]:
         ]
     if signature["kind"] == "tensors":
         return [_described(item["name"], item) for item in signature["inputs"]]
-    if signature["kind"] == "text":
+    if signature["kind"] in ("text", "json"):
         return [{"name": "instances", "datatype": "BYTES", "shape": [-1]}]
     return [_described("instances", signature)]
 
