@@ -46,14 +46,13 @@ def main() -> None:
     edit(TARGET / "src" / "server" / "inference_model.py")
 
     print("Predicting with the scaffold, and with the pipeline in memory", flush=True)
-    served = np.array(scaffold.predict(test_features.tolist())["predictions"])
     expected = np.asarray(model(scaler.transform(test_features), training=False))
-    print(f"  the first automobile: {served[0, 0]:.4f} miles per gallon, in memory {expected[0, 0]:.4f}")
-    apart = float(np.max(np.abs(served - expected) / np.abs(expected)))
-    print(f"  {len(served)} predictions, at most {apart:.1e} apart")
+    verification = scaffold.verify(test_features, expected=expected)
     scaffold.close()
-    if apart > 1e-6:
-        raise SystemExit("the scaffold does not predict what the pipeline in memory does")
+    if not verification:
+        raise SystemExit(f"the scaffold does not predict what the pipeline in memory does: {verification.difference}")
+    print(f"  the first automobile: {verification.served[0][0]:.4f} miles per gallon, in memory {expected[0, 0]:.4f}")
+    print(f"  {len(expected)} predictions, equal to {verification.tolerance:g} of the largest")
 
     print("The same in a container:")
     print(f"  {scaffold.docker_build_string} -t test_keras")

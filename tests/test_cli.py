@@ -171,6 +171,7 @@ def test_new_reads_what_a_framework_saves(run: Run, tmp_path: Path) -> None:
     assert "MODEL_FILE 'broken.pt' holds no model that pytorch can load: " in failed(run("new", "broken.pt", "no"))
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15 with numpy 2.4
 def test_new_reads_keras_files(run: Run, tmp_path: Path) -> None:
     keras = pytest.importorskip("keras")
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "net.keras")
