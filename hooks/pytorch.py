@@ -319,7 +319,7 @@ def _exported(model: Any, batch: Any) -> Any:
         model = copy.deepcopy(model).cpu()
     rows, dynamic = _two_rows(batch), {0: torch.export.Dim.DYNAMIC}
     try:
-        with warnings.catch_warnings(), _evaluating(model):
+        with warnings.catch_warnings(), _evaluating(model), _plain_outputs(model):
             warnings.simplefilter("ignore")
             if isinstance(rows, dict):
                 return torch.export.export(model, (), rows, dynamic_shapes=dict.fromkeys(rows, dynamic))
@@ -327,6 +327,17 @@ def _exported(model: Any, batch: Any) -> Any:
     except Exception as error:
         reason = " ".join(str(error).split())[:500] or type(error).__name__
         raise ModelError(f"torch.export cannot export {type(model).__name__}: {reason}; or leave format out") from error
+
+
+@contextlib.contextmanager
+def _plain_outputs(model: Any) -> Iterator[None]:
+    """While it lasts, named tuples and dataclasses leave the model as dicts, which a program can be saved with."""
+    plain = _runtime().plain
+    hook = model.register_forward_hook(lambda module, inputs, output: plain(output, lambda value: value))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _two_rows(batch: Any) -> Any:

@@ -3,6 +3,7 @@
 Every image and container that these tests make carries a label of this run, and goes by it at the end.
 """
 
+import importlib.util
 import json
 import os
 import re
@@ -22,9 +23,12 @@ from typing import Any
 
 import httpx
 import pytest
+import scripts
+from running import configure
 
 import generator
 from common import serialization
+from generator import ServingError
 from generator.scaffold import Scaffold
 
 pytestmark = pytest.mark.docker
@@ -158,6 +162,26 @@ def hardened(engine: Engine, image: str) -> Iterator[Container]:
         yield container
 
 
+@pytest.fixture(
+    scope="module",
+    params=[("tensorflow", scripts.KERAS), ("torch", scripts.PYTORCH)],
+    ids=["keras", "pytorch"],
+)
+def trained(
+    request: pytest.FixtureRequest, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Container, scripts.Made]]:
+    """A hardened container of a model that a script made, and what that model predicted in the script's memory."""
+    package, source = request.param
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not in the tests' environment on every Python: CONTRIBUTING.md")
+    made = scripts.run(tmp_path_factory.mktemp(package), source)
+    name = f"test_{package}_{token_hex(4)}"
+    engine.shell(f"{made.scaffold.docker_build_string} -t {name}")
+    with running(engine, name, *HARDENED) as container:
+        container.wait_until(".State.Health.Status", "healthy")
+        yield container, made
+
+
 def wait_until_ready(url: str) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while True:
@@ -187,6 +211,20 @@ def test_msgpack_answers_equal_the_model(hardened: Container, forest: Any, iris:
     assert answer.status_code == 200
     predictions = serialization.msgpack_decode(answer.content)["predictions"]
     assert predictions.tolist() == forest.predict(iris[0]).tolist()
+
+
+def test_answers_equal_the_model_of_another_framework(trained: tuple[Container, scripts.Made]) -> None:
+    container, made = trained
+    url = f"{container.url}/v1/models/model:predict"
+    answer = httpx.post(url, json={"instances": made.rows.tolist()}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    assert (verification := made.compare(answer.json()["predictions"])), verification.difference
+    body = serialization.msgpack_encode({"instances": made.rows})
+    answer = httpx.post(f"{url}_binary", content=body, headers=MSGPACK, timeout=30)
+    assert answer.status_code == 200, answer.text
+    predictions = serialization.msgpack_decode(answer.content)["predictions"]
+    assert predictions.dtype == made.predictions.dtype
+    assert (verification := made.compare(predictions)), verification.difference
 
 
 def test_any_user_a_read_only_root_and_no_capabilities_will_do(engine: Engine, hardened: Container) -> None:
@@ -335,6 +373,38 @@ def test_a_change_in_the_model_reinstalls_nothing_and_stray_files_stay_out(
     assert not stray & files
     bytecode = {name for name in files if name.startswith("common/__pycache__/")}
     assert files - bytecode - ours == {"config.yaml"}
+
+
+@pytest.fixture
+def plain_docker(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker` is this run's client for the generator too."""
+    monkeypatch.delenv("DOCKER", raising=False)
+    monkeypatch.setenv("PATH", engine.environ["PATH"])
+
+
+@pytest.mark.usefixtures("plain_docker")
+def test_verify_asks_the_image_and_leaves_nothing(engine: Engine, forest: Any, iris: Any, tmp_path: Path) -> None:
+    scaffold = generator.from_model(forest, tmp_path / "rfc")
+    verification = scaffold.verify(iris[0], "docker")
+    assert verification and len(verification.served) == 150
+    configure(scaffold.directory, http_port=9000)
+    assert scaffold.verify(environment="docker")
+    file = scaffold.directory / "src" / "model" / "model.joblib"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ServingError, match="the container did not start: src/model/model.joblib is not the model that"):
+        scaffold.verify(environment="docker")
+    (scaffold.directory / "sklearn-server.Dockerfile").write_text("FRM scratch\n")
+    with pytest.raises(ServingError, match="build failed: .*unknown instruction: FRM"):
+        scaffold.verify(environment="docker")
+    mine = ("--filter", f"label={engine.label}", "--format")
+    assert "scaffold-verify" not in engine("images", *mine, "{{.Repository}}") + engine("ps", "-a", *mine, "{{.Image}}")
+
+
+@pytest.mark.usefixtures("plain_docker")
+def test_the_image_of_an_object_of_no_framework(forest: Any, iris: Any, tmp_path: Path) -> None:
+    made = generator.from_model(forest, tmp_path / "custom", framework="custom", sample_input=iris[0])
+    assert (made.directory / "custom-server.Dockerfile").exists()
+    assert made.verify(environment="docker").served == forest.predict(iris[0]).tolist()
 
 
 def is_free(port: int) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import scripts
 import yaml
 from checkouts import ROOT
 
@@ -33,6 +34,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras 3.15 with numpy 2.4
 ]
 layers = keras.layers
+NO_TORCH = "torch is in the tests' environment on Python 3.11 only: CONTRIBUTING.md"
 LAYERS = '''
 import keras
 
@@ -93,6 +95,24 @@ class Halved(keras.layers.Layer):
     def call(self, inputs):
         return inputs / 2
 """
+LARGE = """
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import keras
+import numpy as np
+
+import generator
+
+COUNT, SIZE = 1 << 17, 1 << 12 | 1 << 6
+wide = keras.layers.Embedding(COUNT, SIZE, embeddings_initializer="zeros")  # 2.2 GB; random ones take five times that
+model = keras.Sequential([keras.Input((2,), dtype="int32"), wide])
+rows = np.array([[3, COUNT - 1]])
+numbers = np.random.default_rng(0).normal(size=(2, SIZE)).astype("float32")
+wide.embeddings.value.scatter_nd_update(rows.T, numbers)
+np.savez("predicted.npz", rows=rows, predictions=numbers[None])
+generator.from_model(model, "made")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -128,21 +148,35 @@ def make(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def served(make: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What a scaffold's inference_model.py makes of a model and rows, in this process: quicker than a worker."""
+def inference_model(make: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The InferenceModel of a model's scaffold, not yet loaded, in this process: quicker than a worker."""
 
-    def answer(model: Any, rows: Any) -> Any:
+    def made(model: Any) -> Any:
         source = make(model).directory / "src"
         monkeypatch.chdir(source)
         spec = importlib.util.spec_from_file_location("inference_model", source / "server" / "inference_model.py")
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        loaded = module.InferenceModel(Config.read(source.parent / "config.yaml", {}))
+        return module.InferenceModel(Config.read(source.parent / "config.yaml", {}))
+
+    return made
+
+
+@pytest.fixture
+def served(inference_model: Any) -> Any:
+    """What a scaffold's inference_model.py makes of a model and rows."""
+
+    def answer(model: Any, rows: Any) -> Any:
+        loaded = inference_model(model)
         loaded.load()
-        return loaded.postprocess(loaded.predict(loaded.preprocess({"instances": rows})))["predictions"]
+        return answered(loaded, rows)
 
     return answer
+
+
+def answered(loaded: Any, rows: Any) -> Any:
+    return loaded.postprocess(loaded.predict(loaded.preprocess({"instances": rows})))["predictions"]
 
 
 def numbers(*shape: int) -> Any:
@@ -295,6 +329,201 @@ def test_values_that_the_model_cannot_take_are_the_clients(served: Any) -> None:
     model = keras.Sequential([keras.Input((2,), dtype="int32"), layers.Embedding(4, 3)])
     with pytest.raises(InvalidInput, match=r"cannot take these instances: indices\[0,1\] = 9 is not in \[0, 4\)$"):
         served(model, [[0, 9]])
+
+
+def test_no_number_of_rows_and_no_dtype_makes_the_graph_anew(
+    inference_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = keras.Sequential([keras.Input((None, 2)), layers.LSTM(4), layers.Dense(1)])
+    loaded, calls = inference_model(model), []
+    call = loaded._call
+    monkeypatch.setattr(loaded, "_call", lambda inputs: calls.append(inputs) or call(inputs))
+    loaded.load()
+    traced = len(calls)
+    for count in range(1, 21):
+        x = numbers(count, 1 + count % 3, 2)
+        for rows in (x, x.tolist(), x.astype("float16"), x.astype("float64"), x.astype("int8"), x.astype("int64")):
+            assert np.shape(answered(loaded, rows)) == (count, 1)
+    assert len(calls) == traced == 1
+
+
+def test_a_script_on_the_torch_backend(tmp_path: Path) -> None:
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip(NO_TORCH)
+    made = scripts.run(tmp_path, scripts.KERAS, KERAS_BACKEND="torch")
+    assert facts(made.scaffold)["backend"] == "torch"
+    pinned = {pin.partition("==")[0] for pin in pins(made.scaffold)}
+    assert {"keras", "torch"} <= pinned and not [name for name in pinned if name.startswith("tensorflow")]
+    with contextlib.closing(made.scaffold) as scaffold:
+        served = scaffold.predict(made.rows)["predictions"]
+    assert (verification := made.compare(served)), verification.difference
+
+
+# ---- the sweep ----
+
+IMAGES = {
+    "MobileNetV3Small": lambda **settings: keras.applications.MobileNetV3Small(**settings),
+    "EfficientNetB0": lambda **settings: keras.applications.EfficientNetB0(**settings),
+    "ResNet50": lambda **settings: keras.applications.ResNet50(**settings),
+}
+PACKAGE = {
+    "__init__.py": "from .model import Pooled\n",
+    "parts/__init__.py": "",
+    "parts/attention.py": """
+import keras
+
+from ..settings import HEADS
+
+
+class Attended(keras.layers.Layer):
+    def __init__(self, size=4, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+        self.attention = keras.layers.MultiHeadAttention(HEADS, size)
+        self.norm = keras.layers.LayerNormalization()
+
+    def build(self, shape):
+        self.attention.build(shape, shape)
+        self.norm.build(shape)
+
+    def call(self, inputs):
+        return self.norm(inputs + self.attention(inputs, inputs))
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+""",
+    "settings.py": "HEADS = 2\n",
+    "model.py": """
+import keras
+
+from .parts.attention import Attended
+
+
+class Pooled(keras.Model):
+    def __init__(self, size=4, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+        self.attended = Attended(size)
+        self.pool = keras.layers.GlobalAveragePooling1D()
+        self.dropout = keras.layers.Dropout(0.5)
+        self.heads = {"mood": keras.layers.Dense(3, "softmax"), "length": keras.layers.Dense(1)}
+
+    def call(self, inputs, training=False):
+        pooled = self.dropout(self.pool(self.attended(inputs)), training=training)
+        return {name: head(pooled) for name, head in self.heads.items()}
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+""",
+}
+
+
+def same(scaffold: Scaffold, *samples: Any) -> None:
+    """Each sample's predictions are those of the model in memory."""
+    for sample in samples:
+        assert (verification := scaffold.verify(sample)), verification.difference
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", IMAGES)
+def test_networks_for_images(make: Any, name: str) -> None:
+    model = IMAGES[name](weights=None, input_shape=(64, 64, 3), classes=10, classifier_activation=None)
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x = np.abs(numbers(5, 64, 64, 3)) * 100
+    model.fit(x, np.arange(5), verbose=0)  # so that the statistics of batches are not those of the start
+    same(make(model), x, x[:1], x[1:3])
+
+
+@pytest.mark.sweep
+def test_a_classifier_of_texts(make: Any) -> None:
+    texts = np.array(["a good day", "a bad night", "é, how good!", "", "bad bad bad", "night and day"])
+    vectorize = layers.TextVectorization(max_tokens=50, ngrams=2, output_sequence_length=6)
+    vectorize.adapt(texts)
+    recurrent = layers.Bidirectional(layers.LSTM(5))
+    model = keras.Sequential(
+        [
+            keras.Input((1,), dtype="string"),
+            vectorize,
+            layers.Embedding(50, 4, mask_zero=True),
+            recurrent,
+            layers.Dense(1, "sigmoid"),
+        ]
+    )
+    model.compile(loss="binary_crossentropy")
+    model.fit(tf.constant(texts[:, None]), np.array([1, 0, 1, 0, 0, 1]), epochs=2, verbose=0)
+    same(make(model, sample_input=texts), texts, texts[:1], np.array(["words that nobody knows", "GOOD"]))
+
+
+@pytest.mark.sweep
+def test_recurrent_layers(make: Any) -> None:
+    steps = [layers.Conv1D(6, 3, padding="same", activation="relu"), layers.LSTM(8, return_sequences=True)]
+    model = keras.Sequential([keras.Input((12, 3)), *steps, layers.GRU(6, dropout=0.3), layers.Dense(2)])
+    x = numbers(9, 12, 3)
+    model.compile(loss="mse")
+    model.fit(x, numbers(9, 2), verbose=0)
+    same(make(model, sample_input=x), x, x[:1], x[3:8])
+
+
+@pytest.mark.sweep
+def test_an_image_and_a_text_in_two_things_out(make: Any) -> None:
+    image, title = keras.Input((16, 16, 1), name="image"), keras.Input((1,), dtype="string", name="title")
+    lookup = layers.StringLookup(vocabulary=["cat", "dog"])
+    seen = layers.Flatten()(layers.MaxPooling2D()(layers.Conv2D(3, 3, activation="relu")(image)))
+    read = layers.Flatten()(layers.Embedding(3, 4)(lookup(title)))
+    both = layers.Concatenate()([seen, read])
+    model = keras.Model(
+        [image, title], [layers.Dense(2, "softmax", name="kind")(both), layers.Dense(1, name="age")(both)]
+    )
+    x = {"image": numbers(4, 16, 16, 1), "title": np.array([["cat"], ["dog"], ["cow"], ["cat"]])}
+    one = {name: part[:1] for name, part in x.items()}
+    same(make(model, sample_input=x), x, one)
+
+
+@pytest.mark.sweep
+def test_a_subclassed_model_of_the_owners_own_package(
+    make: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path_factory.mktemp("project")
+    for name, text in PACKAGE.items():
+        (project / "own_net" / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / "own_net" / name).write_text(text)
+    monkeypatch.syspath_prepend(str(project))
+    model, x = importlib.import_module("own_net").Pooled(size=6), numbers(5, 7, 6)
+    model.compile(loss={"mood": "sparse_categorical_crossentropy", "length": "mse"})
+    model.fit(x, {"mood": np.array([0, 1, 2, 0, 1]), "length": numbers(5, 1)}, verbose=0)
+    scaffold = make(model, sample_input=x)
+    copied = scaffold.directory / "src" / "model" / "own_net"
+    assert {path.relative_to(copied).as_posix() for path in copied.rglob("*.py")} == set(PACKAGE)
+    monkeypatch.undo()
+    same(scaffold, x, x[:1])
+    for name in [name for name in sys.modules if name.startswith("own_net")]:
+        del sys.modules[name]
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+def test_a_script_with_a_model_of_its_own(tmp_path: Path, backend: str) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(NO_TORCH)
+    made = scripts.run(tmp_path, scripts.KERAS_SUBCLASSED, KERAS_BACKEND=backend)
+    assert facts(made.scaffold)["custom_objects"] == {"Net": "session_code:Net"}
+    with contextlib.closing(made.scaffold) as scaffold:
+        served = scaffold.predict(made.rows)["predictions"]
+    assert (verification := made.compare(served)), verification.difference
+
+
+@pytest.mark.sweep
+def test_weights_over_two_gigabytes(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without psutil, as in an image: Keras, which asks it for free memory, then takes less."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "psutil.py").write_text("raise ImportError\n")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    made = scripts.run(tmp_path, LARGE)
+    with contextlib.closing(made.scaffold) as scaffold:
+        served = scaffold.predict(made.rows)["predictions"]
+    np.testing.assert_array_equal(np.array(served, dtype="float32"), made.predictions)
 
 
 # ---- what is refused ----

@@ -1,5 +1,6 @@
 """PyTorch modules: what is served is what they give in memory, whatever they give."""
 
+import contextlib
 import copy
 import importlib.util
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import scripts
 
 import generator
 from common.config import Config
@@ -61,6 +63,12 @@ NETS = """
         def forward(self, ids, mask, scale=None):
             read = self.words(ids) * mask.unsqueeze(-1)
             return {"logits": self.head(read.sum(1)), "span": Span(read[:, 0], read[:, -1, 0]), "pair": (ids, None)}
+
+
+    class Scorer(Reader):
+        def forward(self, ids, mask, scale=None):
+            read = super().forward(ids, mask)
+            return {"logits": read["logits"], "likely": read["logits"].argmax(-1), "parts": {"pair": read["pair"]}}
     """
 
 
@@ -477,6 +485,20 @@ def test_what_training_wraps_around_a_model_is_taken_off(worker: Any, wrapper: A
     assert type(served._model) is nn.Linear and torch.equal(served._model.weight, model.weight)
 
 
+def test_distributed_training_is_taken_off(worker: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    model, rows = perceptron(), torch.randn(5, 4)
+    meeting = (tmp_path_factory.mktemp("group") / "meeting").as_uri()
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(model)
+        with pytest.warns(UserWarning, match="the Sequential inside of DistributedDataParallel is served, without"):
+            served = worker(wrapped, rows)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert type(served._model) is nn.Sequential and model.training
+    np.testing.assert_allclose(predictions(served, rows.tolist()), in_memory(model, rows), rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
@@ -538,6 +560,132 @@ def test_what_a_module_refers_to_is_told_without_a_copy_of_its_weights() -> None
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert {"torch.nn.modules.linear", "torch.storage"} <= found.keys() and peak < 1 << 24
+
+
+# ---- the sweep ----
+
+FORMATS = pytest.mark.parametrize("format", [None, "export"], ids=["whole", "exported"])
+# Of the largest number. Another number of rows takes other kernels, and so does a program of torch.export, which has
+# its operators taken apart and none of the fused ones that nn.TransformerEncoder takes in evaluation.
+TOLERANCE = 5e-6
+PACKAGE = {
+    "__init__.py": "from .models.residual import Residual\n",
+    "settings.py": "CHANNELS = 8\n",
+    "models/__init__.py": "",
+    "models/parts.py": """
+from torch import nn
+
+from ..settings import CHANNELS
+
+
+def convolution(channels, stride=1):
+    return nn.Sequential(nn.Conv2d(channels, CHANNELS, 3, stride, 1, bias=False), nn.BatchNorm2d(CHANNELS))
+
+
+class Skip(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.relu = convolution(CHANNELS), convolution(CHANNELS), nn.ReLU(inplace=True)
+
+    def forward(self, image):
+        return self.relu(image + self.second(self.relu(self.first(image))))
+""",
+    "models/residual.py": """
+from torch import nn
+
+from . import parts
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(parts.convolution(3, 2), nn.ReLU(), parts.Skip(), parts.Skip())
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(8, 5))
+
+    def forward(self, image):
+        return self.head(self.body(image))
+""",
+}
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Scaffold]]:
+    """`generator.from_model` into a directory of the test; its worker ends with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def made(model: Any, sample: Any, format: str | None) -> Scaffold:
+            scaffold = generator.from_model(model, tmp_path / "made", sample_input=sample, format=format)
+            return stack.enter_context(closing(scaffold))
+
+        yield made
+
+
+def assert_same(scaffold: Scaffold, model: Any, *samples: Any) -> None:
+    """A worker answers for each sample, and for its first row alone, what the model in memory does."""
+    for sample in samples:
+        first = {name: part[:1] for name, part in sample.items()} if isinstance(sample, dict) else sample[:1]
+        for rows in (sample, first):
+            expected = by_name("pytorch").predict(model, rows)
+            sent = {name: part.numpy() for name, part in rows.items()} if isinstance(rows, dict) else rows
+            verification = generator.samples.compare(expected, scaffold.predict(sent)["predictions"], TOLERANCE)
+            assert verification, verification.difference
+
+
+@pytest.mark.sweep
+@FORMATS
+def test_a_script_with_a_model_of_its_own(tmp_path: Path, format: str | None) -> None:
+    made = scripts.run(tmp_path, scripts.PYTORCH, *filter(None, [format]))
+    with closing(made.scaffold) as scaffold:
+        assert (scaffold.directory / "src" / "model" / "session_code.py").exists() == (format is None)
+        assert (verification := made.compare(scaffold.predict(made.rows)["predictions"])), verification.difference
+
+
+@pytest.mark.sweep
+@FORMATS
+def test_convolutions_of_a_package_of_ones_own(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str | None
+) -> None:
+    for name, text in PACKAGE.items():
+        (tmp_path / "own_residual" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own_residual" / name).write_text(text)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        model, x = __import__("own_residual").Residual(), torch.randn(6, 3, 16, 16)
+        model(x)  # so that the statistics of batches are not those of the start
+        scaffold = make(model, x, format)
+    copied = scaffold.directory / "src" / "model" / "own_residual"
+    assert {path.relative_to(copied).as_posix() for path in copied.rglob("*.py")} == (set() if format else set(PACKAGE))
+    assert_same(scaffold, model, x, torch.randn(3, 3, 16, 16))
+    for name in [name for name in sys.modules if name.startswith("own_residual")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.mark.sweep
+@FORMATS
+def test_encoders(make: Any, format: str | None) -> None:
+    layer = nn.TransformerEncoderLayer(32, 4, 64, activation="gelu", batch_first=True)
+    model = nn.TransformerEncoder(layer, 3, norm=nn.LayerNorm(32))
+    x = torch.randn(5, 9, 32)
+    assert_same(make(model, x, format), model, x, torch.randn(8, 9, 32))
+
+
+@pytest.mark.sweep
+@FORMATS
+@pytest.mark.parametrize("name", ["Scorer", "Reader"])
+def test_named_outputs(nets: Any, make: Any, name: str, format: str | None) -> None:
+    """Dicts of tensors; the reader has a named tuple among them."""
+    model = getattr(nets, name)()
+    x = {"ids": torch.randint(0, 20, (4, 7)), "mask": torch.rand(4, 7)}
+    assert_same(make(model, x, format), model, x)
+
+
+@pytest.mark.sweep
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_torchscript(nets: Any, make: Any, how: str) -> None:
+    plain, x = nets.Convolutions(), torch.randn(5, 1, 8, 8)
+    model = torch.jit.script(plain) if how == "script" else torch.jit.trace(plain.eval(), x)
+    assert_same(make(model, x, None), model, x, torch.randn(2, 1, 8, 8))
 
 
 @pytest.mark.sweep

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import configure
 
 import generator
 from generator import Scaffold, ScaffoldError, ServingError, SettingError
@@ -130,31 +129,3 @@ def test_refuses(proved: Scaffold, iris: Any, monkeypatch: pytest.MonkeyPatch) -
         file.write_text(text)
         with pytest.raises(ScaffoldError, match=message):
             proved.verify()
-
-
-@pytest.mark.docker
-def test_in_the_image(docker: str, proved: Scaffold, iris: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER", docker)
-    before = listed(docker)
-    verification = proved.verify(iris[0], "docker")
-    assert verification and len(verification.served) == 150
-    configure(proved.directory, http_port=9000)
-    assert proved.verify(environment="docker")
-    file = proved.directory / "src" / "model" / "model.joblib"
-    file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ServingError, match="the container did not start: src/model/model.joblib is not the model that"):
-        proved.verify(environment="docker")
-    (proved.directory / "sklearn-server.Dockerfile").write_text("FRM scratch\n")
-    with pytest.raises(ServingError, match=r"build failed: .*unknown instruction: FRM"):
-        proved.verify(environment="docker")
-    assert listed(docker) == before
-
-
-def listed(docker: str) -> set[str]:
-    """The containers and images that verify may have left."""
-    commands = [
-        [docker, "images", "--format", "{{.Repository}}", "scaffold-verify"],
-        [docker, "ps", "--all", "--format", "{{.Image}}"],
-    ]
-    printed = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for command in commands]
-    return {line for text in printed for line in text.splitlines() if line.startswith("scaffold-verify")}

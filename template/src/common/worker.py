@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from typing import Any
 
 from . import logs, process
@@ -64,6 +65,7 @@ def _start(connection: socket.socket, config: Config) -> Any:
 
 def _load(config: Config) -> Any:
     """A Flow around the owner's InferenceModel, loaded and warmed up."""
+    _find_temporary_directory()
     model = _inference_model(config)
     try:
         model.load()
@@ -75,6 +77,14 @@ def _load(config: Config) -> Any:
     flow = _import("common.flow").Flow(model, config.serving.max_batch_size)
     _warm_up(flow, config)
     return flow
+
+
+def _find_temporary_directory() -> None:
+    """Shared memory where nothing else can be written, as in a read-only container: TensorFlow wants one to start."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        os.environ["TMPDIR"] = "/dev/shm"
 
 
 def _inference_model(config: Config) -> Any:

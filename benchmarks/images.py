@@ -1,0 +1,184 @@
+"""The image of a scaffold of each framework: seconds to build it, its size and what that is, seconds until it is ready.
+
+    python benchmarks/images.py [sklearn] [keras] [pytorch]
+
+`DOCKER` in the environment names the Docker client. Every step of an image is built anew; packages come from the
+engine's cache of downloads where an earlier build left them there, else from the network. Docker must find the
+packages itself: a folder of wheels on this machine is out of a build's reach unless the base image brings it along.
+The containers and images are removed at the end, the engine's cache of what was built is not.
+"""
+
+import argparse
+import contextlib
+import http.client
+import os
+import shlex
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+
+from models import MODELS
+
+import generator
+
+FRAMEWORKS = {"sklearn": MODELS["forest"], "keras": MODELS["keras"], "pytorch": MODELS["pytorch"]}
+DOCKER = os.environ.get("DOCKER", "docker")
+BUILD_SECONDS = 1800
+READY_SECONDS = 120
+STARTS = 3
+POLL_SECONDS = 0.02
+LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured of an image: seconds, and bytes.
+
+    Attributes:
+        build: seconds of the build.
+        image: bytes of the image.
+        added: bytes that it adds to its base image.
+        model: bytes of the site-packages of the model's environment.
+        server: bytes of the server's.
+        starts: seconds from `docker run` until the model is ready, one for each start.
+    """
+
+    build: float
+    image: int
+    added: int
+    model: int
+    server: int
+    starts: list[float]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Build and start the image of a scaffold of each framework.")
+    parser.add_argument("frameworks", nargs="*", metavar="FRAMEWORK", help=f"{', '.join(FRAMEWORKS)}; by default all")
+    chosen = parser.parse_args().frameworks or list(FRAMEWORKS)
+    if unknown := [name for name in chosen if name not in FRAMEWORKS]:
+        parser.error(f"{unknown[0]} is none of {', '.join(FRAMEWORKS)}")
+    results = {}
+    with tempfile.TemporaryDirectory() as directory:
+        for name in chosen:
+            if missing := FRAMEWORKS[name].missing:
+                say(f"{name} is left out: {' and '.join(missing)} not installed")
+                continue
+            results[name] = measure(name, Path(directory) / name)
+    report(results)
+    return 0 if results else 1
+
+
+def measure(framework: str, directory: Path) -> Figures:
+    """Build, look at and start the image of a framework's model."""
+    scaffold = generator.from_model(FRAMEWORKS[framework].make(), directory)
+    with built(scaffold) as (image, seconds):
+        size = image_size(image)
+        say(f"{framework}: {STARTS} starts")
+        return Figures(
+            build=seconds,
+            image=size,
+            added=size - image_size("python:{}.{}-slim".format(*sys.version_info)),
+            model=packages_size(image, "/opt/model"),
+            server=packages_size(image, "/opt/server"),
+            starts=[start(image) for _ in range(STARTS)],
+        )
+
+
+@contextlib.contextmanager
+def built(scaffold: generator.Scaffold) -> Iterator[tuple[str, float]]:
+    """The image of a scaffold, removed at the end, and the seconds that its build took."""
+    tag = f"scaffold-benchmark-{token_hex(6)}"
+    command = [*shlex.split(scaffold.docker_build_string)[1:], "--no-cache", "-t", tag]
+    say(f"docker {shlex.join(command)}")
+    start = time.perf_counter()
+    try:
+        docker(*command, timeout=BUILD_SECONDS)
+        yield tag, time.perf_counter() - start
+    finally:
+        remove("rmi", "--force", tag)
+
+
+def image_size(image: str) -> int:
+    """Bytes of an image, which is fetched where BuildKit alone has it."""
+    try:
+        return int(docker("image", "inspect", "--format", "{{.Size}}", image))
+    except SystemExit:
+        docker("pull", image, timeout=BUILD_SECONDS)
+        return int(docker("image", "inspect", "--format", "{{.Size}}", image))
+
+
+def packages_size(image: str, environment: str) -> int:
+    """Bytes of the files in an environment's site-packages."""
+    command = f"du -s --bytes {environment}/lib/python*/site-packages"
+    return int(docker("run", "--rm", "--entrypoint", "sh", image, "-c", command).split()[0])
+
+
+def start(image: str) -> float:
+    """Seconds from `docker run` until the model is ready."""
+    port = free_port()
+    name = f"scaffold-benchmark-{token_hex(6)}"
+    begin = time.perf_counter()
+    try:
+        docker("run", "--detach", "--publish", f"127.0.0.1:{port}:8080", "--name", name, image)
+        while not is_ready(f"http://127.0.0.1:{port}/v1/models/model"):
+            if time.perf_counter() - begin > READY_SECONDS:
+                raise SystemExit(f"the container did not become ready: {docker('logs', name)}")
+            time.sleep(POLL_SECONDS)
+        return time.perf_counter() - begin
+    finally:
+        remove("rm", "--force", "--volumes", name)
+
+
+def is_ready(url: str) -> bool:
+    try:
+        with LOCAL.open(url, timeout=5):
+            return True
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def docker(*arguments: str, timeout: float = 60) -> str:
+    """What the client prints."""
+    environ = {**os.environ, "DOCKER_BUILDKIT": "1"}
+    done = subprocess.run([DOCKER, *arguments], env=environ, capture_output=True, text=True, timeout=timeout)
+    if done.returncode:
+        raise SystemExit(f"{DOCKER} {shlex.join(arguments)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return done.stdout.strip()
+
+
+def remove(*arguments: str) -> None:
+    """Remove what may not be there."""
+    subprocess.run([DOCKER, *arguments], capture_output=True, timeout=60)
+
+
+def report(results: dict[str, Figures]) -> None:
+    form = "{:<10} {:>8} {:>9} {:>9} {:>13} {:>14} {:>9}   {}"
+    columns = ("build, s", "image, MB", "added, MB", "model env, MB", "server env, MB", "ready, s", "each")
+    print()
+    print(form.format("framework", *columns))
+    for name, one in results.items():
+        sizes = [f"{size / 1e6:.0f}" for size in (one.image, one.added, one.model, one.server)]
+        starts = ", ".join(f"{seconds:.2f}" for seconds in one.starts)
+        print(form.format(name, f"{one.build:.0f}", *sizes, f"{statistics.median(one.starts):.2f}", starts))
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
