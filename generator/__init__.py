@@ -6,10 +6,20 @@ scaffold.predict([[0, 0, 0, 0]])
 """
 
 from .build import from_model, new
-from .errors import ModelError, RequirementError, ScaffoldError, ServingError, SettingError, TargetError
+from .errors import (
+    ModelError,
+    RequirementError,
+    ScaffoldError,
+    ServingError,
+    SettingError,
+    TargetError,
+    TemplateError,
+    UpdateError,
+)
 from .samples import Verification
 from .scaffold import Scaffold, load
 from .serving import Server
+from .updating import Update
 
 __all__ = [
     "ModelError",
@@ -20,6 +30,9 @@ __all__ = [
     "ServingError",
     "SettingError",
     "TargetError",
+    "TemplateError",
+    "Update",
+    "UpdateError",
     "Verification",
     "from_model",
     "load",

@@ -21,6 +21,7 @@ examples:
   python -m generator predict test_rfc '[[0, 0, 0, 0]]'
   python -m generator serve test_rfc --port 8080
   python -m generator verify test_rfc --environment isolated
+  python -m generator update test_rfc --pretend
   docker build -f test_rfc/sklearn-server.Dockerfile test_rfc -t test_rfc
 """
 
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_serve(commands)
     _add_verify(commands)
+    _add_update(commands)
     return parser
 
 
@@ -73,6 +75,11 @@ def _add_new(commands: Any) -> None:
         "--framework", help="sklearn, keras, pytorch, or custom for any object with a predict (what it is found to be)"
     )
     new.add_argument("--format", help="export saves a PyTorch module as a program of torch.export; takes --sample")
+    new.add_argument(
+        "--change-signature",
+        action="store_true",
+        help="with --overwrite: the model may take other rows than the one in the scaffold there",
+    )
     new.set_defaults(run=_new)
 
 
@@ -98,7 +105,13 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--python-version", metavar="X.Y", help="3.10 to 3.13; by default the running one")
     parser.add_argument("--data", metavar="PATH", action="append", help="a file or directory to copy into src/data/")
-    parser.add_argument("--overwrite", action="store_true", help="replace DIRECTORY where it holds something")
+    _add_template(parser)
+    parser.add_argument("--ref", help="the template's tag, branch or commit (the generator's own version)")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="put the model into the scaffold that DIRECTORY holds; replace DIRECTORY where it holds anything else",
+    )
 
 
 def _add_predict(commands: Any) -> None:
@@ -147,6 +160,24 @@ def _add_verify(commands: Any) -> None:
     verify.set_defaults(run=_verify)
 
 
+def _add_update(commands: Any) -> None:
+    update = commands.add_parser(
+        "update",
+        help="merge a later version of the template into a scaffold",
+        description="Merge a later version of the template into the scaffold in DIRECTORY, which must be committed to"
+        " git. Your edits, the model and the data stay; where both sides changed the same lines, both are left there.",
+    )
+    update.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    update.add_argument("--to", metavar="VERSION", help="the template's version, such as 1.2.0 (the latest)")
+    update.add_argument("--pretend", action="store_true", help="change nothing, only tell what would change")
+    _add_template(update)
+    update.set_defaults(run=_update)
+
+
+def _add_template(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--template", metavar="ADDRESS", help="where the template is, as copier takes it")
+
+
 def _new(options: argparse.Namespace) -> None:
     print(f"loading {options.model_file}", file=sys.stderr)
     model = _load_model(options.model_file)
@@ -157,6 +188,7 @@ def _new(options: argparse.Namespace) -> None:
         sample_input=None if options.sample is None else _json(options.sample),
         framework=options.framework,
         format=options.format,
+        change_signature=options.change_signature,
         **_making(options),
     )
     print(f"{scaffold.directory} is ready. Try:\n")
@@ -175,6 +207,8 @@ def _making(options: argparse.Namespace) -> dict[str, Any]:
         "requirements": options.requirement,
         "python_version": options.python_version,
         "data": options.data,
+        "template": options.template,
+        "ref": options.ref,
         "overwrite": options.overwrite,
     }
 
@@ -186,6 +220,14 @@ def _verify(options: argparse.Namespace) -> None:
         raise ScaffoldError(f"{options.directory} does not predict what it did: {verification.difference}")
     exactly = "to the last bit" if not verification.tolerance else f"to {verification.tolerance:g} of the largest"
     print(f"{options.directory} predicts what it should: {len(verification.expected)} predictions, equal {exactly}")
+
+
+def _update(options: argparse.Namespace) -> None:
+    result = load(options.directory).update(options.to, pretend=options.pretend, template=options.template)
+    print(result)
+    if result.conflicts and not options.pretend:
+        names = ", ".join(result.conflicts)
+        raise ScaffoldError(f"{names}: holds your lines and the template's between marks: choose, then commit")
 
 
 def _predict(options: argparse.Namespace) -> None:

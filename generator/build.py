@@ -1,29 +1,23 @@
-"""From a model in memory to a scaffold: the steps, in their order."""
+"""From a model in memory to a scaffold, and from none to one that waits for it: a directory made beside its place."""
 
 import contextlib
 import os
-import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import elsewhere
 from . import requirements as environment
+from .answers import ANSWERS_FILE
 from .captured import Captured
-from .config import write_facts
-from .errors import ModelError, SettingError, TargetError
-from .hooks import Description, WrittenModelScaffoldDefinition, find
-from .render import render
-from .runtime import TEMPLATE_SOURCE, load
+from .errors import SettingError, TargetError
+from .exchange import PREFIX
+from .preparation import WORKER_NEEDS, prepare, recognised, served_python
+from .render import chosen_source, render
+from .replacement import replace_model
 from .scaffold import Scaffold
-from .sources import capture
-
-WORKER_NEEDS = dict.fromkeys(("msgpack", "numpy", "orjson"), "bodies of requests and responses in the worker")
-PREFIX = ".scaffold."  # of a directory that is not finished; the target's name may be as long as names can be
-PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 
 
 def from_model(
@@ -38,7 +32,10 @@ def from_model(
     server: str = "kserve",
     framework: str | None = None,
     format: str | None = None,
+    template: str | None = None,
+    ref: str | None = None,
     overwrite: bool = False,
+    change_signature: bool = False,
 ) -> Scaffold:
     """Write a scaffold that serves a trained model.
 
@@ -58,7 +55,13 @@ def from_model(
         framework: "sklearn", "keras", "pytorch" or "custom"; by default what the model is found to be of.
         format: "export" saves a PyTorch module as a program of `torch.export`, traced on `sample_input`, for any number
             of rows: nothing is pickled, and no class of yours is needed. By default the module is saved as it is.
-        overwrite: whether a directory that holds something may be replaced.
+        template: the address of the template to render, as `copier copy` takes it; by default `SCAFFOLD_TEMPLATE` in
+            the environment, else the template that the generator carries.
+        ref: the template's tag, branch or commit; by default `SCAFFOLD_REF` in the environment, else the generator's
+            own version.
+        overwrite: whether a directory that holds something may be written to. In a scaffold the model is replaced and
+            your edits stay, as `Scaffold.replace_model` does; any other directory is replaced whole.
+        change_signature: whether a model that is put into a scaffold may take other rows than the one there.
 
     Raises:
         ModelError: the object is no trained model that can be served, or its scaffold does not predict as it does.
@@ -66,35 +69,32 @@ def from_model(
         RequirementError: something the model needs cannot be written as a requirement.
         TargetError: the directory cannot be written, or holds something already.
     """
-    definition = find(model, framework)
-    model = definition.unwrapped(model)
-    definition.check(model)
-    target = _target(target_directory, type(model).__name__, overwrite)
-    served = definition.converted(model, format, sample_input)
-    captured = capture(definition.definitions(served), requirements or ())
-    answers = _answers(name, definition.name, _python_version(python_version, captured), server)
-    files = _data_files(data)
-    description = definition.describe(model, sample_input)
-    with captured.renamed():
-        references = definition.references(served)
-    needed = environment.infer(
-        captured.outside(references),
-        imported=captured.imports,
-        always={**WORKER_NEEDS, **description.distributions},
-        given=requirements or (),
-    )
+    definition, model = recognised(model, framework)
+    target = Path(_snake_case(type(model).__name__) if target_directory is None else target_directory)
+    files, source = _data_files(data), chosen_source(template, ref)
+    made: dict[str, Any] = {"requirements": requirements, "python_version": python_version, "format": format}
+    if overwrite and (target / ANSWERS_FILE).exists():
+        scaffold = Scaffold(target, model)
+        _check_unchanged(scaffold, name, server, template or ref)
+        replace_model(
+            scaffold,
+            definition,
+            model,
+            sample_input=sample_input,
+            data=_data_by_name(files),
+            change_signature=change_signature,
+            **made,
+        )
+        return Scaffold(target, model)
+    _check_free(target, overwrite)
+    prepared = prepare(definition, model, sample_input, **made)
+    answers = _answers(name, definition.name, prepared.python_version, server)
     with _beside(target) as directory:
-        render({**answers, "requirements": needed.text()}, directory)
-        versions = {name: version for name, version in needed.versions.items() if name not in ("msgpack", "orjson")}
-        with captured.renamed():
-            _write_model(definition, model, served, description, versions, directory)
-        captured.write(directory / "src" / "model")
+        render({**answers, "requirements": prepared.needed.text()}, directory, source)
+        prepared.write(directory)
         _copy_data(files, directory / "src" / "data")
-        if captured.files:
-            elsewhere.check(directory, captured.path, description.example)
-        if sample_input is not None:
-            _prove(model, sample_input, directory)
-    return Scaffold(target, model=model)
+        prepared.check(directory, sample_input)
+    return Scaffold(target, model)
 
 
 def new(
@@ -105,6 +105,8 @@ def new(
     python_version: str | None = None,
     data: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
     server: str = "kserve",
+    template: str | None = None,
+    ref: str | None = None,
     overwrite: bool = False,
 ) -> Scaffold:
     """Write a scaffold without a model: `load` and `predict` in its `src/server/inference_model.py` are to be written.
@@ -116,17 +118,21 @@ def new(
         python_version: "3.10" to "3.13"; by default the running one.
         data: a file or a directory, or several, to copy into `src/data/`.
         server: the server that takes the requests: "kserve".
+        template: the address of the template to render; see `from_model`.
+        ref: the template's tag, branch or commit; see `from_model`.
         overwrite: whether a directory that holds something may be replaced.
 
     Raises:
         SettingError, RequirementError, TargetError: as `from_model` does.
     """
-    target = _target(target_directory, "", overwrite)
-    answers = _answers(name, "custom", _python_version(python_version, Captured()), server)
+    target = Path(target_directory)
+    _check_free(target, overwrite)
+    answers = _answers(name, "custom", served_python(python_version, Captured()), server)
     files = _data_files(data)
+    source = chosen_source(template, ref)
     needed = environment.infer({}, always=WORKER_NEEDS, given=requirements or ())
     with _beside(target) as directory:
-        render({**answers, "requirements": needed.text()}, directory)
+        render({**answers, "requirements": needed.text()}, directory, source)
         _copy_data(files, directory / "src" / "data")
     return Scaffold(target)
 
@@ -136,12 +142,24 @@ def _answers(name: str, framework: str, python_version: str, server: str) -> dic
     return {"model_name": name, "framework": framework, "python_version": python_version, "server": server}
 
 
-def _target(directory: "str | os.PathLike[str] | None", class_name: str, overwrite: bool) -> Path:
-    """The directory to make, found to be free."""
-    target = Path(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower() if directory is None else directory)
+def _check_unchanged(scaffold: Scaffold, name: str, server: str, template: str | None) -> None:
+    """Refuse what another model cannot change in a scaffold."""
+    if name not in ("model", scaffold.name):
+        raise SettingError(f"name {name!r}: the scaffold's is {scaffold.name!r}; change model_name in its config.yaml")
+    if server != scaffold.server:
+        raise SettingError(f"server {server!r}: the scaffold's is {scaffold.server!r}; make another for another server")
+    if template:
+        raise SettingError(f"template {template!r}: the scaffold has one; its update() brings another version of it")
+
+
+def _check_free(target: Path, overwrite: bool) -> None:
+    """Find that a scaffold can be made there."""
     if reason := _occupied(target, overwrite):
         raise TargetError(f"target_directory {str(target)!r} {reason}")
-    return target
+
+
+def _snake_case(class_name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()
 
 
 def _occupied(target: Path, overwrite: bool) -> str | None:
@@ -158,22 +176,6 @@ def _occupied(target: Path, overwrite: bool) -> str | None:
     return None
 
 
-def _python_version(version: str | None, captured: Captured) -> str:
-    running = ".".join(platform.python_version_tuple()[:2])
-    if version is not None and version not in PYTHON_VERSIONS:
-        raise SettingError(f"python_version {version!r} is not one of {', '.join(PYTHON_VERSIONS)}")
-    if version is None and running not in PYTHON_VERSIONS:
-        raise SettingError(
-            f"Python {running} is running, a scaffold takes {', '.join(PYTHON_VERSIONS)}: pass python_version"
-        )
-    if version not in (None, running) and captured.by_value:
-        raise SettingError(
-            f"python_version {version!r} is not the running {running}, which code pickled by value is bound to "
-            f"({', '.join(captured.by_value)}): define that in a module of your own, or leave python_version out"
-        )
-    return version or running
-
-
 def _data_files(data: Any) -> list[Path]:
     """What is to be copied into `src/data/`: files, or the content of one directory."""
     if data is None:
@@ -185,43 +187,21 @@ def _data_files(data: Any) -> list[Path]:
     return sorted(named[0].iterdir()) if len(named) == 1 and named[0].is_dir() else named
 
 
+def _data_by_name(files: list[Path]) -> dict[str, Path]:
+    """Path in `src/data/` to file, the files in directories too."""
+    found: dict[str, Path] = {}
+    for path in files:
+        inside = [item for item in path.rglob("*") if item.is_file()] if path.is_dir() else [path]
+        found |= {item.relative_to(path.parent).as_posix(): item for item in inside}
+    return found
+
+
 def _copy_data(files: list[Path], directory: Path) -> None:
     for path in files:
         if path.is_dir():
             shutil.copytree(path, directory / path.name)
         else:
             shutil.copy2(path, directory / path.name)
-
-
-def _write_model(
-    definition: WrittenModelScaffoldDefinition,
-    model: Any,
-    served: Any,
-    description: Description,
-    versions: Mapping[str, str],
-    directory: Path,
-) -> None:
-    """The serialized model in the form that is served, and what `config.yaml` records of it."""
-    file = definition.serialize_model_to_directory(served, directory / "src" / "model")
-    facts = {
-        "file": file.name,
-        "sha256": load(TEMPLATE_SOURCE, "artifact").digest(file),
-        "class": f"{type(model).__module__}.{type(model).__qualname__}",
-        "trained_with": {"python": platform.python_version(), **versions},
-        "input": description.input,
-        "output": description.output,
-        "example": description.example,
-        **definition.facts(model),
-    }
-    write_facts(directory / "config.yaml", facts)
-
-
-def _prove(model: Any, sample: Any, directory: Path) -> None:
-    """Run the sample through the whole flow in a process of its own, and compare with the model in memory."""
-    with contextlib.closing(Scaffold(directory, model)) as scaffold:
-        verification = scaffold.verify(sample)
-    if not verification:
-        raise ModelError(f"the scaffold does not predict what the model in memory does: {verification.difference}")
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from .errors import ScaffoldError
+from .texts import edit
 
 
 def write_facts(path: Path, facts: dict[str, Any]) -> None:
@@ -15,13 +16,16 @@ def write_facts(path: Path, facts: dict[str, Any]) -> None:
     Raises:
         ScaffoldError: the file has no such key.
     """
-    text = path.read_text(encoding="utf-8")
+    edit(path, lambda text: _with_facts(path, text, facts))
+
+
+def _with_facts(path: Path, text: str, facts: dict[str, Any]) -> str:
     for key, value in facts.items():
         place = re.search(rf"(?m)^    {key}:.*\n(?:      .*\n)*", text)
         if place is None:
-            raise ScaffoldError(f"{path} has no model.{key}: it is no config.yaml of this template")
+            raise ScaffoldError(f"{path} has no model.{key}: its template is older or another: `update` may bring it")
         text = text[: place.start()] + _entry(key, value) + text[place.end() :]
-    path.write_text(text, encoding="utf-8")
+    return text
 
 
 def _entry(key: str, value: Any) -> str:

@@ -21,5 +21,13 @@ class RequirementError(ScaffoldError):
     """The environment cannot be written as requirements."""
 
 
+class TemplateError(ScaffoldError):
+    """The template, or a version of it, cannot be had."""
+
+
+class UpdateError(ScaffoldError):
+    """The scaffold cannot be updated as it is."""
+
+
 class ServingError(ScaffoldError):
     """The scaffold's worker or server did not start, or answered with an error."""

@@ -36,7 +36,7 @@ from generator.errors import RequirementError, SettingError
 from generator.modules import locate
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-_GIVEN = "given by you"
+GIVEN = "given by you"
 
 # Options of a requirements.txt, with a value and without one: pip honours them, uv honours or skips them.
 _VALUE_OPTIONS = (
@@ -109,8 +109,8 @@ def parse(lines: Sequence[str]) -> Requirements:
 def _split_comment(line: str) -> tuple[str, str]:
     comment = _COMMENT.search(line)
     if not comment:
-        return line, _GIVEN
-    return line[: comment.start()], ": ".join(filter(None, [_GIVEN, comment[1]]))
+        return line, GIVEN
+    return line[: comment.start()], ": ".join(filter(None, [GIVEN, comment[1]]))
 
 
 def _option(line: str) -> str:

@@ -4,17 +4,18 @@ import contextlib
 import json
 import os
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import containers
+from . import containers, updating
 from .environments import RUNNING, model_python
 from .errors import ScaffoldError, ServingError, SettingError
 from .hooks import WrittenModelScaffoldDefinition, by_name
 from .runtime import load as load_runtime
 from .samples import Verification, body_rows, compare, rows
 from .serving import Server, serve
+from .updating import Update
 
 SMOKE_TEST = "smoke-test.json"
 CURRENT, ISOLATED, DOCKER = ENVIRONMENTS = ("current", "isolated", "docker")
@@ -47,10 +48,25 @@ class Scaffold:
         return str(self._config.name)
 
     @property
+    def framework(self) -> str:
+        """The framework, as `config.yaml` names it."""
+        return str(self._config.framework)
+
+    @property
+    def server(self) -> str:
+        """The server that takes the requests, as `config.yaml` names it."""
+        return str(self._config.server)
+
+    @property
+    def dockerfile(self) -> str:
+        """The name of the Dockerfile in the directory."""
+        return f"{self.framework}-server.Dockerfile"
+
+    @property
     def docker_build_string(self) -> str:
         """The shell command that builds the image; append `-t NAME` to name it."""
         path = self._shell_path()
-        return f"docker build -f {shlex.quote(f'{path}/{self._dockerfile}')} {shlex.quote(path)}"
+        return f"docker build -f {shlex.quote(f'{path}/{self.dockerfile}')} {shlex.quote(path)}"
 
     @property
     def docker_run_string(self) -> str:
@@ -116,7 +132,7 @@ class Scaffold:
         """
         if environment not in ENVIRONMENTS:
             raise SettingError(f"environment {environment!r} is none of {', '.join(ENVIRONMENTS)}")
-        definition = by_name(self._config.framework)
+        definition = by_name(self.framework)
         if sample_input is None:
             recorded = self._smoke_test()
             request, wanted = recorded["request"], _predictions(recorded["response"])
@@ -129,6 +145,78 @@ class Scaffold:
             write_smoke_test(self.directory / SMOKE_TEST, body_rows(sample_input), response)
         return verification
 
+    def replace_model(
+        self,
+        model: Any,
+        *,
+        sample_input: Any = None,
+        expected: Any = None,
+        requirements: Sequence[str] | None = None,
+        python_version: str | None = None,
+        format: str | None = None,
+        change_signature: bool = False,
+    ) -> None:
+        """Put another model of the same framework into the scaffold, such as the same one trained anew.
+
+        The model's file, its code, its facts in `config.yaml`, its pins and the smoke test change. Everything else
+        stays, your edits and your requirements among it. Nothing changes where anything fails.
+
+        Args:
+            model: as `from_model` takes it.
+            sample_input: rows to prove the scaffold on, as `from_model` takes them. Without them the smoke test, which
+                is the old model's, goes.
+            expected: the predictions that the sample should give, where that is not what the model in memory predicts.
+            requirements: requirement lines (PEP 508) that are added to those that were given before.
+            python_version: "3.10" to "3.13"; by default the running one.
+            format: as `from_model` takes it.
+            change_signature: whether the model may take other rows than the one there.
+
+        Raises:
+            ModelError: the object is no model of this framework that can be served, or the scaffold does not predict
+                as it does.
+            SettingError: the model takes other rows, or another argument has a value that its rule forbids.
+            RequirementError: a line of yours in `requirements.txt` does not admit what the model was trained with.
+            ScaffoldError: the model comes with code in place of a file in `src/model/` that you have edited.
+            TargetError: the directory cannot be written.
+        """
+        from .preparation import recognised
+        from .replacement import replace_model
+
+        definition, model = recognised(model, self.framework)
+        replace_model(
+            self,
+            definition,
+            model,
+            sample_input=sample_input,
+            expected=expected,
+            requirements=requirements,
+            python_version=python_version,
+            format=format,
+            change_signature=change_signature,
+        )
+        self.close()
+        self._model, self._config = model, self._read_config()
+
+    def update(self, to: str | None = None, *, pretend: bool = False, template: str | None = None) -> Update:
+        """Bring a later version of the template into the scaffold, which must be committed to git.
+
+        Your changes and the template's are merged; where both changed the same lines, the file holds both sides between
+        marks. The model, the data and files that you added stay as they are, a file that you deleted stays deleted,
+        and the server's lock becomes the template's.
+
+        Args:
+            to: the template's version, as in "1.2.0", or a branch or commit; by default `SCAFFOLD_REF` in the
+                environment, else the latest release.
+            pretend: change nothing and only tell what would change.
+            template: the template's address where it is no longer the one in `.copier-answers.yml`; by default
+                `SCAFFOLD_TEMPLATE` in the environment, else the recorded one.
+
+        Raises:
+            UpdateError: the directory is not in git, not all in it is committed, or the version is an earlier one.
+            TemplateError: the template, or that version of it, cannot be had.
+        """
+        return updating.run(self.directory, to, pretend, template)
+
     def close(self) -> None:
         """End the worker that `predict` started; the next `predict` starts another."""
         if self._client is not None:
@@ -138,10 +226,6 @@ class Scaffold:
     @property
     def _source(self) -> Path:
         return self.directory / "src"
-
-    @property
-    def _dockerfile(self) -> str:
-        return f"{self._config.framework}-server.Dockerfile"
 
     def _shell_path(self) -> str:
         """The directory, so that no command takes it for an option, nor docker for the address of a repository."""
@@ -193,7 +277,7 @@ class Scaffold:
     def _ask_container(self, body: bytes) -> tuple[int, bytes]:
         self._config = self._read_config()
         serving = self._config.serving
-        with containers.running(self.directory, self._dockerfile, self.name, serving.load_timeout_seconds) as url:
+        with containers.running(self.directory, self.dockerfile, self.name, serving.load_timeout_seconds) as url:
             return containers.post(f"{url}/v1/models/{self.name}:predict", body, serving.predict_timeout_seconds)
 
     def _ask(self, worker: Any, body: bytes) -> tuple[int, bytes]:

@@ -3,21 +3,22 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from checkouts import call, snapshot
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 
 import generator
 from generator.scaffold import Scaffold
 from generator.serving import Server
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +74,36 @@ def docker() -> str:
     if not answered:
         pytest.skip(f"{command} finds no Docker engine")
     return command
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as somebody would clone it: committed and tagged with its version, with nothing lying about."""
+    return snapshot(tmp_path_factory.mktemp("template") / "scaffold")
+
+
+@pytest.fixture(scope="session")
+def dist(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make package` makes: an sdist, and a wheel made from that."""
+    directory = tmp_path_factory.mktemp("dist")
+    call([sys.executable, "-m", "build", "--installer", "uv", "--outdir", str(directory)], repository)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def wheel(dist: Path) -> Path:
+    (path,) = dist.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that holds the wheel, scikit-learn and joblib, and what those need."""
+    directory = tmp_path_factory.mktemp("installed") / "venv"
+    uv = str(Path(sys.executable).with_name("uv"))
+    call([uv, "venv", "--quiet", "--python", sys.executable, str(directory)], directory.parent)
+    python = directory / "bin" / "python"
+    same = [f"{name}=={metadata.version(name)}" for name in ("scikit-learn", "joblib", "numpy", "scipy")]
+    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), str(wheel), *same]
+    call(install, directory.parent)
+    return python

@@ -1,63 +1,20 @@
 """The wheel: what is in it, and that it makes a working scaffold where nothing else of this repository is."""
 
 import json
-import os
-import re
-import shutil
-import subprocess
 import sys
 import tarfile
 import textwrap
 import zipfile
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from checkouts import ROOT, commit, git, snapshot
+from checkouts import ROOT, VERSION, call, git
 
-(VERSION,) = re.findall(r'(?m)^version = "(.*)"$', (ROOT / "pyproject.toml").read_text())
+from generator.render import public_address
+
 BIN = Path(sys.executable).parent
-
-
-def call(command: list[str], cwd: Path, **environ: str) -> str:
-    """What the command prints, run without a trace of this checkout in its environment."""
-    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run(command, cwd=cwd, env=clean | environ, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return snapshot(tmp_path_factory.mktemp("package") / "scaffold")
-
-
-@pytest.fixture(scope="session")
-def dist(repository: Path) -> Path:
-    """What `make package` makes: an sdist, and a wheel made from that."""
-    call([sys.executable, "-m", "build", "--installer", "uv"], repository)
-    return repository / "dist"
-
-
-@pytest.fixture(scope="session")
-def wheel(dist: Path) -> Path:
-    (path,) = dist.glob("*.whl")
-    return path
-
-
-@pytest.fixture(scope="session")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment that holds the wheel, scikit-learn and joblib, and what those need."""
-    directory = tmp_path_factory.mktemp("installed") / "venv"
-    uv = str(BIN / "uv")
-    call([uv, "venv", "--quiet", "--python", sys.executable, str(directory)], directory.parent)
-    python = directory / "bin" / "python"
-    same = [f"{name}=={metadata.version(name)}" for name in ("scikit-learn", "joblib", "numpy", "scipy")]
-    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), str(wheel), *same]
-    call(install, directory.parent)
-    return python
 
 
 @pytest.fixture(scope="session")
@@ -140,36 +97,8 @@ def test_installed_scaffold_is_the_checkouts(made: tuple[Path, dict[str, Any]], 
 def test_answers_name_the_public_template(made: tuple[Path, dict[str, Any]]) -> None:
     directory, _ = made
     answers = yaml.safe_load((directory / ".copier-answers.yml").read_text())
-    assert answers["_src_path"] == "gh:org/scaffold" and answers["_commit"] == f"v{VERSION}"
+    assert answers["_src_path"] == public_address() and answers["_commit"] == f"v{VERSION}"
     assert answers["model_name"] == "model" and "scikit-learn==" in answers["requirements"]
-
-
-def test_copier_update_finds_the_public_template(
-    made: tuple[Path, dict[str, Any]], repository: Path, tmp_path: Path
-) -> None:
-    """With the public address led to a clone that has the released tag, and a newer one."""
-    template = shutil.copytree(repository, tmp_path / "template", symlinks=True, ignore=shutil.ignore_patterns("dist"))
-    git(template, "tag", f"v{VERSION}")
-    (template / "template" / "src" / "common" / "newer.py").write_text('"""New."""\n')
-    commit(template, "v99.0.0")
-    git(template, "tag", "--delete", "v1.0.0")
-    scaffold = shutil.copytree(made[0], tmp_path / "test_rfc")
-    model = (scaffold / "src" / "model" / "model.joblib").read_bytes()
-    facts = (scaffold / "config.yaml").read_text()
-    git(scaffold, "init", "--quiet")
-    commit(scaffold)
-    environ = {
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"url.{template}.insteadOf",
-        "GIT_CONFIG_VALUE_0": "https://github.com/org/scaffold.git",
-    }
-    call([str(BIN / "copier"), "update", "--defaults"], scaffold, **environ)
-    changed = {line[3:] for line in git(scaffold, "status", "--porcelain").splitlines()}
-    assert changed == {".copier-answers.yml", "src/common/newer.py"}
-    assert (scaffold / "src" / "model" / "model.joblib").read_bytes() == model
-    assert (scaffold / "config.yaml").read_text() == facts
-    answers = yaml.safe_load((scaffold / ".copier-answers.yml").read_text())
-    assert (answers["_src_path"], answers["_commit"]) == ("gh:org/scaffold", "v99.0.0")
 
 
 def test_console_script(made: tuple[Path, dict[str, Any]], installed: Path) -> None:

@@ -1,4 +1,4 @@
-"""The template without the generator: its questions, what it renders, and that a scaffold can be updated from it."""
+"""The template without the generator: its questions and what it renders."""
 
 import ast
 import os
@@ -15,14 +15,15 @@ import copier
 import joblib
 import pytest
 import yaml
-from checkouts import ROOT, commit, git, snapshot
+from checkouts import ROOT, VERSION
 from packaging.requirements import Requirement
 
 import generator
 from common.config import Config
 from generator import ServingError
+from generator.answers import ANSWERS_FILE
 from generator.environments import server_python
-from generator.render import ANSWERS_FILE
+from generator.preparation import PYTHON_VERSIONS
 
 TEMPLATE = yaml.safe_load((ROOT / "copier.yml").read_text())
 QUESTIONS = {name: question for name, question in TEMPLATE.items() if not name.startswith("_")}
@@ -32,12 +33,6 @@ FILES = {"keras": "model.keras", "pytorch": "model.pt", "sklearn": "model.joblib
 PACKAGES = {"keras": ["keras", "tensorflow"], "pytorch": ["torch"], "sklearn": ["joblib", "scikit-learn"], "custom": []}
 FRAMEWORKS = list(QUESTIONS["framework"]["choices"].values())
 BIN = Path(sys.executable).parent
-
-
-@pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template as somebody would clone it: committed and tagged, with nothing lying about."""
-    return snapshot(tmp_path_factory.mktemp("template") / "scaffold")
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +96,7 @@ def test_generator_answers_what_is_asked(forest: Any, tmp_path: Path, monkeypatc
 
 
 def test_python_versions_are_the_generators() -> None:
-    assert tuple(QUESTIONS["python_version"]["choices"]) == generator.build.PYTHON_VERSIONS
+    assert tuple(QUESTIONS["python_version"]["choices"]) == PYTHON_VERSIONS
 
 
 @pytest.mark.parametrize("name", ASKED)
@@ -308,7 +303,7 @@ def test_copier_copy(repository: Path, tmp_path: Path) -> None:
     assert 'joblib.dump(model, "test_rfc/src/model/model.joblib")' in done.stderr
     assert "docker build -f test_rfc/sklearn-server.Dockerfile test_rfc -t iris\n" in done.stderr
     answers = answers_of(tmp_path / "test_rfc")
-    assert (answers["_src_path"], answers["_commit"]) == (str(repository), "v1.0.0")
+    assert (answers["_src_path"], answers["_commit"]) == (str(repository), f"v{VERSION}")
     assert generator.load(tmp_path / "test_rfc").name == "Iris"
 
 
@@ -367,52 +362,3 @@ def test_a_model_put_there_is_served(empty: Path, forest: Any, iris: Any) -> Non
     scaffold = generator.load(empty)
     assert scaffold.predict(iris[0])["predictions"] == forest.predict(iris[0]).tolist()
     scaffold.close()
-
-
-# ---- updating ----
-
-
-@pytest.fixture
-def updatable(repository: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """A scaffold in git, and the template that it was made from, which has become newer since."""
-    template = shutil.copytree(repository, tmp_path / "template", symlinks=True)
-    scaffold = tmp_path / "test_rfc"
-    copier.run_copy(str(template), scaffold, defaults=True, quiet=True)
-    (scaffold / "src" / "model" / "model.joblib").write_bytes(b"a model")
-    (scaffold / "src" / "data" / "scaler.joblib").write_bytes(b"a scaler")
-    git(scaffold, "init", "--quiet")
-    commit(scaffold)
-    source = template / "template" / "src"
-    (source / "common" / "newer.py").write_text('"""New."""\n')
-    owned = next((source / "server").glob("*sklearn*"))
-    owned.write_text(owned.read_text().replace("import joblib  #", "import logging\n\nimport joblib  #"))
-    commit(template, "v1.1.0")
-    return template, scaffold
-
-
-def update(scaffold: Path) -> None:
-    command = [str(BIN / "copier"), "update", "--defaults"]
-    done = subprocess.run(command, cwd=scaffold, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-def test_copier_update_of_an_unedited_scaffold(updatable: tuple[Path, Path]) -> None:
-    template, scaffold = updatable
-    update(scaffold)
-    changed = {line[3:] for line in git(scaffold, "status", "--porcelain").splitlines()}
-    assert changed == {ANSWERS_FILE, "src/common/newer.py", "src/server/inference_model.py"}
-    assert answers_of(scaffold)["_commit"] == "v1.1.0"
-    assert (scaffold / "src" / "model" / "model.joblib").read_bytes() == b"a model"
-
-
-def test_copier_update_keeps_the_owners_edits(updatable: tuple[Path, Path]) -> None:
-    _, scaffold = updatable
-    owned = scaffold / "src" / "server" / "inference_model.py"
-    owned.write_text(owned.read_text().replace("        return request\n", "        return {**request}\n"))
-    (scaffold / "src" / "model" / "features.py").write_text("WIDTH = 4\n")
-    commit(scaffold)
-    update(scaffold)
-    text = owned.read_text()
-    assert "import logging\n" in text and "return {**request}\n" in text and "<<<<<<<" not in text
-    assert (scaffold / "src" / "model" / "features.py").read_text() == "WIDTH = 4\n"
-    assert (scaffold / "src" / "data" / "scaler.joblib").read_bytes() == b"a scaler"

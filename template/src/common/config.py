@@ -62,6 +62,7 @@ class Config:
     framework: str
     serving: Serving
     model: Model
+    server: str = "kserve"
     python_version: str | None = None  # of the model's environment, as in "3.11"
 
     @classmethod
@@ -93,6 +94,7 @@ class Config:
             framework=_text(metadata, "framework"),
             serving=Serving(**{knob: _knob(knob, value) for knob, value in serving.items()}),
             model=_model(model),
+            server=_text({"server": "kserve", **metadata}, "server"),
             python_version=_python_version(document),
         )
 

@@ -1,0 +1,147 @@
+"""All that is found out about a model before a file of its scaffold is written, and the writing of it."""
+
+import contextlib
+import hashlib
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import elsewhere
+from . import requirements as environment
+from .captured import Captured
+from .config import write_facts
+from .errors import ModelError, SettingError
+from .hooks import Description, WrittenModelScaffoldDefinition, find
+from .requirements import Requirements
+from .runtime import TEMPLATE_SOURCE, load
+from .scaffold import Scaffold
+from .sources import capture
+
+WORKER_NEEDS = dict.fromkeys(("msgpack", "numpy", "orjson"), "bodies of requests and responses in the worker")
+PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model that can be written into a scaffold.
+
+    Attributes:
+        definition: its framework.
+        model: the model in memory.
+        served: the form of it that is served.
+        captured: the owner's own code that travels with it.
+        description: what its rows and predictions are.
+        needed: the packages that it needs.
+        python_version: of the environment that serves it.
+    """
+
+    definition: WrittenModelScaffoldDefinition
+    model: Any
+    served: Any
+    captured: Captured
+    description: Description
+    needed: Requirements
+    python_version: str
+
+    def write(self, directory: Path) -> Path:
+        """Write the serialized model, its code and the facts in `config.yaml` into a scaffold; the model's file."""
+        with self.captured.renamed():
+            file = self.definition.serialize_model_to_directory(self.served, directory / "src" / "model")
+            facts = self.definition.facts(self.model)
+        self.captured.write(directory / "src" / "model")
+        write_facts(directory / "config.yaml", {**self._facts(file), **facts})
+        return file
+
+    def _facts(self, file: Path) -> dict[str, Any]:
+        versions = {name: text for name, text in self.needed.versions.items() if name not in ("msgpack", "orjson")}
+        code = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(self.captured.files.items())}
+        with self.captured.renamed():
+            kind = f"{type(self.model).__module__}.{type(self.model).__qualname__}"
+        return {
+            "file": file.name,
+            "sha256": load(TEMPLATE_SOURCE, "artifact").digest(file),
+            "code": code or None,
+            "class": kind,
+            "trained_with": {"python": platform.python_version(), **versions},
+            "input": self.description.input,
+            "output": self.description.output,
+            "example": self.description.example,
+        }
+
+    def check(self, directory: Path, sample: Any, expected: Any = None) -> None:
+        """Find that the scaffold loads where nothing of the owner's is importable, and predicts as it should.
+
+        Raises:
+            ModelError: it does not.
+        """
+        if self.captured.files:
+            elsewhere.check(directory, self.captured.path, self.description.example)
+        if sample is None:
+            return
+        with contextlib.closing(Scaffold(directory, self.model)) as scaffold:
+            verification = scaffold.verify(sample, expected=expected)
+        if not verification:
+            raise ModelError(f"the scaffold does not predict what the model in memory does: {verification.difference}")
+
+
+def recognised(model: Any, framework: str | None) -> tuple[WrittenModelScaffoldDefinition, Any]:
+    """The framework of a model, and the model without what training puts around it.
+
+    Raises:
+        ModelError: the object is no trained model that can be served.
+        SettingError: there is no such framework.
+    """
+    definition = find(model, framework)
+    model = definition.unwrapped(model)
+    definition.check(model)
+    return definition, model
+
+
+def prepare(
+    definition: WrittenModelScaffoldDefinition,
+    model: Any,
+    sample: Any = None,
+    *,
+    requirements: Sequence[str] | None = None,
+    python_version: str | None = None,
+    format: str | None = None,
+) -> Prepared:
+    """Find out all that a scaffold of the model needs. The arguments are those of `from_model`.
+
+    Raises:
+        ModelError: the model cannot be written, or cannot be had in the format.
+        SettingError: another argument has a value that its rule forbids.
+        RequirementError: something the model needs cannot be written as a requirement.
+    """
+    served = definition.converted(model, format, sample)
+    captured = capture(definition.definitions(served), requirements or ())
+    version = served_python(python_version, captured)
+    description = definition.describe(model, sample)
+    with captured.renamed():
+        references = definition.references(served)
+    needed = environment.infer(
+        captured.outside(references),
+        imported=captured.imports,
+        always={**WORKER_NEEDS, **description.distributions},
+        given=requirements or (),
+    )
+    return Prepared(definition, model, served, captured, description, needed, version)
+
+
+def served_python(version: str | None, captured: Captured) -> str:
+    """The Python version of the scaffold: the wanted one, else the running one."""
+    running = ".".join(platform.python_version_tuple()[:2])
+    if version is not None and version not in PYTHON_VERSIONS:
+        raise SettingError(f"python_version {version!r} is not one of {', '.join(PYTHON_VERSIONS)}")
+    if version is None and running not in PYTHON_VERSIONS:
+        raise SettingError(
+            f"Python {running} is running, a scaffold takes {', '.join(PYTHON_VERSIONS)}: pass python_version"
+        )
+    if version not in (None, running) and captured.by_value:
+        raise SettingError(
+            f"python_version {version!r} is not the running {running}, which code pickled by value is bound to "
+            f"({', '.join(captured.by_value)}): define that in a module of your own, or leave python_version out"
+        )
+    return version or running

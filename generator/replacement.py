@@ -1,0 +1,173 @@
+"""Another model in a scaffold that its owner has edited: the model, its facts and its pins change, all else stays."""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .answers import ANSWERS_FILE, Answers
+from .errors import ModelError, ScaffoldError, SettingError, TargetError
+from .exchange import exchange
+from .hooks import WrittenModelScaffoldDefinition
+from .preparation import prepare
+from .repinning import given_lines, repinned
+from .scaffold import SMOKE_TEST, Scaffold
+from .texts import edit
+
+MODEL, DATA = "src/model", "src/data"
+
+
+def replace_model(
+    scaffold: Scaffold,
+    definition: WrittenModelScaffoldDefinition,
+    model: Any,
+    *,
+    sample_input: Any = None,
+    expected: Any = None,
+    requirements: Sequence[str] | None = None,
+    python_version: str | None = None,
+    format: str | None = None,
+    data: Mapping[str, Path] | None = None,
+    change_signature: bool = False,
+) -> None:
+    """Put a model into a scaffold. See `Scaffold.replace_model`; `data` maps paths in `src/data/` to files."""
+    directory, answers = scaffold.directory, Answers.read(scaffold.directory)
+    facts = _facts(directory)
+    if definition.name != scaffold.framework:
+        raise ModelError(f"the scaffold is for {scaffold.framework}, the model is of {definition.name}: make another")
+    generated = str(answers.values.get("requirements", ""))
+    given = [*given_lines(generated), *(requirements or ())]
+    prepared = prepare(
+        definition, model, sample_input, requirements=given, python_version=python_version, format=format
+    )
+    _check_signature(facts.get("input"), prepared.description.input, change_signature)
+    stale = _stale_code(directory / MODEL, facts.get("code") or {}, prepared.captured.files)
+    try:
+        with tempfile.TemporaryDirectory(prefix="scaffold-replace.") as place:
+            copy = _copied(directory, Path(place) / "scaffold", facts.get("file"))
+            file = prepared.write(copy)
+            edit(copy / "requirements.txt", lambda text: repinned(text, generated, prepared.needed))
+            _set_python(copy, answers.values.get("python_version"), prepared.python_version)
+            answers.values |= {"requirements": prepared.needed.text(), "python_version": prepared.python_version}
+            answers.write(copy)
+            prepared.check(copy, sample_input, expected)
+            written = [
+                f"{MODEL}/{file.name}",
+                *(f"{MODEL}/{name}" for name in prepared.captured.files),
+                *("config.yaml", "requirements.txt", ANSWERS_FILE, scaffold.dockerfile),
+            ]
+            removed = [f"{MODEL}/{name}" for name in stale]
+            if facts.get("file") not in (None, file.name):
+                removed.append(f"{MODEL}/{facts['file']}")
+            (written if sample_input is not None else removed).append(SMOKE_TEST)
+            changes: dict[str, Path | None] = {name: copy / name for name in written if (copy / name).exists()}
+            changes |= {f"{DATA}/{name}": path for name, path in (data or {}).items()}
+            changes |= {name: None for name in removed if (directory / name).exists()}
+            exchange(directory, changes)
+    except OSError as error:
+        raise TargetError(f"{directory} cannot be written, and is as it was: {error}") from error
+
+
+def _facts(directory: Path) -> dict[str, Any]:
+    """What `config.yaml` records of the model that is there."""
+    document = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+    return dict(document["model_metadata"]["model"])
+
+
+def _copied(directory: Path, copy: Path, model_file: str | None) -> Path:
+    """The scaffold once more, without its model and its history; data is linked where that can be."""
+    left_out = {directory / MODEL / model_file} if model_file else set()
+    left_out |= {directory / SMOKE_TEST, directory / ".git"}
+
+    def ignored(place: str, names: list[str]) -> list[str]:
+        return [name for name in names if Path(place) / name in left_out or name == "__pycache__"]
+
+    def copied(source: str, target: str) -> None:
+        if not Path(source).is_relative_to(directory / DATA) or not _link(source, target):
+            shutil.copy2(source, target)
+
+    shutil.copytree(directory, copy, ignore=ignored, copy_function=copied)
+    return copy
+
+
+def _link(source: str, target: str) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        return False
+    return True
+
+
+# ---- what the clients send ----
+
+
+def _check_signature(old: dict[str, Any] | None, new: dict[str, Any] | None, change: bool) -> None:
+    if old is None or new is None or change or _shape(old) == _shape(new):
+        return
+    raise SettingError(
+        f"the new model takes {_shape(new)}, the scaffold's clients send {_shape(old)}: pass change_signature=True if"
+        " they are going to send the former"
+    )
+
+
+def _shape(signature: Mapping[str, Any]) -> str:
+    """What rows are, in words: equal for two models that take the same rows."""
+    kind = signature["kind"]
+    if kind == "table":
+        return f"rows with the columns {', '.join(column['name'] for column in signature['columns'])}"
+    if kind == "tensors":
+        inputs = sorted(f"{item['name']} {_array(item)}" for item in signature["inputs"])
+        return f"rows with the inputs {', '.join(inputs)}"
+    return f"rows that are {_array(signature)}" if kind == "array" else f"rows of {kind}"
+
+
+def _array(described: Mapping[str, Any]) -> str:
+    what = "texts" if described.get("dtype") == "string" else "numbers"
+    return f"{what} of any shape" if described["shape"] is None else f"{what} of shape {described['shape']}"
+
+
+# ---- the code that came with the old model ----
+
+
+def _stale_code(directory: Path, recorded: Mapping[str, str], new: Mapping[str, bytes]) -> list[str]:
+    """The files that came with the old model alone, as they came.
+
+    Raises:
+        ScaffoldError: the new model brings a file in place of one that the owner wrote or edited.
+    """
+    for name, content in new.items():
+        if (directory / name).exists() and not _is(directory / name, content, recorded.get(name)):
+            raise ScaffoldError(
+                f"{MODEL}/{name} holds edits of yours, and the new model comes with another: bring them into the code"
+                " that the model is made with, and remove the file"
+            )
+    return [name for name, digest in recorded.items() if name not in new and _is(directory / name, None, digest)]
+
+
+def _is(file: Path, content: bytes | None, digest: str | None) -> bool:
+    """Whether the file holds the content, or what the digest was taken of."""
+    if not file.is_file():
+        return False
+    found = file.read_bytes()
+    return found == content or hashlib.sha256(found).hexdigest() == digest
+
+
+# ---- the version of Python ----
+
+
+def _set_python(directory: Path, old: Any, new: str) -> None:
+    """Name another version where the old one stands as it was generated."""
+
+    def written(version: Any) -> tuple[str, str]:
+        return f"python_version: py{str(version).replace('.', '')}", f"ARG PYTHON_VERSION={version}"
+
+    (old_key, old_line), (new_key, new_line) = written(old), written(new)
+    edit(directory / "config.yaml", lambda text: re.sub(rf"(?m)^{re.escape(old_key)}$", new_key, text))
+    for dockerfile in directory.glob("*-server.Dockerfile"):
+        edit(dockerfile, lambda text: re.sub(rf"(?m)^{re.escape(old_line)}$", new_line, text))
