@@ -78,8 +78,10 @@ class Prepared:
         """
         if self.captured.files:
             elsewhere.check(directory, self.captured.path, self.description.example)
-        if sample is None:
-            return
+        if sample is not None:
+            self._prove(directory, sample, expected)
+
+    def _prove(self, directory: Path, sample: Any, expected: Any) -> None:
         with contextlib.closing(Scaffold(directory, self.model)) as scaffold:
             verification = scaffold.verify(sample, expected=expected)
         if not verification:

@@ -10,9 +10,14 @@ from .requirements import GIVEN, Requirements
 
 
 def given_lines(generated: str) -> list[str]:
-    """Those of the generated lines that the owner had given for them."""
-    split = (line.partition("  # ") for line in generated.splitlines())
-    return [f"{line}  # {reason}" for line, _, reason in split if reason.partition(":")[0] == GIVEN]
+    """Those of the generated lines that the owner had given for them, as they were given."""
+    lines = []
+    for text in generated.splitlines():
+        line, _, reason = text.partition("  # ")
+        by, _, comment = reason.partition(": ")
+        if by == GIVEN:
+            lines.append(f"{line}  # {comment}" if comment else line)
+    return lines
 
 
 def repinned(current: str, generated: str, new: Requirements) -> str:

@@ -422,12 +422,18 @@ def test_data_is_copied(linear: Any, make: Callable[..., Scaffold], tmp_path: Pa
 
 
 def test_overwrite(linear: Any, make: Callable[..., Scaffold], tmp_path: Path) -> None:
+    """What holds no scaffold is replaced whole; tests/test_replacement.py has what does."""
     target = tmp_path / "rfc"
     target.mkdir()
-    make(linear, target)  # an empty directory is taken
     (target / "mine.txt").write_text("mine")
     make(linear, target, overwrite=True, name="other")
     assert not (target / "mine.txt").exists() and generator.load(target).name == "other"
+    (tmp_path / "rfc" / "config.yaml").rename(tmp_path / "rfc" / ".copier-answers.yml")
+    with pytest.raises(ScaffoldError, match="config.yaml cannot be read"):
+        make(linear, target, overwrite=True)
+    shutil.rmtree(target)
+    target.mkdir()
+    make(linear, target)  # an empty directory is taken
     assert [path.name for path in tmp_path.iterdir()] == ["rfc"]
 
 
@@ -754,9 +760,9 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 BREAKS = [
     ("joblib.dump", KeyboardInterrupt()),
     ("joblib.dump", FULL),
-    ("generator.build.write_facts", Exception("whatever")),
-    ("generator.build.write_facts", FULL),
-    ("generator.build.write_smoke_test", KeyboardInterrupt()),
+    ("generator.preparation.write_facts", Exception("whatever")),
+    ("generator.preparation.write_facts", FULL),
+    ("generator.scaffold.write_smoke_test", KeyboardInterrupt()),
 ]
 
 

@@ -85,7 +85,7 @@ def test_asks_these_questions_with_these_defaults() -> None:
 def test_generator_answers_what_is_asked(forest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answered: dict[str, Any] = {}
 
-    def render(answers: dict[str, Any], directory: Path) -> None:
+    def render(answers: dict[str, Any], directory: Path, source: Any) -> None:
         answered.update(answers)
         raise KeyboardInterrupt
 
