@@ -15,7 +15,7 @@ ifndef UV_FIND_LINKS
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check sweep benchmark lock package clean
+.PHONY: help demo test lint check sweep benchmark lock package release clean
 .DELETE_ON_ERROR:
 
 help: ## list these targets
@@ -63,6 +63,19 @@ lock: | $(bin)/uv ## refresh the server's lock from server-requirements.in
 package: $(VENV)/.dev ## wheel and sdist into dist/
 	@rm -rf dist
 	@$(bin)/python -m build --installer uv
+
+version := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
+
+release: ## check all that a release needs, and stop before publishing
+	@test -z "$$(git status --porcelain)" || { echo "there are uncommitted changes: commit them" >&2; exit 1; }
+	@! git rev-parse --quiet --verify refs/tags/v$(version) >/dev/null || { echo \
+	  "v$(version) has been released: raise version in pyproject.toml" >&2; exit 1; }
+	@sed -n '/^## $(version) (/,/^## [0-9]/p' CHANGELOG.md | grep -q '^### For owners of scaffolds' || { echo \
+	  "CHANGELOG.md needs the heading '## $(version) (DATE)' and, under it, '### For owners of scaffolds'" >&2; exit 1; }
+	@$(MAKE) --no-print-directory check package
+	@echo "$(version) can be released. What is left to do:"
+	@echo "  git tag v$(version) && git push origin main v$(version)"
+	@echo "  twine upload dist/*"
 
 clean: ## remove what make made, .venv included
 	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache

@@ -1,6 +1,8 @@
 """The wheel: what is in it, and that it makes a working scaffold where nothing else of this repository is."""
 
 import json
+import shutil
+import subprocess
 import sys
 import tarfile
 import textwrap
@@ -99,6 +101,21 @@ def test_answers_name_the_public_template(made: tuple[Path, dict[str, Any]]) -> 
     answers = yaml.safe_load((directory / ".copier-answers.yml").read_text())
     assert answers["_src_path"] == public_address() and answers["_commit"] == f"v{VERSION}"
     assert answers["model_name"] == "model" and "scikit-learn==" in answers["requirements"]
+
+
+def test_make_release_checks_before_it_does_anything(repository: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(repository, tmp_path / "scaffold", symlinks=True)
+
+    def message() -> str:
+        done = subprocess.run(["make", "release"], cwd=copy, capture_output=True, text=True)
+        assert done.returncode and not (copy / ".venv").exists()
+        return done.stderr.splitlines()[0]
+
+    assert message() == f"v{VERSION} has been released: raise version in pyproject.toml"
+    git(copy, "tag", "--delete", f"v{VERSION}")
+    assert message().startswith(f"CHANGELOG.md needs the heading '## {VERSION} (DATE)' and, under it, '### For owners")
+    (copy / "CHANGELOG.md").write_text("# Changelog\n")
+    assert message() == "there are uncommitted changes: commit them"
 
 
 def test_console_script(made: tuple[Path, dict[str, Any]], installed: Path) -> None:

@@ -15,7 +15,7 @@ import copier
 import joblib
 import pytest
 import yaml
-from checkouts import ROOT, VERSION
+from checkouts import ROOT, VERSION, git
 from packaging.requirements import Requirement
 
 import generator
@@ -80,6 +80,39 @@ def test_asks_these_questions_with_these_defaults() -> None:
         "requirements": REQUIREMENTS,
         "server": "kserve",
     }
+
+
+def broken_promises(released: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What the answers of a released template would meet in this one."""
+    questions = {name: question for name, question in released.items() if not name.startswith("_")}
+    gone = [name for name in questions if name not in now]
+    both = [(name, questions[name], now[name]) for name in questions if name in now]
+    changed = [name for name, old, new in both if old.get("default") != new.get("default") and old.get("when", True)]
+    choices = [(name, set(_values(old)) - set(_values(new))) for name, old, new in both]
+    return [*gone, *changed, *(f"{name}: {choice}" for name, lost in choices for choice in sorted(lost))]
+
+
+def _values(question: dict[str, Any]) -> list[str]:
+    choices = question.get("choices", [])
+    return list(choices.values() if isinstance(choices, dict) else choices)
+
+
+def test_answers_of_the_last_release_are_valid() -> None:
+    command = ["git", "describe", "--tags", "--abbrev=0", "--match", "v*"]
+    tag = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    if not tag:
+        pytest.skip("nothing has been released, or the tags are not here")
+    assert not broken_promises(yaml.safe_load(git(ROOT, "show", f"{tag}:copier.yml")), TEMPLATE)
+
+
+def test_a_broken_promise_is_found() -> None:
+    other = yaml.safe_load((ROOT / "copier.yml").read_text())
+    other["title"] = {"type": "str", "default": "x"}
+    other["model_name"]["default"] = "another"
+    other["python_version"]["choices"].append("3.9")
+    other["framework"]["choices"]["Caffe"] = "caffe"
+    expected = ["title", "model_name", "framework: caffe", "python_version: 3.9"]
+    assert sorted(broken_promises(other, TEMPLATE)) == sorted(expected) and not broken_promises(TEMPLATE, TEMPLATE)
 
 
 def test_generator_answers_what_is_asked(forest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
