@@ -4,6 +4,7 @@ Needs tensorflow (or tensorflow-cpu), scikit-learn and vega_datasets, which ship
 """
 
 import re
+import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ def main() -> None:
     model = train(scaler.transform(train_features), train_labels)
 
     print(f"Writing a scaffold of it to {TARGET}/", flush=True)
-    scaffold = generator.from_model(model, target_directory=TARGET, overwrite=True)
+    shutil.rmtree(TARGET, ignore_errors=True)  # of an earlier run
+    scaffold = generator.from_model(model, target_directory=TARGET)
 
     print("Adding the scaler: src/data/scaler.joblib, two lines in requirements.txt, two edits in Python", flush=True)
     joblib.dump(scaler, TARGET / "src" / "data" / "scaler.joblib")

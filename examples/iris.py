@@ -1,6 +1,7 @@
 """The seed's simple tutorial: train on iris, make a scaffold, serve it, post to it. `make demo` runs this."""
 
 import json
+import shutil
 import urllib.request
 from pathlib import Path
 
@@ -21,7 +22,8 @@ def main() -> None:
     rfc_model.fit(iris["data"], iris["target"])
 
     print(f"Writing a scaffold of it to {TARGET}/, and proving that it predicts what the model does", flush=True)
-    scaffold = generator.from_model(rfc_model, target_directory=TARGET, sample_input=iris["data"], overwrite=True)
+    shutil.rmtree(TARGET, ignore_errors=True)  # of an earlier run
+    scaffold = generator.from_model(rfc_model, target_directory=TARGET, sample_input=iris["data"])
     print(f"  scaffold.predict([[0, 0, 0, 0]])  ->  {scaffold.predict([[0, 0, 0, 0]])}", flush=True)
     scaffold.close()
 

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import joblib
 import numpy as np
 import plumbum
 import pytest
 import yaml
 from checkouts import VERSION, commit, git
+from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import generator
@@ -34,6 +36,7 @@ OWNED = "src/server/inference_model.py"
 LOCK = "server-requirements.txt"
 CLASS = '"""A scikit-learn model, or whatever else has its `predict`."""'
 ROWS = np.random.default_rng(0).normal(size=(30, 3))
+LABELS = (ROWS.sum(axis=1) > 0).astype(int)
 # What SECOND and THIRD change in files of template/: old text to new.
 CHANGES: dict[str, dict[str, tuple[str, str]]] = {
     SECOND: {
@@ -46,7 +49,7 @@ CHANGES: dict[str, dict[str, tuple[str, str]]] = {
         "config.yaml.jinja": ("    # A log line for every request.\n", "    # One log line for every request.\n"),
         "requirements.txt.jinja": ("yours to edit: /opt/model", "yours to change: /opt/model"),
         "{{ framework }}-server.Dockerfile.jinja": ("EXPOSE 8080 8081\n", "EXPOSE 8080 8081\nSTOPSIGNAL SIGTERM\n"),
-        LOCK: ("# The template owns this file:", "msgspec==0.19.0\n# The template owns this file:"),
+        LOCK: ("# The template owns this file:", "# This file is the template's:"),
     },
     THIRD: {
         "src/common/logs.py": ("import json  # newer\n", "import json  # newest\n"),
@@ -218,7 +221,7 @@ def assert_updated(scaffold: Scaffold, edit: Any, to: str, predictions: Any) -> 
     assert "import numpy as np\n" in read(scaffold, OWNED)
     assert "STOPSIGNAL SIGTERM\n" in read(scaffold, "sklearn-server.Dockerfile")
     assert "# One log line" in read(scaffold, "config.yaml") and "yours to change" in read(scaffold, "requirements.txt")
-    assert "msgspec==0.19.0\n" in read(scaffold, LOCK)
+    assert "# This file is the template's:" in read(scaffold, LOCK)
     for name, sign in (SIGNS[edit] for edit in edits if edit in SIGNS):
         assert sign in read(scaffold, name)
     assert (scaffold.directory / "README.md").exists() == (deleted_readme not in edits)
@@ -246,6 +249,9 @@ def test_update_with_every_edit(owned: Callable[..., Scaffold], way: str) -> Non
     scaffold = owned(way)
     run_update(scaffold, all_of_them, THIRD, scaffold.update)
     assert read(scaffold, "src/model/features.py") == "WIDTH = 3\n" and read(scaffold, "notes.txt") == "mine\n"
+    predictions = scaffold.predict(ROWS)
+    with scaffold.serve(port=0) as server:
+        assert httpx.post(server.predict_url, json={"instances": ROWS.tolist()}, timeout=30).json() == predictions
 
 
 @WAYS
@@ -278,6 +284,19 @@ def test_two_updates_one_after_the_other(owned: Callable[..., Scaffold]) -> None
     assert version_of(scaffold) == THIRD
 
 
+def test_an_update_after_a_model_was_retrained(owned: Callable[..., Scaffold]) -> None:
+    scaffold = owned("checkout")
+    requirement(scaffold)
+    renamed(scaffold)
+    model = LogisticRegression(C=0.1).fit(ROWS, LABELS)
+    scaffold.replace_model(model)
+    commit(scaffold.directory)
+    told = scaffold.update()
+    assert not told.conflicts and "requirements.txt" in told.merged
+    assert "\nrich==14.0.0\n" in read(scaffold, "requirements.txt")
+    assert scaffold.predict(ROWS)["predictions"] == model.predict(ROWS).tolist()
+
+
 def test_the_report(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned()
     all_of_them(scaffold)
@@ -289,7 +308,6 @@ def test_the_report(owned: Callable[..., Scaffold]) -> None:
         changed=(LOCK, "src/common/logs.py"),
         added=("src/common/since_91.py",),
         merged=("config.yaml", "requirements.txt", "sklearn-server.Dockerfile", OWNED),
-        server={"msgspec": (None, "0.19.0")},
     )
     assert not git(scaffold.directory, "status", "--porcelain") and version_of(scaffold) == FIRST
     assert scaffold.update() == told
@@ -302,7 +320,6 @@ def test_the_report(owned: Callable[..., Scaffold]) -> None:
         "  merged    requirements.txt",
         "  merged    sklearn-server.Dockerfile",
         f"  merged    {OWNED}",
-        "  server    msgspec (none) -> 0.19.0",
     ]
     commit(scaffold.directory)
     assert str(scaffold.update()) == f"from the template's {THIRD} to {THIRD}: no file changes"
@@ -329,16 +346,25 @@ def test_a_conflict_leaves_both_sides(owned: Callable[..., Scaffold], way: str, 
     assert scaffold.predict(ROWS)["predictions"]
 
 
-def test_the_lock_is_replaced_whole_and_no_pin_of_the_model_is_touched(owned: Callable[..., Scaffold]) -> None:
+def test_the_lock_is_replaced_whole_and_no_pin_of_the_model_is_touched(
+    owned: Callable[..., Scaffold], releases: Releases, tmp_path: Path
+) -> None:
+    """A security fix: one command."""
+    template = shutil.copytree(releases.template, tmp_path / "template", symlinks=True)
+    with (template / "template" / LOCK).open("a") as file:
+        file.write("msgspec==0.19.0\n")
+    commit(template, "v92.0.0")
     scaffold = owned()
     lock = scaffold.directory / LOCK
     lock.write_text("kserve==0.0.1\n" + lock.read_text().replace("# The template owns this file:", "# I own this:"))
     commit(scaffold.directory)
     pins = {line for line in read(scaffold, "requirements.txt").splitlines() if "==" in line}
-    told = scaffold.update()
-    assert told.lock_was_edited and told.server["kserve"][0] is not None and LOCK in told.changed
+    told = scaffold.update(template=str(template))
+    kserve = told.server["kserve"]
+    assert told.lock_was_edited and LOCK in told.changed and kserve == (f"0.0.1, {kserve[1]}", kserve[1])
+    assert "  server    msgspec (none) -> 0.19.0\n" in str(told) and "  server    kserve 0.0.1, " in str(told)
     assert "your edits of server-requirements.txt gave way" in str(told)
-    assert "kserve==0.0.1\n" not in lock.read_text() and "msgspec==0.19.0\n" in lock.read_text()
+    assert lock.read_bytes() == (template / "template" / LOCK).read_bytes()
     assert {line for line in read(scaffold, "requirements.txt").splitlines() if "==" in line} == pins
 
 
