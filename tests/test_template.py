@@ -234,6 +234,7 @@ def test_draws_the_scaffold(scaffold_files: tuple[str, Path]) -> None:
     assert found - common == {
         ".copier-answers.yml",
         ".dockerignore",
+        ".gitattributes",
         ".gitignore",
         "README.md",
         "config.yaml",
