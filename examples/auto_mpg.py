@@ -54,7 +54,7 @@ def main() -> None:
     if not verification:
         raise SystemExit(f"the scaffold does not predict what the pipeline in memory does: {verification.difference}")
     print(f"  the first automobile: {verification.served[0][0]:.4f} miles per gallon, in memory {expected[0, 0]:.4f}")
-    print(f"  {len(expected)} predictions, equal to {verification.tolerance:g} of the largest")
+    print(f"  {verification}")
 
     print("The same in a container:")
     print(f"  {scaffold.docker_build_string} -t test_keras")

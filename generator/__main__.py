@@ -217,9 +217,8 @@ def _verify(options: argparse.Namespace) -> None:
     with contextlib.closing(load(options.directory)) as scaffold:
         verification = scaffold.verify(environment=options.environment, tolerance=options.tolerance)
     if not verification:
-        raise ScaffoldError(f"{options.directory} does not predict what it did: {verification.difference}")
-    exactly = "to the last bit" if not verification.tolerance else f"to {verification.tolerance:g} of the largest"
-    print(f"{options.directory} predicts what it should: {len(verification.expected)} predictions, equal {exactly}")
+        raise ScaffoldError(f"{options.directory} does not predict what it did: {verification}")
+    print(f"{options.directory} predicts what it should: {verification}")
 
 
 def _update(options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -83,13 +83,17 @@ class Verification:
         tolerance: how far a number might be off, as a part of the largest expected one; 0 asks for the last bit.
     """
 
-    expected: list[Any]
-    served: list[Any]
+    expected: list[Any] = field(repr=False)
+    served: list[Any] = field(repr=False)
     difference: str | None
     tolerance: float = 0.0
 
     def __bool__(self) -> bool:
         return self.difference is None
+
+    def __str__(self) -> str:
+        exactness = f"to {self.tolerance:g} of the largest" if self.tolerance else "to the last bit"
+        return self.difference or f"{len(self.expected)} predictions, equal {exactness}"
 
 
 def compare(expected: Any, served: Any, tolerance: float = 0.0) -> Verification:

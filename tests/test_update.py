@@ -21,7 +21,7 @@ import numpy as np
 import plumbum
 import pytest
 import yaml
-from checkouts import VERSION, commit, git
+from checkouts import ROOT, VERSION, commit, git
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -443,12 +443,16 @@ def test_the_model_and_the_data_are_never_touched(
 
 
 def test_where_only_git_and_copier_are_installed(owned: Callable[..., Scaffold], tmp_path: Path) -> None:
-    """A wheel's scaffold, by the commands of its README."""
+    """A wheel's scaffold, by the commands of its README, with the oldest copier that the template takes."""
+    oldest = yaml.safe_load((ROOT / "copier.yml").read_text())["_min_copier_version"]
+    assert any(f'"copier>={oldest.removesuffix(".0")}"' in line for line in (ROOT / "pyproject.toml").open())
     scaffold = owned("wheel")
     bare = tmp_path / "bare"
     uv = BIN / "uv"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, bare], check=True)
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", bare / "bin" / "python", "copier"], check=True)
+    subprocess.run(
+        [uv, "pip", "install", "--quiet", "--python", bare / "bin" / "python", f"copier=={oldest}"], check=True
+    )
     environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environ["PATH"] = os.pathsep.join([str(bare / "bin"), str(Path(shutil.which("git") or "git").parent)])
     done = subprocess.run(
