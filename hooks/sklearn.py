@@ -1,5 +1,6 @@
 """scikit-learn: every estimator with a `predict`, and what other packages make in their shape."""
 
+import copy
 import sys
 import warnings
 from pathlib import Path
@@ -52,7 +53,8 @@ class SKLearn(WrittenModelScaffoldDefinition):
         return Description(signature, _output(model, prediction), example, distributions)
 
     def predict(self, model: Any, inputs: Any) -> Any:
-        predictions = model.predict(inputs)
+        # A copy, as rows that arrive are: of the very array that a model keeps, BLAS multiplies it in another way.
+        predictions = model.predict(copy.deepcopy(inputs))
         return predictions.toarray() if hasattr(predictions, "toarray") else predictions
 
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:

@@ -28,6 +28,7 @@ from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputClassifier
@@ -328,6 +329,12 @@ def test_verify_sees_what_has_changed(make: Callable[..., Scaffold], linear: Any
     assert not changed
     assert changed.difference is not None and changed.difference.startswith("predictions[0] should be ")
     assert not scaffold.verify([[5, 6]])
+
+
+def test_a_model_that_keeps_its_rows_is_proved_on_them(make: Callable[..., Scaffold]) -> None:
+    """BLAS multiplies an array with itself in another way than with a copy, which can change the last bits."""
+    model = KernelRidge().fit(X, X[:, 0] - X[:, 1] ** 2)
+    assert model.X_fit_ is X and make(model, sample_input=X)
 
 
 def test_verify_has_something_to_compare_with(make: Callable[..., Scaffold], linear: Any) -> None:

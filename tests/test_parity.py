@@ -36,6 +36,7 @@ from sklearn.utils import get_tags
 import generator
 from common.serialization import json_encode
 from generator.environments import server_python
+from generator.hooks import by_name
 from generator.samples import compare, rows
 
 LOCK = Path(__file__).resolve().parents[1] / "template" / "server-requirements.txt"
@@ -117,8 +118,7 @@ def warm() -> Iterator[WarmServer]:
 
 def check(model: Any, X: Any, warm: WarmServer, directory: Path) -> None:
     """Both ways of asking a scaffold answer what the model predicts, to the last bit."""
-    expected = model.predict(X)
-    expected = expected.toarray() if hasattr(expected, "toarray") else expected
+    expected = by_name("sklearn").predict(model, X)
     single = getattr(X, "dtype", None) == np.float32
     scaffold = generator.from_model(model, directory, sample_input=X[:1] if single else None)  # it alone tells that
     served = warm.start(directory)  # it loads the model while the worker of scaffold.predict does so too
