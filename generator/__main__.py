@@ -97,6 +97,7 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     """What every way of making a scaffold takes."""
     parser.add_argument("directory", metavar="DIRECTORY", help="the directory to make; it must not hold anything yet")
     parser.add_argument("--name", default="model", help="the model's name, as in /v1/models/NAME:predict (model)")
+    parser.add_argument("--image", help="the image's name in deploy/ and README.md (the model's name)")
     parser.add_argument(
         "--requirement",
         metavar="LINE",
@@ -204,6 +205,7 @@ def _init(options: argparse.Namespace) -> None:
 def _making(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "name": options.name,
+        "image": options.image,
         "requirements": options.requirement,
         "python_version": options.python_version,
         "data": options.data,

@@ -25,6 +25,7 @@ def from_model(
     target_directory: "str | os.PathLike[str] | None" = None,
     *,
     name: str = "model",
+    image: str | None = None,
     sample_input: Any = None,
     requirements: Sequence[str] | None = None,
     python_version: str | None = None,
@@ -44,6 +45,8 @@ def from_model(
             or not, or, with `framework="custom"`, any object that has a `predict` and can be pickled.
         target_directory: the directory to make; by default named after the model's class.
         name: the model's name, as in `/v1/models/NAME:predict`.
+        image: the image's name in `deploy/` and in the README, as in "registry.example.org/iris:1.0"; by default the
+            model's name.
         sample_input: rows as the model's `predict` takes them, of shape [n, features], or a DataFrame, or a list, or a
             dict of arrays keyed by input name. They tell the dtypes, and the scaffold is proved on them: a worker in a
             process of its own must answer exactly what the model in memory predicts (Keras and PyTorch: to 1e-6 of
@@ -75,7 +78,7 @@ def from_model(
     made: dict[str, Any] = {"requirements": requirements, "python_version": python_version, "format": format}
     if overwrite and (target / ANSWERS_FILE).exists():
         scaffold = Scaffold(target, model)
-        _check_unchanged(scaffold, name, server, template or ref)
+        _check_unchanged(scaffold, name, image, server, template or ref)
         replace_model(
             scaffold,
             definition,
@@ -88,7 +91,7 @@ def from_model(
         return Scaffold(target, model)
     _check_free(target, overwrite)
     prepared = prepare(definition, model, sample_input, **made)
-    answers = _answers(name, definition.name, prepared.python_version, server)
+    answers = _answers(name, image, definition.name, prepared.python_version, server)
     with _beside(target) as directory:
         render({**answers, "requirements": prepared.needed.text()}, directory, source)
         prepared.write(directory)
@@ -101,6 +104,7 @@ def new(
     target_directory: "str | os.PathLike[str]",
     *,
     name: str = "model",
+    image: str | None = None,
     requirements: Sequence[str] | None = None,
     python_version: str | None = None,
     data: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
@@ -114,6 +118,8 @@ def new(
     Args:
         target_directory: the directory to make.
         name: the model's name, as in `/v1/models/NAME:predict`.
+        image: the image's name in `deploy/` and in the README, as in "registry.example.org/iris:1.0"; by default the
+            model's name.
         requirements: requirement lines (PEP 508) for what the code is going to import.
         python_version: "3.10" to "3.13"; by default the running one.
         data: a file or a directory, or several, to copy into `src/data/`.
@@ -127,7 +133,7 @@ def new(
     """
     target = Path(target_directory)
     _check_free(target, overwrite)
-    answers = _answers(name, "custom", served_python(python_version, Captured()), server)
+    answers = _answers(name, image, "custom", served_python(python_version, Captured()), server)
     files = _data_files(data)
     source = chosen_source(template, ref)
     needed = environment.infer({}, always=WORKER_NEEDS, given=requirements or ())
@@ -137,15 +143,18 @@ def new(
     return Scaffold(target)
 
 
-def _answers(name: str, framework: str, python_version: str, server: str) -> dict[str, str]:
+def _answers(name: str, image: str | None, framework: str, python_version: str, server: str) -> dict[str, str]:
     """Answers to the questions of `copier.yml`, but for the requirements."""
-    return {"model_name": name, "framework": framework, "python_version": python_version, "server": server}
+    answers = {"model_name": name, "framework": framework, "python_version": python_version, "server": server}
+    return answers if image is None else {**answers, "image": image}
 
 
-def _check_unchanged(scaffold: Scaffold, name: str, server: str, template: str | None) -> None:
+def _check_unchanged(scaffold: Scaffold, name: str, image: str | None, server: str, template: str | None) -> None:
     """Refuse what another model cannot change in a scaffold."""
     if name not in ("model", scaffold.name):
         raise SettingError(f"name {name!r}: the scaffold's is {scaffold.name!r}; change model_name in its config.yaml")
+    if image is not None:
+        raise SettingError(f"image {image!r}: the scaffold names its image in deploy/ already; change it there")
     if server != scaffold.server:
         raise SettingError(f"server {server!r}: the scaffold's is {scaffold.server!r}; make another for another server")
     if template:

@@ -79,6 +79,7 @@ def test_asks_these_questions_with_these_defaults() -> None:
         "python_version": "3.11",
         "requirements": REQUIREMENTS,
         "server": "kserve",
+        "image": QUESTIONS["image"]["default"],
     }
 
 
@@ -124,7 +125,7 @@ def test_generator_answers_what_is_asked(forest: Any, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("generator.build.render", render)
     with pytest.raises(KeyboardInterrupt):
-        generator.from_model(forest, tmp_path / "rfc")
+        generator.from_model(forest, tmp_path / "rfc", image="rfc")
     assert answered.keys() == ASKED.keys()
 
 
@@ -238,6 +239,9 @@ def test_draws_the_scaffold(scaffold_files: tuple[str, Path]) -> None:
         ".gitignore",
         "README.md",
         "config.yaml",
+        "deploy/compose.yaml",
+        "deploy/kserve.yaml",
+        "deploy/kubernetes.yaml",
         "requirements.txt",
         "server-requirements.txt",
         f"{framework}-server.Dockerfile",
@@ -358,6 +362,7 @@ def test_run_copy_and_its_answers_round_trip(repository: Path, tmp_path: Path) -
         "python_version": "3.12",
         "requirements": "scikit-learn==1.7.2  # é: 'quoted' \"twice\"\n--pre\njoblib\n",
         "server": "kserve",
+        "image": "registry.example.org:5000/me/iris:1.0",
     }
     copier.run_copy(str(repository), tmp_path / "once", data=given, defaults=True, quiet=True)
     answers = answers_of(tmp_path / "once")

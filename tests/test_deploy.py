@@ -1,0 +1,118 @@
+"""The manifests in `deploy/`: valid against their own schemas, and in agreement with the server that they start."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import copier
+import httpx
+import pytest
+import yaml
+from checkouts import ROOT
+
+from generator.environments import server_python
+from generator.scaffold import Scaffold
+
+DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+MANIFESTS = ("kserve.yaml", "kubernetes.yaml")
+
+
+def documents(directory: Path, name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((directory / "deploy" / name).read_text()))
+
+
+def pod(document: dict[str, Any]) -> dict[str, Any]:
+    """What both manifests say of the pod."""
+    spec = document["spec"]
+    return dict(spec["predictor"] if document["kind"] == "InferenceService" else spec["template"]["spec"])
+
+
+@pytest.fixture(scope="session")
+def faults() -> Callable[[Path], list[str]]:
+    """What the schemas find in a manifest."""
+    python = server_python(ROOT / "template" / "server-requirements.txt")
+
+    def found(manifest: Path) -> list[str]:
+        command = [python, "-W", "ignore", ROOT / "tests" / "schemas.py", manifest]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    return found
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_it_is_valid(scaffold: Scaffold, faults: Callable[[Path], list[str]], name: str) -> None:
+    assert faults(scaffold.directory / "deploy" / name) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "fault"),
+    [
+        ("kserve.yaml", "livenessProbe:", "livenesProbe:", "predictor.containers[0].livenesProbe is unknown"),
+        ("kserve.yaml", "minReplicas: 1", "minReplicas: one", "minReplicas must be of type int, it is 'one'"),
+        ("kubernetes.yaml", "maxReplicas: 6", "maxReplica: 6", "HorizontalPodAutoscaler.spec.maxReplica is unknown"),
+        ("kubernetes.yaml", "  maxReplicas: 6\n", "", "V2HorizontalPodAutoscalerSpec maxReplicas Field required"),
+        ("kubernetes.yaml", "drop: [ALL]", "drop: ALL", "capabilities.drop must be a list, it is 'ALL'"),
+        ("kubernetes.yaml", "policy/v1", "policy/v2", "('policy/v2', 'PodDisruptionBudget') is no kind that is known"),
+    ],
+)  # fmt: skip
+def test_a_wrong_one_is_refused_by_the_same_check(
+    scaffold: Scaffold, faults: Callable[[Path], list[str]], tmp_path: Path, name: str, old: str, new: str, fault: str
+) -> None:
+    text = (scaffold.directory / "deploy" / name).read_text()
+    assert text.count(old) == 1
+    (tmp_path / name).write_text(text.replace(old, new))
+    assert any(fault in line for line in faults(tmp_path / name))
+
+
+@pytest.mark.parametrize("model_name", ["model", "Iris.v2", "0", "true", "1e5", "a._-b", "x" * 63, "1" * 63])
+def test_every_model_name_gives_names_that_a_cluster_takes(
+    faults: Callable[[Path], list[str]], repository: Path, tmp_path: Path, model_name: str
+) -> None:
+    copier.run_copy(str(repository), tmp_path / "out", data={"model_name": model_name}, defaults=True, quiet=True)
+    found = [document for name in MANIFESTS for document in documents(tmp_path / "out", name)]
+    names = {document["metadata"]["name"] for document in found}
+    assert len(names) == 1 and DNS_LABEL.fullmatch(names.pop())
+    for name in MANIFESTS:
+        assert faults(tmp_path / "out" / "deploy" / name) == []
+    (compose,) = documents(tmp_path / "out", "compose.yaml")
+    assert isinstance(compose["name"], str) and isinstance(compose["services"]["server"]["image"], str)
+
+
+def test_numbers_agree_with_config_yaml(scaffold: Scaffold) -> None:
+    serving = scaffold._config.serving
+    (kserve,) = documents(scaffold.directory, "kserve.yaml")
+    predictor = kserve["spec"]["predictor"]
+    assert predictor["containerConcurrency"] == serving.max_queue and predictor["scaleTarget"] == serving.max_batch_size
+    assert predictor["timeout"] > serving.predict_timeout_seconds
+    for document in (kserve, documents(scaffold.directory, "kubernetes.yaml")[0]):
+        startup = pod(document)["containers"][0]["startupProbe"]
+        assert startup["periodSeconds"] * startup["failureThreshold"] == serving.load_timeout_seconds
+        grace = pod(document)["terminationGracePeriodSeconds"]
+        assert grace > serving.predict_timeout_seconds + serving.drain_seconds
+    (compose,) = documents(scaffold.directory, "compose.yaml")
+    server = compose["services"]["server"]
+    assert server["stop_grace_period"] == f"{grace}s"
+    assert server["healthcheck"]["start_period"] == f"{serving.load_timeout_seconds:.0f}s"
+    assert server["build"]["dockerfile"] == scaffold.dockerfile
+
+
+def test_the_server_answers_what_the_probes_ask(scaffold: Scaffold, client: httpx.Client) -> None:
+    for document in (documents(scaffold.directory, name)[0] for name in MANIFESTS):
+        (container,) = pod(document)["containers"]
+        probes = (container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness"))
+        assert (paths := list(probes)) == ["/", "/", "/v1/models/model"]
+        assert {client.get(path).status_code for path in paths} == {200}
+
+
+def test_the_service_leads_to_the_deployment(scaffold: Scaffold) -> None:
+    deployment, service, scaler, budget = documents(scaffold.directory, "kubernetes.yaml")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == budget["spec"]["selector"]["matchLabels"] == labels
+    assert deployment["spec"]["selector"]["matchLabels"] == labels
+    assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    ports = {port["name"]: port["containerPort"] for port in pod(deployment)["containers"][0]["ports"]}
+    assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports.keys()
