@@ -21,6 +21,7 @@ from .scaffold import SMOKE_TEST, Scaffold
 from .texts import edit
 
 MODEL, DATA = "src/model", "src/data"
+REQUIREMENTS = "requirements.txt"
 
 
 def replace_model(
@@ -50,9 +51,10 @@ def replace_model(
     stale = _stale_code(directory / MODEL, facts.get("code") or {}, prepared.captured.files)
     try:
         with tempfile.TemporaryDirectory(prefix="scaffold-replace.") as place:
-            copy = _copied(directory, Path(place) / "scaffold", facts.get("file"))
+            copy = _copied(scaffold, Path(place) / "scaffold", facts.get("file"))
             file = prepared.write(copy)
-            edit(copy / "requirements.txt", lambda text: repinned(text, generated, prepared.needed))
+            if (copy / REQUIREMENTS).exists():
+                edit(copy / REQUIREMENTS, lambda text: repinned(text, generated, prepared.needed))
             _set_python(copy, answers.values.get("python_version"), prepared.python_version)
             answers.values |= {"requirements": prepared.needed.text(), "python_version": prepared.python_version}
             answers.write(copy)
@@ -60,7 +62,7 @@ def replace_model(
             written = [
                 f"{MODEL}/{file.name}",
                 *(f"{MODEL}/{name}" for name in prepared.captured.files),
-                *("config.yaml", "requirements.txt", ANSWERS_FILE, scaffold.dockerfile),
+                *("config.yaml", REQUIREMENTS, ANSWERS_FILE, scaffold.dockerfile),
             ]
             removed = [f"{MODEL}/{name}" for name in stale]
             if facts.get("file") not in (None, file.name):
@@ -80,25 +82,28 @@ def _facts(directory: Path) -> dict[str, Any]:
     return dict(document["model_metadata"]["model"])
 
 
-def _copied(directory: Path, copy: Path, model_file: str | None) -> Path:
-    """The scaffold once more, without its model and its history; data is linked where that can be."""
-    left_out = {directory / MODEL / model_file} if model_file else set()
-    left_out |= {directory / SMOKE_TEST, directory / ".git"}
+def _copied(scaffold: Scaffold, copy: Path, model_file: str | None) -> Path:
+    """What a worker of the scaffold reads and what is going to change, without the model; data is linked where it can."""
+    directory = scaffold.directory
+    left_out = directory / MODEL / model_file if model_file else None
 
     def ignored(place: str, names: list[str]) -> list[str]:
-        return [name for name in names if Path(place) / name in left_out or name == "__pycache__"]
+        return [name for name in names if Path(place) / name == left_out or name == "__pycache__"]
 
     def copied(source: str, target: str) -> None:
         if not Path(source).is_relative_to(directory / DATA) or not _link(source, target):
             shutil.copy2(source, target)
 
-    shutil.copytree(directory, copy, ignore=ignored, copy_function=copied)
+    shutil.copytree(directory / "src", copy / "src", ignore=ignored, copy_function=copied)
+    for name in ("config.yaml", REQUIREMENTS, ANSWERS_FILE, scaffold.dockerfile):
+        if (directory / name).exists():
+            shutil.copy2(directory / name, copy / name)
     return copy
 
 
 def _link(source: str, target: str) -> bool:
     try:
-        os.link(source, target)
+        os.link(os.path.realpath(source), target)
     except OSError:  # another file system, or one without links
         return False
     return True

@@ -127,6 +127,17 @@ def test_pins_are_those_of_the_new_models_environment(edited: Scaffold) -> None:
     assert f"{installed}  #" in answers and f"numpy=={np.__version__}  #" in answers and "httpx" not in answers
 
 
+def test_what_the_owner_deleted_or_linked_stays_so(edited: Scaffold, tmp_path: Path) -> None:
+    (edited.directory / "requirements.txt").unlink()
+    (edited.directory / ".venv").symlink_to("nowhere")
+    (tmp_path / "elsewhere.txt").write_text("elsewhere\n")
+    linked = edited.directory / "src" / "data" / "linked.txt"
+    linked.symlink_to(tmp_path / "elsewhere.txt")
+    edited.replace_model(linear(2.0))
+    assert not (edited.directory / "requirements.txt").exists() and (edited.directory / ".venv").is_symlink()
+    assert linked.is_symlink() and linked.read_text() == "elsewhere\n"
+
+
 def test_another_version_of_python(edited: Scaffold) -> None:
     edited.replace_model(linear(2.0), python_version="3.13")
     assert "ARG PYTHON_VERSION=3.13\n" in read(edited, "sklearn-server.Dockerfile")
