@@ -15,7 +15,7 @@ from .answers import ANSWERS_FILE, Answers
 from .errors import ModelError, ScaffoldError, SettingError, TargetError
 from .exchange import exchange
 from .hooks import WrittenModelScaffoldDefinition
-from .preparation import prepare
+from .preparation import Prepared, prepare
 from .repinning import given_lines, repinned
 from .scaffold import SMOKE_TEST, Scaffold
 from .texts import edit
@@ -52,28 +52,28 @@ def replace_model(
     try:
         with tempfile.TemporaryDirectory(prefix="scaffold-replace.") as place:
             copy = _copied(scaffold, Path(place) / "scaffold", facts.get("file"))
-            file = prepared.write(copy)
-            if (copy / REQUIREMENTS).exists():
-                edit(copy / REQUIREMENTS, lambda text: repinned(text, generated, prepared.needed))
-            _set_python(copy, answers.values.get("python_version"), prepared.python_version)
-            answers.values |= {"requirements": prepared.needed.text(), "python_version": prepared.python_version}
-            answers.write(copy)
+            written = _write(prepared, copy, answers)
             prepared.check(copy, sample_input, expected)
-            written = [
-                f"{MODEL}/{file.name}",
-                *(f"{MODEL}/{name}" for name in prepared.captured.files),
-                *("config.yaml", REQUIREMENTS, ANSWERS_FILE, scaffold.dockerfile),
-            ]
-            removed = [f"{MODEL}/{name}" for name in stale]
-            if facts.get("file") not in (None, file.name):
-                removed.append(f"{MODEL}/{facts['file']}")
-            (written if sample_input is not None else removed).append(SMOKE_TEST)
-            changes: dict[str, Path | None] = {name: copy / name for name in written if (copy / name).exists()}
-            changes |= {f"{DATA}/{name}": path for name, path in (data or {}).items()}
-            changes |= {name: None for name in removed if (directory / name).exists()}
-            exchange(directory, changes)
+            old = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, facts.get("file")) if name)]
+            changes: dict[str, Path | None] = {name: None for name in old if (directory / name).exists()}
+            changes |= {name: copy / name for name in (*written, SMOKE_TEST) if (copy / name).exists()}
+            exchange(directory, {**changes, **{f"{DATA}/{name}": path for name, path in (data or {}).items()}})
     except OSError as error:
         raise TargetError(f"{directory} cannot be written, and is as it was: {error}") from error
+
+
+def _write(prepared: Prepared, copy: Path, answers: Answers) -> list[str]:
+    """Put the model, its facts and its pins into a copy of the scaffold; the names of the files that may be others."""
+    file = prepared.write(copy)
+    generated, old_python = str(answers.values.get("requirements", "")), answers.values.get("python_version")
+    if (copy / REQUIREMENTS).exists():
+        edit(copy / REQUIREMENTS, lambda text: repinned(text, generated, prepared.needed))
+    _set_python(copy, old_python, prepared.python_version)
+    answers.values |= {"requirements": prepared.needed.text(), "python_version": prepared.python_version}
+    answers.write(copy)
+    code = [file.name, *prepared.captured.files]
+    dockerfiles = [path.name for path in copy.glob("*-server.Dockerfile")]
+    return [*(f"{MODEL}/{name}" for name in code), "config.yaml", REQUIREMENTS, ANSWERS_FILE, *dockerfiles]
 
 
 def _facts(directory: Path) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _facts(directory: Path) -> dict[str, Any]:
 
 
 def _copied(scaffold: Scaffold, copy: Path, model_file: str | None) -> Path:
-    """What a worker of the scaffold reads and what is going to change, without the model; data is linked where it can."""
+    """What a worker of the scaffold reads and what may change, without the model; data is linked where it can be."""
     directory = scaffold.directory
     left_out = directory / MODEL / model_file if model_file else None
 
