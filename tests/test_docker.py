@@ -352,7 +352,7 @@ def test_a_change_in_the_model_reinstalls_nothing_and_stray_files_stay_out(
     engine: Engine, image: str, own_scaffold: Scaffold
 ) -> None:
     source = own_scaffold.directory / "src"
-    (source / "model" / "extra.py").write_text("EXTRA = 1\n")
+    (source / "model" / "extra.py").write_text(f"EXTRA = {token_hex(4)!r}\n")  # which no earlier run has built
     for path in ("model/__pycache__/extra.cpython-311.pyc", ".git/config", "data/.ipynb_checkpoints/x", "../.venv/x"):
         file = source / path
         file.parent.mkdir(parents=True, exist_ok=True)
