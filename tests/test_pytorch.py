@@ -567,7 +567,7 @@ def test_what_a_module_refers_to_is_told_without_a_copy_of_its_weights() -> None
 FORMATS = pytest.mark.parametrize("format", [None, "export"], ids=["whole", "exported"])
 # Of the largest number. Another number of rows takes other kernels, and so does a program of torch.export, which has
 # its operators taken apart and none of the fused ones that nn.TransformerEncoder takes in evaluation.
-TOLERANCE = 5e-6
+TOLERANCE = 1e-6
 PACKAGE = {
     "__init__.py": "from .models.residual import Residual\n",
     "settings.py": "CHANNELS = 8\n",
