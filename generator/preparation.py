@@ -12,6 +12,7 @@ from . import elsewhere
 from . import requirements as environment
 from .captured import Captured
 from .config import write_facts
+from .environments import RUNNING
 from .errors import ModelError, SettingError
 from .hooks import Description, WrittenModelScaffoldDefinition, find
 from .requirements import Requirements
@@ -134,16 +135,15 @@ def prepare(
 
 def served_python(version: str | None, captured: Captured) -> str:
     """The Python version of the scaffold: the wanted one, else the running one."""
-    running = ".".join(platform.python_version_tuple()[:2])
     if version is not None and version not in PYTHON_VERSIONS:
         raise SettingError(f"python_version {version!r} is not one of {', '.join(PYTHON_VERSIONS)}")
-    if version is None and running not in PYTHON_VERSIONS:
+    if version is None and RUNNING not in PYTHON_VERSIONS:
         raise SettingError(
-            f"Python {running} is running, a scaffold takes {', '.join(PYTHON_VERSIONS)}: pass python_version"
+            f"Python {RUNNING} is running, a scaffold takes {', '.join(PYTHON_VERSIONS)}: pass python_version"
         )
-    if version not in (None, running) and captured.by_value:
+    if version not in (None, RUNNING) and captured.by_value:
         raise SettingError(
-            f"python_version {version!r} is not the running {running}, which code pickled by value is bound to "
+            f"python_version {version!r} is not the running {RUNNING}, which code pickled by value is bound to "
             f"({', '.join(captured.by_value)}): define that in a module of your own, or leave python_version out"
         )
-    return version or running
+    return version or RUNNING

@@ -17,6 +17,7 @@ from generator.scaffold import Scaffold
 
 DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 MANIFESTS = ("kserve.yaml", "kubernetes.yaml")
+KNATIVE_CONCURRENCY = 1000  # container-concurrency-max-limit in its config-defaults
 
 
 def documents(directory: Path, name: str) -> list[dict[str, Any]]:
@@ -86,18 +87,39 @@ def test_numbers_agree_with_config_yaml(scaffold: Scaffold) -> None:
     serving = scaffold._config.serving
     (kserve,) = documents(scaffold.directory, "kserve.yaml")
     predictor = kserve["spec"]["predictor"]
-    assert predictor["containerConcurrency"] == serving.max_queue and predictor["scaleTarget"] == serving.max_batch_size
-    assert predictor["timeout"] > serving.predict_timeout_seconds
-    for document in (kserve, documents(scaffold.directory, "kubernetes.yaml")[0]):
+    assert predictor["containerConcurrency"] == min(serving.max_queue, KNATIVE_CONCURRENCY)
+    assert predictor["scaleTarget"] == serving.max_batch_size
+    deployment = documents(scaffold.directory, "kubernetes.yaml")[0]
+    for document in (kserve, deployment):
         startup = pod(document)["containers"][0]["startupProbe"]
         assert startup["periodSeconds"] * startup["failureThreshold"] == serving.load_timeout_seconds
-        grace = pod(document)["terminationGracePeriodSeconds"]
-        assert grace > serving.predict_timeout_seconds + serving.drain_seconds
+    grace = pod(deployment)["terminationGracePeriodSeconds"]
+    for seconds in (grace, predictor["timeout"]):
+        assert seconds > serving.predict_timeout_seconds + serving.drain_seconds
     (compose,) = documents(scaffold.directory, "compose.yaml")
     server = compose["services"]["server"]
     assert server["stop_grace_period"] == f"{grace}s"
     assert server["healthcheck"]["start_period"] == f"{serving.load_timeout_seconds:.0f}s"
     assert server["build"]["dockerfile"] == scaffold.dockerfile
+
+
+def test_knative_takes_what_kserve_hands_on(scaffold: Scaffold) -> None:
+    """Source: PodSpecMask in Knative's pkg/apis/serving/fieldmask.go, with its feature flags as they are at first."""
+    (kserve,) = documents(scaffold.directory, "kserve.yaml")
+    own = {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget", "containerConcurrency", "timeout"}
+    assert kserve["spec"]["predictor"].keys() - own == {"containers"}
+
+
+def test_every_pod_is_as_restricted_as_the_image_bears(scaffold: Scaffold) -> None:
+    for document in (documents(scaffold.directory, name)[0] for name in MANIFESTS):
+        context = {**pod(document).get("securityContext", {}), **pod(document)["containers"][0]["securityContext"]}
+        assert context == {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
 
 
 def test_the_server_answers_what_the_probes_ask(scaffold: Scaffold, client: httpx.Client) -> None:

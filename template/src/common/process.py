@@ -34,18 +34,14 @@ def start(
     Raises:
         LoadError: the interpreter cannot be started.
     """
-    if python is not None:
-        options = ["-E"]  # no PYTHONPATH either
-    else:
-        python = (path is None and os.environ.get("MODEL_PYTHON")) or sys.executable
-        options = [] if path is None else ["-S"]  # no .pth file adds to the path
+    interpreter = _interpreter(path, python)
     ours, theirs = socket.socketpair()
     with theirs:
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
         try:
             process = subprocess.Popen(
-                [python, *options, "-m", "common.worker", str(theirs.fileno())],
+                [*interpreter, "-m", "common.worker", str(theirs.fileno())],
                 cwd=SOURCE,
                 env=_environment(config, path),
                 stderr=log,
@@ -56,11 +52,20 @@ def start(
         except OSError as error:
             ours.close()
             raise LoadError(
-                f"the worker cannot be started with {python}: {error.strerror}; see MODEL_PYTHON"
+                f"the worker cannot be started with {interpreter[0]}: {error.strerror}; see MODEL_PYTHON"
             ) from error
     body = json.dumps(config.as_document(), default=str).encode()  # YAML makes dates of some texts
     ours.sendall(Request(0, Kind.CONFIG, "", body).pack())
     return process, ours
+
+
+def _interpreter(path: Sequence[str] | None, python: str | None) -> list[str]:
+    """The interpreter, with the options that keep out what is not to be imported."""
+    if python is not None:
+        return [python, "-E"]  # no PYTHONPATH
+    if path is not None:
+        return [sys.executable, "-S"]  # no .pth file adds to the path
+    return [os.environ.get("MODEL_PYTHON") or sys.executable]
 
 
 def cores() -> int:
