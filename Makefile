@@ -45,20 +45,24 @@ benchmark: $(VENV)/.demo ## the server beside one written plainly with KServe's 
 	@$(bin)/python benchmarks/speed.py
 
 define lock_header
-# The server's environment: everything KServe needs, each at one version, with hashes. CPython 3.10 to 3.13.
+# The server's environment: everything it needs, each at one version, with hashes. CPython 3.10 to 3.13. Install it
+# with --no-deps: it is whole, and leaves out what the server's own package asks for and does not need.
 # The template owns this file: `copier update` brings a newer one. Your model's packages go in requirements.txt.
-# In the template's repository, `make lock` refreshes it from server-requirements.in.
+# In the template's repository, `make lock` refreshes it from server-requirements/.
 endef
 export lock_header
 
-lock: | $(bin)/uv ## refresh the server's lock from server-requirements.in
-	@echo "Resolving server-requirements.in"
-	@echo "$$lock_header" > server-requirements.new
-	@UV_FIND_LINKS= $(uv) pip compile --quiet --universal --generate-hashes --python-version 3.10 --no-header \
-	  server-requirements.in >> server-requirements.new \
-	  || { rm -f server-requirements.new; exit 1; }
-	@mv server-requirements.new template/server-requirements.txt
-	@echo "Wrote template/server-requirements.txt"
+lock: | $(bin)/uv ## refresh the servers' locks from server-requirements/
+	@for server in kserve kfserving; do \
+	  echo "Resolving server-requirements/$$server.in"; \
+	  overrides=server-requirements/$$server.overrides; \
+	  echo "$$lock_header" > server-requirements.new; \
+	  UV_FIND_LINKS= $(uv) pip compile --quiet --universal --generate-hashes --python-version 3.10 --no-header \
+	    $$(test -f $$overrides && echo --overrides $$overrides) server-requirements/$$server.in \
+	    >> server-requirements.new || { rm -f server-requirements.new; exit 1; }; \
+	  mv server-requirements.new "template/{% if server == '$$server' %}server-requirements.txt{% endif %}"; \
+	  echo "Wrote template/{% if server == '$$server' %}server-requirements.txt{% endif %}"; \
+	done
 
 package: $(VENV)/.dev ## wheel and sdist into dist/
 	@rm -rf dist

@@ -54,7 +54,7 @@ def from_model(
         requirements: requirement lines (PEP 508) that are added to what is inferred, or replace it by package name.
         python_version: "3.10" to "3.13"; by default the running one.
         data: a file or a directory, or several, to copy into `src/data/`.
-        server: the server that takes the requests: "kserve".
+        server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters that need that.
         framework: "sklearn", "keras", "pytorch" or "custom"; by default what the model is found to be of.
         format: "export" saves a PyTorch module as a program of `torch.export`, traced on `sample_input`, for any number
             of rows: nothing is pickled, and no class of yours is needed. By default the module is saved as it is.
@@ -123,7 +123,7 @@ def new(
         requirements: requirement lines (PEP 508) for what the code is going to import.
         python_version: "3.10" to "3.13"; by default the running one.
         data: a file or a directory, or several, to copy into `src/data/`.
-        server: the server that takes the requests: "kserve".
+        server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters that need that.
         template: the address of the template to render; see `from_model`.
         ref: the template's tag, branch or commit; see `from_model`.
         overwrite: whether a directory that holds something may be replaced.

@@ -41,7 +41,7 @@ def server_python(lock: Path) -> Path:
         return Path(sys.executable)
 
     def install(python: Path) -> None:
-        _install(python, ["--require-hashes"], lock)
+        _install(python, ["--no-deps", "--require-hashes"], lock)
 
     return _cached("server", content, RUNNING, install)
 
@@ -81,14 +81,15 @@ def _read(path: Path, mend: str) -> str:
 
 
 def _holds_server(lock: str) -> bool:
-    """Whether the running environment holds the very KServe of the lock, and what stands beside it."""
-    pinned = re.search(r"(?m)^kserve==(\S+)", lock)
+    """Whether the running environment holds the very KServe or KFServing of the lock, and what stands beside it."""
+    pinned = re.search(r"(?m)^(kserve|kfserving)==(\S+)", lock)
+    if pinned is None:
+        return False
     try:
-        installed = metadata.version("kserve")
+        installed = metadata.version(pinned[1])
     except metadata.PackageNotFoundError:
         return False
-    same = pinned is not None and pinned[1] == installed
-    return same and all(importlib.util.find_spec(module) is not None for module in SERVER_MODULES)
+    return installed == pinned[2] and all(importlib.util.find_spec(module) is not None for module in SERVER_MODULES)
 
 
 def _cached(kind: str, content: str, version: str, install: Install) -> Path:

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from checkouts import call, snapshot
+from containers import Engine, labelling, require_buildkit
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 
@@ -74,6 +76,25 @@ def docker() -> str:
     if not answered:
         pytest.skip(f"{command} finds no Docker engine")
     return command
+
+
+@pytest.fixture(scope="session")
+def engine(docker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """The Docker client, which labels what it makes: that is removed at the end."""
+    made = labelling(docker, tmp_path_factory.mktemp("client"))
+    try:
+        require_buildkit(made)
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine, scaffold: Scaffold) -> str:
+    """The scaffold's image, built as the tutorial builds it."""
+    name = f"test_rfc_{token_hex(4)}"
+    engine.shell(f"{scaffold.docker_build_string} -t {name}")
+    return name
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from generator.environments import server_python
 from generator.scaffold import Scaffold
 
+TEMPLATE = Path(__file__).resolve().parents[1] / "template"
+LOCKS = {
+    server: TEMPLATE / f"{{% if server == '{server}' %}}server-requirements.txt{{% endif %}}"
+    for server in ("kserve", "kfserving")
+}
 PATIENCE = 60  # seconds after which something hangs
 PREDICT = "/v1/models/model:predict"
 BINARY = "/v1/models/model:predict_binary"

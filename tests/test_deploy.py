@@ -11,6 +11,7 @@ import httpx
 import pytest
 import yaml
 from checkouts import ROOT
+from running import LOCKS
 
 from generator.environments import server_python
 from generator.scaffold import Scaffold
@@ -33,7 +34,7 @@ def pod(document: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def faults() -> Callable[[Path], list[str]]:
     """What the schemas find in a manifest."""
-    python = server_python(ROOT / "template" / "server-requirements.txt")
+    python = server_python(LOCKS["kserve"])
 
     def found(manifest: Path) -> list[str]:
         command = [python, "-W", "ignore", ROOT / "tests" / "schemas.py", manifest]

@@ -1,13 +1,8 @@
-"""The image, for real: built from a scaffold by the commands that users paste, run as a strict cluster would run it.
-
-Every image and container that these tests make carries a label of this run, and goes by it at the end.
-"""
+"""The image, for real: built from a scaffold by the commands that users paste, run as a strict cluster would run it."""
 
 import importlib.util
 import json
-import os
 import re
-import shlex
 import shutil
 import socket
 import subprocess
@@ -15,8 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -24,7 +17,8 @@ from typing import Any
 import httpx
 import pytest
 import scripts
-from running import configure
+from containers import HARDENED, READY_SECONDS, Container, Engine, running, wait_until_ready
+from running import configure, free_port
 
 import generator
 from common import serialization
@@ -33,125 +27,9 @@ from generator.scaffold import Scaffold
 
 pytestmark = pytest.mark.docker
 
-BUILD_SECONDS = 600
-READY_SECONDS = 60
-HARDENED = (
-    *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
-    *("--user", "12345:0", "--memory", "1g", "--health-interval", "1s"),
-)
 ODD_NAME = 'it\'s a "mod el" $HOME & co'
 JSON = {"Content-Type": "application/json"}
 MSGPACK = {"Content-Type": "application/msgpack"}
-
-
-@dataclass(frozen=True)
-class Engine:
-    """The Docker client, which labels what it makes.
-
-    Attributes:
-        label: the label of this run.
-        environ: an environment in which `docker` is this client.
-    """
-
-    label: str
-    environ: dict[str, str]
-
-    def __call__(self, *arguments: str, timeout: float = 60) -> str:
-        """What `docker ARGUMENTS` prints."""
-        return self.shell(shlex.join(["docker", *arguments]), timeout).stdout.strip()
-
-    def shell(self, command: str, timeout: float = BUILD_SECONDS) -> "subprocess.CompletedProcess[str]":
-        """Run a line as one pasted into a shell."""
-        done = subprocess.run(
-            ["sh", "-c", command], env=self.environ, capture_output=True, text=True, timeout=timeout, check=False
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        return done
-
-    def remove(self) -> None:
-        """Remove what carries the label."""
-        mine = ("--filter", f"label={self.label}")
-        if containers := self("ps", "--all", "--quiet", *mine).split():
-            self("rm", "--force", "--volumes", *containers)
-        if images := set(self("images", "--quiet", *mine).split()):
-            self("rmi", "--force", *images)
-        self("image", "prune", "--force", *mine)
-
-
-@dataclass(frozen=True)
-class Container:
-    """A container of the image."""
-
-    engine: Engine
-    name: str
-
-    def inspect(self, field: str) -> str:
-        return self.engine("inspect", "--format", f"{{{{{field}}}}}", self.name)
-
-    @property
-    def log(self) -> list[str]:
-        done = self.engine.shell(f"docker logs {self.name} 2>&1", timeout=60)
-        return done.stdout.splitlines()
-
-    @property
-    def url(self) -> str:
-        """The address on this machine under which its port is published."""
-        return "http://" + self.engine("port", self.name, "8080").splitlines()[0]
-
-    def wait_until(self, field: str, value: str) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while (found := self.inspect(field)) != value:
-            assert time.monotonic() < deadline, f"{field} is {found}, not {value}\n" + "\n".join(self.log)
-            time.sleep(0.2)
-
-
-@pytest.fixture(scope="session")
-def engine(docker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    label = f"scaffold.test={token_hex(8)}"
-    directory = tmp_path_factory.mktemp("client")
-    client = shlex.quote(shutil.which(docker) or docker)
-    script = directory / "docker"
-    script.write_text(
-        f'#!/bin/sh\ncommand=$1\nshift\ncase $command in\nbuild | run) exec {client} $command --label {label} "$@" ;;\n'
-        f'*) exec {client} $command "$@" ;;\nesac\n'
-    )
-    script.chmod(0o755)
-    environ = {**os.environ, "DOCKER_BUILDKIT": "1", "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}"}
-    made = Engine(label, environ)
-    try:
-        require_buildkit(made)
-        yield made
-    finally:
-        made.remove()
-
-
-def require_buildkit(engine: Engine) -> None:
-    """Skip where the client cannot build with BuildKit, as one without its buildx plugin; in CI it must."""
-    try:
-        engine.shell("printf 'FROM scratch\\nENV A=1\\n' | docker build --quiet -", timeout=60)
-    except AssertionError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"the Docker client cannot build with BuildKit; DOCKER names another: {error}")
-
-
-@pytest.fixture(scope="session")
-def image(engine: Engine, scaffold: Scaffold) -> str:
-    """The scaffold's image, built as the tutorial builds it."""
-    name = f"test_rfc_{token_hex(4)}"
-    engine.shell(f"{scaffold.docker_build_string} -t {name}")
-    return name
-
-
-@contextmanager
-def running(engine: Engine, image: str, *options: str) -> Iterator[Container]:
-    """A container that is removed at the end, as `docker run` started it."""
-    name = f"scaffold-test-{token_hex(4)}"
-    try:
-        engine("run", "--detach", "--publish", "127.0.0.1::8080", "--name", name, *options, image)
-        yield Container(engine, name)
-    finally:
-        subprocess.run(["docker", "rm", "--force", "--volumes", name], env=engine.environ, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -180,18 +58,6 @@ def trained(
     with running(engine, name, *HARDENED) as container:
         container.wait_until(".State.Health.Status", "healthy")
         yield container, made
-
-
-def wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while True:
-        try:
-            if httpx.get(f"{url}/v1/models/model", timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < deadline, f"{url} did not become ready"
-        time.sleep(0.05)
 
 
 def test_json_answers_equal_the_model(hardened: Container, forest: Any, iris: Any) -> None:
@@ -415,9 +281,3 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -619,6 +619,13 @@ def test_a_config_survives_the_way_to_the_worker() -> None:
     assert Config.from_document(json.loads(json.dumps(config.as_document()))) == config
 
 
+def test_kfserving_has_no_grpc() -> None:
+    document = changed("model_metadata.server", "kfserving")
+    assert Config.from_document(document).serving.grpc_port == 0
+    with pytest.raises(ConfigError, match=r"grpc_port \(or GRPC_PORT in the environment\) must be 0"):
+        Config.from_document(document, {"GRPC_PORT": "8081"})
+
+
 def test_the_environment_overrides() -> None:
     config = Config.from_document(DOCUMENT, {"WORKERS": "3", "PORT": "9000", "GRPC_PORT": "0", "HOME": "/"})
     serving = config.serving
@@ -633,6 +640,7 @@ def test_the_environment_overrides() -> None:
         ("model_name", 7, ["model_name", "7"]),
         ("model_metadata", [], ["model_metadata", "mapping", "[]"]),
         ("model_metadata.framework", "", ["framework", "''"]),
+        ("model_metadata.server", "flask", ["server", "kserve or kfserving", "'flask'"]),
         ("model_metadata.serving", 3, ["serving", "mapping", "3"]),
         ("model_metadata.serving.workers", 0, ["serving.workers", "between 1 and 256", "0"]),
         ("model_metadata.serving.workers", 1.5, ["serving.workers", "whole number", "1.5"]),

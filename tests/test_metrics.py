@@ -2,11 +2,10 @@
 
 import os
 import subprocess
-from pathlib import Path
+
+from running import LOCKS, TEMPLATE
 
 from generator.environments import server_python
-
-TEMPLATE = Path(__file__).resolve().parents[1] / "template"
 
 SCRIPT = """
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -29,6 +28,6 @@ assert text(_observe) == text(one_by_one), text(_observe)
 
 def test_a_batch_is_counted_as_its_requests_one_by_one_would_be() -> None:
     environ = {**os.environ, "PYTHONPATH": str(TEMPLATE / "src")}
-    python = server_python(TEMPLATE / "server-requirements.txt")
+    python = server_python(LOCKS["kserve"])
     done = subprocess.run([str(python), "-c", SCRIPT], env=environ, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from running import free_port, until
+from running import LOCKS, free_port, until
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
@@ -39,8 +39,6 @@ from generator.environments import server_python
 from generator.hooks import by_name
 from generator.samples import compare, rows
 
-LOCK = Path(__file__).resolve().parents[1] / "template" / "server-requirements.txt"
-
 # Estimators that a scaffold does not serve exactly, or that no plain dataset fits: name -> why. One that has become
 # exact fails the sweep until it is taken out.
 EXCEPTIONS: dict[str, str] = {}
@@ -54,7 +52,7 @@ class WarmServer:
 
     def __init__(self) -> None:
         environ = {**os.environ, "MODEL_PYTHON": sys.executable, "GRPC_PORT": "0"}
-        command = [str(server_python(LOCK)), str(Path(__file__).with_name("warm_server.py"))]
+        command = [str(server_python(LOCKS["kserve"])), str(Path(__file__).with_name("warm_server.py"))]
         self._process = subprocess.Popen(
             command, env=environ, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )

@@ -35,6 +35,7 @@ from running import (
 from common.serialization import json_encode, msgpack_encode
 from generator.scaffold import Scaffold
 
+INFER = "/v2/models/model/infer"
 ROW = [5.1, 3.5, 1.4, 0.2]
 HOSTILE_BODIES = 10_000
 CONNECTIONS = 4
@@ -184,6 +185,29 @@ def hostile_msgpack(choice: random.Random) -> bytes:
             return choice.randbytes(choice.randrange(200))
 
 
+def hostile_tensors(choice: random.Random) -> tuple[bytes, dict[str, str]]:
+    """A body of V2 and its headers, of tensors that are none, or none that the model takes."""
+    raw = choice.choice([np.array(ROW).tobytes(), b"", b"x" * 7, np.full(4, np.nan).tobytes(), b"\xff" * 32])
+    size = choice.choice([len(raw), len(raw) + 1, -1, 2**40, "4", None])
+    described = {
+        "name": choice.choice(["x", "", 3, None]),
+        "shape": choice.choice([[1, 4], [4], [], [0, 4], [-1, 4], [2**40, 2**40], [2**40, 0], [1] * 70, "x", None]),
+        "datatype": choice.choice(["FP64", "FP32", "FP16", "BOOL", "BYTES", "INT8", "UINT64", "nope", 3]),
+    }
+    if choice.random() < 0.5:
+        described["data"] = choice.choice([ROW, [ROW], [2**64, 1, 1, 1], odd_value(choice)])
+    else:
+        described["parameters"] = choice.choice([{"binary_data_size": size}, 3, {}])
+    head: Any = {"inputs": choice.choice([[described], [described] * 2, described, [], [3]])}
+    head |= choice.choice(
+        [{}, {"outputs": choice.choice([3, [3], [{"name": "x"}]])}, {"parameters": odd_value(choice)}]
+    )
+    packed = json_encode(head)
+    length = str(choice.choice([len(packed), len(packed), len(packed) - 1, 0, 2**40]))
+    headers = choice.choice([{"inference-header-content-length": length}, {}])
+    return choice.choice([packed + raw, mutated(choice, packed + raw), packed]), headers
+
+
 def test_hostile_bodies_harm_nothing(scaffold: Scaffold, forest: Any, iris: Any, tmp_path: Path) -> None:
     expected = forest.predict_proba(iris[0]).tolist()
 
@@ -193,10 +217,14 @@ def test_hostile_bodies_harm_nothing(scaffold: Scaffold, forest: Any, iris: Any,
         with running.client() as client:
             for turn in range(HOSTILE_BODIES // CONNECTIONS):
                 path, media_type, make = choice.choice(
-                    [(PREDICT, "application/json", hostile_json), (BINARY, "application/msgpack", hostile_msgpack)]
+                    [
+                        (PREDICT, "application/json", lambda choice: (hostile_json(choice), {})),
+                        (BINARY, "application/msgpack", lambda choice: (hostile_msgpack(choice), {})),
+                        (INFER, choice.choice(["application/octet-stream", "application/json"]), hostile_tensors),
+                    ]
                 )
-                body = make(choice)
-                answer = client.post(path, content=body, headers={"content-type": media_type})
+                body, headers = make(choice)
+                answer = client.post(path, content=body, headers={"content-type": media_type, **headers})
                 seen[answer.status_code] += 1
                 assert answer.status_code < 500, (path, body[:300], answer.text)
                 assert answer.status_code == 200 or list(answer.json()) == ["error"]
@@ -528,6 +556,10 @@ def exit_at_load(directory: Path) -> None:
     owners_file(directory, "self._model = joblib", "import os\n        os._exit(7)\n        self._model = joblib")
 
 
+def name_another_server(directory: Path) -> None:
+    configure(directory, server="kfserving", grpc_port=0)
+
+
 BAD_STARTS = [
     (remove_model, ["src/model/model.joblib is missing", "joblib.dump"]),
     (truncate_model, ["src/model/model.joblib", "SHA-256", "config.yaml"]),
@@ -541,6 +573,7 @@ BAD_STARTS = [
     (remove_class, ["src/server/inference_model.py", "class InferenceModel"]),
     (lack_requirement_at_import, ["No module named 'no_such_package'", "requirements.txt"]),
     (lack_requirement_at_load, ["No module named 'no_such_package'", "requirements.txt"]),
+    (name_another_server, ["server is kfserving", "copier update --data server=kfserving"]),
     (exit_at_load, ["the worker ended while it loaded the model"]),
 ]
 

@@ -230,18 +230,21 @@ def scaffold_files(request: pytest.FixtureRequest, copie_session: Any, plain: Pa
 def test_draws_the_scaffold(scaffold_files: tuple[str, Path]) -> None:
     framework, directory = scaffold_files
     found = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
-    common = {name for name in found if re.fullmatch(r"src/common/[a-z_]+\.py", name)}
+    common = {name for name in found if re.fullmatch(r"src/common/[a-z0-9_]+\.py", name)}
     assert common >= {f"src/common/{name}.py" for name in ("__init__", "config", "front", "serialization", "worker")}
     assert found - common == {
         ".copier-answers.yml",
         ".dockerignore",
         ".gitattributes",
         ".gitignore",
+        ".truss_ignore",
         "README.md",
         "config.yaml",
         "deploy/compose.yaml",
         "deploy/kserve.yaml",
         "deploy/kubernetes.yaml",
+        "deploy/ray.yaml",
+        "deploy/ray_app.py",
         "requirements.txt",
         "server-requirements.txt",
         f"{framework}-server.Dockerfile",
@@ -251,6 +254,18 @@ def test_draws_the_scaffold(scaffold_files: tuple[str, Path]) -> None:
         "src/server/__init__.py",
         "src/server/inference_model.py",
     }
+
+
+@pytest.mark.parametrize("server", ["kserve", "kfserving"])
+def test_holds_one_server(server: str, copie_session: Any, plain: Path) -> None:
+    directory = rendered(copie_session, plain, framework="sklearn", server=server)
+    both = ("kserve", "kfserving")
+    assert [name for name in both if (directory / f"src/common/{name}_application.py").exists()] == [server]
+    assert [name for name in both if f"\n{name}==" in (directory / "server-requirements.txt").read_text()] == [server]
+    config = yaml.safe_load((directory / "config.yaml").read_text())["model_metadata"]
+    assert (config["server"], config["serving"]["grpc_port"] > 0) == (server, server == "kserve")
+    tool("ruff", "check", "--no-cache", ".", cwd=directory / "src")
+    tool("mypy", f"--cache-dir={ROOT}/.mypy_cache/rendered", ".", cwd=directory / "src")
 
 
 def test_rendered_python_is_clean(scaffold_files: tuple[str, Path]) -> None:

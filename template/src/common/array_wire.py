@@ -52,7 +52,7 @@ def _pack_items(array: Array) -> tuple[Any, bytes]:
     """
     wire = _wire_format(array.dtype)
     dtype = _parse_format(wire, array.ndim)
-    _check_size(dtype, array.shape, array.size * dtype.itemsize)
+    check_size(dtype, array.shape, array.size * dtype.itemsize)
     return wire, (array if array.dtype == dtype else array.astype(dtype)).tobytes()
 
 
@@ -80,7 +80,7 @@ def decode_numpy(mapping: dict[Any, Any]) -> Any:
         return _decode_array(mapping)
     if mapping[b"nd"] is False:
         check_keys(mapping, "nd", {b"nd", b"type", b"data"})
-        return _build_array(mapping[b"type"], (), mapping[b"data"])[()]
+        return build_array(mapping[b"type"], (), mapping[b"data"])[()]
     raise DecodeError(f"nd: must be true or false, not {shown(mapping[b'nd'])}")
 
 
@@ -91,14 +91,14 @@ def _decode_array(mapping: dict[Any, Any]) -> Array:
     kind = mapping.get(b"kind", expected)
     if type(kind) is not bytes or kind != expected:
         raise DecodeError(f"kind: must be {expected!r} with such a type, not {shown(kind)}")
-    return _build_array(mapping[b"type"], _parse_shape(mapping[b"shape"], "shape"), mapping[b"data"])
+    return build_array(mapping[b"type"], parse_shape(mapping[b"shape"], "shape"), mapping[b"data"])
 
 
-def _build_array(wire: Any, shape: tuple[int, ...], data: Any) -> Array:
+def build_array(wire: Any, shape: tuple[int, ...], data: Any) -> Array:
     if not isinstance(data, bytes):
         raise DecodeError(f"data: must be bin, not {shown(data)}")
     dtype = _parse_format(wire, len(shape))
-    _check_size(dtype, shape, len(data))
+    check_size(dtype, shape, len(data))
     array: Array = np.ndarray(shape, dtype=dtype, buffer=data).copy()
     _check_items(array)
     return array
@@ -112,7 +112,7 @@ def check_keys(mapping: dict[Any, Any], name: str, required: Set[bytes], optiona
         raise DecodeError(f"{name}: the map has a key too many, {shown(key)}")
 
 
-def _check_size(dtype: DType, shape: tuple[int, ...], length: int) -> None:
+def check_size(dtype: DType, shape: tuple[int, ...], length: int) -> None:
     """Refuse an array that its data does not fill, or that grows beyond measure once it is used."""
     if math.prod(shape) * dtype.itemsize != length:
         raise DecodeError(f"data: {length} bytes are not shape {shape} of {dtype.itemsize} bytes each")
@@ -149,7 +149,7 @@ def _check_items(array: Array) -> None:
             raise DecodeError("data: a character is not one of Unicode")
 
 
-def _parse_shape(value: Any, name: str) -> tuple[int, ...]:
+def parse_shape(value: Any, name: str) -> tuple[int, ...]:
     if type(value) is not list or any(type(size) is not int or size < 0 for size in value):
         raise DecodeError(f"{name}: must be a list of ints that are not negative")
     if len(value) > _MAX_DIMENSIONS:
@@ -186,7 +186,7 @@ def _parse_plain_format(text: str) -> DType:
 def _parse_field(field: Any, dimensions: int, depth: int) -> tuple[str, DType]:
     if type(field) is not list or len(field) not in (2, 3) or not isinstance(field[0], str):
         raise DecodeError("type: a field must be [name, format] or [name, format, shape]")
-    shape = _parse_shape(field[2], "type") if len(field) == 3 else ()
+    shape = parse_shape(field[2], "type") if len(field) == 3 else ()
     dimensions += len(shape)
     if dimensions > _MAX_DIMENSIONS:
         raise DecodeError(f"type: a field with {dimensions} dimensions, more than {_MAX_DIMENSIONS}")

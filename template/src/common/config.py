@@ -15,6 +15,7 @@ KINDS = {
     **dict.fromkeys(("input", "output", "custom_objects"), dict),
     "example": list,
 }
+SERVERS = ("kserve", "kfserving")
 ENVIRONMENT = {"WORKERS": "workers", "PORT": "http_port", "GRPC_PORT": "grpc_port"}
 # And the list that each must have.
 INPUT_KINDS = {"array": "shape", "table": "columns", "tensors": "inputs", "text": None, "json": None}
@@ -86,15 +87,21 @@ class Config:
     def from_document(cls, document: Any, environ: Mapping[str, str] = {}) -> "Config":
         """Check a parsed `config.yaml` and make a Config of it."""
         metadata = _section(_mapping(document, "config.yaml"), "model_metadata")
+        server = _server(metadata)
         serving = dict(_section(metadata, "serving", {}))
+        if server == "kfserving":
+            serving.setdefault("grpc_port", 0)
         serving.update({knob: environ[name] for name, knob in ENVIRONMENT.items() if environ.get(name)})
         model = _section(metadata, "model")
+        knobs = Serving(**{knob: _knob(knob, value) for knob, value in serving.items()})
+        if server == "kfserving" and knobs.grpc_port:
+            raise ConfigError(f"{_where('grpc_port')} must be 0, KFServing has no gRPC; it is {knobs.grpc_port}")
         return cls(
             name=_text(document, "model_name"),
             framework=_text(metadata, "framework"),
-            serving=Serving(**{knob: _knob(knob, value) for knob, value in serving.items()}),
+            serving=knobs,
             model=_model(model),
-            server=_text({"server": "kserve", **metadata}, "server"),
+            server=server,
             python_version=_python_version(document),
         )
 
@@ -104,6 +111,7 @@ class Config:
             "model_name": self.name,
             "model_metadata": {
                 "framework": self.framework,
+                "server": self.server,
                 "serving": dataclasses.asdict(self.serving),
                 "model": dataclasses.asdict(self.model),
             },
@@ -126,6 +134,13 @@ def _text(parent: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"config.yaml: {key} must be a text, it is {_shown(value)}")
     return value
+
+
+def _server(metadata: Mapping[str, Any]) -> str:
+    server = _text({"server": SERVERS[0], **metadata}, "server")
+    if server not in SERVERS:
+        raise ConfigError(f"config.yaml: server must be {_or(SERVERS)}, it is {_shown(server)}")
+    return server
 
 
 def _python_version(document: Mapping[str, Any]) -> str | None:

@@ -16,16 +16,13 @@ import numpy as np
 from . import serialization
 from .errors import InvalidInput
 from .frames import Kind, Request, Response, Stats
+from .v2_bodies import V2, Encoder
 
 logger = logging.getLogger(__name__)
 
-DECODERS: dict[int, Callable[[bytes], Any]] = {
-    Kind.JSON: serialization.json_decode,
-    Kind.MSGPACK: serialization.msgpack_decode,
-}
-ENCODERS: dict[int, Callable[[Any], bytes]] = {
-    Kind.JSON: serialization.json_encode,
-    Kind.MSGPACK: serialization.msgpack_encode,
+CODECS: dict[int, tuple[Callable[[bytes], Any], Encoder]] = {
+    Kind.JSON: (serialization.json_decode, serialization.json_encode),
+    Kind.MSGPACK: (serialization.msgpack_decode, serialization.msgpack_encode),
 }
 SPLIT_KEYS = ("predictions", "probabilities")
 SCALARS = (str, bool, int, float, type(None))
@@ -46,9 +43,10 @@ class Unsplittable(Exception):
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way: what came, and how many rows it holds."""
+    """One request on its way: what came, what encodes its answer, and how many rows it holds."""
 
     frame: Request
+    encode: Encoder
     request: dict[str, Any]
     rows: int
     prepared: float  # seconds spent on decode
@@ -61,11 +59,13 @@ class Flow:
     Args:
         model: an object with KFServing's four methods, loaded.
         max_batch_size: how many rows may share a call of `predict`; 1 turns sharing off.
+        v2: what reads and writes V2's bodies for the model.
     """
 
-    def __init__(self, model: InferenceModel, max_batch_size: int) -> None:
+    def __init__(self, model: InferenceModel, max_batch_size: int, v2: V2 | None = None) -> None:
         self._model = model
         self._max_batch_size = max_batch_size
+        self._v2 = v2 or V2()
 
     def answer(self, frames: list[Request]) -> Iterator[tuple[list[Response], Stats | None]]:
         """The responses to what has arrived together, group by group, as soon as each is known."""
@@ -86,13 +86,21 @@ class Flow:
         """Decode and preprocess one request."""
         start = time.perf_counter()
         try:
-            request = _checked(DECODERS[frame.kind](frame.body))
+            body, encode = self._decode(frame)
+            request = _checked(body)
             decoded = time.perf_counter()
             prepared = self._model.preprocess(request)
             done = time.perf_counter()
-            return Call(frame, prepared, _rows(prepared), decoded - start, done - decoded)
+            return Call(frame, encode, prepared, _rows(prepared), decoded - start, done - decoded)
         except BaseException as error:
             return _failure(frame, error, "preprocess")
+
+    def _decode(self, frame: Request) -> tuple[Any, Encoder]:
+        """What a body holds, and what encodes the answer to it."""
+        if frame.kind == Kind.V2:
+            return self._v2.decode(frame.body, frame.request_id)
+        decode, encode = CODECS[frame.kind]
+        return decode(frame.body), encode
 
     def _groups(self, calls: list[Call]) -> list[list[Call]]:
         """Calls that may share a `predict`, in the order of arrival."""
@@ -157,7 +165,7 @@ class Flow:
             try:
                 final = self._model.postprocess(response)
                 middle = time.perf_counter()
-                body = ENCODERS[call.frame.kind](final)
+                body = call.encode(final)
                 responses.append(Response(call.frame.ident, 200, call.frame.kind, body))
             except BaseException as error:
                 responses.append(_failure(call.frame, error, "encode" if middle else "postprocess"))

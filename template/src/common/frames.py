@@ -8,7 +8,8 @@ and one from the worker is
 
     length u32 | ident u64 | status u16 | kind u8 | body
 
-`length` counts what follows it. `ident` says which request a frame belongs to; 0 is the worker itself.
+`length` counts what follows it. `ident` says which request a frame belongs to; 0 is the worker itself. A body of V2 has
+the size of the JSON in front of its raw data before it, a u32; 0 where all of it is JSON.
 """
 
 import os
@@ -24,6 +25,7 @@ LENGTH = struct.Struct("!I")
 REQUEST = struct.Struct("!IQBH")
 RESPONSE = struct.Struct("!IQHB")
 STATS = struct.Struct("!II5d")
+V2_HEAD = struct.Struct("!I")
 PHASES = ("decode", "preprocess", "predict", "postprocess", "encode")
 
 
@@ -36,6 +38,7 @@ class Kind(IntEnum):
     READY = 3
     FAILED = 4
     STATS = 5
+    V2 = 6
 
 
 @dataclass(slots=True)

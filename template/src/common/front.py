@@ -1,21 +1,22 @@
-"""The server process: uvicorn with our application, KServe's behind it, and the workers."""
+"""The server process: uvicorn with our application, KServe's or KFServing's behind it, and the workers."""
 
 import asyncio
 import contextlib
 import ctypes
+import importlib
 import logging
 import signal
 import socket
 import struct
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 
-from .application import Application
+from .application import Application, ASGIApplication
 from .config import Config
+from .errors import ConfigError
 from .http_protocol import HTTPProtocol
-from .kserve_application import KServe
 from .metrics import QUEUE
 from .pool import Pool
 
@@ -25,6 +26,15 @@ GRACE_SECONDS = 30
 QUIET_SECONDS = 0.2  # for the connections that were taken last to send their requests
 KEEP_ALIVE_SECONDS = 65
 SO_ATTACH_FILTER = 26
+
+
+class Behind(Protocol):
+    """The application behind ours, of KServe or KFServing, and the gRPC server where it has one."""
+
+    @property
+    def application(self) -> ASGIApplication: ...
+    async def serve_grpc(self) -> None: ...
+    async def stop_grpc(self) -> None: ...
 
 
 class Server(uvicorn.Server):
@@ -84,17 +94,30 @@ async def serve(config: Config, listener: socket.socket, workers: list[tuple[Any
         LoadError: a worker cannot load the model.
     """
     pool = Pool(config)
-    kserve = KServe(config, pool)
+    behind = _behind(config, pool)
     try:
         await pool.start(workers)
         QUEUE.set_function(lambda: pool.waiting)
-        application = Application(config, pool, kserve.application)
-        grpc = asyncio.create_task(kserve.serve_grpc())
+        application = Application(config, pool, behind.application)
+        grpc = asyncio.create_task(behind.serve_grpc())
         await _serve_http(config, application, listener)
-        await kserve.stop_grpc()
+        await behind.stop_grpc()
         await grpc
     finally:
         await pool.close()
+
+
+def _behind(config: Config, pool: Pool) -> Behind:
+    """What answers all but the predict routes."""
+    name = f"{__package__}.{config.server}_application"
+    try:
+        made: Behind = importlib.import_module(name).Behind(config, pool)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        change = f"`copier update --data server={config.server}` brings it"
+        raise ConfigError(f"config.yaml: server is {config.server}, which is not here; {change}") from None
+    return made
 
 
 async def _serve_http(config: Config, application: Application, listener: socket.socket) -> None:

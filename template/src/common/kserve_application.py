@@ -6,7 +6,6 @@ from secrets import token_hex
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from grpc import StatusCode
 from grpc_interceptor.exceptions import GrpcException
@@ -21,9 +20,8 @@ from kserve.protocol.infer_type import to_http_parameters
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
 from kserve.utils.numpy_codec import from_np_dtype
-from starlette.exceptions import HTTPException
 
-from . import openapi, serialization, tensors
+from . import openapi, routes, serialization, tensors
 from .config import Config
 from .errors import InvalidInput, Unanswered
 from .frames import Kind
@@ -66,7 +64,7 @@ class ForwardingModel(Model):
     async def __call__(self, body: Any, headers: Any = None, verb: InferenceVerb = InferenceVerb.PREDICT) -> Any:
         """Answer as `Model` does, but for its figures: the workers' own report counts every request on them."""
         if verb != InferenceVerb.PREDICT:
-            raise NotImplementedError("this model has no explainer")
+            raise NotImplementedError(routes.UNEXPLAINED)
         return await self.predict(body, headers), {}
 
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
@@ -125,10 +123,10 @@ class FixedRepository(ModelRepository):
     """A repository whose one model a client can neither load nor unload."""
 
     def unload(self, name: str) -> None:
-        raise NotImplementedError("this server serves one model, which cannot be unloaded")
+        raise NotImplementedError(routes.FIXED)
 
 
-class KServe:
+class Behind:
     """KServe's application, and its gRPC server where a port is set.
 
     Args:
@@ -215,28 +213,8 @@ def _handler(status: int) -> Any:
     return answer
 
 
-async def _failed(request: Request, _: Exception) -> JSONResponse:
-    """Nobody foresaw it: our application, which it reaches next, logs it."""
-    request_id = request.headers.get("x-request-id")
-    return JSONResponse({"error": f"the server failed; its log has the reason under request id {request_id}"}, 500)
-
-
-async def _http(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-
-async def _malformed(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return JSONResponse({"error": f"{place}: {first['msg']}"}, 400)
-
-
 HANDLERS: dict[Any, Any] = {
-    Exception: _failed,
-    HTTPException: _http,
-    RequestValidationError: _malformed,
+    **routes.HANDLERS,
     KServeInvalidInput: _handler(400),
     ModelNotFound: _handler(404),
     ModelFailed: _handler(500),

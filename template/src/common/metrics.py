@@ -1,9 +1,8 @@
-"""What `/metrics` shows beside KServe's own figures, in Prometheus's text format."""
+"""What `/metrics` shows: figures of our own, and KServe's by their names. In Prometheus's text format."""
 
 from bisect import bisect_left
 from typing import Any
 
-from kserve.metrics import POST_HIST_TIME, PRE_HIST_TIME, PREDICT_HIST_TIME
 from prometheus_client import Counter, Gauge, Histogram
 
 from .frames import PHASES, Stats
@@ -18,6 +17,14 @@ QUEUE = Gauge("scaffold_queue_length", "Requests that wait or are being answered
 BATCH_ROWS = Histogram("scaffold_batch_rows", "Rows that shared a call of predict", buckets=ROWS)
 BATCH_REQUESTS = Histogram("scaffold_batch_requests", "Requests that shared a call of predict", buckets=ROWS)
 WORKER_RESTARTS = Counter("scaffold_worker_restarts", "Workers replaced, by reason", ["reason"])
+
+try:
+    from kserve.metrics import POST_HIST_TIME, PRE_HIST_TIME, PREDICT_HIST_TIME
+except ModuleNotFoundError:  # another server than KServe's
+    PRE_HIST_TIME, PREDICT_HIST_TIME, POST_HIST_TIME = (
+        Histogram(f"request_{phase}_seconds", f"{text} request latency", ["model_name"])
+        for phase, text in (("preprocess", "pre-process"), ("predict", "predict"), ("postprocess", "post-process"))
+    )
 
 _PHASES = [PHASE.labels(phase) for phase in PHASES]
 

@@ -55,7 +55,7 @@ def _connect(descriptor: int) -> socket.socket:
 def _start(connection: socket.socket, config: Config) -> Any:
     """Load the model and tell the server; None where that failed."""
     try:
-        flow = _load(config)
+        flow = load(config)
     except LoadError as error:
         connection.sendall(Response(0, 500, Kind.FAILED, str(error).encode()).pack())
         return None
@@ -63,7 +63,7 @@ def _start(connection: socket.socket, config: Config) -> Any:
     return flow
 
 
-def _load(config: Config) -> Any:
+def load(config: Config) -> Any:
     """A Flow around the owner's InferenceModel, loaded and warmed up."""
     _find_temporary_directory()
     model = _inference_model(config)
@@ -74,7 +74,8 @@ def _load(config: Config) -> Any:
     except (Exception, SystemExit) as error:
         logger.error("load() failed", exc_info=error)
         raise LoadError(f"the model cannot be loaded: {_reason(error)}") from error
-    flow = _import("common.flow").Flow(model, config.serving.max_batch_size)
+    v2 = _import("common.v2_bodies").V2(config.name, config.model.input)
+    flow = _import("common.flow").Flow(model, config.serving.max_batch_size, v2)
     _warm_up(flow, config)
     return flow
 
