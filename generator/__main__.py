@@ -98,6 +98,7 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIRECTORY", help="the directory to make; it must not hold anything yet")
     parser.add_argument("--name", default="model", help="the model's name, as in /v1/models/NAME:predict (model)")
     parser.add_argument("--image", help="the image's name in deploy/ and README.md (the model's name)")
+    parser.add_argument("--server", default="kserve", help="kserve, or kfserving for clusters that need that (kserve)")
     parser.add_argument(
         "--requirement",
         metavar="LINE",
@@ -206,6 +207,7 @@ def _making(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "name": options.name,
         "image": options.image,
+        "server": options.server,
         "requirements": options.requirement,
         "python_version": options.python_version,
         "data": options.data,

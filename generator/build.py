@@ -155,7 +155,7 @@ def _check_unchanged(scaffold: Scaffold, name: str, image: str | None, server: s
         raise SettingError(f"name {name!r}: the scaffold's is {scaffold.name!r}; change model_name in its config.yaml")
     if image is not None:
         raise SettingError(f"image {image!r}: the scaffold names its image in deploy/ already; change it there")
-    if server != scaffold.server:
+    if server not in ("kserve", scaffold.server):
         raise SettingError(f"server {server!r}: the scaffold's is {scaffold.server!r}; make another for another server")
     if template:
         raise SettingError(f"template {template!r}: the scaffold has one; its update() brings another version of it")

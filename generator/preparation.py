@@ -20,7 +20,8 @@ from .runtime import TEMPLATE_SOURCE, load
 from .scaffold import Scaffold
 from .sources import capture
 
-WORKER_NEEDS = dict.fromkeys(("msgpack", "numpy", "orjson"), "bodies of requests and responses in the worker")
+# Not msgpack, for which the template has a range: truss, which deploys to Baseten, holds it to a version of its own.
+WORKER_NEEDS = dict.fromkeys(("numpy", "orjson"), "bodies of requests and responses in the worker")
 PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 
 

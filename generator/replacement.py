@@ -169,10 +169,14 @@ def _is(file: Path, content: bytes | None, digest: str | None) -> bool:
 def _set_python(directory: Path, old: Any, new: str) -> None:
     """Name another version where the old one stands as it was generated."""
 
-    def written(version: Any) -> tuple[str, str]:
-        return f"python_version: py{str(version).replace('.', '')}", f"ARG PYTHON_VERSION={version}"
+    def written(version: Any) -> tuple[str, ...]:
+        key = f"python_version: py{str(version).replace('.', '')}"
+        return key, f"  image: python:{version}-slim", f"ARG PYTHON_VERSION={version}"
 
-    (old_key, old_line), (new_key, new_line) = written(old), written(new)
-    edit(directory / "config.yaml", lambda text: re.sub(rf"(?m)^{re.escape(old_key)}$", new_key, text))
-    for dockerfile in directory.glob("*-server.Dockerfile"):
-        edit(dockerfile, lambda text: re.sub(rf"(?m)^{re.escape(old_line)}$", new_line, text))
+    def edited(text: str) -> str:
+        for before, after in zip(written(old), written(new), strict=True):
+            text = re.sub(rf"(?m)^{re.escape(before)}$", after, text)
+        return text
+
+    for file in (directory / "config.yaml", *directory.glob("*-server.Dockerfile")):
+        edit(file, edited)

@@ -256,9 +256,9 @@ def test_predicts_what_the_model_predicts(case: Callable[[], tuple[Any, Any]], m
     assert found["input"] == expected_input
     assert found["output"].items() >= expected_output.items()
     assert found["class"] == f"{type(model).__module__}.{type(model).__qualname__}"
-    names = {"scikit-learn", "numpy", "joblib", "msgpack", "orjson", *map(distribution, modules)}
+    names = {"scikit-learn", "numpy", "joblib", "orjson", *map(distribution, modules)}
     assert {name: pins(scaffold).get(name) for name in names} == {name: f"=={version(name)}" for name in names}
-    trained = names - {"msgpack", "orjson"} | {"python"}
+    trained = names - {"orjson"} | {"python"}
     assert found["trained_with"].keys() >= trained
     assert all(found["trained_with"][name] == version(name) for name in trained - {"python"})
 

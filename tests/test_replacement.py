@@ -142,6 +142,7 @@ def test_another_version_of_python(edited: Scaffold) -> None:
     edited.replace_model(linear(2.0), python_version="3.13")
     assert "ARG PYTHON_VERSION=3.13\n" in read(edited, "sklearn-server.Dockerfile")
     assert "python_version: py313\n" in read(edited, "config.yaml")
+    assert "  image: python:3.13-slim\n" in read(edited, "config.yaml")
     assert yaml.safe_load(read(edited, ".copier-answers.yml"))["python_version"] == "3.13"
 
 

@@ -243,6 +243,7 @@ def test_draws_the_scaffold(scaffold_files: tuple[str, Path]) -> None:
         "deploy/compose.yaml",
         "deploy/kserve.yaml",
         "deploy/kubernetes.yaml",
+        "deploy/ray-requirements.txt",
         "deploy/ray.yaml",
         "deploy/ray_app.py",
         "requirements.txt",
@@ -321,7 +322,7 @@ def test_what_the_worker_needs_is_added_once(copie: Any, plain: Path) -> None:
     directory = rendered(copie, plain, requirements="scikit-learn\nNumPy==2.4.6\nnumpydoc\norjson[x]>3\n")
     lines = (directory / "requirements.txt").read_text().splitlines()[2:]
     assert [line.split("  #")[0] for line in lines] == [
-        "scikit-learn", "NumPy==2.4.6", "numpydoc", "orjson[x]>3", "msgpack",
+        "scikit-learn", "NumPy==2.4.6", "numpydoc", "orjson[x]>3", "msgpack>=1,<2",
     ]  # fmt: skip
 
 
