@@ -103,6 +103,12 @@ class Container:
         """The address on this machine under which its port is published."""
         return "http://" + self.engine("port", self.name, "8080").splitlines()[0]
 
+    @property
+    def address(self) -> str:
+        """Its own address, within reach of this machine where that runs Linux."""
+        networks = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return self.engine("inspect", "--format", networks, self.name)
+
     def wait_until(self, field: str, value: str) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while (found := self.inspect(field)) != value:

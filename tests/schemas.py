@@ -2,21 +2,30 @@
 
     python schemas.py FILE
 
-Runs in the server's environment, which has both, and prints a line for each fault.
+Runs in the server's environment, which has both, and prints a line for each fault. In KFServing's environment, with the
+template's src/ on the path, KFServing's schemas stand in for KServe's.
 """
 
+import importlib
+import importlib.util
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import kserve.models
 import kubernetes.client
 import yaml
 
+if importlib.util.find_spec("kserve") is None:
+    importlib.import_module("common.kfserving_application")  # which brings what KFServing imports
+    models = importlib.import_module("kfserving")
+else:
+    models = importlib.import_module("kserve.models")
+
 KINDS = {
     ("serving.kserve.io/v1beta1", "InferenceService"): "V1beta1InferenceService",
+    ("serving.kubeflow.org/v1beta1", "InferenceService"): "V1beta1InferenceService",
     ("apps/v1", "Deployment"): "V1Deployment",
     ("v1", "Service"): "V1Service",
     ("autoscaling/v2", "HorizontalPodAutoscaler"): "V2HorizontalPodAutoscaler",
@@ -54,7 +63,7 @@ def _faults(value: Any, kind: str, place: str) -> Iterator[str]:
 
 def _model(kind: str) -> Any:
     """The class of a schema; None for what stands for any value, such as a port's number or name."""
-    return getattr(kserve.models, kind, None) or getattr(kubernetes.client, kind, None)
+    return getattr(models, kind, None) or getattr(kubernetes.client, kind, None)
 
 
 def _object_faults(value: Any, model: Any, place: str) -> Iterator[str]:

@@ -67,8 +67,8 @@ def test_it_is_valid_with_prometheus(text: str, tmp_path: Path) -> None:
         ("mem_limit:", "memory_limit:", "'memory_limit' was unexpected"),
         ("read_only: true", "read_only: 3", "$.services.server.read_only: 3 is not"),
         ("cap_drop: [ALL]", "cap_drop: ALL", "$.services.server.cap_drop: 'ALL' is not of type 'array'"),
-        ("content: |", "contents: |", "'contents' was unexpected"),
-        ("profiles: [metrics]", "profiles: metrics", "$.services.prometheus.profiles: 'metrics' is not of type 'array'"),
+        ("- source: prometheus", "- sources: prometheus", "$.services.prometheus.configs[0]: "),
+        ("profiles: [metrics]", "profiles: metrics", "$.services.prometheus.profiles: 'metrics' is not of type"),
     ],
 )  # fmt: skip
 def test_a_wrong_one_is_refused_by_the_same_check(text: str, tmp_path: Path, old: str, new: str, fault: str) -> None:
@@ -90,11 +90,12 @@ def test_prometheus_scrapes_what_the_server_counts(text: str, client: httpx.Clie
     assert "scaffold_requests_total{" in client.get("/metrics").text
 
 
-def compose_command() -> list[str]:
+def compose_command(environ: dict[str, str]) -> list[str]:
     """Docker Compose as a plugin of the client, or as a program of its own; in CI there must be one."""
-    for command in ["docker", "compose"], ["docker-compose"]:
-        if shutil.which(command[0]) and not subprocess.run([*command, "version"], capture_output=True).returncode:
-            return command
+    if not subprocess.run(["docker", "compose", "version"], env=environ, capture_output=True).returncode:
+        return ["docker", "compose"]
+    if shutil.which("docker-compose", path=environ["PATH"]):
+        return ["docker-compose"]
     if os.environ.get("CI"):
         pytest.fail("there is no Docker Compose, and CI is set")
     pytest.skip("there is no Docker Compose")
@@ -105,17 +106,18 @@ def up(engine: Engine, image: str, own_scaffold: Scaffold) -> Iterator[Container
     """The service as `docker compose up` started it, under names and on ports of the test's own."""
     name = f"scaffold-test-{token_hex(4)}"
     file = own_scaffold.directory / "deploy" / "compose.yaml"
-    others = {'name: "model"': f"name: {name}", 'image: "model"': f"image: {name}"}
+    others = {'name: "model"\n': "", 'image: "model"': f"image: {name}"}  # Compose 1 knows no name
     others |= {f'"{port}:{port}"': f'"127.0.0.1:{free_port()}:{port}"' for port in (8080, 8081)}
     changed = file.read_text()
     for old, new in others.items():
         assert changed.count(old) == 1, old
         changed = changed.replace(old, new)
     file.write_text(changed)
-    environ = {**engine.environ, "COMPOSE_DOCKER_CLI_BUILD": "1"}  # BuildKit, for what came before Compose 2
+    environ = {**engine.environ, "COMPOSE_DOCKER_CLI_BUILD": "1"}  # BuildKit, for Compose 1
+    program = compose_command(environ)
 
     def compose(*arguments: str) -> str:
-        command = [*compose_command(), "--project-name", name, "--file", str(file), *arguments]
+        command = [*program, "--project-name", name, "--file", str(file), *arguments]
         done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=BUILD_SECONDS)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -124,7 +126,7 @@ def up(engine: Engine, image: str, own_scaffold: Scaffold) -> Iterator[Container
         compose("up", "--build", "--detach")
         yield Container(engine, compose("ps", "--quiet", "server").strip())
     finally:
-        compose("down", "--rmi", "all", "--volumes", "--timeout", "10")
+        compose("down", "--rmi", "all", "--volumes", "--timeout", "1")
 
 
 @pytest.mark.docker

@@ -1,5 +1,6 @@
 """The manifests in `deploy/`: valid against their own schemas, and in agreement with the server that they start."""
 
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -11,14 +12,40 @@ import httpx
 import pytest
 import yaml
 from checkouts import ROOT
-from running import LOCKS
+from running import LOCKS, TEMPLATE
 
+import generator
 from generator.environments import server_python
 from generator.scaffold import Scaffold
 
 DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 MANIFESTS = ("kserve.yaml", "kubernetes.yaml")
 KNATIVE_CONCURRENCY = 1000  # container-concurrency-max-limit in its config-defaults
+# What a predictor holds that is KServe's own; the rest goes to Knative as it is.
+KSERVE_OWN = {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget", "containerConcurrency", "timeout"}
+# The fields that Knative Serving does not refuse where none of its feature flags is set: pkg/apis/serving/fieldmask.go
+# as of August 2026. startupProbe is the youngest of them, of July 2024 (Knative 1.15).
+KNATIVE = {
+    "pod": {
+        *("serviceAccountName", "automountServiceAccountToken", "containers", "volumes", "imagePullSecrets"),
+        "enableServiceLinks",
+    },
+    "container": {
+        *("name", "image", "imagePullPolicy", "command", "args", "workingDir", "env", "envFrom", "ports", "resources"),
+        *("livenessProbe", "readinessProbe", "startupProbe", "securityContext", "volumeMounts"),
+        *("terminationMessagePath", "terminationMessagePolicy"),
+    },
+    "securityContext": {
+        *("capabilities", "readOnlyRootFilesystem", "runAsUser", "runAsGroup", "runAsNonRoot", "seccompProfile"),
+        *("allowPrivilegeEscalation", "privileged"),
+    },
+    "probe": {
+        *("httpGet", "tcpSocket", "exec", "grpc", "initialDelaySeconds", "timeoutSeconds", "periodSeconds"),
+        *("successThreshold", "failureThreshold", "terminationGracePeriodSeconds"),
+    },
+    "httpGet": {"host", "path", "scheme", "httpHeaders", "port"},
+    "port": {"containerPort", "name", "protocol"},
+}
 
 
 def documents(directory: Path, name: str) -> list[dict[str, Any]]:
@@ -32,17 +59,23 @@ def pod(document: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def faults() -> Callable[[Path], list[str]]:
+def faults() -> Callable[..., list[str]]:
     """What the schemas find in a manifest."""
-    python = server_python(LOCKS["kserve"])
 
-    def found(manifest: Path) -> list[str]:
-        command = [python, "-W", "ignore", ROOT / "tests" / "schemas.py", manifest]
-        done = subprocess.run(command, capture_output=True, text=True)
+    def found(manifest: Path, server: str = "kserve") -> list[str]:
+        command = [server_python(LOCKS[server]), "-W", "ignore", ROOT / "tests" / "schemas.py", manifest]
+        environ = {**os.environ, "PYTHONPATH": str(TEMPLATE / "src")}
+        done = subprocess.run(command, env=environ, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 
     return found
+
+
+@pytest.fixture(scope="session")
+def kfserving(forest: Any, tmp_path_factory: pytest.TempPathFactory) -> Scaffold:
+    """A scaffold whose server is KFServing."""
+    return generator.from_model(forest, tmp_path_factory.mktemp("kfserving") / "rfc", server="kfserving")
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
@@ -84,6 +117,28 @@ def test_every_model_name_gives_names_that_a_cluster_takes(
     assert isinstance(compose["name"], str) and isinstance(compose["services"]["server"]["image"], str)
 
 
+def test_kfservings_manifest(kfserving: Scaffold, faults: Callable[..., list[str]], tmp_path: Path) -> None:
+    """Fields as Knative 0.22 takes them, which KFServing 0.6 was released with."""
+    file = kfserving.directory / "deploy" / "kfserving.yaml"
+    assert faults(file, "kfserving") == []
+    (tmp_path / "wrong.yaml").write_text(file.read_text().replace("minReplicas: 1", "minReplica: 1"))
+    assert faults(tmp_path / "wrong.yaml", "kfserving") == ["InferenceService.spec.predictor.minReplica is unknown"]
+    (document,) = documents(kfserving.directory, "kfserving.yaml")
+    predictor, serving = document["spec"]["predictor"], kfserving._config.serving
+    (container,) = predictor["containers"]
+    assert container.keys() <= KNATIVE["container"] - {"startupProbe"}
+    assert container["securityContext"].keys() == {"readOnlyRootFilesystem"}
+    assert container["livenessProbe"]["initialDelaySeconds"] == serving.load_timeout_seconds
+    assert document["metadata"]["annotations"]["autoscaling.knative.dev/target"] == str(serving.max_batch_size)
+    assert predictor["containerConcurrency"] == min(serving.max_queue, KNATIVE_CONCURRENCY)
+    assert predictor["timeout"] > serving.predict_timeout_seconds + serving.drain_seconds
+
+
+def test_no_port_is_named_that_the_server_does_not_open(kfserving: Scaffold) -> None:
+    texts = [path.read_text() for path in (kfserving.directory / "deploy").glob("*.yaml")]
+    assert not [text for text in (*texts, (kfserving.directory / kfserving.dockerfile).read_text()) if "8081" in text]
+
+
 def test_numbers_agree_with_config_yaml(scaffold: Scaffold) -> None:
     serving = scaffold._config.serving
     (kserve,) = documents(scaffold.directory, "kserve.yaml")
@@ -95,6 +150,8 @@ def test_numbers_agree_with_config_yaml(scaffold: Scaffold) -> None:
         startup = pod(document)["containers"][0]["startupProbe"]
         assert startup["periodSeconds"] * startup["failureThreshold"] == serving.load_timeout_seconds
     grace = pod(deployment)["terminationGracePeriodSeconds"]
+    deadline = kserve["metadata"]["annotations"]["serving.knative.dev/progress-deadline"]
+    assert int(deadline.removesuffix("s")) > serving.load_timeout_seconds
     for seconds in (grace, predictor["timeout"]):
         assert seconds > serving.predict_timeout_seconds + serving.drain_seconds
     (compose,) = documents(scaffold.directory, "compose.yaml")
@@ -105,10 +162,19 @@ def test_numbers_agree_with_config_yaml(scaffold: Scaffold) -> None:
 
 
 def test_knative_takes_what_kserve_hands_on(scaffold: Scaffold) -> None:
-    """Source: PodSpecMask in Knative's pkg/apis/serving/fieldmask.go, with its feature flags as they are at first."""
     (kserve,) = documents(scaffold.directory, "kserve.yaml")
-    own = {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget", "containerConcurrency", "timeout"}
-    assert kserve["spec"]["predictor"].keys() - own == {"containers"}
+    predictor = kserve["spec"]["predictor"]
+    assert predictor.keys() - KSERVE_OWN <= KNATIVE["pod"]
+    assert predictor["automountServiceAccountToken"] is False  # the one value that Knative takes
+    (container,) = predictor["containers"]
+    assert container.keys() <= KNATIVE["container"]
+    assert container["securityContext"].keys() <= KNATIVE["securityContext"]
+    assert container["securityContext"]["capabilities"].keys() <= {"drop"}
+    (port,) = container["ports"]
+    assert port.keys() <= KNATIVE["port"] and port.get("name", "") in {"", "http1", "h2c"}
+    for probe in (value for name, value in container.items() if name.endswith("Probe")):
+        assert probe.keys() <= KNATIVE["probe"] and probe["httpGet"].keys() <= KNATIVE["httpGet"]
+        assert probe["httpGet"]["port"] == port["containerPort"]
 
 
 def test_every_pod_is_as_restricted_as_the_image_bears(scaffold: Scaffold) -> None:

@@ -139,7 +139,7 @@ def test_stop_under_load_loses_no_request(
     mount = f"{slow}:/app/server/inference_model.py:ro"
     with running(engine, image, "--volume", mount) as container, ThreadPoolExecutor(9) as threads:
         # Not the published port: Docker's proxy there accepts connections that the server never sees.
-        url = f"http://{container.inspect('.NetworkSettings.IPAddress')}:8080"
+        url = f"http://{container.address}:8080"
         wait_until_ready(url)
         clients = [threads.submit(post_until_told_to_close, url, {"instances": instances}, expected) for _ in range(8)]
         time.sleep(1)
