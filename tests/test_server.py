@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import re
+import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -263,6 +266,79 @@ def test_a_keepalive_connection_survives_errors(server: AnyServer, forest: Any) 
             assert own.post(PREDICT, content=b"{", headers=JSON).status_code == 400
             assert own.get(PREDICT).status_code == 405
             assert own.post(PREDICT, json={"instances": [ROW]}).status_code == 200
+
+
+# --- connections
+
+
+def spoken(server: AnyServer, *sent: bytes) -> bytes:
+    """What a connection hears until the server closes it, or nothing comes for a second."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        for part in sent:
+            connection.sendall(part)
+            time.sleep(0.05)
+        connection.settimeout(1)
+        heard = b""
+        with contextlib.suppress(TimeoutError):
+            while chunk := connection.recv(1 << 16):
+                heard += chunk
+    return heard
+
+
+def posted(body: bytes, *fields: str, version: str = "1.1", path: str = PREDICT) -> bytes:
+    lines = [f"POST {path} HTTP/{version}", "Host: here", "Content-Type: application/json", *fields]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+BODY = json.dumps({"instances": [ROW]}).encode()
+LENGTH = f"Content-Length: {len(BODY)}"
+
+
+def test_requests_sent_together_are_answered_in_their_order(server: AnyServer) -> None:
+    ways = [LENGTH], ["Transfer-Encoding: chunked"]
+    requests = []
+    for number in range(12):
+        chunked = number % 3 == 1
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY) if chunked else BODY
+        requests.append(posted(body, *ways[chunked], f"X-Request-Id: n{number}"))
+        if number % 4 == 3:
+            requests.append(b"GET /v1/models/model HTTP/1.1\r\nHost: here\r\nX-Request-Id: g%d\r\n\r\n" % number)
+    heard = spoken(server, b"".join(requests))
+    assert heard.count(b"HTTP/1.1 200 OK") == 15
+    expected = [
+        f"{'g' * get}{'n' * (not get)}{n}" for n in range(12) for get in ([False, True] if n % 4 == 3 else [False])
+    ]
+    assert re.findall(rb"x-request-id: (\w+)", heard) == [name.encode() for name in expected]
+
+
+def test_a_request_in_pieces(server: AnyServer) -> None:
+    request = posted(BODY, LENGTH)
+    for cut in (10, request.index(b"\r\n\r\n") + 2, len(request) - 3):
+        assert b'{"predictions":[0]}' in spoken(server, request[:cut], request[cut:])
+
+
+def test_a_connection_closes_where_the_client_says_so(server: AnyServer) -> None:
+    heard = spoken(server, posted(BODY, LENGTH, "Connection: close") + posted(BODY, LENGTH))
+    assert heard.count(b"200 OK") == 1 and b"connection: close" in heard
+    assert spoken(server, posted(BODY, LENGTH, version="1.0")).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(server: AnyServer) -> None:
+    heard = spoken(server, posted(b"", LENGTH, "Expect: 100-continue"), BODY)
+    assert heard.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+
+
+def test_a_client_that_goes_away_harms_nobody(owners: AnyServer, owners_client: httpx.Client) -> None:
+    waiting = json.dumps(told("sleep", 0.5)).encode()
+    request = posted(waiting, f"Content-Length: {len(waiting)}")
+    host, _, port = owners.url.removeprefix("http://").partition(":")
+    for cut in (len(request), len(request) - 3):
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+            connection.sendall(request[:cut])
+            time.sleep(0.1)
+    until(lambda: owners_client.post(PREDICT, json=told("x")).status_code == 200, "the next is answered")
+    assert not [line for line in owners.lines() if "never" in str(line) or "InvalidState" in str(line)]
 
 
 # --- errors

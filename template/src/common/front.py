@@ -48,17 +48,17 @@ class Server(uvicorn.Server):
         self, config: uvicorn.Config, application: Application, listener: socket.socket, drain_seconds: float
     ) -> None:
         super().__init__(config)
-        self._application = application
+        self._predictions = application.predictions
         self._listener = listener
         self._drain_seconds = drain_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain on the first SIGTERM; on another signal, or a second one, stop at once."""
-        if self._application.draining or self.should_exit or sig != signal.SIGTERM:
+        if self._predictions.draining or self.should_exit or sig != signal.SIGTERM:
             self.force_exit = self.should_exit and sig == signal.SIGINT
             self.should_exit = True
             return
-        self._application.drain()
+        self._predictions.drain()
         logger.info("draining for %g seconds", self._drain_seconds)
         asyncio.get_running_loop().call_later(self._drain_seconds, self._refuse)
 
@@ -126,6 +126,7 @@ async def _serve_http(config: Config, application: Application, listener: socket
         http=HTTPProtocol,
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # nobody here asks who the client is
         lifespan="off",
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

@@ -1,25 +1,164 @@
-"""uvicorn's HTTP protocol, with the head and the body of a response sent in one piece."""
+"""uvicorn's HTTP protocol, with a way of its own for the predict routes and responses sent in one piece."""
 
 import asyncio
+import time
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from .errors import Unanswered
+from .frames import Response
+from .predictions import Headers, Predictions, Refused, Route, error_answer
 
 MOST_BYTES = 1 << 16
 
 
 class HTTPProtocol(HttpToolsProtocol):
-    """uvicorn's own, but for what it writes through.
+    """uvicorn's own, but that plain requests of the predict routes reach the workers, and what it writes through.
 
-    It writes a response's head, then its body: two calls of the system, and the client wakes for a head alone.
+    A plain request is a POST with a length, not encoded and no event, and the only one on its connection: it needs no
+    task, no scope and no messages. Every other goes the way of ASGI, where the same `Predictions` decide.
+
+    uvicorn writes a response's head, then its body: two calls of the system, and the client wakes for a head alone.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(cast(asyncio.Transport, Gathering(transport, self.loop)))
+        self.predictions: Predictions = self.app.predictions
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
+    def on_headers_complete(self) -> None:
+        if (exchange := self._exchange()) is not None:
+            self.cycle = exchange
+            return
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        super().on_headers_complete()
+
+    def _exchange(self) -> Any:
+        """What stands for a plain request of a predict route; None for another."""
+        route = self.predictions.plain.get(self.url)
+        busy = self.cycle is not None and not self.cycle.response_complete
+        if route is None or busy or self.expect_100_continue or self.flow.write_paused:
+            return None
+        headers = Headers(self.headers)
+        if self.parser.get_method() != b"POST" or not self.predictions.is_plain(route, headers):
+            return None
+        if self.parser.get_http_version() != "1.1" or self.parser.should_upgrade():
+            return None
+        return Exchange(self, route, headers, self.parser.should_keep_alive())
+
+    def on_body(self, body: bytes) -> None:
+        cycle: Any = self.cycle
+        if type(cycle) is Exchange:
+            cycle.parts.append(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        cycle: Any = self.cycle
+        if type(cycle) is Exchange:
+            cycle.ask()
+        else:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         cast(Gathering, self.transport).flush()
         super().on_response_complete()
+
+    def write(self, data: bytes) -> None:
+        """Write a whole response."""
+        cast(Gathering, self.transport).write_through(data)
+
+
+class Exchange:
+    """A plain request and its answer: what uvicorn's protocol has a RequestResponseCycle for.
+
+    Args:
+        protocol: the connection's.
+        route: what the request is for.
+        headers: the request's.
+        keep_alive: whether the connection stays open.
+
+    Attributes:
+        parts: the body, as it came.
+        response_complete, disconnected, keep_alive, message_event: as a RequestResponseCycle has them.
+    """
+
+    __slots__ = (
+        "disconnected",
+        "keep_alive",
+        "message_event",
+        "parts",
+        "response_complete",
+        "_headers",
+        "_protocol",
+        "_request_id",
+        "_route",
+        "_start",
+    )
+
+    def __init__(self, protocol: HTTPProtocol, route: Route, headers: Headers, keep_alive: bool) -> None:
+        self._protocol = protocol
+        self._route = route
+        self._headers = headers
+        self.keep_alive = keep_alive
+        self.parts: list[bytes] = []
+        self.response_complete = self.disconnected = False
+        self.message_event = NOBODY_WAITS
+
+    def ask(self) -> None:
+        """The request is whole."""
+        predictions = self._protocol.predictions
+        self._request_id = predictions.request_id(self._headers)
+        self._start = time.perf_counter()
+        body = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+        try:
+            answer = predictions.submit(self._route, self._headers, body, self._request_id)
+        except (Refused, Unanswered) as error:
+            self._respond(error_answer(error.status, error))
+        else:
+            cast("asyncio.Future[Response]", answer).add_done_callback(self._answered)
+
+    def _answered(self, answer: "asyncio.Future[Response]") -> None:
+        error = answer.exception()
+        if error is None:
+            self._respond(answer.result())
+        else:
+            assert isinstance(error, Unanswered)
+            self._respond(error_answer(error.status, error))
+
+    def _respond(self, answer: Response) -> None:
+        protocol = self._protocol
+        if not self.disconnected:
+            fields, body = protocol.predictions.fields(answer, self._request_id)
+            closes = not self.keep_alive or protocol.predictions.draining
+            if closes and not protocol.predictions.draining:
+                fields.append((b"connection", b"close"))
+            lines = [b"%b: %b\r\n" % field for field in (*protocol.server_state.default_headers, *fields)]
+            protocol.write(b"".join((STATUS_LINE[answer.status], *lines, b"\r\n", body)))
+            self.response_complete = True
+            if closes:
+                protocol.transport.close()
+            protocol.on_response_complete()
+        took = time.perf_counter() - self._start
+        protocol.predictions.count(self._route.name, answer.status, self._request_id, took)
+
+
+class NobodyWaits:
+    """An event that no task waits for."""
+
+    def set(self) -> None:
+        pass
+
+
+NOBODY_WAITS = NobodyWaits()
 
 
 class Gathering:
@@ -48,6 +187,12 @@ class Gathering:
         elif not self._awaits_turn:
             self._awaits_turn = True
             self._loop.call_soon(self._turn)
+
+    def write_through(self, data: bytes) -> None:
+        """Write at once, after what was kept."""
+        self.flush()
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def flush(self) -> None:
         """Write what was kept."""
