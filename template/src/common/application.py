@@ -28,10 +28,12 @@ class Application:
 
     Attributes:
         predictions: the predict routes.
+        workers: who answers them.
     """
 
     def __init__(self, config: Config, workers: Workers, behind: ASGIApplication) -> None:
         self.predictions = Predictions(config, workers)
+        self.workers = workers
         self._application = behind
         self._server = config.server
 
@@ -52,7 +54,7 @@ class Application:
             if route is None:
                 return await self._behind(_marked(scope, request_id), _replayed(body, receive), send, request_id)
             start = time.perf_counter()
-            answer = await predictions.submit(route, headers, body, request_id)
+            answer = await self.workers.submit(route.kind, predictions.framed(route, headers, body), request_id)
         except (Refused, Unanswered) as error:
             answer = error_answer(error.status, error)
         took = time.perf_counter() - start

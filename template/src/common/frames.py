@@ -64,6 +64,12 @@ class Stats:
         return cls(requests, rows, tuple(seconds))
 
 
+def pack_request(ident: int, kind: int, request_id: str, body: bytes) -> bytes:
+    """A frame to the worker."""
+    name = request_id.encode()
+    return REQUEST.pack(REQUEST.size - LENGTH.size + len(name) + len(body), ident, kind, len(name)) + name + body
+
+
 @dataclass(slots=True)
 class Request:
     """A frame to the worker."""
@@ -74,9 +80,7 @@ class Request:
     body: bytes
 
     def pack(self) -> bytes:
-        request_id = self.request_id.encode()
-        size = REQUEST.size - LENGTH.size + len(request_id) + len(self.body)
-        return REQUEST.pack(size, self.ident, self.kind, len(request_id)) + request_id + self.body
+        return pack_request(self.ident, self.kind, self.request_id, self.body)
 
     @classmethod
     def unpack(cls, frame: bytes) -> "Request":

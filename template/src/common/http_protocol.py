@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from .errors import Unanswered
 from .frames import Response
+from .pool import Pool
 from .predictions import Headers, Predictions, Refused, Route, error_answer
 
 MOST_BYTES = 1 << 16
@@ -25,6 +26,7 @@ class HTTPProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(cast(asyncio.Transport, Gathering(transport, self.loop)))
         self.predictions: Predictions = self.app.predictions
+        self.pool: Pool = self.app.workers
 
     def on_message_begin(self) -> None:
         self.url = b""
@@ -78,7 +80,7 @@ class HTTPProtocol(HttpToolsProtocol):
 
 
 class Exchange:
-    """A plain request and its answer: what uvicorn's protocol has a RequestResponseCycle for.
+    """A plain request and its answer: a RequestResponseCycle to uvicorn's protocol, and a future to the pool.
 
     Args:
         protocol: the connection's.
@@ -120,29 +122,28 @@ class Exchange:
         self._start = time.perf_counter()
         body = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
         try:
-            answer = predictions.submit(self._route, self._headers, body, self._request_id)
+            framed = predictions.framed(self._route, self._headers, body)
+            self._protocol.pool.ask(self._route.kind, framed, self._request_id, self)
         except (Refused, Unanswered) as error:
-            self._respond(error_answer(error.status, error))
-        else:
-            cast("asyncio.Future[Response]", answer).add_done_callback(self._answered)
+            self.set_result(error_answer(error.status, error))
 
-    def _answered(self, answer: "asyncio.Future[Response]") -> None:
-        error = answer.exception()
-        if error is None:
-            self._respond(answer.result())
-        else:
-            assert isinstance(error, Unanswered)
-            self._respond(error_answer(error.status, error))
+    def done(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.disconnected or self.response_complete
 
-    def _respond(self, answer: Response) -> None:
+    def set_exception(self, error: Unanswered) -> None:
+        self.set_result(error_answer(error.status, error))
+
+    def set_result(self, answer: Response) -> None:
+        """Respond."""
         protocol = self._protocol
         if not self.disconnected:
             fields, body = protocol.predictions.fields(answer, self._request_id)
             closes = not self.keep_alive or protocol.predictions.draining
             if closes and not protocol.predictions.draining:
                 fields.append((b"connection", b"close"))
-            lines = [b"%b: %b\r\n" % field for field in (*protocol.server_state.default_headers, *fields)]
-            protocol.write(b"".join((STATUS_LINE[answer.status], *lines, b"\r\n", body)))
+            lines = [b"%b: %b" % field for field in (*protocol.server_state.default_headers, *fields)]
+            protocol.write(STATUS_LINE[answer.status] + b"\r\n".join((*lines, b"", body)))
             self.response_complete = True
             if closes:
                 protocol.transport.close()

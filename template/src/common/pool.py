@@ -13,12 +13,12 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Protocol, cast
 
 from . import metrics, process
 from .config import Config
 from .errors import LoadError, Unanswered
-from .frames import Kind, Request, Response, Splitter, Stats
+from .frames import Kind, Response, Splitter, Stats, pack_request
 
 logger = logging.getLogger(__name__)
 
@@ -27,16 +27,28 @@ LONGEST_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
 
 
+class Answer(Protocol):
+    """What takes a response, or the reason why there is none: a future, or the like of one."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def set_result(self, response: Response, /) -> None: ...
+    def set_exception(self, error: Unanswered, /) -> None: ...
+
+
 @dataclass(slots=True)
 class Job:
     """A request that waits for its answer.
 
     Attributes:
+        frame: the request, as it is sent.
         since: when it began to wait, on the clock of `time.monotonic`; first in the queue, then at a worker.
     """
 
-    request: Request
-    answer: "asyncio.Future[Response]"
+    ident: int
+    frame: bytes
+    answer: Answer
     since: float
 
 
@@ -98,8 +110,8 @@ class Worker(asyncio.Protocol):
             self.progress = job.since
         elif not self.outgoing:
             self.loaded.get_loop().call_soon(self._flush)
-        self.jobs[job.request.ident] = job
-        self.outgoing.append(job.request.pack())
+        self.jobs[job.ident] = job
+        self.outgoing.append(job.frame)
         if idle:  # it begins at once; what comes after in this round of the loop shares the next batch
             self._flush()
 
@@ -165,7 +177,13 @@ class Pool:
         await asyncio.gather(*(self._loaded(worker) for worker in self._workers))
 
     def submit(self, kind: Kind, body: bytes, request_id: str) -> "asyncio.Future[Response]":
-        """Hand a request to a worker, or let it wait for one.
+        """Hand a request to a worker, or let it wait for one; raises what `ask` does."""
+        answer: asyncio.Future[Response] = self._loop.create_future()
+        self.ask(kind, body, request_id, answer)
+        return answer
+
+    def ask(self, kind: Kind, body: bytes, request_id: str, answer: Answer) -> None:
+        """Hand a request to a worker, or let it wait for one, and tell `answer` what came of it.
 
         Raises:
             Unanswered: the queue is full, or no worker is there to wait for.
@@ -175,13 +193,12 @@ class Pool:
         if self._closing or not (self._workers or self._replacing):
             raise Unanswered(503, "the model is not ready; try again later")
         self._ident += 1
-        job = Job(Request(self._ident, kind, request_id, body), self._loop.create_future(), time.monotonic())
+        job = Job(self._ident, pack_request(self._ident, kind, request_id, body), answer, time.monotonic())
         worker = self._free()
         if worker is None:
             self._queue.append(job)
         else:
             worker.send(job)
-        return job.answer
 
     def answered(self, worker: Worker, response: Response) -> None:
         """A worker's answer: to whom it belongs, and the next request to the worker."""

@@ -150,16 +150,13 @@ class Predictions:
         self._requests += 1
         return f"{self._ids}-{self._requests:x}"
 
-    def submit(self, route: Route, headers: "Headers", body: bytes, request_id: str) -> Awaitable[Response]:
-        """Ask the workers.
+    def framed(self, route: Route, headers: "Headers", body: bytes) -> bytes:
+        """A body as the workers take it.
 
         Raises:
             Refused: a body of V2 does not say how much of it is JSON.
-            Unanswered: nobody answers.
         """
-        if route.kind == Kind.V2:
-            body = V2_HEAD.pack(_json_size(headers, len(body))) + body
-        return self._workers.submit(route.kind, body, request_id)
+        return V2_HEAD.pack(_json_size(headers, len(body))) + body if route.kind == Kind.V2 else body
 
     def fields(self, answer: Response, request_id: str) -> tuple[FIELDS, bytes]:
         """The header fields and the body of a response."""
