@@ -17,7 +17,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from containers import Container, Engine, wait_until_ready
+from containers import HARDENED, Container, Engine, wait_until_ready
 from containers import running as running_container
 from running import BINARY, PATIENCE, PREDICT, Running, copied, free_port, metric, serving, together, until
 from sklearn.compose import make_column_transformer
@@ -126,10 +126,10 @@ def start(place: tuple[str, bool], table_scaffold: Scaffold, request: pytest.Fix
 
 @contextlib.contextmanager
 def contained_in(engine: Engine, image: str, directory: Path) -> Iterator[Contained]:
-    """A container of the image with the model, the code and the settings of another scaffold's directory."""
+    """A hardened container of the image with the model, the code and the settings of another scaffold's directory."""
     own = {"config.yaml": "config.yaml", "src/model": "model", "src/server": "server"}
     mounts = [f"--volume={directory / source}:/app/{target}:ro" for source, target in own.items()]
-    with running_container(engine, image, "--publish=127.0.0.1::8081", *mounts) as container:
+    with running_container(engine, image, *HARDENED, "--publish=127.0.0.1::8081", *mounts) as container:
         wait_until_ready(container.url)
         grpc_address = engine("port", container.name, "8081").splitlines()[0]
         yield Contained(container, container.url, int(grpc_address.rpartition(":")[2]))

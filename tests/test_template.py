@@ -15,7 +15,7 @@ import copier
 import joblib
 import pytest
 import yaml
-from checkouts import ROOT, VERSION, git
+from checkouts import ROOT, VERSION, commit, git
 from packaging.requirements import Requirement
 
 import generator
@@ -267,6 +267,21 @@ def test_holds_one_server(server: str, copie_session: Any, plain: Path) -> None:
     assert (config["server"], config["serving"]["grpc_port"] > 0) == (server, server == "kserve")
     tool("ruff", "check", "--no-cache", ".", cwd=directory / "src")
     tool("mypy", f"--cache-dir={ROOT}/.mypy_cache/rendered", ".", cwd=directory / "src")
+
+
+def test_the_server_of_a_scaffold_can_be_changed(repository: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "rfc"
+    copier.run_copy(str(repository), directory, defaults=True, quiet=True)
+    with (directory / "README.md").open("a") as readme:
+        readme.write("mine\n")
+    git(directory, "init", "--quiet")
+    commit(directory)
+    changed = {"server": "kfserving"}
+    copier.run_update(directory, data=changed, defaults=True, overwrite=True, quiet=True)
+    common = {path.name for path in (directory / "src" / "common").glob("*_application.py")}
+    assert common == {"kfserving_application.py"} and (directory / "deploy" / "kfserving.yaml").exists()
+    assert "\nkfserving==" in (directory / "server-requirements.txt").read_text()
+    assert (directory / "README.md").read_text().endswith("mine\n")
 
 
 def test_rendered_python_is_clean(scaffold_files: tuple[str, Path]) -> None:
