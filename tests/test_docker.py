@@ -111,6 +111,12 @@ def test_health_is_asked_on_the_configured_port_and_past_proxies(engine: Engine,
         container.wait_until(".State.Health.Status", "healthy")
 
 
+def test_threads_fit_the_processors_that_the_container_is_given(engine: Engine, image: str) -> None:
+    with running(engine, image, "--cpus", "1") as container:
+        command = ("/opt/server/bin/python", "-c", "from common.process import cores; print(cores())")
+        assert engine("exec", container.name, *command) == "1"
+
+
 def test_logs_are_json_lines(hardened: Container) -> None:
     httpx.post(f"{hardened.url}/v1/models/model:predict", content=b"{", headers=JSON, timeout=30)
     lines = [json.loads(line) for line in hardened.log]

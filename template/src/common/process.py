@@ -1,6 +1,7 @@
 """Starting a worker: a process of the model's environment, at the other end of a Unix socket pair."""
 
 import json
+import math
 import os
 import socket
 import subprocess
@@ -69,8 +70,24 @@ def _interpreter(path: Sequence[str] | None, python: str | None) -> list[str]:
 
 
 def cores() -> int:
-    """How many processors this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many processors this process may keep busy: those there are, and no more than its control group is given."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(there, _quota())))
+
+
+def _quota(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """The processors that the control group is given: `docker run --cpus`, Kubernetes's limit; infinite without one.
+
+    Source: Linux's Documentation/admin-guide/cgroup-v2.rst, `cpu.max`; for version 1 scheduler/sched-bwc.rst.
+    """
+    try:
+        if (file := root / "cpu.max").exists():
+            quota, period = file.read_text().split()
+        else:
+            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return int(quota) / int(period) if quota.strip() not in ("max", "-1") else math.inf
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
 
 
 def _environment(config: Config, path: Sequence[str] | None) -> dict[str, str]:
