@@ -22,6 +22,7 @@ import plumbum
 import pytest
 import yaml
 from checkouts import ROOT, VERSION, commit, git
+from running import LOCKS
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -48,8 +49,8 @@ CHANGES: dict[str, dict[str, tuple[str, str]]] = {
         "README.md.jinja": ("## Updating\n", "## Keeping it fresh\n"),
         "config.yaml.jinja": ("    # A log line for every request.\n", "    # One log line for every request.\n"),
         "requirements.txt.jinja": ("yours to edit: /opt/model", "yours to change: /opt/model"),
-        "{{ framework }}-server.Dockerfile.jinja": ("EXPOSE 8080 8081\n", "EXPOSE 8080 8081\nSTOPSIGNAL SIGTERM\n"),
-        LOCK: ("# The template owns this file:", "# This file is the template's:"),
+        "{{ framework }}-server.Dockerfile.jinja": ("USER 1000\n", "USER 1000\nSTOPSIGNAL SIGTERM\n"),
+        LOCKS["kserve"].name: ("# The template owns this file:", "# This file is the template's:"),
     },
     THIRD: {
         "src/common/logs.py": ("import json  # newer\n", "import json  # newest\n"),
@@ -351,7 +352,7 @@ def test_the_lock_is_replaced_whole_and_no_pin_of_the_model_is_touched(
 ) -> None:
     """A security fix: one command."""
     template = shutil.copytree(releases.template, tmp_path / "template", symlinks=True)
-    with (template / "template" / LOCK).open("a") as file:
+    with (template / "template" / LOCKS["kserve"].name).open("a") as file:
         file.write("msgspec==0.19.0\n")
     commit(template, "v92.0.0")
     scaffold = owned()
