@@ -365,7 +365,7 @@ def test_the_lock_is_replaced_whole_and_no_pin_of_the_model_is_touched(
     assert told.lock_was_edited and LOCK in told.changed and kserve == (f"0.0.1, {kserve[1]}", kserve[1])
     assert "  server    msgspec (none) -> 0.19.0\n" in str(told) and "  server    kserve 0.0.1, " in str(told)
     assert "your edits of server-requirements.txt gave way" in str(told)
-    assert lock.read_bytes() == (template / "template" / LOCK).read_bytes()
+    assert lock.read_bytes() == (template / "template" / LOCKS["kserve"].name).read_bytes()
     assert {line for line in read(scaffold, "requirements.txt").splitlines() if "==" in line} == pins
 
 
