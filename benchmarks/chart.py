@@ -1,0 +1,135 @@
+"""The chart of a run, from its JSON, as SVG and PNG beside it; with the ratios of the releases before it.
+
+python benchmarks/chart.py benchmarks/results/VERSION.json
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from targets import EMPTY, KSERVE, OURS, Case, best, figures, one_row
+
+matplotlib.use("agg")
+from matplotlib import pyplot  # noqa: E402
+
+PANELS = [
+    one_row("logistic", 32),
+    one_row("forest", 32),
+    one_row("forest", 256),
+    Case("logistic", 256, "json", 32),
+    one_row("keras", 32),
+    one_row("pytorch", 32),
+]
+TITLES = {
+    "logistic": "logistic regression",
+    "forest": "random forest of 100 trees",
+    "keras": "Keras MLP",
+    "pytorch": "PyTorch MLP",
+}
+HISTORY = [one_row("logistic", 32), one_row("forest", 32), one_row("forest", 256)]
+COLORS = {OURS: "#0b7a75", EMPTY: "#c9ced6"}
+PEER_COLOR = "#7d8597"
+COLUMNS = 2
+INCHES = (11, 3)
+
+
+def files(results: Path) -> list[Path]:
+    """What the chart of a run is written to."""
+    return [results.with_suffix(".svg"), results.with_suffix(".png")]
+
+
+def draw(results: Path, outputs: list[Path]) -> None:
+    """Write the chart to each of the files."""
+    run = json.loads(results.read_text())
+    past = releases(results)
+    drawn = [panel for panel in PANELS if len(figures(run, panel)) > 1]
+    panels = len(drawn) + bool(run["starts"]) * 2 + (len(past) > 1)
+    rows = -(-panels // COLUMNS)
+    figure, axes = pyplot.subplots(rows, COLUMNS, figsize=(INCHES[0], INCHES[1] * rows), squeeze=False)
+    places = iter(axes.flat)
+    for panel in drawn:
+        requests(next(places), run, panel)
+    if run["starts"]:
+        starts(next(places), run, "seconds", 1, "seconds from start to ready, the forest alone")
+        starts(next(places), run, "memory", 1e6, "MB of all its processes, the forest alone")
+    if len(past) > 1:
+        history(next(places), past)
+    for rest in places:
+        rest.set_axis_off()
+    figure.suptitle(f"{run['version']}: {run['machine']}, Python {run['python']}, one worker, one run")
+    figure.tight_layout()
+    matplotlib.rcParams["svg.hashsalt"] = "scaffold"  # the same run makes the same file
+    for output in outputs:
+        figure.savefig(output, dpi=110, metadata={"Date": None} if output.suffix == ".svg" else None)
+    pyplot.close(figure)
+
+
+def releases(results: Path) -> list[dict[str, Any]]:
+    """The full runs beside this one and itself, oldest first."""
+    runs = [json.loads(file.read_text()) for file in results.parent.glob("*.json") if file.stem[0].isdigit()]
+    return sorted(runs, key=lambda run: [int(part) for part in run["version"].split(".") if part.isdecimal()])
+
+
+def requests(place: Any, run: dict[str, Any], case: Case) -> None:
+    values = {name: row["requests"] for name, row in figures(run, case).items()}
+    rows = "1 row" if case.rows == 1 else f"{case.rows} rows"
+    title = f"{TITLES[case.work]}, {rows}, {case.connections} connection{'s'[: case.connections - 1]}: requests/s"
+    bars(place, run, values, title, {name: values.get(OURS, 0) / value for name, value in values.items()})
+
+
+def starts(place: Any, run: dict[str, Any], figure: str, unit: float, title: str) -> None:
+    values = {name: row[figure] / unit for name, row in run["starts"].items()}
+    bars(place, run, values, title, {name: value / values[OURS] for name, value in values.items()}, descending=False)
+
+
+def bars(
+    place: Any,
+    run: dict[str, Any],
+    values: dict[str, float],
+    title: str,
+    ratios: dict[str, float],
+    descending: bool = True,
+) -> None:
+    """A bar for each server, the best on top, with its figure and by how much ours is better."""
+    names = sorted(values, key=lambda name: values[name], reverse=not descending)
+    colors = [COLORS.get(name, PEER_COLOR) for name in names]
+    drawn = place.barh([run["titles"][name] for name in names], [values[name] for name in names], color=colors)
+    labels = [_label(values[name], ratios[name], name) for name in names]
+    place.bar_label(drawn, labels, padding=3, fontsize=8)
+    place.set_title(title, fontsize=10, loc="left")
+    place.margins(x=0.25)
+    place.tick_params(labelsize=8)
+    place.spines[["top", "right"]].set_visible(False)
+
+
+def _label(value: float, ratio: float, name: str) -> str:
+    shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return shown if name in (OURS, EMPTY) else f"{shown}  (ours {ratio:.1f}x)"
+
+
+def history(place: Any, runs: list[dict[str, Any]]) -> None:
+    """How many times the requests of KServe's SDK and of the best peer ours answers, release after release."""
+    versions = [run["version"] for run in runs]
+    for case in HISTORY:
+        for other, style in ((KSERVE, "-"), ("", "--")):
+            ratios = [_times(figures(run, case), other) for run in runs]
+            label = f"{case.work}, c={case.connections}, {other or 'best peer'}"
+            place.plot(versions, ratios, style, marker="o", markersize=4, label=label)
+    place.set_title("requests of ours / theirs, by release", fontsize=10, loc="left")
+    place.set_yscale("log")
+    place.legend(fontsize=7)
+    place.tick_params(labelsize=8)
+
+
+def _times(servers: dict[str, dict[str, Any]], other: str) -> float:
+    name = other or best(servers, "requests")[0]
+    if OURS not in servers or name not in servers:
+        return float("nan")
+    return float(servers[OURS]["requests"] / servers[name]["requests"])
+
+
+if __name__ == "__main__":
+    file = Path(sys.argv[1])
+    draw(file, files(file))

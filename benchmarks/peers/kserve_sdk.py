@@ -1,0 +1,36 @@
+"""KServe's SDK, as its page on custom predictors shows: a `kserve.Model` in a `ModelServer`. It has no batching.
+
+python kserve_sdk.py MODEL_FILE PORT
+"""
+
+import sys
+from typing import Any
+
+import kserve
+import predictor
+
+TITLE = "KServe's SDK"
+REQUIREMENTS = ["kserve==0.21.0"]
+PROTOCOL = "v1"
+
+
+class Model(kserve.Model):
+    """A model in a file."""
+
+    def __init__(self, name: str, file: str) -> None:
+        super().__init__(name)
+        self._file = file
+        self.load()
+
+    def load(self) -> bool:
+        self._predict = predictor.load(self._file)
+        self.ready = True
+        return self.ready
+
+    def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> dict[str, Any]:
+        return {"predictions": self._predict(payload["instances"]).tolist()}
+
+
+if __name__ == "__main__":
+    server = kserve.ModelServer(http_port=int(sys.argv[2]), enable_grpc=False, enable_latency_logging=False)
+    server.start([Model("model", sys.argv[1])])

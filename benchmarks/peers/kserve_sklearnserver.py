@@ -1,0 +1,19 @@
+"""KServe's own server for scikit-learn, which KServe's images run. It is in no package index, only in KServe's
+repository, and names neighbouring directories as its dependencies: it is installed alone, beside what it needs.
+
+python kserve_sklearnserver.py MODEL_FILE PORT
+"""
+
+import os
+import sys
+
+TITLE = "KServe's sklearnserver"
+REQUIREMENTS = ["kserve[storage]==0.21.0"]
+ALONE = ["sklearnserver @ git+https://github.com/kserve/kserve@v0.21.0#subdirectory=python/sklearnserver"]
+PROTOCOL = "v1"
+FRAMEWORKS = ["sklearn"]
+
+if __name__ == "__main__":
+    file, port = sys.argv[1:]
+    options = ["--model_name", "model", "--model_dir", os.path.dirname(file), "--http_port", port]
+    os.execv(sys.executable, [sys.executable, "-m", "sklearnserver", *options, "--enable_grpc", "false"])

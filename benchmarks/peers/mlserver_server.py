@@ -1,0 +1,61 @@
+"""MLServer with adaptive batching and its own runtime for scikit-learn; for other frameworks a custom runtime, as its
+documentation shows one. V2 is what it speaks. The time that a batch waits is short, so that one connection waits little.
+
+python mlserver_server.py MODEL_FILE PORT
+"""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+import predictor
+from mlserver import MLModel
+from mlserver.codecs import NumpyCodec
+from mlserver.types import InferenceRequest, InferenceResponse
+
+TITLE = "MLServer"
+REQUIREMENTS = ["mlserver==1.7.1", "mlserver-sklearn==1.7.1", "uvloop<0.22"]  # its workers do not start on later ones
+PROTOCOL = "v2"
+
+BATCHING = {"max_batch_size": 256, "max_batch_time": 0.001}
+
+
+class Runtime(MLModel):
+    """A model in a file."""
+
+    async def load(self) -> bool:
+        self._predict = predictor.load(self.settings.parameters.uri)
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        rows = NumpyCodec.decode_input(payload.inputs[0])
+        output = NumpyCodec.encode_output("predict", self._predict(rows))
+        return InferenceResponse(model_name=self.name, outputs=[output])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def write_settings(file: str, port: int) -> None:
+    """Into the working directory. One worker process, which is its default, takes the model from the server's loop."""
+    sklearn = file.endswith(".joblib")
+    model = {
+        "name": "model",
+        "implementation": "mlserver_sklearn.SKLearnModel" if sklearn else "mlserver_server.Runtime",
+        "parameters": {"uri": file},
+        **BATCHING,
+    }
+    ports = {"http_port": port, "grpc_port": free_port(), "metrics_endpoint": None}
+    Path("settings.json").write_text(json.dumps({"debug": False, "parallel_workers": 1, **ports}))
+    Path("model-settings.json").write_text(json.dumps(model))
+
+
+if __name__ == "__main__":
+    write_settings(sys.argv[1], int(sys.argv[2]))
+    os.environ["PYTHONPATH"] = os.path.dirname(os.path.abspath(__file__))
+    os.execv(sys.executable, [sys.executable, "-c", "from mlserver.cli import main; main()", "start", "."])

@@ -1,0 +1,91 @@
+"""The results of a run as a table.
+
+python report.py RESULTS.json
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from targets import EMPTY, OURS, Case, figures
+
+FORM = "  {:<24} {:>10} {:>11} {:>9} {:>9} {:>10} {:>10}"
+STARTS = "  {:<24} {:>8} {:>10} {:>10} {:>10}"
+
+
+def table(results: dict[str, Any]) -> str:
+    return "\n".join([*_head(results), *_cases(results), *_starts(results), *_limits(results), *_targets(results)]) + "\n"
+
+
+def _head(results: dict[str, Any]) -> Iterator[str]:
+    yield f"{results['version']} ({results['commit']}), {results['date']}, Python {results['python']}, {results['machine']}"
+    for failure in results["failures"]:
+        yield f"left out with {failure['work']}: {results['titles'][failure['server']]}: {failure['reason']}"
+
+
+def _cases(results: dict[str, Any]) -> Iterator[str]:
+    cases = dict.fromkeys(Case(**{name: row[name] for name in Case.__dataclass_fields__}) for row in results["cases"])
+    for case in cases:
+        found = figures(results, case)
+        ours = found.get(OURS, {}).get("requests", math.nan)
+        empty = found.get(EMPTY, {}).get("requests", math.nan)
+        yield f"\n{case}"
+        yield FORM.format("", "requests/s", "rows/s", "p50, ms", "p99, ms", "ours/it", "it/empty").rstrip()
+        for name, row in sorted(found.items(), key=lambda item: -item[1]["requests"]):
+            rate = row["requests"]
+            rows = "" if name == EMPTY else f"{row['rows_per_second']:.0f}"
+            latencies = [f"{row['median']:.2f}", f"{row['p99']:.2f}"]
+            ratios = [_ratio(ours / rate), _ratio(rate / empty)]
+            yield FORM.format(results["titles"][name], f"{rate:.0f}", rows, *latencies, *ratios).rstrip()
+        yield from _failed(results, case)
+
+
+def _failed(results: dict[str, Any], case: Case) -> Iterator[str]:
+    for row in results["cases"]:
+        if "failed" in row and Case(**{name: row[name] for name in Case.__dataclass_fields__}) == case:
+            yield f"  {results['titles'][row['server']]}: {row['failed']}"
+
+
+def _ratio(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2f}"
+
+
+def _starts(results: dict[str, Any]) -> Iterator[str]:
+    starts = results["starts"]
+    if not starts:
+        return
+    yield "\nthe forest, each server alone"
+    yield STARTS.format("", "ready, s", "it/ours", "memory, MB", "it/ours")
+    ours = starts[OURS]
+    for name, row in sorted(starts.items(), key=lambda item: item[1]["seconds"]):
+        memory = [f"{row['memory'] / 1e6:.0f}", f"{row['memory'] / ours['memory']:.2f}"]
+        ready = [f"{row['seconds']:.2f}", f"{row['seconds'] / ours['seconds']:.2f}"]
+        yield STARTS.format(results["titles"][name], *ready, *memory)
+
+
+def _limits(results: dict[str, Any]) -> Iterator[str]:
+    limits = results["limits"]
+    if limits:
+        yield "\nlimits"
+    for loop in limits.get("loops", []):
+        what = "decoding msgpack and predicting" if loop.get("decoded") else "predicting"
+        yield f"  {loop['work']}, {what} {loop['batch']} rows a call in a loop: {loop['rows_per_second']:.0f} rows/s"
+    if "imports" in limits:
+        yield f"  `import sklearn` beside `import kserve`: {limits['imports']:.2f} s"
+        yield f"  the imports of the forest's worker: {limits['worker_imports'] / 1e6:.0f} MB"
+    if "from_model" in limits:
+        yield f"  from_model, with the generator's import: {', '.join(f'{one:.2f}' for one in limits['from_model'])} s"
+
+
+def _targets(results: dict[str, Any]) -> Iterator[str]:
+    if results["targets"]:
+        yield "\ntargets"
+    for target in results["targets"]:
+        yield f"  {'met   ' if target['met'] else 'MISSED'} {target['figure']:>8.3g}   {target['text']}"
+
+
+if __name__ == "__main__":
+    print(table(json.loads(Path(sys.argv[1]).read_text())), end="")

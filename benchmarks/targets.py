@@ -1,0 +1,163 @@
+"""What must hold of the figures of a run, and whether it does."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+OURS, KSERVE, EMPTY, BEST = "ours", "kserve_sdk", "empty", "the best peer"
+ONE_ROW = (1, "json")
+MANY = 256
+
+
+@dataclass(frozen=True)
+class Case:
+    """What servers are loaded with.
+
+    Attributes:
+        work: the model, as `models.MODELS` names it.
+        rows: how many a request holds.
+        wire: how they travel, as `wires.WIRES` names it.
+        connections: how many post at the same time.
+        workers: how many processes hold our model.
+    """
+
+    work: str
+    rows: int
+    wire: str
+    connections: int
+    workers: int = 1
+
+    def __str__(self) -> str:
+        rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
+        workers = "" if self.workers == 1 else f", {self.workers} workers"
+        return f"{self.work}, {rows}, {self.wire}, c={self.connections}{workers}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on one of our figures over another one.
+
+    Attributes:
+        case: where it is ours.
+        figure: which: requests, median or rows.
+        of: the server whose figure it is held against, or another wire of ours.
+        bound: what the ratio must reach; for a median, what it must not pass.
+    """
+
+    case: Case
+    figure: str
+    of: str
+    bound: float
+
+    @property
+    def at_least(self) -> bool:
+        return self.figure != "median"
+
+
+def one_row(work: str, connections: int) -> Case:
+    return Case(work, 1, "json", connections)
+
+
+TARGETS = [
+    Target(one_row("forest", 32), "requests", KSERVE, 18),
+    Target(one_row("forest", 32), "requests", BEST, 3),
+    Target(one_row("forest", 256), "requests", KSERVE, 60),
+    Target(one_row("forest", 256), "requests", BEST, 8),
+    Target(one_row("logistic", 32), "requests", KSERVE, 15),
+    Target(one_row("logistic", 32), "requests", BEST, 10),
+    Target(one_row("logistic", 32), "requests", EMPTY, 0.65),
+    Target(one_row("logistic", 1), "median", KSERVE, 0.45),
+    Target(one_row("logistic", 1), "median", BEST, 1),
+    Target(Case("logistic", 256, "json", 32), "requests", BEST, 1.5),
+    Target(Case("logistic", 256, "msgpack", 32), "requests", "json", 4),
+    Target(Case("logistic", 256, "v2 binary", 32), "requests", "json", 4),
+    Target(one_row("keras", 32), "requests", KSERVE, 10),
+    Target(one_row("keras", 32), "requests", BEST, 3),
+    Target(one_row("pytorch", 32), "requests", KSERVE, 10),
+    Target(one_row("pytorch", 32), "requests", BEST, 3),
+]
+IMAGES = Case("images", 1, "msgpack", 32)
+IMAGES_BOUND = 0.9
+TAIL_BOUND = 3
+TAIL_CONNECTIONS = 32
+MEMORY_BOUND = 1
+START_BOUND = 1.5
+GENERATION_BOUND = 1.5
+
+
+def judge(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every target whose figures were measured: what it says, the figure, and whether it is met."""
+    return [*_ratios(results), *_images(results), *_tails(results), *_forest(results), *_generation(results)]
+
+
+def _verdict(text: str, figure: float, bound: float, at_least: bool) -> dict[str, Any]:
+    met = figure >= bound if at_least else figure <= bound
+    return {"text": f"{text} {'>=' if at_least else '<='} {bound:g}", "figure": figure, "bound": bound, "met": met}
+
+
+def figures(results: dict[str, Any], case: Case) -> dict[str, dict[str, Any]]:
+    """Server to its figures in a case, of those that have any."""
+    found = (row for row in results["cases"] if Case(**{name: row[name] for name in vars(case)}) == case)
+    return {row["server"]: row for row in found if "failed" not in row}
+
+
+def best(servers: dict[str, dict[str, Any]], figure: str) -> tuple[str, float]:
+    """The peer with the best figure, and the figure."""
+    values = {name: row[figure] for name, row in servers.items() if name not in (OURS, EMPTY)}
+    if not values:
+        return "", math.nan
+    name = (min if figure == "median" else max)(values, key=lambda one: values[one])
+    return name, values[name]
+
+
+def _ratios(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for target in TARGETS:
+        servers = figures(results, target.case)
+        name, other = _other(results, target, servers)
+        if OURS in servers and other == other:
+            text = f"{target.case}: {target.figure} / {name}"
+            yield _verdict(text, servers[OURS][target.figure] / other, target.bound, target.at_least)
+
+
+def _other(results: dict[str, Any], target: Target, servers: dict[str, dict[str, Any]]) -> tuple[str, float]:
+    """What a target's figure is held against: its name, and the figure."""
+    if target.of == BEST:
+        name, value = best(servers, target.figure)
+        return f"the best peer ({name})", value
+    if target.of in (KSERVE, EMPTY):
+        return target.of, servers.get(target.of, {}).get(target.figure, math.nan)
+    case = Case(**{**vars(target.case), "wire": target.of})
+    return f"our own {target.of}", figures(results, case).get(OURS, {}).get(target.figure, math.nan)
+
+
+def _images(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    loops = [loop for loop in results["limits"].get("loops", []) if loop.get("decoded") and loop["work"] == IMAGES.work]
+    row = figures(results, IMAGES).get(OURS)
+    if row and loops:
+        ratio = row["rows_per_second"] / max(loop["rows_per_second"] for loop in loops)
+        yield _verdict(f"{IMAGES}: rows / decode and predict in a loop", ratio, IMAGES_BOUND, True)
+
+
+def _tails(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for row in results["cases"]:
+        if row["server"] == OURS and "failed" not in row and row["connections"] == TAIL_CONNECTIONS:
+            case = Case(**{name: row[name] for name in Case.__dataclass_fields__})
+            if case.workers == 1 and (case.rows, case.wire) == ONE_ROW:
+                yield _verdict(f"{case}: p99 / median", row["p99"] / row["median"], TAIL_BOUND, False)
+
+
+def _forest(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    starts, limits = results["starts"], results["limits"]
+    if OURS in starts and KSERVE in starts and "worker_imports" in limits:
+        limit = starts[KSERVE]["memory"] + limits["worker_imports"]
+        text = "forest: memory / (kserve_sdk + the worker's imports)"
+        yield _verdict(text, starts[OURS]["memory"] / limit, MEMORY_BOUND, False)
+    if OURS in starts and "imports" in limits:
+        ratio = starts[OURS]["seconds"] / limits["imports"]
+        yield _verdict("forest: start to ready / `import sklearn` beside `import kserve`", ratio, START_BOUND, False)
+
+
+def _generation(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if seconds := results["limits"].get("from_model"):
+        yield _verdict("from_model of the forest, the slowest of its runs, s", max(seconds), GENERATION_BOUND, False)
