@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+BENCHMARK_ARGS ?=
 
 bin := $(VENV)/bin
 uv := VIRTUAL_ENV=$(VENV) $(bin)/uv
@@ -41,8 +42,8 @@ check: lint test ## lint, then test
 sweep: $(VENV)/.dev ## the long tests that `make test` leaves out
 	@$(bin)/python -m pytest -m sweep $(PYTEST_ARGS)
 
-benchmark: $(VENV)/.demo ## the server beside one written plainly with KServe's SDK (needs wrk)
-	@$(bin)/python benchmarks/speed.py
+benchmark: $(VENV)/.dev ## the server beside its peers: forty minutes, QUICK=1 three, SMOKE=1 one case (needs wrk)
+	@$(bin)/python benchmarks/compare.py $(if $(QUICK),--quick) $(if $(SMOKE),--smoke) $(BENCHMARK_ARGS)
 
 define lock_header
 # The server's environment: everything it needs, each at one version, with hashes. CPython 3.10 to 3.13. Install it

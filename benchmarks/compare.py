@@ -5,9 +5,9 @@
     python benchmarks/compare.py --peers kserve_sdk ray_server --works forest
 
 Every server has the same fitted model and one worker, and must answer what the model in memory predicts before anything
-is timed. `wrk` posts one request a connection at a time and keeps its connections; rounds alternate between the servers,
-and each figure is the median of its rounds. Figures of two runs, or of two machines, say nothing beside each other: the
-ratios do.
+is timed. `wrk` posts one request a connection at a time and keeps its connections; rounds alternate between the
+servers, and each figure is the median of its rounds. Figures of two runs, or of two machines, say nothing beside each
+other: the ratios do.
 
 A full run measures
 
@@ -37,7 +37,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -161,9 +161,12 @@ def planned(options: argparse.Namespace) -> Plan:
     missing = {name: MODELS[name].missing for name in plan.works if name in wanted and MODELS[name].missing}
     for name, packages in missing.items():
         say(f"{MODELS[name].title} is left out: {' and '.join(packages)} not installed")
-    kept = [[case for case in cases if case.work in wanted and case.work not in missing]
-            for cases in (plan.central, plan.own)]  # fmt: skip
-    return Plan(*kept, *(getattr(plan, name) for name in list(Plan.__dataclass_fields__)[2:]))
+    possible = [name for name in wanted if name not in missing]
+    return replace(
+        plan,
+        central=[case for case in plan.central if case.work in possible],
+        own=[case for case in plan.own if case.work in possible],
+    )
 
 
 class Run:

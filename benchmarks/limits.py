@@ -98,4 +98,3 @@ def generation(directory: Path) -> list[float]:
         for number in range(GENERATIONS)
     ]
     return [float(output) for output in outputs]
-

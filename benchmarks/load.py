@@ -72,7 +72,8 @@ def measure(load: Load, wire: str, bodies: dict[str, Body], servers: list[Server
             if number:
                 rounds.setdefault(name, []).append(figures)
     for name in rounds.keys() - results.keys():
-        results[name] = {**asdict(Figures.of(rounds[name])), "rounds": [list(asdict(one).values()) for one in rounds[name]]}
+        each = [[one.requests, one.median, one.p99] for one in rounds[name]]
+        results[name] = {**asdict(Figures.of(rounds[name])), "rounds": each}
     return results
 
 

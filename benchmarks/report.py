@@ -17,11 +17,12 @@ STARTS = "  {:<24} {:>8} {:>10} {:>10} {:>10}"
 
 
 def table(results: dict[str, Any]) -> str:
-    return "\n".join([*_head(results), *_cases(results), *_starts(results), *_limits(results), *_targets(results)]) + "\n"
+    parts = (_head, _cases, _starts, _limits, _targets)
+    return "".join(f"{line}\n" for part in parts for line in part(results))
 
 
 def _head(results: dict[str, Any]) -> Iterator[str]:
-    yield f"{results['version']} ({results['commit']}), {results['date']}, Python {results['python']}, {results['machine']}"
+    yield ", ".join([f"{results['version']} ({results['commit']})", results["date"], results["machine"]])
     for failure in results["failures"]:
         yield f"left out with {failure['work']}: {results['titles'][failure['server']]}: {failure['reason']}"
 

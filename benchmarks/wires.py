@@ -81,10 +81,8 @@ def _outputs(content: bytes, headers: Message) -> Any:
     """The first output, whose data stands in the JSON or behind it."""
     size = int(headers.get(HEAD_LENGTH, len(content)))
     output = json.loads(content[:size])["outputs"][0]
-    if "data" in output:
-        array = np.array(output["data"])
-    else:
-        array = np.frombuffer(content[size:], NUMPY[output["datatype"]])
+    raw = "data" not in output
+    array = np.frombuffer(content[size:], NUMPY[output["datatype"]]) if raw else np.array(output["data"])
     return array.reshape(output["shape"]).tolist()
 
 

@@ -38,9 +38,16 @@ def _keras(file: Path, directory: str) -> None:
 
 def _pytorch(file: Path, directory: str) -> None:
     import mlflow
+    import numpy as np
     import torch
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
 
-    mlflow.pytorch.save_model(torch.load(file, weights_only=False), directory)
+    model = torch.load(file, weights_only=False)
+    width = next(model.parameters()).shape[1]
+    # Without a signature JSON's numbers come as float64, which the model refuses.
+    signature = ModelSignature(Schema([TensorSpec(np.dtype("float32"), (-1, width))]))
+    mlflow.pytorch.save_model(model, directory, signature=signature, serialization_format="pickle")
 
 
 SAVERS = {".joblib": _sklearn, ".keras": _keras, ".pt": _pytorch}

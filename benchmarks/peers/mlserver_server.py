@@ -1,5 +1,5 @@
 """MLServer with adaptive batching and its own runtime for scikit-learn; for other frameworks a custom runtime, as its
-documentation shows one. V2 is what it speaks. The time that a batch waits is short, so that one connection waits little.
+documentation shows one. V2 is what it speaks. A batch waits for a short time, so that one connection waits little.
 
 python mlserver_server.py MODEL_FILE PORT
 """
