@@ -181,7 +181,7 @@ class Run:
         self.results: dict[str, Any] = {
             **surroundings(),
             "titles": {"ours": "ours", "empty": "empty ASGI app"} | {name: p.title for name, p in plan.peers.items()},
-            "requirements": {name: peer.facts["REQUIREMENTS"] for name, peer in plan.peers.items()},
+            "requirements": {name: peer.requirements for name, peer in plan.peers.items()},
             "cases": [],
             "starts": {},
             "limits": {},

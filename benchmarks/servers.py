@@ -85,6 +85,10 @@ class Peer:
     def title(self) -> str:
         return str(self.facts["TITLE"])
 
+    @property
+    def requirements(self) -> list[str]:
+        return [*self.facts["REQUIREMENTS"], *self.facts.get("ALONE", []), *filter(None, [self.facts.get("LOCK")])]
+
     def serves(self, model: Model) -> bool:
         return model.framework in self.facts.get("FRAMEWORKS", (model.framework,))
 

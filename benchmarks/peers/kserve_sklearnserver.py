@@ -7,9 +7,9 @@ python kserve_sklearnserver.py MODEL_FILE PORT
 import os
 import sys
 
-TITLE = "KServe's sklearnserver"
-REQUIREMENTS = ["kserve[storage]==0.21.0"]
-ALONE = ["sklearnserver @ git+https://github.com/kserve/kserve@v0.21.0#subdirectory=python/sklearnserver"]
+TITLE = "KServe's sklearnserver 0.20"
+REQUIREMENTS = ["kserve[storage]==0.20.0"]
+ALONE = ["sklearnserver @ git+https://github.com/kserve/kserve@v0.20.0#subdirectory=python/sklearnserver"]
 PROTOCOL = "v1"
 FRAMEWORKS = ["sklearn"]
 
