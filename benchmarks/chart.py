@@ -41,11 +41,13 @@ def files(results: Path) -> list[Path]:
 
 
 def draw(results: Path, outputs: list[Path]) -> None:
-    """Write the chart to each of the files."""
+    """Write the chart to each of the files, where the run has something to draw."""
     run = json.loads(results.read_text())
     past = releases(results)
     drawn = [panel for panel in PANELS if len(figures(run, panel)) > 1]
     panels = len(drawn) + bool(run["starts"]) * 2 + (len(past) > 1)
+    if not panels:
+        return
     rows = -(-panels // COLUMNS)
     figure, axes = pyplot.subplots(rows, COLUMNS, figsize=(INCHES[0], INCHES[1] * rows), squeeze=False)
     places = iter(axes.flat)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,15 @@ class Load:
 
 
 def measure(load: Load, wire: str, bodies: dict[str, Body], servers: list[Server], place: Path) -> dict[str, Any]:
-    """Server to figures and rounds, or to the reason why it has none.
+    """Server to figures and rounds, or to the reason why it has none. All are paused but the one that is loaded.
 
     Args:
         bodies: what each server is sent, by its name.
         place: a directory for the bodies.
     """
     results: dict[str, Any] = {}
+    for server in servers:
+        server.pause()
     rounds: dict[str, list[Figures]] = {}
     for number in range(load.rounds + 1):
         for server in servers:
@@ -64,11 +67,14 @@ def measure(load: Load, wire: str, bodies: dict[str, Body], servers: list[Server
             seconds = load.seconds if number else load.warm_up
             if name in results or not seconds:
                 continue
+            server.resume()
             try:
                 figures = _round(server, wire, bodies[name], load.connections, seconds, place)
             except Failed as failure:
                 results[name] = {"failed": str(failure)}
                 continue
+            finally:
+                server.pause()
             if number:
                 rounds.setdefault(name, []).append(figures)
     for name in rounds.keys() - results.keys():
@@ -83,6 +89,7 @@ def _round(server: Server, wire: str, body: Body, connections: int, seconds: int
     Raises:
         Failed: there were errors, so that the figures mean nothing.
     """
+    _settle(server, wire, body)
     file = place / "body"
     file.write_bytes(body.content)
     headers = [part for header in body.headers.items() for part in header]
@@ -94,13 +101,22 @@ def _round(server: Server, wire: str, body: Body, connections: int, seconds: int
         raise Failed(" ".join((done.stderr or done.stdout).split())[-300:] or "wrk says nothing")
     result = json.loads(lines[0])
     errors = result.pop("errors")
-    try:
-        server.post(wire, body)
-    except OSError as error:
-        raise Failed(f"it answers no longer: {error}") from error
+    _settle(server, wire, body)
     if errors or not result["requests"]:
         raise Failed(f"{errors:.0f} errors at {connections} connections")
     return Figures(**result)
+
+
+def _settle(server: Server, wire: str, body: Body) -> None:
+    """Wait until it answers: it was paused, or has what `wrk` has left to work off.
+
+    Raises:
+        Failed: it does not.
+    """
+    try:
+        server.post(wire, body)
+    except (OSError, HTTPException) as error:
+        raise Failed(f"it answers no longer: {error!r}") from error
 
 
 def program() -> str:
