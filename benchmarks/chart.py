@@ -77,7 +77,7 @@ def releases(results: Path) -> list[dict[str, Any]]:
 def requests(place: Any, run: dict[str, Any], case: Case) -> None:
     values = {name: row["requests"] for name, row in figures(run, case).items()}
     rows = "1 row" if case.rows == 1 else f"{case.rows} rows"
-    title = f"{TITLES[case.work]}, {rows}, {case.connections} connection{'s'[: case.connections - 1]}: requests/s"
+    title = f"{TITLES[case.work]}, {rows}, {case.connections} connections: requests/s"
     bars(place, run, values, title, {name: values.get(OURS, 0) / value for name, value in values.items()})
 
 
