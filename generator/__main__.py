@@ -76,6 +76,9 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument("--format", help="export saves a PyTorch module as a program of torch.export; takes --sample")
     new.add_argument(
+        "--engine", help="onnx compiles a scikit-learn model for ONNX Runtime, where it predicts the same (native)"
+    )
+    new.add_argument(
         "--change-signature",
         action="store_true",
         help="with --overwrite: the model may take other rows than the one in the scaffold there",
@@ -190,6 +193,7 @@ def _new(options: argparse.Namespace) -> None:
         sample_input=None if options.sample is None else _json(options.sample),
         framework=options.framework,
         format=options.format,
+        engine=options.engine,
         change_signature=options.change_signature,
         **_making(options),
     )

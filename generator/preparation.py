@@ -14,7 +14,7 @@ from .captured import Captured
 from .config import write_facts
 from .environments import RUNNING
 from .errors import ModelError, SettingError
-from .hooks import Description, WrittenModelScaffoldDefinition, find
+from .hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find
 from .requirements import Requirements
 from .runtime import TEMPLATE_SOURCE, load
 from .scaffold import Scaffold
@@ -22,6 +22,7 @@ from .sources import capture
 
 # Not msgpack, for which the template has a range: truss, which deploys to Baseten, holds it to a version of its own.
 WORKER_NEEDS = dict.fromkeys(("numpy", "orjson"), "bodies of requests and responses in the worker")
+ONNX_FILE = "model.onnx"
 PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 
 
@@ -35,6 +36,7 @@ class Prepared:
         served: the form of it that is served.
         captured: the owner's own code that travels with it.
         description: what its rows and predictions are.
+        compiled: what predicts in its place, by another engine; None where it predicts itself.
         needed: the packages that it needs.
         python_version: of the environment that serves it.
     """
@@ -44,20 +46,35 @@ class Prepared:
     served: Any
     captured: Captured
     description: Description
+    compiled: bytes | None
     needed: Requirements
     python_version: str
 
-    def write(self, directory: Path) -> Path:
-        """Write the serialized model, its code and the facts in `config.yaml` into a scaffold; the model's file."""
+    @property
+    def engine(self) -> str:
+        """What predicts, as `config.yaml` names it."""
+        return NATIVE if self.compiled is None else ONNX
+
+    def write(self, directory: Path) -> list[str]:
+        """Write the serialized model, its code and the facts in `config.yaml` into a scaffold.
+
+        Returns:
+            The names of the files in `src/model/`.
+        """
         with self.captured.renamed():
             file = self.definition.serialize_model_to_directory(self.served, directory / "src" / "model")
             facts = self.definition.facts(self.model)
         self.captured.write(directory / "src" / "model")
+        if self.compiled is not None:
+            compiled = file.with_name(ONNX_FILE)
+            compiled.write_bytes(self.compiled)
+            facts |= {"engine": ONNX, "onnx_sha256": hashlib.sha256(self.compiled).hexdigest()}
         write_facts(directory / "config.yaml", {**self._facts(file), **facts})
-        return file
+        return [file.name, *([] if self.compiled is None else [ONNX_FILE]), *self.captured.files]
 
     def _facts(self, file: Path) -> dict[str, Any]:
-        versions = {name: text for name, text in self.needed.versions.items() if name not in ("msgpack", "orjson")}
+        others = ("msgpack", "onnxruntime", "orjson")
+        versions = {name: text for name, text in self.needed.versions.items() if not name.startswith(others)}
         code = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(self.captured.files.items())}
         with self.captured.renamed():
             kind = f"{type(self.model).__module__}.{type(self.model).__qualname__}"
@@ -111,6 +128,7 @@ def prepare(
     requirements: Sequence[str] | None = None,
     python_version: str | None = None,
     format: str | None = None,
+    engine: str | None = None,
 ) -> Prepared:
     """Find out all that a scaffold of the model needs. The arguments are those of `from_model`.
 
@@ -125,13 +143,15 @@ def prepare(
     description = definition.describe(model, sample)
     with captured.renamed():
         references = definition.references(served)
+    compiled = definition.compiled(model, engine, description, sample)
+    runtime = {} if compiled is None else {"onnxruntime": f"src/common/onnx_engine.py, which runs {ONNX_FILE}"}
     needed = environment.infer(
         captured.outside(references),
-        imported=captured.imports,
+        imported={**captured.imports, **runtime},
         always={**WORKER_NEEDS, **description.distributions},
         given=requirements or (),
     )
-    return Prepared(definition, model, served, captured, description, needed, version)
+    return Prepared(definition, model, served, captured, description, compiled, needed, version)
 
 
 def served_python(version: str | None, captured: Captured) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 import yaml
 
 from .answers import ANSWERS_FILE, Answers
+from .config import write_facts
 from .errors import ModelError, ScaffoldError, SettingError, TargetError
 from .exchange import exchange
-from .hooks import WrittenModelScaffoldDefinition
-from .preparation import Prepared, prepare
+from .hooks import NATIVE, WrittenModelScaffoldDefinition
+from .preparation import ONNX_FILE, Prepared, prepare
 from .repinning import given_lines, repinned
 from .scaffold import SMOKE_TEST, Scaffold
 from .texts import edit
@@ -34,6 +35,7 @@ def replace_model(
     requirements: Sequence[str] | None = None,
     python_version: str | None = None,
     format: str | None = None,
+    engine: str | None = None,
     data: Mapping[str, Path] | None = None,
     change_signature: bool = False,
 ) -> None:
@@ -45,16 +47,23 @@ def replace_model(
     generated = str(answers.values.get("requirements", ""))
     given = [*given_lines(generated), *(requirements or ())]
     prepared = prepare(
-        definition, model, sample_input, requirements=given, python_version=python_version, format=format
+        definition,
+        model,
+        sample_input,
+        requirements=given,
+        python_version=python_version,
+        format=format,
+        engine=engine or facts.get("engine"),
     )
     _check_signature(facts.get("input"), prepared.description.input, change_signature)
     stale = _stale_code(directory / MODEL, facts.get("code") or {}, prepared.captured.files)
     try:
         with tempfile.TemporaryDirectory(prefix="scaffold-replace.") as place:
-            copy = _copied(scaffold, Path(place) / "scaffold", facts.get("file"))
+            replaced = [facts.get("file"), ONNX_FILE if facts.get("onnx_sha256") else None]
+            copy = _copied(scaffold, Path(place) / "scaffold", replaced)
             written = _write(prepared, copy, answers)
             prepared.check(copy, sample_input, expected)
-            old = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, facts.get("file")) if name)]
+            old = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, *replaced) if name)]
             changes: dict[str, Path | None] = {name: None for name in old if (directory / name).exists()}
             changes |= {name: copy / name for name in (*written, SMOKE_TEST) if (copy / name).exists()}
             exchange(directory, {**changes, **{f"{DATA}/{name}": path for name, path in (data or {}).items()}})
@@ -64,16 +73,19 @@ def replace_model(
 
 def _write(prepared: Prepared, copy: Path, answers: Answers) -> list[str]:
     """Put the model, its facts and its pins into a copy of the scaffold; the names of the files that may be others."""
-    file = prepared.write(copy)
+    if "engine" in _facts(copy):  # an older template has none
+        write_facts(copy / "config.yaml", {"engine": NATIVE, "onnx_sha256": None})
+    names = prepared.write(copy)
     generated, old_python = str(answers.values.get("requirements", "")), answers.values.get("python_version")
     if (copy / REQUIREMENTS).exists():
         edit(copy / REQUIREMENTS, lambda text: repinned(text, generated, prepared.needed))
     _set_python(copy, old_python, prepared.python_version)
     answers.values |= {"requirements": prepared.needed.text(), "python_version": prepared.python_version}
+    if "engine" in answers.values:
+        answers.values["engine"] = prepared.engine
     answers.write(copy)
-    code = [file.name, *prepared.captured.files]
     dockerfiles = [path.name for path in copy.glob("*-server.Dockerfile")]
-    return [*(f"{MODEL}/{name}" for name in code), "config.yaml", REQUIREMENTS, ANSWERS_FILE, *dockerfiles]
+    return [*(f"{MODEL}/{name}" for name in names), "config.yaml", REQUIREMENTS, ANSWERS_FILE, *dockerfiles]
 
 
 def _facts(directory: Path) -> dict[str, Any]:
@@ -82,13 +94,13 @@ def _facts(directory: Path) -> dict[str, Any]:
     return dict(document["model_metadata"]["model"])
 
 
-def _copied(scaffold: Scaffold, copy: Path, model_file: str | None) -> Path:
+def _copied(scaffold: Scaffold, copy: Path, replaced: Sequence[str | None]) -> Path:
     """What a worker of the scaffold reads and what may change, without the model; data is linked where it can be."""
     directory = scaffold.directory
-    left_out = directory / MODEL / model_file if model_file else None
+    left_out = [directory / MODEL / name for name in replaced if name]
 
     def ignored(place: str, names: list[str]) -> list[str]:
-        return [name for name in names if Path(place) / name == left_out or name == "__pycache__"]
+        return [name for name in names if Path(place) / name in left_out or name == "__pycache__"]
 
     def copied(source: str, target: str) -> None:
         if not Path(source).is_relative_to(directory / DATA) or not _link(source, target):

@@ -123,7 +123,7 @@ class Scaffold:
                 container of the scaffold's image.
             expected: the predictions that the sample should give, where that is not what the model in memory predicts.
             tolerance: how far a number may be off, as a part of the largest expected one; by default the framework's: 0
-                for scikit-learn, 1e-6 for Keras and PyTorch.
+                for scikit-learn, 1e-6 for Keras, PyTorch and scikit-learn by ONNX Runtime.
 
         Raises:
             ScaffoldError: there is nothing to compare with.
@@ -140,7 +140,8 @@ class Scaffold:
             request = {"instances": rows(sample_input)}
             wanted = self._expected(definition, sample_input) if expected is None else expected
         response = self._answer(environment, request)
-        verification = compare(wanted, _predictions(response), definition.tolerance if tolerance is None else tolerance)
+        allowed = definition.tolerance_of(self._config.model) if tolerance is None else tolerance
+        verification = compare(wanted, _predictions(response), allowed)
         if verification and sample_input is not None:
             write_smoke_test(self.directory / SMOKE_TEST, body_rows(sample_input), response)
         return verification
@@ -154,6 +155,7 @@ class Scaffold:
         requirements: Sequence[str] | None = None,
         python_version: str | None = None,
         format: str | None = None,
+        engine: str | None = None,
         change_signature: bool = False,
     ) -> None:
         """Put another model of the same framework into the scaffold, such as the same one trained anew.
@@ -169,6 +171,7 @@ class Scaffold:
             requirements: requirement lines (PEP 508) that are added to those that were given before.
             python_version: "3.10" to "3.13"; by default the running one.
             format: as `from_model` takes it.
+            engine: "native" or "onnx", as `from_model` takes it; by default the scaffold's.
             change_signature: whether the model may take other rows than the one there.
 
         Raises:
@@ -192,6 +195,7 @@ class Scaffold:
             requirements=requirements,
             python_version=python_version,
             format=format,
+            engine=engine,
             change_signature=change_signature,
         )
         self.close()

@@ -3,7 +3,16 @@
 `find` goes through the registry in its order. A framework's own package is imported by none of the others.
 """
 
-from .base import Description, WrittenModelScaffoldDefinition
+from .base import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition
 from .registry import DEFINITIONS, by_name, find, reader
 
-__all__ = ["DEFINITIONS", "Description", "WrittenModelScaffoldDefinition", "by_name", "find", "reader"]
+__all__ = [
+    "DEFINITIONS",
+    "NATIVE",
+    "ONNX",
+    "Description",
+    "WrittenModelScaffoldDefinition",
+    "by_name",
+    "find",
+    "reader",
+]

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 from generator import pickled
 from generator.errors import SettingError
 
+NATIVE, ONNX = "native", "onnx"  # the engines: the model itself, and ONNX Runtime
+
 
 @dataclass(frozen=True)
 class Description:
@@ -38,6 +40,10 @@ class WrittenModelScaffoldDefinition(ABC):
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """The endings of files that hold a model of this framework and no other's."""
+
+    def tolerance_of(self, config: Any) -> float:
+        """The tolerance for a model as `model` of `config.yaml` has it."""
+        return self.tolerance
 
     def read(self, path: Path) -> Any:
         """The model in a file with one of the `suffixes`. Code in it is run: it is as trusted as the session."""
@@ -89,6 +95,16 @@ class WrittenModelScaffoldDefinition(ABC):
         Raises:
             SettingError: the model cannot take the sample.
         """
+
+    def compiled(self, model: Any, engine: str | None, description: Description, sample: Any) -> bytes | None:
+        """What another engine runs in the model's place; None where the model itself is to predict.
+
+        Raises:
+            SettingError: there is no such engine, or what it takes is not installed.
+        """
+        if engine not in (None, NATIVE):
+            raise SettingError(f"engine {engine!r} is none of {self.name}'s: leave it out")
+        return None
 
     def facts(self, model: Any) -> dict[str, Any]:
         """What the framework's `inference_model.py` reads besides: key under `model` of `config.yaml` to value."""

@@ -10,7 +10,8 @@ from generator.errors import ModelError, SettingError
 from generator.runtime import TEMPLATE_SOURCE, load
 from generator.samples import body_rows, columns
 
-from .base import Description, WrittenModelScaffoldDefinition
+from . import onnx_conversion
+from .base import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.joblib"
 MOST_CLASSES = 1000
@@ -22,6 +23,9 @@ class SKLearn(WrittenModelScaffoldDefinition):
     """scikit-learn's estimators, pipelines and search objects, and estimators such as XGBoost's and CatBoost's."""
 
     name: ClassVar[str] = "sklearn"
+
+    def tolerance_of(self, config: Any) -> float:
+        return onnx_conversion.TOLERANCE if getattr(config, "engine", None) == ONNX else self.tolerance
 
     def recognises(self, model: object) -> bool:
         return _is_built_on_it(model) or all(callable(getattr(model, method, None)) for method in SHAPE)
@@ -51,6 +55,19 @@ class SKLearn(WrittenModelScaffoldDefinition):
         if signature is not None and signature["kind"] == "table":
             distributions["pandas"] = "rows become the DataFrame that the model was fitted on"
         return Description(signature, _output(model, prediction), example, distributions)
+
+    def compiled(self, model: Any, engine: str | None, description: Description, sample: Any) -> bytes | None:
+        if engine in (None, NATIVE):
+            return None
+        if engine != ONNX:
+            raise SettingError(f"engine {engine!r} is none of {NATIVE}, {ONNX}")
+        onnx_conversion.require()
+        try:
+            return onnx_conversion.compiled(model, description, sample)
+        except onnx_conversion.NotCompiled as error:
+            message = f"engine {ONNX!r} is not for this {type(model).__name__}, the model itself is served: {error}"
+            warnings.warn(message, UserWarning, stacklevel=5)
+            return None
 
     def predict(self, model: Any, inputs: Any) -> Any:
         # A copy, as rows that arrive are: of the very array that a model keeps, BLAS multiplies it in another way.

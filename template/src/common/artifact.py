@@ -7,6 +7,7 @@ from .config import Config
 from .errors import LoadError
 
 MODEL_DIRECTORY = Path("model")
+ONNX_FILE = "model.onnx"
 
 
 def model_path(config: Config) -> Path:
@@ -26,13 +27,32 @@ def model_path(config: Config) -> Path:
             f"src/{path} is missing: write the model there with {_writing(f'src/{path}')},"
             " or make the scaffold with generator.from_model(model, ...)"
         )
-    expected = config.model.sha256
+    _check_digest(path, "sha256", config.model.sha256)
+    return path
+
+
+def onnx_path(config: Config) -> Path:
+    """The path of the model's compiled form, after its SHA-256 was found to be the one in `config.yaml`.
+
+    Raises:
+        LoadError: the file is missing, or is not the one that `config.yaml` records.
+    """
+    path = MODEL_DIRECTORY / ONNX_FILE
+    if not path.is_file():
+        raise LoadError(
+            f"src/{path} is missing: set model.engine to native in config.yaml, or have the file made with"
+            ' replace_model(model, engine="onnx")'
+        )
+    _check_digest(path, "onnx_sha256", config.model.onnx_sha256)
+    return path
+
+
+def _check_digest(path: Path, key: str, expected: str | None) -> None:
     if expected is not None and (found := digest(path)) != expected:
         raise LoadError(
-            f"src/{path} is not the model that config.yaml records: its SHA-256 is {found}, model.sha256 is"
+            f"src/{path} is not the model that config.yaml records: its SHA-256 is {found}, model.{key} is"
             f" {expected}; restore the file, or record the new digest if you replaced the model on purpose"
         )
-    return path
 
 
 def _writing(path: str) -> str:

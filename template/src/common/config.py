@@ -11,11 +11,12 @@ from typing import Any
 from .errors import ConfigError
 
 KINDS = {
-    **dict.fromkeys(("file", "sha256", "backend"), str),
+    **dict.fromkeys(("file", "sha256", "onnx_sha256", "backend"), str),
     **dict.fromkeys(("input", "output", "custom_objects"), dict),
     "example": list,
 }
 SERVERS = ("kserve", "kfserving")
+ENGINES = ("native", "onnx")
 ENVIRONMENT = {"WORKERS": "workers", "PORT": "http_port", "GRPC_PORT": "grpc_port"}
 # And the list that each must have.
 INPUT_KINDS = {"array": "shape", "table": "columns", "tensors": "inputs", "text": None, "json": None}
@@ -48,6 +49,8 @@ class Model:
 
     file: str | None = None
     sha256: str | None = None
+    engine: str = ENGINES[0]
+    onnx_sha256: str | None = None
     input: dict[str, Any] | None = None
     output: dict[str, Any] | None = None
     example: list[Any] | None = None
@@ -160,6 +163,8 @@ def _model(section: dict[str, Any]) -> Model:
         value = getattr(model, key)
         if value is not None and not isinstance(value, kind):
             raise ConfigError(f"config.yaml: model.{key} must be a {kind.__name__} or null, it is {_shown(value)}")
+    if model.engine not in ENGINES:
+        raise ConfigError(f"config.yaml: model.engine must be {_or(ENGINES)}, it is {_shown(model.engine)}")
     _check_input(model.input)
     return model
 

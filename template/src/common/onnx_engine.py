@@ -1,0 +1,109 @@
+"""A scikit-learn model in the form that was compiled of it for ONNX Runtime, `src/model/model.onnx`."""
+
+from typing import Any
+
+import numpy as np
+
+from .artifact import onnx_path
+from .config import Config
+from .errors import LoadError
+from .signature import Array
+
+DTYPES = {"tensor(double)": "float64", "tensor(float)": "float32", "tensor(string)": "object"}
+
+
+class OnnxModel:
+    """Predicts as the model does that it was compiled of.
+
+    Rows that it was not proved on go to the model itself: with null, NaN or infinity in them, numbers beyond float32,
+    or another dtype.
+
+    Args:
+        content: an ONNX model whose outputs are the predictions and, of a classifier, the probabilities.
+        original: the model itself.
+        output: what a prediction is, as `model.output` of `config.yaml` has it.
+
+    Raises:
+        LoadError: the ONNX model takes something else than float64, float32 or texts.
+    """
+
+    def __init__(self, content: bytes, original: Any, output: dict[str, Any] | None) -> None:
+        self._original = original
+        self._output = output or {}
+        self._session = _session(content)
+        self._inputs = [(item.name, _dtype(item)) for item in self._session.get_inputs()]
+        self._names = [item.name for item in self._session.get_outputs()]
+        if self._output.get("probabilities"):
+            self.predict_proba = self._predict_proba
+
+    @classmethod
+    def load(cls, config: Config, original: Any) -> "OnnxModel":
+        """The compiled form in `src/model/`.
+
+        Raises:
+            LoadError: it is missing, or is not the one that `config.yaml` records.
+        """
+        return cls(onnx_path(config).read_bytes(), original, config.model.output)
+
+    def takes(self, inputs: Any) -> bool:
+        """Whether rows do not go to the model itself."""
+        return self._feed(inputs) is not None
+
+    def predict(self, inputs: Any) -> Any:
+        """One prediction a row, in the dtype and the shape of the model's own."""
+        feed = self._feed(inputs)
+        if feed is None:
+            return self._original.predict(inputs)
+        predictions = self._session.run(self._names[:1], feed)[0]
+        shape, dtype = self._output.get("shape"), self._output.get("dtype")
+        if shape is not None:
+            predictions = predictions.reshape(len(predictions), *shape)
+        return predictions if dtype is None else predictions.astype(dtype, copy=False)
+
+    def _predict_proba(self, inputs: Any) -> Any:
+        """The probability of each class, of shape [n, classes]."""
+        feed = self._feed(inputs)
+        return self._original.predict_proba(inputs) if feed is None else self._session.run(self._names[1:2], feed)[0]
+
+    def _feed(self, inputs: Any) -> dict[str, Array] | None:
+        """The rows by the names of the session's inputs; None where they go to the model itself."""
+        feed = {}
+        for (name, dtype), part in zip(self._inputs, self._parts(inputs), strict=True):
+            if not _is_plain(part, dtype):
+                return None
+            feed[name] = part.astype(dtype, copy=False)
+        return feed
+
+    def _parts(self, inputs: Any) -> list[Array]:
+        """An array of shape [n, columns] for each of the session's inputs."""
+        if len(self._inputs) > 1:
+            return [inputs[name].to_numpy()[:, np.newaxis] for name in inputs.columns]
+        if isinstance(inputs, list):
+            return [np.array(inputs, dtype=object)[:, np.newaxis]]
+        return [inputs if isinstance(inputs, np.ndarray) else inputs.to_numpy()]
+
+
+def _session(content: bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # with more, what trees add up to depends on the number of them
+    options.log_severity_level = 4  # what fails is raised, too
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _dtype(item: Any) -> "np.dtype[Any]":
+    if item.type not in DTYPES:
+        known = ", ".join(DTYPES)
+        raise LoadError(f"src/model/model.onnx takes {item.name!r} as {item.type}, only {known} can be given")
+    return np.dtype(DTYPES[item.type])
+
+
+def _is_plain(part: Array, dtype: "np.dtype[Any]") -> bool:
+    """Whether an array holds nothing but texts, or whole numbers, or finite numbers of the dtype in float32's range."""
+    if dtype.kind == "O":
+        return all(isinstance(item, str) for item in part.flat)
+    if part.dtype.kind not in "biu" and part.dtype != dtype:
+        return False
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(part.astype(np.float32)).all())
