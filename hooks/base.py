@@ -42,7 +42,7 @@ class WrittenModelScaffoldDefinition(ABC):
     """The endings of files that hold a model of this framework and no other's."""
 
     def tolerance_of(self, config: Any) -> float:
-        """The tolerance for a model as `model` of `config.yaml` has it."""
+        """The tolerance for the model that `model` of `config.yaml` tells of."""
         return self.tolerance
 
     def read(self, path: Path) -> Any:

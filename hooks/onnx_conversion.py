@@ -10,8 +10,9 @@ from generator.errors import SettingError
 from generator.runtime import TEMPLATE_SOURCE, load
 from generator.samples import rows
 
-from . import onnx_trees
+from . import onnx_columns, onnx_trees
 from .base import Description
+from .onnx_graph import DOMAIN, KNOWN_VERSION, OPSET
 
 TOLERANCE = 1e-6
 """How far a number may be from the model's own, as a part of the largest; labels must be equal."""
@@ -61,7 +62,8 @@ def compiled(model: Any, description: Description, sample: Any) -> bytes:
             reasons.append(str(error))
         except Exception as error:  # of skl2onnx and ONNX Runtime, which raise what they please
             reasons.append(f"it cannot be converted: {_line(error)}")
-    raise NotCompiled(reasons[-1])
+    known = sample is not None or "sample_input" in reasons[-1]
+    raise NotCompiled(reasons[-1] if known else f"{reasons[-1]}; a sample_input would tell more of its rows")
 
 
 def _line(error: Exception) -> str:
@@ -105,16 +107,36 @@ def _holds_texts(column: dict[str, Any]) -> bool:
 def _convert(model: Any, types: list[tuple[str, Any]]) -> bytes:
     from skl2onnx import convert_sklearn
 
+    trees, columns = onnx_trees.converters(), onnx_columns.converters()
+    settings: dict[str, Any] = {
+        "initial_types": types,
+        "target_opset": {"": OPSET, DOMAIN: KNOWN_VERSION},
+        "custom_conversion_functions": {**trees, **columns},
+        "custom_shape_calculators": {
+            **dict.fromkeys(trees, onnx_trees.set_output_types),
+            **dict.fromkeys(columns, onnx_columns.set_output_types),
+        },
+    }
     estimator = getattr(model, "best_estimator_", model)
-    converted = convert_sklearn(
-        estimator,
-        initial_types=types,
-        options={"zipmap": False} if hasattr(estimator, "predict_proba") else None,
-        target_opset={"": onnx_trees.OPSET, onnx_trees.DOMAIN: onnx_trees.KNOWN_VERSION},
-        custom_conversion_functions=onnx_trees.converters(),
-        custom_shape_calculators=onnx_trees.shape_calculators(),
-    )
-    return bytes(onnx_trees.finished(converted).SerializeToString())
+    try:  # without the dict of probabilities that classifiers are given
+        converted = convert_sklearn(estimator, options={"zipmap": False}, **settings)
+    except NameError:  # which others do not know
+        converted = convert_sklearn(estimator, **settings)
+    if any(node.op_type == "StringNormalizer" for node in converted.graph.node):
+        raise NotCompiled("ONNX Runtime makes texts lower case by a locale that few machines have")
+    return bytes(_with_output_types(onnx_trees.finished(converted)).SerializeToString())
+
+
+def _with_output_types(converted: Any) -> Any:
+    """The ONNX model with the types that its outputs have: skl2onnx declares float32 where columns were joined."""
+    from onnx.shape_inference import infer_shapes
+
+    for output in converted.graph.output:
+        output.type.Clear()
+    inferred = {output.name: output.type for output in infer_shapes(converted).graph.output}
+    for output in converted.graph.output:
+        output.type.CopyFrom(inferred[output.name])
+    return converted
 
 
 # ---- the check ----
@@ -165,7 +187,11 @@ def _compare(engine: Any, model: Any, inputs: Any, what: str) -> None:
             raise NotCompiled(
                 f"the model cannot predict from {what} ({_line(error)}): pass a sample_input of more rows"
             ) from error
-        if difference := _difference(expected, getattr(engine, method)(inputs)):
+        try:
+            came = getattr(engine, method)(inputs)
+        except Exception as error:  # what it refuses would be left to the model itself
+            raise NotCompiled(f"the compiled form takes not all of {what}") from error
+        if difference := _difference(expected, came):
             raise NotCompiled(f"the compiled form does not {method} as the model does, on {what}: {difference}")
 
 
@@ -211,8 +237,10 @@ def _drawn(model: Any, description: Description, sample: Any) -> Iterator[Any]:
 def _texts(random: np.random.Generator, sample: list[str] | None) -> list[str]:
     if sample is None:
         raise NotCompiled("texts are compared on a sample: pass a sample_input")
-    words = " ".join(sample).split(" ")
-    return [" ".join(random.choice(words, random.integers(1, 20))) for _ in range(RANDOM_ROWS)]
+    words = [*" ".join(sample).split(), "a", "I", "1", "x_y", "3.14", "it's", "non-word", ":-)", "..."]
+    gaps = [" ", " ", "  ", "\n", "\t", "-", ", "]
+    drawn = [random.choice(words, random.integers(1, 20)) for _ in range(RANDOM_ROWS)]
+    return ["".join(word + random.choice(gaps) for word in text) for text in drawn]
 
 
 def _numbers(random: np.random.Generator, sample: Array | None, width: int) -> Array:

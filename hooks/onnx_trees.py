@@ -8,18 +8,16 @@ the trees.
 Source of the operator: https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsemble.html (version 5)
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-DOMAIN = "ai.onnx.ml"
+from .onnx_graph import DOMAIN, Converter, Graph
+
 VERSION = 5
-KNOWN_VERSION = 3  # skl2onnx takes no later one for an operator of this domain
-OPSET = 18
 Array = np.ndarray[Any, np.dtype[Any]]
-Converter = Callable[[Any, Any, Any], None]
 
 
 def converters() -> dict[type, Converter]:
@@ -40,11 +38,6 @@ def converters() -> dict[type, Converter]:
         ensemble.HistGradientBoostingClassifier: _boosted_classifier,
         ensemble.HistGradientBoostingRegressor: _boosted_regressor,
     }
-
-
-def shape_calculators() -> dict[type, Callable[[Any], None]]:
-    """What tells skl2onnx the types of their outputs: its own give a forest's probabilities as float32."""
-    return dict.fromkeys(converters(), _set_output_types)
 
 
 def finished(converted: Any) -> Any:
@@ -114,34 +107,34 @@ def _constant(value: float) -> Tree:
 
 
 def _classifier(scope: Any, operator: Any, container: Any) -> None:
-    graph = _Graph(scope, operator, container)
+    graph = Graph(scope, operator, container)
     scores = _mean(graph)
     graph.label(graph.add("ArgMax", scores, axis=1, keepdims=0))
     graph.output(scores, 1)
 
 
 def _regressor(scope: Any, operator: Any, container: Any) -> None:
-    graph = _Graph(scope, operator, container)
+    graph = Graph(scope, operator, container)
     graph.output(_mean(graph), 0)
 
 
-def _mean(graph: "_Graph") -> str:
+def _mean(graph: "Graph") -> str:
     """What the trees give on average, of shape [n, classes or outputs]."""
     trees = [_of_tree(member.tree_) for member in getattr(graph.model, "estimators_", [graph.model])]
     parts = [part for tree in trees for part in _parts(tree)]
-    sums = graph.ensemble(parts, trees[0].values.shape[1], single=True)
+    sums = _ensemble(graph, parts, trees[0].values.shape[1], single=True)
     return graph.add("Div", sums, graph.constant([len(trees)]))
 
 
 def _boosted_classifier(scope: Any, operator: Any, container: Any) -> None:
-    graph = _Graph(scope, operator, container)
+    graph = Graph(scope, operator, container)
     scores = _sum(graph)
     if len(graph.model.classes_) > 2:
         graph.label(graph.add("ArgMax", scores, axis=1, keepdims=0))
         graph.output(graph.add("Softmax", scores, axis=1), 1)
         return
     decides = "Greater" if hasattr(graph.model, "_predictors") else "GreaterOrEqual"
-    positive = graph.add("Squeeze", graph.add(decides, scores, graph.constant([0])), graph.axis(1))
+    positive = graph.add("Squeeze", graph.add(decides, scores, graph.constant([0])), graph.whole([1]))
     graph.label(graph.add("Cast", positive, to=graph.types.INT64))
     if type(graph.model._loss).__name__ == "ExponentialLoss":
         scores = graph.add("Mul", scores, graph.constant([2]))
@@ -150,14 +143,14 @@ def _boosted_classifier(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _boosted_regressor(scope: Any, operator: Any, container: Any) -> None:
-    graph = _Graph(scope, operator, container)
+    graph = Graph(scope, operator, container)
     scores = _sum(graph)
     if hasattr(graph.model, "_predictors") and type(graph.model._loss.link).__name__ == "LogLink":
         scores = graph.add("Exp", scores)
     graph.output(scores, 0)
 
 
-def _sum(graph: "_Graph") -> str:
+def _sum(graph: "Graph") -> str:
     """What boosting begins with, and what the trees add to it, of shape [n, 1 or classes]."""
     model = graph.model
     histogram = hasattr(model, "_predictors")
@@ -170,7 +163,7 @@ def _sum(graph: "_Graph") -> str:
     first = [_constant(value) for value in np.ravel(begin)]
     parts = [part for target, tree in enumerate(first) for part in _parts(tree, target)]
     parts += [part for stage in stages for target, tree in enumerate(stage) for part in _parts(tree, target, rate)]
-    return graph.ensemble(parts, len(first), single=not histogram)
+    return _ensemble(graph, parts, len(first), single=not histogram)
 
 
 def _begin(model: Any) -> Array:
@@ -182,10 +175,17 @@ def _begin(model: Any) -> Array:
     return begin
 
 
-# ---- the graph ----
+def _ensemble(graph: Graph, parts: list[dict[str, Array]], targets: int, single: bool) -> str:
+    """Add trees; the name of their sums. `single` tells whether rows are rounded to float32 first."""
+    (rows,) = graph.inputs
+    if single:
+        rows = graph.add("Cast", rows, to=graph.types.FLOAT)
+    rows = graph.add("Cast", rows, to=graph.types.DOUBLE)
+    return graph.add_ml("TreeEnsemble", rows, **_attributes(parts), n_targets=targets)
 
 
-def _set_output_types(operator: Any) -> None:
+def set_output_types(operator: Any) -> None:
+    """Tell skl2onnx the types of an estimator's outputs: its own rule gives a forest's probabilities as float32."""
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
 
     model = operator.raw_operator
@@ -197,64 +197,6 @@ def _set_output_types(operator: Any) -> None:
         raise NotImplementedError("a classifier of several outputs cannot be converted")
     operator.outputs[0].type = (StringTensorType if model.classes_.dtype.kind in "UO" else Int64TensorType)([None])
     operator.outputs[1].type = scores([None, len(model.classes_)])
-
-
-class _Graph:
-    """What skl2onnx hands to a converter, in the words of this module."""
-
-    def __init__(self, scope: Any, operator: Any, container: Any) -> None:
-        from onnx import TensorProto
-
-        self.model = operator.raw_operator
-        self.types = TensorProto
-        self._scope, self._operator, self._container = scope, operator, container
-
-    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Add an operator; the name of its output."""
-        name = str(self._scope.get_unique_variable_name(kind.lower()))
-        self._container.add_node(kind, list(inputs), [name], op_version=13, **attributes)
-        return name
-
-    def constant(self, values: list[float]) -> str:
-        return self._initializer(self.types.DOUBLE, values)
-
-    def axis(self, number: int) -> str:
-        return self._initializer(self.types.INT64, [number])
-
-    def ensemble(self, parts: list[dict[str, Array]], targets: int, single: bool) -> str:
-        """Add trees; the name of their sums. `single` tells whether rows are rounded to float32 first."""
-        (rows,) = self._operator.input_full_names
-        if single:
-            rows = self.add("Cast", rows, to=self.types.FLOAT)
-        rows = self.add("Cast", rows, to=self.types.DOUBLE)
-        name = str(self._scope.get_unique_variable_name("sums"))
-        attributes = {**_attributes(parts), "n_targets": targets}
-        self._container.add_node(
-            "TreeEnsemble", [rows], [name], op_domain=DOMAIN, op_version=KNOWN_VERSION, **attributes
-        )
-        return name
-
-    def label(self, index: str) -> None:
-        """Make the classes of these numbers the estimator's first output."""
-        classes = self.model.classes_
-        if classes.dtype.kind in "UO":
-            names = self._initializer(self.types.STRING, [str(item).encode() for item in classes])
-        else:
-            names = self._initializer(self.types.INT64, classes.astype(np.int64))
-        self._container.add_node("Gather", [names, index], [self._operator.outputs[0].full_name], op_version=13)
-
-    def output(self, scores: str, number: int) -> None:
-        """Make scores one of the estimator's outputs, in the type that the operators after it expect."""
-        from skl2onnx.common.data_types import FloatTensorType
-
-        output = self._operator.outputs[number]
-        kind = self.types.FLOAT if isinstance(output.type, FloatTensorType) else self.types.DOUBLE
-        self._container.add_node("Cast", [scores], [output.full_name], to=kind, op_version=13)
-
-    def _initializer(self, kind: int, values: Any) -> str:
-        name = str(self._scope.get_unique_variable_name("constant"))
-        self._container.add_initializer(name, kind, [len(values)], values)
-        return name
 
 
 # ---- the operator's attributes ----

@@ -25,7 +25,8 @@ class SKLearn(WrittenModelScaffoldDefinition):
     name: ClassVar[str] = "sklearn"
 
     def tolerance_of(self, config: Any) -> float:
-        return onnx_conversion.TOLERANCE if getattr(config, "engine", None) == ONNX else self.tolerance
+        compiled = getattr(config, "onnx_sha256", None) or getattr(config, "engine", None) == ONNX
+        return onnx_conversion.TOLERANCE if compiled else self.tolerance
 
     def recognises(self, model: object) -> bool:
         return _is_built_on_it(model) or all(callable(getattr(model, method, None)) for method in SHAPE)

@@ -16,7 +16,7 @@ class OnnxModel:
     """Predicts as the model does that it was compiled of.
 
     Rows that it was not proved on go to the model itself: with null, NaN or infinity in them, numbers beyond float32,
-    or another dtype.
+    another dtype, a category that it does not know, or a text to read that is not ASCII.
 
     Args:
         content: an ONNX model whose outputs are the predictions and, of a classifier, the probabilities.
@@ -51,10 +51,9 @@ class OnnxModel:
 
     def predict(self, inputs: Any) -> Any:
         """One prediction a row, in the dtype and the shape of the model's own."""
-        feed = self._feed(inputs)
-        if feed is None:
+        predictions = self._run(0, inputs)
+        if predictions is None:
             return self._original.predict(inputs)
-        predictions = self._session.run(self._names[:1], feed)[0]
         shape, dtype = self._output.get("shape"), self._output.get("dtype")
         if shape is not None:
             predictions = predictions.reshape(len(predictions), *shape)
@@ -62,8 +61,18 @@ class OnnxModel:
 
     def _predict_proba(self, inputs: Any) -> Any:
         """The probability of each class, of shape [n, classes]."""
+        probabilities = self._run(1, inputs)
+        return self._original.predict_proba(inputs) if probabilities is None else probabilities
+
+    def _run(self, output: int, inputs: Any) -> Any:
+        """An output of the session; None where the rows go to the model itself."""
         feed = self._feed(inputs)
-        return self._original.predict_proba(inputs) if feed is None else self._session.run(self._names[1:2], feed)[0]
+        if feed is None:
+            return None
+        try:
+            return self._session.run([self._names[output]], feed)[0]
+        except Exception:  # an unknown category and the like, which the model itself refuses in its own words
+            return None
 
     def _feed(self, inputs: Any) -> dict[str, Array] | None:
         """The rows by the names of the session's inputs; None where they go to the model itself."""
@@ -79,7 +88,7 @@ class OnnxModel:
         if len(self._inputs) > 1:
             return [inputs[name].to_numpy()[:, np.newaxis] for name in inputs.columns]
         if isinstance(inputs, list):
-            return [np.array(inputs, dtype=object)[:, np.newaxis]]
+            return [np.array([text if text.isascii() else None for text in inputs], dtype=object)[:, np.newaxis]]
         return [inputs if isinstance(inputs, np.ndarray) else inputs.to_numpy()]
 
 
