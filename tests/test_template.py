@@ -76,6 +76,7 @@ def test_asks_these_questions_with_these_defaults() -> None:
     assert {name: question["default"] for name, question in ASKED.items()} == {
         "model_name": "model",
         "framework": "sklearn",
+        "engine": "native",
         "python_version": "3.11",
         "requirements": REQUIREMENTS,
         "server": "kserve",
@@ -212,7 +213,7 @@ def test_refuses_the_requirement(line: str, plain: Path, tmp_path: Path) -> None
     assert "'joblib'" not in message and "'scikit-learn'" not in message
 
 
-@pytest.mark.parametrize("answers", [{"framework": "caffe"}, {"python_version": "3.9"}, {"server": "flask"}])
+@pytest.mark.parametrize("answers", [{"framework": "caffe"}, {"python_version": "3.9"}, {"server": "flask"}, {"engine": "jit"}])
 def test_refuses_other_choices(answers: dict[str, str], plain: Path, tmp_path: Path) -> None:
     (name, value), *_ = answers.items()
     assert re.search(f"{name}.*{value}", refusal(plain, tmp_path, **answers))
@@ -390,6 +391,7 @@ def test_run_copy_and_its_answers_round_trip(repository: Path, tmp_path: Path) -
     given = {
         "model_name": "iris",
         "framework": "sklearn",
+        "engine": "onnx",
         "python_version": "3.12",
         "requirements": "scikit-learn==1.7.2  # é: 'quoted' \"twice\"\n--pre\njoblib\n",
         "server": "kserve",
