@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from packaging.version import Version
 
 from generator.errors import SettingError
 from generator.runtime import TEMPLATE_SOURCE, load
@@ -19,6 +20,7 @@ TOLERANCE = 1e-6
 MOST_SAMPLE_ROWS = 1000
 RANDOM_ROWS = 1000
 SEED = 0
+ADDS_TREES_UP = "1.24"  # the first version of ONNX Runtime that gives several trees of float64 their own leaves
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -122,9 +124,21 @@ def _convert(model: Any, types: list[tuple[str, Any]]) -> bytes:
         converted = convert_sklearn(estimator, options={"zipmap": False}, **settings)
     except NameError:  # which others do not know
         converted = convert_sklearn(estimator, **settings)
-    if any(node.op_type == "StringNormalizer" for node in converted.graph.node):
-        raise NotCompiled("ONNX Runtime makes texts lower case by a locale that few machines have")
+    _check_operators({node.op_type for node in converted.graph.node})
     return bytes(_with_output_types(onnx_trees.finished(converted)).SerializeToString())
+
+
+def _check_operators(kinds: set[str]) -> None:
+    """Refuse operators that ONNX Runtime has, and that do not do here, or not everywhere, what they should."""
+    import onnxruntime
+
+    if "StringNormalizer" in kinds:
+        raise NotCompiled("ONNX Runtime makes texts lower case by a locale that few machines have")
+    if "TreeEnsemble" in kinds and Version(onnxruntime.__version__) < Version(ADDS_TREES_UP):
+        raise NotCompiled(
+            f"onnxruntime {onnxruntime.__version__} adds trees up wrongly: install {ADDS_TREES_UP} or later, which"
+            " takes Python 3.11 or later"
+        )
 
 
 def _with_output_types(converted: Any) -> Any:

@@ -12,7 +12,7 @@ Converter = Callable[[Any, Any, Any], None]
 
 
 class Graph:
-    """What skl2onnx hands to a converter, in the words of this module."""
+    """The part of the graph that one converter adds."""
 
     def __init__(self, scope: Any, operator: Any, container: Any) -> None:
         from onnx import TensorProto

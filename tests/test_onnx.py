@@ -47,6 +47,8 @@ from generator import ModelError, Scaffold, ScaffoldError, ServingError, Setting
 from generator.hooks import by_name, onnx_conversion
 from generator.samples import compare
 
+pytest.importorskip("skl2onnx", reason="skl2onnx and onnxruntime are installed on Python 3.11 and later")
+
 IRIS, SPECIES = load_iris(return_X_y=True)
 CELLS, BAD = load_breast_cancer(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[SPECIES]
@@ -293,6 +295,13 @@ def test_what_cannot_be_compared(make: Callable[..., Scaffold]) -> None:
     gaps = np.full((3, 4), np.nan)
     fallback(
         make, HistGradientBoostingRegressor().fit(IRIS, SPECIES), "every row of the sample has a gap", sample_input=gaps
+    )
+
+
+def test_a_version_that_adds_trees_up_wrongly(make: Callable[..., Scaffold], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxruntime.__version__", "1.23.2")
+    fallback(
+        make, RandomForestClassifier(2).fit(IRIS, SPECIES), "onnxruntime 1.23.2 adds trees up wrongly: install 1.24"
     )
 
 

@@ -213,7 +213,9 @@ def test_refuses_the_requirement(line: str, plain: Path, tmp_path: Path) -> None
     assert "'joblib'" not in message and "'scikit-learn'" not in message
 
 
-@pytest.mark.parametrize("answers", [{"framework": "caffe"}, {"python_version": "3.9"}, {"server": "flask"}, {"engine": "jit"}])
+@pytest.mark.parametrize(
+    "answers", [{"framework": "caffe"}, {"python_version": "3.9"}, {"server": "flask"}, {"engine": "jit"}]
+)
 def test_refuses_other_choices(answers: dict[str, str], plain: Path, tmp_path: Path) -> None:
     (name, value), *_ = answers.items()
     assert re.search(f"{name}.*{value}", refusal(plain, tmp_path, **answers))
