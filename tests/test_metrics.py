@@ -9,7 +9,7 @@ from generator.environments import server_python
 
 SCRIPT = """
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from common.metrics import _observe
+from common.metrics import observe
 
 def text(count):
     registry = CollectorRegistry()
@@ -22,7 +22,7 @@ def one_by_one(histogram, amount, times):
     for _ in range(times):
         histogram.observe(amount)
 
-assert text(_observe) == text(one_by_one), text(_observe)
+assert text(observe) == text(one_by_one), text(observe)
 """
 
 

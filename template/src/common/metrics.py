@@ -48,12 +48,12 @@ class Batches:
         for phase, seconds in zip(_PHASES, stats.seconds, strict=True):
             phase.observe(seconds)
         _, preprocess, predict, postprocess, _ = stats.seconds
-        _observe(self._pre, preprocess / stats.requests, stats.requests)
-        _observe(self._predict, predict, stats.requests)
-        _observe(self._post, postprocess / stats.requests, stats.requests)
+        observe(self._pre, preprocess / stats.requests, stats.requests)
+        observe(self._predict, predict, stats.requests)
+        observe(self._post, postprocess / stats.requests, stats.requests)
 
 
-def _observe(histogram: Any, amount: float, times: int) -> None:
-    """What `histogram.observe(amount)` does, so many times at once: prometheus_client has no call for it."""
+def observe(histogram: Any, amount: float, times: int = 1) -> None:
+    """What `histogram.observe(amount)` does, faster, and so many times at once."""
     histogram._sum.inc(amount * times)
     histogram._buckets[bisect_left(histogram._upper_bounds, amount)].inc(times)

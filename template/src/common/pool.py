@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 WATCH_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
+FLUSH_FRAMES = 16  # with so many the worker begins while the rest of the round is still being read
 
 
 class Answer(Protocol):
@@ -105,14 +106,13 @@ class Worker(asyncio.Protocol):
 
     def send(self, job: Job) -> None:
         job.since = time.monotonic()
-        idle = not self.jobs
-        if idle:
+        if not self.jobs:
             self.progress = job.since
-        elif not self.outgoing:
+        if not self.outgoing:
             self.loaded.get_loop().call_soon(self._flush)
         self.jobs[job.ident] = job
         self.outgoing.append(job.frame)
-        if idle:  # it begins at once; what comes after in this round of the loop shares the next batch
+        if len(self.outgoing) >= FLUSH_FRAMES:
             self._flush()
 
     def _flush(self) -> None:

@@ -184,7 +184,7 @@ class Predictions:
             counter = self._counters[route, status] = metrics.REQUESTS.labels(route, status)
             self._latencies[route] = metrics.LATENCY.labels(route)
         counter.inc()
-        self._latencies[route].observe(took)
+        metrics.observe(self._latencies[route], took)
         if self._access_log:
             text = f"{route} {status} {took * 1000:.3f} ms"
             access_logger.info(text, extra={"request_id": request_id})
