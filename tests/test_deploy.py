@@ -129,7 +129,8 @@ def test_kfservings_manifest(kfserving: Scaffold, faults: Callable[..., list[str
     assert container.keys() <= KNATIVE["container"] - {"startupProbe"}
     assert container["securityContext"].keys() == {"readOnlyRootFilesystem"}
     assert container["livenessProbe"]["initialDelaySeconds"] == serving.load_timeout_seconds
-    assert document["metadata"]["annotations"]["autoscaling.knative.dev/target"] == str(serving.max_batch_size)
+    target = int(document["metadata"]["annotations"]["autoscaling.knative.dev/target"])
+    assert target == serving.max_queue / 4 <= serving.max_batch_size
     assert predictor["containerConcurrency"] == min(serving.max_queue, KNATIVE_CONCURRENCY)
     assert predictor["timeout"] > serving.predict_timeout_seconds + serving.drain_seconds
 
@@ -144,7 +145,7 @@ def test_numbers_agree_with_config_yaml(scaffold: Scaffold) -> None:
     (kserve,) = documents(scaffold.directory, "kserve.yaml")
     predictor = kserve["spec"]["predictor"]
     assert predictor["containerConcurrency"] == min(serving.max_queue, KNATIVE_CONCURRENCY)
-    assert predictor["scaleTarget"] == serving.max_batch_size
+    assert predictor["scaleTarget"] == serving.max_queue / 4 <= serving.max_batch_size
     deployment = documents(scaffold.directory, "kubernetes.yaml")[0]
     for document in (kserve, deployment):
         startup = pod(document)["containers"][0]["startupProbe"]

@@ -117,8 +117,8 @@ def test_numbers_agree_with_config_yaml(scaffold: Scaffold) -> None:
     assert config["http_options"]["port"] == serving.http_port
     assert config["http_options"]["request_timeout_s"] > 2 * serving.predict_timeout_seconds
     assert config["applications"][0]["logging_config"]["enable_access_log"] == serving.access_log
-    assert model["autoscaling_config"]["target_ongoing_requests"] == serving.max_batch_size
-    assert model["max_ongoing_requests"] == 2 * serving.max_batch_size
+    assert model["autoscaling_config"]["target_ongoing_requests"] == serving.max_queue / 4 <= serving.max_batch_size
+    assert model["max_ongoing_requests"] <= 2 * serving.max_batch_size
     assert model["max_queued_requests"] == serving.max_queue
     assert model["graceful_shutdown_timeout_s"] > serving.predict_timeout_seconds
     assert HEALTH_CHECKS * model["health_check_timeout_s"] > serving.predict_timeout_seconds
