@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import gc
 import importlib
 import logging
 import signal
@@ -99,6 +100,7 @@ async def serve(config: Config, listener: socket.socket, workers: list[tuple[Any
         await pool.start(workers)
         QUEUE.set_function(lambda: pool.waiting)
         application = Application(config, pool, behind.application)
+        gc.freeze()  # what is here now stays: it need not be looked through again and again
         grpc = asyncio.create_task(behind.serve_grpc())
         await _serve_http(config, application, listener)
         await behind.stop_grpc()

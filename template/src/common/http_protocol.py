@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from .errors import Unanswered
 from .frames import Response
 from .pool import Pool
-from .predictions import Headers, Predictions, Refused, Route, error_answer
+from .predictions import CLOSE, Headers, Predictions, Refused, Route, error_answer
 
 MOST_BYTES = 1 << 16
 
@@ -135,21 +135,19 @@ class Exchange:
         self.set_result(error_answer(error.status, error))
 
     def set_result(self, answer: Response) -> None:
-        """Respond."""
-        protocol = self._protocol
-        if not self.disconnected:
-            fields, body = protocol.predictions.fields(answer, self._request_id)
-            closes = not self.keep_alive or protocol.predictions.draining
-            if closes and not protocol.predictions.draining:
-                fields.append((b"connection", b"close"))
-            lines = [b"%b: %b" % field for field in (*protocol.server_state.default_headers, *fields)]
-            protocol.write(STATUS_LINE[answer.status] + b"\r\n".join((*lines, b"", body)))
-            self.response_complete = True
-            if closes:
-                protocol.transport.close()
-            protocol.on_response_complete()
+        """Respond. The pool asks `done` before."""
+        protocol, predictions = self._protocol, self._protocol.predictions
+        fields, body = predictions.fields(answer, self._request_id)
+        if not self.keep_alive and not predictions.draining:
+            fields.append(CLOSE)
+        lines = [b"%b: %b" % field for field in (*protocol.server_state.default_headers, *fields)]
+        protocol.write(STATUS_LINE[answer.status] + b"\r\n".join((*lines, b"", body)))
+        self.response_complete = True
+        if CLOSE in fields:
+            protocol.transport.close()
+        protocol.on_response_complete()
         took = time.perf_counter() - self._start
-        protocol.predictions.count(self._route.name, answer.status, self._request_id, took)
+        predictions.count(self._route.name, answer.status, self._request_id, took)
 
 
 class NobodyWaits:

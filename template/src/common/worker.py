@@ -6,6 +6,7 @@ FD is an open Unix socket on which the server speaks first, with the configurati
 ready, or why it cannot be, and then answers requests until the server closes.
 """
 
+import gc
 import importlib
 import json
 import logging
@@ -59,6 +60,8 @@ def _start(connection: socket.socket, config: Config) -> Any:
     except LoadError as error:
         connection.sendall(Response(0, 500, Kind.FAILED, str(error).encode()).pack())
         return None
+    gc.collect()
+    gc.freeze()  # to look through all that was loaded, again and again, would hold up requests for tens of milliseconds
     connection.sendall(Response(0, 200, Kind.READY, b"").pack())
     return flow
 
