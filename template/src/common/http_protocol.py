@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import lru_cache
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -20,15 +21,21 @@ class HTTPProtocol(HttpToolsProtocol):
     A plain request is a POST with a length, not encoded and no event, and the only one on its connection: it needs no
     task, no scope and no messages. Every other goes the way of ASGI, where the same `Predictions` decide.
 
-    uvicorn writes a response's head, then its body: two calls of the system, and the client wakes for a head alone.
+    uvicorn writes a response's head, then its body: two calls of the system, and the client wakes for a head alone. And
+    it sets a timer after each response and cancels it when the next request comes; here one timer looks after them all.
     """
 
+    _idle_since: float | None = None
+    _idle_timer: asyncio.TimerHandle | None = None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(cast(asyncio.Transport, Gathering(transport, self.loop)))
+        self.gathering = Gathering(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self.gathering))
         self.predictions: Predictions = self.app.predictions
         self.pool: Pool = self.app.workers
 
     def on_message_begin(self) -> None:
+        self._idle_since = None
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -52,7 +59,7 @@ class HTTPProtocol(HttpToolsProtocol):
         headers = Headers(self.headers)
         if self.parser.get_method() != b"POST" or not self.predictions.is_plain(route, headers):
             return None
-        if self.parser.get_http_version() != "1.1" or self.parser.should_upgrade():
+        if headers.connection and (self.parser.get_http_version() != "1.1" or self.parser.should_upgrade()):
             return None
         return Exchange(self, route, headers, self.parser.should_keep_alive())
 
@@ -71,12 +78,33 @@ class HTTPProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        cast(Gathering, self.transport).flush()
+        self.gathering.flush()
         super().on_response_complete()
 
-    def write(self, data: bytes) -> None:
-        """Write a whole response."""
-        cast(Gathering, self.transport).write_through(data)
+    def on_exchanged(self) -> None:
+        """A plain request was answered: what uvicorn's `on_response_complete` does, but for its timer."""
+        if self.pipeline:
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._close_when_idle()
+
+    def _close_when_idle(self) -> None:
+        self._idle_timer = None
+        if self._idle_since is not None:
+            left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+            if left > 0:
+                self._idle_timer = self.loop.call_later(left, self._close_when_idle)
+            elif not self.transport.is_closing():
+                self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        super().connection_lost(exc)
 
 
 class Exchange:
@@ -140,14 +168,22 @@ class Exchange:
         fields, body = predictions.fields(answer, self._request_id)
         if not self.keep_alive and not predictions.draining:
             fields.append(CLOSE)
-        lines = [b"%b: %b" % field for field in (*protocol.server_state.default_headers, *fields)]
-        protocol.write(STATUS_LINE[answer.status] + b"\r\n".join((*lines, b"", body)))
+        lines = [b"%b: %b\r\n" % field for field in fields]
+        protocol.gathering.write_through(
+            b"".join((_start(answer.status, tuple(protocol.server_state.default_headers)), *lines, b"\r\n", body))
+        )
         self.response_complete = True
         if CLOSE in fields:
             protocol.transport.close()
-        protocol.on_response_complete()
+        protocol.on_exchanged()
         took = time.perf_counter() - self._start
         predictions.count(self._route.name, answer.status, self._request_id, took)
+
+
+@lru_cache(maxsize=64)
+def _start(status: int, fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """How a response begins: its status, and the fields that are the same for a second."""
+    return STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 class NobodyWaits:

@@ -1,6 +1,8 @@
 """What `/metrics` shows: figures of our own, and KServe's by their names. In Prometheus's text format."""
 
+import asyncio
 from bisect import bisect_left
+from collections import Counter as Counts
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -51,6 +53,29 @@ class Batches:
         observe(self._pre, preprocess / stats.requests, stats.requests)
         observe(self._predict, predict, stats.requests)
         observe(self._post, postprocess / stats.requests, stats.requests)
+
+
+class Requests:
+    """Counts answered requests, those of one round of the running event loop together."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[str, int], list[float]] = {}
+
+    def add(self, route: str, status: int, seconds: float) -> None:
+        """Count an answer."""
+        if not self._seconds:
+            asyncio.get_running_loop().call_soon(self._count)
+        self._seconds.setdefault((route, status), []).append(seconds)
+
+    def _count(self) -> None:
+        for (route, status), seconds in self._seconds.items():
+            REQUESTS.labels(route, status).inc(len(seconds))
+            latency: Any = LATENCY.labels(route)
+            latency._sum.inc(sum(seconds))
+            buckets = Counts(bisect_left(latency._upper_bounds, one) for one in seconds)
+            for bucket, times in buckets.items():
+                latency._buckets[bucket].inc(times)
+        self._seconds.clear()
 
 
 def observe(histogram: Any, amount: float, times: int = 1) -> None:

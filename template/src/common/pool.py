@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from . import metrics, process
+from .busy_poll import BusyPoll
 from .config import Config
 from .errors import LoadError, Unanswered
 from .frames import Kind, Response, Splitter, Stats, pack_request
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 WATCH_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
+ALONE_FRAMES = 2  # one answer, and what the call took
 FLUSH_FRAMES = 16  # with so many the worker begins while the rest of the round is still being read
 
 
@@ -61,6 +63,7 @@ class Worker(asyncio.Protocol):
         jobs: what it was sent and has not answered, by ident.
         outgoing: frames of this round of the loop: written together, they are likelier to share a call of predict.
         progress: when it last showed that it goes forward.
+        ready: whether it has loaded the model.
     """
 
     pool: "Pool"
@@ -70,24 +73,24 @@ class Worker(asyncio.Protocol):
     outgoing: list[bytes] = field(default_factory=list)
     progress: float = 0.0
     stuck: bool = False
+    ready: bool = False
     transport: asyncio.Transport | None = None
     splitter: Splitter = field(default_factory=Splitter)
-
-    @property
-    def ready(self) -> bool:
-        return self.loaded.done() and not self.loaded.cancelled() and self.loaded.exception() is None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
 
     def data_received(self, data: bytes) -> None:
         self.progress = time.monotonic()
-        for frame in self.splitter.feed(data):
+        frames = self.splitter.feed(data)
+        for frame in frames:
             response = Response.unpack(frame)
             if response.ident:
                 self.pool.answered(self, response)
             else:
                 self._told(response)
+        if not self.jobs and len(frames) <= ALONE_FRAMES:
+            self.pool.busy_poll.start()
 
     def _told(self, response: Response) -> None:
         """What the worker says of itself."""
@@ -95,6 +98,7 @@ class Worker(asyncio.Protocol):
             # Its requests are answered first: they wake up in the order in which they were told to.
             self.loaded.get_loop().call_soon(lambda: self.pool.batches.observe(Stats.unpack(response.body)))
         elif response.kind == Kind.READY and not self.loaded.done():
+            self.ready = True
             self.loaded.set_result(None)
         elif response.kind == Kind.FAILED and not self.loaded.done():
             self.loaded.set_exception(LoadError(response.body.decode()))
@@ -112,6 +116,10 @@ class Worker(asyncio.Protocol):
             self.loaded.get_loop().call_soon(self._flush)
         self.jobs[job.ident] = job
         self.outgoing.append(job.frame)
+        if len(self.jobs) == 1:
+            self.pool.busy_poll.start()
+        else:
+            self.pool.busy_poll.stop()
         if len(self.outgoing) >= FLUSH_FRAMES:
             self._flush()
 
@@ -134,7 +142,12 @@ class Pool:
 
     Args:
         config: the scaffold's configuration.
+
+    Attributes:
+        busy_poll: what keeps the loop awake while requests come one by one.
     """
+
+    busy_poll: BusyPoll
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -171,6 +184,8 @@ class Pool:
             LoadError: one could not.
         """
         self._loop = asyncio.get_running_loop()
+        free = process.cores() > self._serving.workers
+        self.busy_poll = BusyPoll(self._serving.poll_seconds if free else 0)
         self._spawn(self._watch())
         for child, connection in started:
             await self._adopt(child, connection)

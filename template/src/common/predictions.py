@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any, Protocol
+from typing import Protocol
 
 from . import metrics
 from .config import Config
@@ -24,6 +24,7 @@ PREDICT = re.compile(r"/v1/models/([^/]*):(predict|predict_binary)")
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 # Media types with which a body on the JSON route is for the application behind to read.
 OTHER_TYPES = {b"application/cloudevents+json", b"application/ld+json", OCTETS}
+V2 = Kind.V2  # to look it up in its class would take longer than to compare it
 JSON_LENGTH = b"inference-header-content-length"
 RETRY_AFTER = (b"retry-after", b"1")
 CLOSE = (b"connection", b"close")
@@ -96,8 +97,7 @@ class Predictions:
         self._routes = {f"/v1/models/{self._name}:{name}": ROUTES[name] for name in ("predict", "predict_binary")}
         self._routes[f"/v2/models/{self._name}/infer"] = ROUTES["infer"]
         self.plain = {path.encode(): route for path, route in self._routes.items()}
-        self._counters: dict[tuple[str, int], Any] = {}
-        self._latencies: dict[str, Any] = {}
+        self._requests_answered = metrics.Requests()
         self._ids = token_hex(4)
         self._requests = 0
         self.draining = False
@@ -156,22 +156,24 @@ class Predictions:
         Raises:
             Refused: a body of V2 does not say how much of it is JSON.
         """
-        return V2_HEAD.pack(_json_size(headers, len(body))) + body if route.kind == Kind.V2 else body
+        return V2_HEAD.pack(_json_size(headers, len(body))) + body if route.kind == V2 else body
 
     def fields(self, answer: Response, request_id: str) -> tuple[FIELDS, bytes]:
         """The header fields and the body of a response."""
         body, media_type = answer.body, MEDIA_TYPES[answer.kind]
         fields = [(b"x-request-id", request_id.encode("ascii"))]
-        if answer.kind == Kind.V2:
+        if answer.kind == V2:
             (size,) = V2_HEAD.unpack_from(body)
             body = body[V2_HEAD.size :]
             if size:
                 media_type = OCTETS
                 fields.append((JSON_LENGTH, b"%d" % size))
-        fields += [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+        fields += ((b"content-type", media_type), (b"content-length", b"%d" % len(body)))
         if answer.status == 405:
             fields.append((b"allow", b"POST"))
-        return fields + self.more_fields(answer.status), body
+        if answer.status != 200 or self.draining:
+            fields += self.more_fields(answer.status)
+        return fields, body
 
     def more_fields(self, status: int) -> FIELDS:
         """The header fields that every response has, whoever made it."""
@@ -179,12 +181,7 @@ class Predictions:
 
     def count(self, route: str, status: int, request_id: str, took: float) -> None:
         """Count an answer, in the metrics and in the log."""
-        counter = self._counters.get((route, status))
-        if counter is None:
-            counter = self._counters[route, status] = metrics.REQUESTS.labels(route, status)
-            self._latencies[route] = metrics.LATENCY.labels(route)
-        counter.inc()
-        metrics.observe(self._latencies[route], took)
+        self._requests_answered.add(route, status, took)
         if self._access_log:
             text = f"{route} {status} {took * 1000:.3f} ms"
             access_logger.info(text, extra={"request_id": request_id})
@@ -193,10 +190,10 @@ class Predictions:
 class Headers:
     """The few headers that decide who answers a request."""
 
-    __slots__ = ("encoded", "event", "json_size", "length", "media_type", "request_id")
+    __slots__ = ("connection", "encoded", "event", "json_size", "length", "media_type", "request_id")
 
     def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
-        self.encoded = self.event = False
+        self.connection = self.encoded = self.event = False
         self.length = 0
         self.media_type = self.request_id = b""
         self.json_size: bytes | None = None
@@ -207,6 +204,8 @@ class Headers:
                 self.length = int(value) if value.isdigit() else 0
             elif name == b"x-request-id":
                 self.request_id = value
+            elif name == b"connection":
+                self.connection = True
             elif name == JSON_LENGTH:
                 self.json_size = value
             elif name == b"content-encoding":
