@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from targets import EMPTY, KSERVE, OURS, Case, best, figures, one_row
+from targets import EMPTY, KSERVE, ONNX, OURS, Case, best, figures, one_row
 
 matplotlib.use("agg")
 from matplotlib import pyplot  # noqa: E402
@@ -29,7 +29,7 @@ TITLES = {
     "pytorch": "PyTorch MLP",
 }
 HISTORY = [one_row("logistic", 32), one_row("forest", 32), one_row("forest", 256)]
-COLORS = {OURS: "#0b7a75", EMPTY: "#c9ced6"}
+COLORS = {OURS: "#0b7a75", ONNX: "#5fb3ad", EMPTY: "#c9ced6"}
 PEER_COLOR = "#7d8597"
 COLUMNS = 2
 INCHES = (11, 3)
@@ -108,7 +108,7 @@ def bars(
 
 def _label(value: float, ratio: float, name: str) -> str:
     shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-    return shown if name in (OURS, EMPTY) else f"{shown}  (ours {ratio:.1f}x)"
+    return shown if name in (OURS, ONNX, EMPTY) else f"{shown}  (ours {ratio:.1f}x)"
 
 
 def history(place: Any, runs: list[dict[str, Any]]) -> None:

@@ -15,7 +15,8 @@ A full run measures
   connections, and 256 rows at 32; the forest with one row at 32 and 256; the Keras and the PyTorch MLP with one row
   at 32;
 - ours alone in the rest: each model with one row at 1, 8, 32 and 256 connections; JSON, msgpack, V2's JSON and its
-  binary tensors with 1 and 256 rows; images; two workers;
+  binary tensors with 1 and 256 rows, of 4 and of 64 features; images; two workers;
+- the forest by `engine: onnx` too;
 - for every server of the forest, alone on the machine: seconds from start to the first prediction, and the most memory
   that all its processes take while 32 connections load it, a page that several share counted once (Pss);
 - the limits: an empty ASGI application, the model's own calls in a loop, the imports that a start needs;
@@ -48,7 +49,7 @@ import servers
 from load import Load, measure, peak_memory, program
 from models import MODELS, Model
 from servers import Failed, Peer, Recipe, Server
-from targets import IMAGES, TAIL_CONNECTIONS, Case, judge, one_row
+from targets import BINARY, EMPTY, IMAGES, MANY, ONNX, OURS, TAIL_CONNECTIONS, Case, judge, one_row
 from wires import Body
 
 import generator
@@ -60,23 +61,25 @@ RESULTS = HERE / "results"
 CENTRAL = [
     one_row("logistic", 1),
     one_row("logistic", 32),
-    Case("logistic", 256, "json", 32),
+    Case("logistic", MANY, "json", 32),
     one_row("forest", 32),
     one_row("forest", 256),
     one_row("keras", 32),
     one_row("pytorch", 32),
 ]
-WIRES = [Case("logistic", rows, wire, 32) for wire in ("msgpack", "v2", "v2 binary") for rows in (1, 256)]
+WIRES = [Case("logistic", rows, wire, 32) for wire in ("msgpack", "v2", "v2 binary") for rows in (1, MANY)]
+WIDE = [Case("digits", MANY, wire, 32) for wire in ("json", *BINARY)]
 PICTURES = [IMAGES, *(Case("images", 1, wire, 32) for wire in ("json", "v2 binary"))]
-CONNECTIONS = [one_row(name, count) for name in MODELS if name != "images" for count in (1, 8, 32, 256)]
+CONNECTIONS = [one_row(name, count) for name in MODELS if name not in ("images", "digits") for count in (1, 8, 32, 256)]
 WORKERS = [Case(name, 1, "json", count, 2) for name in ("logistic", "forest") for count in (32, 256)]
-OWN = [case for case in (*WIRES, *PICTURES, *CONNECTIONS, *WORKERS) if case not in CENTRAL]
+OWN = [case for case in (*WIRES, *WIDE, *PICTURES, *CONNECTIONS, *WORKERS) if case not in CENTRAL]
 
 QUICK_PEERS = ("fastapi_server", "kserve_sdk", "litserve_server")
 QUICK_CASES = [case for case in CENTRAL if case.work in ("logistic", "forest")]
 QUICK_OWN = [case for case in WIRES if case.rows > 1 and case.wire != "v2"]
 SMOKE_CASES = [one_row("logistic", 32)]
 ALONE = "forest"
+COMPILED = "ours, engine: onnx"
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Plan:
         warm_up: and before the first time.
         starts: how often a server is started alone; 0 leaves that out.
         limits: whether the limits are measured, and how long `from_model` takes.
+        compiled: whether the forest is served by `engine: onnx` too.
     """
 
     central: list[Case]
@@ -102,6 +106,7 @@ class Plan:
     warm_up: int
     starts: int
     limits: bool
+    compiled: bool = False
 
     @property
     def works(self) -> list[str]:
@@ -156,7 +161,7 @@ def planned(options: argparse.Namespace) -> Plan:
     elif options.quick:
         plan = Plan(QUICK_CASES, QUICK_OWN, named, rounds=2, seconds=1, warm_up=1, starts=1, limits=True)
     else:
-        plan = Plan(CENTRAL, OWN, named, rounds=3, seconds=3, warm_up=1, starts=3, limits=True)
+        plan = Plan(CENTRAL, OWN, named, rounds=3, seconds=3, warm_up=1, starts=3, limits=True, compiled=True)
     wanted = options.works or plan.works
     missing = {name: MODELS[name].missing for name in plan.works if name in wanted and MODELS[name].missing}
     for name, packages in missing.items():
@@ -180,7 +185,8 @@ class Run:
         self._plan = plan
         self.results: dict[str, Any] = {
             **surroundings(),
-            "titles": {"ours": "ours", "empty": "empty ASGI app"} | {name: p.title for name, p in plan.peers.items()},
+            "titles": {OURS: "ours", ONNX: COMPILED, EMPTY: "empty ASGI app"}
+            | {name: p.title for name, p in plan.peers.items()},
             "requirements": {name: peer.requirements for name, peer in plan.peers.items()},
             "cases": [],
             "starts": {},
@@ -204,6 +210,10 @@ class Run:
         if central:
             recipes += [servers.empty(directory), *self._peers(name, model, file)]
         alike = Alike(model, made)
+        if name == ALONE and self._plan.compiled:
+            compiled = place / f"{name}-onnx"
+            generator.from_model(made, compiled, engine="onnx")
+            recipes.append(servers.ours(compiled, name=ONNX, title=COMPILED))
         if name == ALONE and self._plan.starts:
             recipes = [recipe for recipe in recipes if self._alone(recipe, name, alike, place)]
         with self._running(recipes, name, alike, place) as running:
@@ -271,7 +281,7 @@ class Run:
                 with self._failing(recipe.name, name):
                     server = Server.start(recipe, place, alike.body(recipe, 1, "json"))
                     stack.callback(server.stop)
-                    if recipe.name != "empty":
+                    if recipe.name != EMPTY:
                         alike.check(server)
                     running.append(server)
             yield running
@@ -282,7 +292,7 @@ class Run:
         try:
             yield
         except (Failed, OSError) as failure:
-            if server in ("ours", "empty"):
+            if server in (OURS, ONNX, EMPTY):
                 raise SystemExit(f"{server}: {failure}") from failure
             say(f"{server}: {failure}")
             self.results["failures"].append({"server": server, "work": work, "reason": str(failure)})

@@ -57,6 +57,14 @@ def logistic_regression() -> Any:
     return LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))
 
 
+def digits() -> Any:
+    """The same over 64 features."""
+    from sklearn.datasets import load_digits
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(max_iter=5000).fit(*load_digits(return_X_y=True))
+
+
 def forest() -> Any:
     from sklearn.datasets import load_iris
     from sklearn.ensemble import RandomForestClassifier
@@ -121,6 +129,11 @@ def irises(count: int) -> Any:
     return np.random.default_rng(0).uniform((4.3, 2.0, 1.0, 0.1), (7.9, 4.4, 6.9, 2.5), (count, 4)).round(1)
 
 
+def pixels(count: int) -> Any:
+    """Between 0 and 16, as the data set's."""
+    return np.random.default_rng(0).integers(0, 17, (count, 64)).astype("float64")
+
+
 def passengers(count: int) -> Any:
     import pandas
 
@@ -135,6 +148,7 @@ def images(count: int) -> Any:
 
 MODELS = {
     "logistic": Model("logistic regression", "sklearn", logistic_regression, irises),
+    "digits": Model("logistic regression on 64 features", "sklearn", digits, pixels),
     "forest": Model("forest of 100 trees", "sklearn", forest, irises),
     "boosting": Model("gradient boosting", "sklearn", boosting, irises),
     "pipeline": Model("pipeline on columns", "sklearn", pipeline, passengers, needs=("pandas",)),

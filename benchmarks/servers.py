@@ -133,12 +133,12 @@ def of_peer(name: str, peer: Peer, model: Model, file: Path) -> Recipe:
     return Recipe(name, peer.title, lambda port: [python, str(peer.file), str(file), str(port)], wires, environ)
 
 
-def ours(directory: Path, workers: int = 1) -> Recipe:
+def ours(directory: Path, workers: int = 1, name: str = "ours", title: str = "ours") -> Recipe:
     """The scaffold's server, its model in the running environment."""
     python = str(server_python(directory / "server-requirements.txt"))
     environ = {"MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", "LOG_LEVEL": "WARNING", "WORKERS": str(workers)}
     command = [python, str(directory / "src" / "inference_server.py")]
-    return Recipe("ours", "ours", lambda _: command, WIRES, environ)
+    return Recipe(name, title, lambda _: command, WIRES, environ)
 
 
 def empty(directory: Path) -> Recipe:

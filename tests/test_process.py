@@ -1,4 +1,4 @@
-"""How many threads a worker is given."""
+"""What a worker is given: its threads, and how it keeps its memory."""
 
 import math
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from common import process
+from common.config import Config, Model, Serving
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,12 @@ def test_the_control_groups_share_is_read(files: dict[str, str], expected: float
 def test_no_more_than_that_is_used(share: float, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_quota", lambda: share)
     assert 1 <= process.cores() <= most
+
+
+def test_what_the_owner_set_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config("model", "sklearn", Serving(), Model())
+    assert process._environment(config, None).items() >= process.MALLOC.items()
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    given = process._environment(config, None)
+    assert given["MALLOC_TRIM_THRESHOLD_"] == "0" and given["OMP_NUM_THREADS"] == "7"
