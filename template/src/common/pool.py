@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 WATCH_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
-ALONE_FRAMES = 2  # one answer, and what the call took
 FLUSH_FRAMES = 16  # with so many the worker begins while the rest of the round is still being read
 
 
@@ -82,15 +81,14 @@ class Worker(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.progress = time.monotonic()
-        frames = self.splitter.feed(data)
-        for frame in frames:
+        for frame in self.splitter.feed(data):
             response = Response.unpack(frame)
             if response.ident:
                 self.pool.answered(self, response)
             else:
                 self._told(response)
-        if not self.jobs and len(frames) <= ALONE_FRAMES:
-            self.pool.busy_poll.start()
+        if not self.jobs:
+            self.pool.busy_poll.stop()
 
     def _told(self, response: Response) -> None:
         """What the worker says of itself."""
@@ -144,7 +142,7 @@ class Pool:
         config: the scaffold's configuration.
 
     Attributes:
-        busy_poll: what keeps the loop awake while requests come one by one.
+        busy_poll: what keeps the loop awake while a request is alone at a worker.
     """
 
     busy_poll: BusyPoll
