@@ -290,6 +290,7 @@ class Pool:
     async def _adopt(self, child: "subprocess.Popen[bytes]", connection: socket.socket) -> Worker:
         loop = asyncio.get_running_loop()
         worker = Worker(self, child, loop.create_future())
+        worker.loaded.add_done_callback(_seen)
         self._workers.append(worker)
         connection.setblocking(False)
         await loop.create_unix_connection(lambda: worker, sock=connection)
@@ -364,3 +365,9 @@ class Pool:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _seen(loaded: "asyncio.Future[None]") -> None:
+    """Whoever waited may have gone before it failed: asyncio need not complain."""
+    if not loaded.cancelled():
+        loaded.exception()
