@@ -24,7 +24,7 @@ PANELS = [
 ]
 TITLES = {
     "logistic": "logistic regression",
-    "forest": "random forest of 100 trees",
+    "forest": "forest of 100 trees",
     "keras": "Keras MLP",
     "pytorch": "PyTorch MLP",
 }
@@ -54,8 +54,8 @@ def draw(results: Path, outputs: list[Path]) -> None:
     for panel in drawn:
         requests(next(places), run, panel)
     if run["starts"]:
-        starts(next(places), run, "seconds", 1, "seconds from start to ready, the forest alone")
-        starts(next(places), run, "memory", 1e6, "MB of all its processes, the forest alone")
+        starts(next(places), run, "seconds", 1, "seconds", "the forest alone, from start to ready")
+        starts(next(places), run, "memory", 1e6, "MB", "the forest alone, memory of all its processes")
     if len(past) > 1:
         history(next(places), past)
     for rest in places:
@@ -77,13 +77,15 @@ def releases(results: Path) -> list[dict[str, Any]]:
 def requests(place: Any, run: dict[str, Any], case: Case) -> None:
     values = {name: row["requests"] for name, row in figures(run, case).items()}
     rows = "1 row" if case.rows == 1 else f"{case.rows} rows"
-    title = f"{TITLES[case.work]}, {rows}, {case.connections} connections: requests/s"
+    title = f"{TITLES[case.work]}, {rows}, {case.connections} connections"
     bars(place, run, values, title, {name: values.get(OURS, 0) / value for name, value in values.items()})
+    place.set_xlabel("requests a second", fontsize=8)
 
 
-def starts(place: Any, run: dict[str, Any], figure: str, unit: float, title: str) -> None:
+def starts(place: Any, run: dict[str, Any], figure: str, unit: float, label: str, title: str) -> None:
     values = {name: row[figure] / unit for name, row in run["starts"].items()}
     bars(place, run, values, title, {name: value / values[OURS] for name, value in values.items()}, descending=False)
+    place.set_xlabel(label, fontsize=8)
 
 
 def bars(

@@ -12,8 +12,8 @@ from typing import Any
 
 from targets import EMPTY, OURS, Case, figures
 
-FORM = "  {:<24} {:>10} {:>11} {:>9} {:>9} {:>10} {:>10}"
-STARTS = "  {:<24} {:>8} {:>10} {:>10} {:>10}"
+FORM = "  {:<28} {:>10} {:>11} {:>9} {:>9} {:>10} {:>10}"
+STARTS = "  {:<28} {:>8} {:>10} {:>10} {:>10}"
 
 
 def table(results: dict[str, Any]) -> str:

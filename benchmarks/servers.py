@@ -24,7 +24,7 @@ from typing import Any
 from models import Model
 from wires import PROTOCOLS, WIRES, Body, Wire
 
-from generator.environments import RUNNING, _cached, _install, server_python
+from generator.environments import RUNNING, cached, install_requirements, server_python
 from generator.errors import ServingError
 
 HERE = Path(__file__).resolve().parent
@@ -108,10 +108,10 @@ class Peer:
                     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
                         file.write(content)
                         file.flush()
-                        _install(python, options, Path(file.name))
+                        install_requirements(python, options, Path(file.name))
 
         try:
-            return _cached("peer", f"{wanted}\n{alone}\n{lock}", RUNNING, install)
+            return cached("peer", f"{wanted}\n{alone}\n{lock}", RUNNING, install)
         except ServingError as error:
             raise Failed(_line(str(error))) from error
 

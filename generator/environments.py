@@ -41,9 +41,9 @@ def server_python(lock: Path) -> Path:
         return Path(sys.executable)
 
     def install(python: Path) -> None:
-        _install(python, ["--no-deps", "--require-hashes"], lock)
+        install_requirements(python, ["--no-deps", "--require-hashes"], lock)
 
-    return _cached("server", content, RUNNING, install)
+    return cached("server", content, RUNNING, install)
 
 
 def model_python(requirements: Path, version: str) -> Path:
@@ -60,7 +60,7 @@ def model_python(requirements: Path, version: str) -> Path:
 
     def install(python: Path) -> None:
         try:
-            _install(python, [], requirements)
+            install_requirements(python, [], requirements)
         except ServingError:
             elsewhere = _torch_from_elsewhere(content)
             if elsewhere is None:
@@ -68,9 +68,9 @@ def model_python(requirements: Path, version: str) -> Path:
             with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as file:
                 file.write(elsewhere)
                 file.flush()
-                _install(python, [], Path(file.name))
+                install_requirements(python, [], Path(file.name))
 
-    return _cached("model", content, version, install)
+    return cached("model", content, version, install)
 
 
 def _read(path: Path, mend: str) -> str:
@@ -92,8 +92,18 @@ def _holds_server(lock: str) -> bool:
     return installed == pinned[2] and all(importlib.util.find_spec(module) is not None for module in SERVER_MODULES)
 
 
-def _cached(kind: str, content: str, version: str, install: Install) -> Path:
-    """The interpreter of the environment for this content, which is made where there is none yet."""
+def cached(kind: str, content: str, version: str, install: Install) -> Path:
+    """The interpreter of the environment for this content, which is made where there is none yet.
+
+    Args:
+        kind: what it is for; environments of a kind lie together.
+        content: what it holds, in any words: others make another environment.
+        version: the version of Python, as in "3.11".
+        install: fills a new one, given its interpreter.
+
+    Raises:
+        ServingError: it cannot be made.
+    """
     key = f"{hashlib.sha256(content.encode()).hexdigest()[:16]}-py{version}"
     directory = platformdirs.user_cache_path("scaffold-generator") / f"{kind}s" / key
     if not directory.exists():
@@ -133,7 +143,16 @@ def _creation(directory: Path, version: str) -> list[str]:
     return [interpreter, "-m", "venv", "--clear", str(directory)]
 
 
-def _install(python: Path, options: list[str], requirements: Path) -> None:
+def install_requirements(python: Path, options: list[str], requirements: Path) -> None:
+    """Install what a file of requirements names, by uv or else by pip.
+
+    Args:
+        python: the environment's interpreter.
+        options: further options of `pip install`.
+
+    Raises:
+        ServingError: that failed.
+    """
     what = [*options, "-r", str(requirements)]
     if uv := _uv():
         # Packages from other indexes are chosen as pip would choose them.

@@ -347,6 +347,7 @@ def test_no_number_of_rows_and_no_dtype_makes_the_graph_anew(
     assert len(calls) == traced == 1
 
 
+@pytest.mark.sweep
 def test_a_script_on_the_torch_backend(tmp_path: Path) -> None:
     if importlib.util.find_spec("torch") is None:
         pytest.skip(NO_TORCH)

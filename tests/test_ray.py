@@ -59,9 +59,9 @@ def ray_python(scaffold: Scaffold) -> Path:
     content = requirements.read_text() + (scaffold.directory / "requirements.txt").read_text()
 
     def install(python: Path) -> None:
-        environments._install(python, [], requirements)
+        environments.install_requirements(python, [], requirements)
 
-    return environments._cached("ray", content, environments.RUNNING, install)
+    return environments.cached("ray", content, environments.RUNNING, install)
 
 
 # --- the config
@@ -397,6 +397,7 @@ def test_requests_succeed_after_a_node_is_killed_but_for_those_in_flight_there(
     assert set(cluster.replicas().values()) == set(cluster.nodes)
 
 
+@pytest.mark.sweep
 def test_a_replica_whose_predict_never_ends_answers_504_and_is_replaced(
     cluster: Cluster, ray_client: httpx.Client
 ) -> None:

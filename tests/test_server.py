@@ -89,7 +89,7 @@ AnyServer = Running | Contained
 Start = Callable[[Path], AbstractContextManager[AnyServer]]
 PLACES = [
     pytest.param((server, contained), id=f"{server}-{'container' if contained else 'process'}", marks=marks)
-    for contained, marks in ((False, ()), (True, pytest.mark.docker))
+    for contained, marks in ((False, ()), (True, (pytest.mark.docker, pytest.mark.sweep)))
     for server in ("kserve", "kfserving")
 ]
 

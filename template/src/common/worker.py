@@ -15,16 +15,19 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from typing import Any
 
 from . import logs, process
 from .artifact import MODEL_DIRECTORY
-from .config import Config
+from .config import Config, Serving
 from .errors import LoadError
 from .frames import Kind, Request, Response, Splitter, receive
+from .patience import Patience
 
 logger = logging.getLogger(__name__)
 
+AT_ONCE_SECONDS = 0.00005
 METHODS = ("load", "preprocess", "predict", "postprocess")
 
 
@@ -40,8 +43,7 @@ def main() -> None:
         config = Config.from_document(json.loads(Request.unpack(first).body))
         flow = _start(connection, config)
         if flow is not None:
-            poll_seconds = config.serving.poll_seconds if process.cores() > 1 else 0
-            _serve(connection, splitter, flow, rest, poll_seconds)
+            _serve(connection, splitter, flow, rest, config.serving)
     except (EOFError, ConnectionError):
         return  # the server is gone, and with it whoever waits for an answer
 
@@ -134,15 +136,23 @@ def _warm_up(flow: Any, config: Config) -> None:
             logger.warning("model.example in config.yaml gets no prediction, correct it or set it to null: %s", text)
 
 
-def _serve(connection: socket.socket, splitter: Splitter, flow: Any, first: list[bytes], poll_seconds: float) -> None:
+def _serve(connection: socket.socket, splitter: Splitter, flow: Any, first: list[bytes], serving: Serving) -> None:
+    poll_seconds = serving.poll_seconds if process.cores() > 1 else 0
+    patience = Patience()
     frames = first or receive(connection, splitter)
     while True:
+        begin = time.perf_counter()
         for responses, stats in flow.answer([Request.unpack(frame) for frame in frames]):
             packed = [response.pack() for response in responses]
             if stats is not None:
                 packed.append(Response(0, 200, Kind.STATS, stats.pack()).pack())
             connection.sendall(b"".join(packed))
+        served, end = len(frames), time.perf_counter()
+        patience.observe(served, end - begin)
         frames = receive(connection, splitter, poll_seconds)
+        # Those that were served come back, and those that had come before are beside them.
+        expected = served + (len(frames) if time.perf_counter() - end < AT_ONCE_SECONDS else 0)
+        frames += patience.others(connection, splitter, min(expected, serving.max_batch_size) - len(frames))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""How long a worker waits for requests to share a call: where it pays, and for whom."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from common import patience
+from common.frames import Kind, Request, Splitter
+from common.patience import MOST_SECONDS, PAUSE_CALLS, Patience
+
+FRAME = Request(1, Kind.JSON, "", b"{}").pack()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def learned(fixed: float, each: float, sizes: tuple[int, ...] = (1, 4, 16, 32)) -> Patience:
+    learns = Patience()
+    for size in sizes * 20:
+        learns.observe(size, fixed + each * size)
+    return learns
+
+
+@pytest.mark.parametrize("fixed", [0.001, 0.004, 0.03])
+@pytest.mark.parametrize("each", [0.0, 0.0001, 0.01])
+def test_what_a_call_costs_by_itself_is_learned(fixed: float, each: float) -> None:
+    assert learned(fixed, each)._fixed() == pytest.approx(fixed)
+
+
+def test_calls_of_one_size_count_as_fixed() -> None:
+    assert learned(0.001, 0.0001, (16,))._fixed() == pytest.approx(0.0026)
+
+
+@pytest.mark.parametrize(("fixed", "expected"), [(0.0002, 0), (0.004, 0.001), (60, MOST_SECONDS)])
+def test_the_wait_is_a_share_of_that(fixed: float, expected: float) -> None:
+    assert learned(fixed, 0.0001)._seconds_now() == pytest.approx(expected)
+
+
+def test_a_model_whose_rows_cost_all_is_not_waited_for(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    theirs.sendall(FRAME)
+    assert learned(0.0, 0.01).others(ours, Splitter(), 1) == []
+
+
+def test_what_is_there_is_taken_without_a_wait(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    theirs.sendall(3 * FRAME)
+    waits = learned(60, 0.0)
+    assert waits.others(ours, Splitter(), 0) == []
+    assert waits.others(ours, Splitter(), 3) == 3 * [FRAME]
+
+
+def test_who_comes_in_time_is_waited_for(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = pair
+    monkeypatch.setattr(patience, "MOST_SECONDS", 30)
+    timer = threading.Timer(0.05, lambda: theirs.sendall(FRAME))
+    timer.start()
+    assert learned(600, 0.0).others(ours, Splitter(), 1) == [FRAME]
+    timer.join()
+
+
+def test_after_a_wait_for_nobody_there_is_none_for_a_while(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    waits = learned(0.004, 0.0)
+    assert waits.others(ours, Splitter(), 4) == []
+    theirs.sendall(FRAME)
+    assert [waits.others(ours, Splitter(), 4) for _ in range(PAUSE_CALLS)] == PAUSE_CALLS * [[]]
+    assert waits.others(ours, Splitter(), 4) == [FRAME]
+
+
+def test_a_server_that_is_gone_is_told(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    theirs.close()
+    with pytest.raises(EOFError):
+        learned(60, 0.0).others(ours, Splitter(), 1)
