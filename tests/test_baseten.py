@@ -234,13 +234,14 @@ def test_the_command_starts_the_server_that_answers_at_the_endpoints(
 
 
 @pytest.mark.docker
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("environ", "port"),
     [
         pytest.param(NON_ROOT, PROXY_PORT, id="behind truss's proxy"),
         # https://github.com/basetenlabs/truss/pull/2402
-        pytest.param(NON_ROOT | {"BT_USE_DOCKER_SERVER_SLIM": "true"}, 8000, id="alone", marks=pytest.mark.sweep),
-        pytest.param({}, PROXY_PORT, id="as root", marks=pytest.mark.sweep),
+        pytest.param(NON_ROOT | {"BT_USE_DOCKER_SERVER_SLIM": "true"}, 8000, id="alone"),
+        pytest.param({}, PROXY_PORT, id="as root"),
     ],
 )
 def test_the_image_that_truss_builds_answers_what_the_model_does(

@@ -79,6 +79,7 @@ def test_msgpack_answers_equal_the_model(hardened: Container, forest: Any, iris:
     assert predictions.tolist() == forest.predict(iris[0]).tolist()
 
 
+@pytest.mark.sweep
 def test_answers_equal_the_model_of_another_framework(trained: tuple[Container, scripts.Made]) -> None:
     container, made = trained
     url = f"{container.url}/v1/models/model:predict"

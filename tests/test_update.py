@@ -328,7 +328,9 @@ def test_the_report(owned: Callable[..., Scaffold]) -> None:
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["update", "copier"])
-@WAYS
+@pytest.mark.parametrize(
+    "way", ["copy", *(pytest.param(way, marks=pytest.mark.sweep) for way in ("checkout", "wheel"))]
+)
 def test_a_conflict_leaves_both_sides(owned: Callable[..., Scaffold], way: str, plain: bool) -> None:
     scaffold = owned(way)
     same_line(scaffold)
