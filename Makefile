@@ -42,7 +42,7 @@ check: lint test ## lint, then test
 sweep: $(VENV)/.dev ## the long tests that `make test` leaves out
 	@$(bin)/python -m pytest -m sweep $(PYTEST_ARGS)
 
-benchmark: $(VENV)/.dev ## the server beside its peers: forty minutes, QUICK=1 three, SMOKE=1 one case (needs wrk)
+benchmark: $(VENV)/.dev ## the server beside its peers: half an hour, QUICK=1 three minutes, SMOKE=1 one case (needs wrk)
 	@$(bin)/python benchmarks/compare.py $(if $(QUICK),--quick) $(if $(SMOKE),--smoke) $(BENCHMARK_ARGS)
 
 define lock_header

@@ -1,7 +1,7 @@
 """The server beside the others that people use, and beside what the machine allows, in one run.
 
-    make benchmark                                  # all of it, some forty minutes
-    make benchmark QUICK=1                          # under three minutes once the environments are made
+    make benchmark                                  # all of it, half an hour once they are made
+    make benchmark QUICK=1                          # three minutes once the environments are made
     python benchmarks/compare.py --peers kserve_sdk ray_server --works forest
 
 Every server has the same fitted model and one worker, and must answer what the model in memory predicts before anything

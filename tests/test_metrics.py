@@ -15,12 +15,14 @@ def text(count):
     registry = CollectorRegistry()
     histogram = Histogram("seconds", "some", ["model"], registry=registry).labels("model")
     for amount, times in ((0.0, 2), (0.001, 3), (0.005, 2), (0.0051, 1), (10.0, 3), (99.0, 4)):
-        count(histogram, amount, times)
+        count(histogram, [amount], times)
+    count(histogram, [0.0, 0.001, 0.001, 7.5, 99.0], 1)
     return [line for line in generate_latest(registry).decode().splitlines() if "created" not in line]
 
-def one_by_one(histogram, amount, times):
-    for _ in range(times):
-        histogram.observe(amount)
+def one_by_one(histogram, amounts, times):
+    for amount in amounts:
+        for _ in range(times):
+            histogram.observe(amount)
 
 assert text(observe) == text(one_by_one), text(observe)
 """

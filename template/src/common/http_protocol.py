@@ -82,7 +82,7 @@ class HTTPProtocol(HttpToolsProtocol):
         super().on_response_complete()
 
     def on_exchanged(self) -> None:
-        """A plain request was answered: what uvicorn's `on_response_complete` does, but for its timer."""
+        """A plain request was answered, and the connection stays: as uvicorn's, but for its timer."""
         if self.pipeline:
             super().on_response_complete()
             return
@@ -175,7 +175,9 @@ class Exchange:
         self.response_complete = True
         if CLOSE in fields:
             protocol.transport.close()
-        protocol.on_exchanged()
+            protocol.on_response_complete()
+        else:
+            protocol.on_exchanged()
         took = time.perf_counter() - self._start
         predictions.count(self._route.name, answer.status, self._request_id, took)
 

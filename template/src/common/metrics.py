@@ -50,9 +50,9 @@ class Batches:
         for phase, seconds in zip(_PHASES, stats.seconds, strict=True):
             phase.observe(seconds)
         _, preprocess, predict, postprocess, _ = stats.seconds
-        observe(self._pre, preprocess / stats.requests, stats.requests)
-        observe(self._predict, predict, stats.requests)
-        observe(self._post, postprocess / stats.requests, stats.requests)
+        observe(self._pre, [preprocess / stats.requests], stats.requests)
+        observe(self._predict, [predict], stats.requests)
+        observe(self._post, [postprocess / stats.requests], stats.requests)
 
 
 class Requests:
@@ -70,15 +70,13 @@ class Requests:
     def _count(self) -> None:
         for (route, status), seconds in self._seconds.items():
             REQUESTS.labels(route, status).inc(len(seconds))
-            latency: Any = LATENCY.labels(route)
-            latency._sum.inc(sum(seconds))
-            buckets = Counts(bisect_left(latency._upper_bounds, one) for one in seconds)
-            for bucket, times in buckets.items():
-                latency._buckets[bucket].inc(times)
+            observe(LATENCY.labels(route), seconds)
         self._seconds.clear()
 
 
-def observe(histogram: Any, amount: float, times: int = 1) -> None:
-    """What `histogram.observe(amount)` does, faster, and so many times at once."""
-    histogram._sum.inc(amount * times)
-    histogram._buckets[bisect_left(histogram._upper_bounds, amount)].inc(times)
+def observe(histogram: Any, amounts: list[float], times: int = 1) -> None:
+    """What `histogram.observe(amount)` does, for each of the amounts, so many times each, in fewer steps."""
+    histogram._sum.inc(sum(amounts) * times)
+    buckets = Counts(bisect_left(histogram._upper_bounds, amount) for amount in amounts)
+    for bucket, found in buckets.items():
+        histogram._buckets[bucket].inc(found * times)

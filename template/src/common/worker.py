@@ -27,7 +27,7 @@ from .patience import Patience
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE_SECONDS = 0.00005
+AT_ONCE_SECONDS = 0.00005  # to read what is there already takes less
 METHODS = ("load", "preprocess", "predict", "postprocess")
 
 
