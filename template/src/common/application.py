@@ -54,7 +54,8 @@ class Application:
             if route is None:
                 return await self._behind(_marked(scope, request_id), _replayed(body, receive), send, request_id)
             start = time.perf_counter()
-            answer = await self.workers.submit(route.kind, predictions.framed(route, headers, body), request_id)
+            framed = b"".join(predictions.framed(route, headers, [body]))
+            answer = await self.workers.submit(route.kind, framed, request_id)
         except (Refused, Unanswered) as error:
             answer = error_answer(error.status, error)
         took = time.perf_counter() - start

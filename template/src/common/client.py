@@ -8,7 +8,7 @@ from typing import IO
 from . import process
 from .config import Config
 from .errors import LoadError
-from .frames import Kind, Request, Response, Splitter, receive
+from .frames import Frame, Kind, Request, Response, Splitter, receive
 
 
 class Client:
@@ -34,7 +34,7 @@ class Client:
     ) -> None:
         self._process, self._connection = process.start(config, path, log, python)
         self._splitter = Splitter()
-        self._frames: list[bytes] = []
+        self._frames: list[Frame] = []
         self._lock = threading.Lock()
         self._ident = 0
         self._connection.settimeout(config.serving.load_timeout_seconds)

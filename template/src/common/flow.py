@@ -20,7 +20,7 @@ from .v2_bodies import V2, Encoder
 
 logger = logging.getLogger(__name__)
 
-CODECS: dict[int, tuple[Callable[[bytes], Any], Encoder]] = {
+CODECS: dict[int, tuple[Callable[[bytes | memoryview], Any], Encoder]] = {
     Kind.JSON: (serialization.json_decode, serialization.json_encode),
     Kind.MSGPACK: (serialization.msgpack_decode, serialization.msgpack_encode),
 }

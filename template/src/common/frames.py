@@ -18,15 +18,16 @@ import struct
 import time
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
 
-RECEIVE_BYTES = 1 << 20
+RECEIVE_BYTES = 1 << 21
+LARGE_BYTES = 1 << 14  # to copy so much takes longer than to look at it where it is
 LENGTH = struct.Struct("!I")
 REQUEST = struct.Struct("!IQBH")
 RESPONSE = struct.Struct("!IQHB")
 STATS = struct.Struct("!II5d")
 V2_HEAD = struct.Struct("!I")
 PHASES = ("decode", "preprocess", "predict", "postprocess", "encode")
+Frame = bytes | memoryview
 
 
 class Kind(IntEnum):
@@ -64,10 +65,10 @@ class Stats:
         return cls(requests, rows, tuple(seconds))
 
 
-def pack_request(ident: int, kind: int, request_id: str, body: bytes) -> bytes:
-    """A frame to the worker."""
+def request_head(ident: int, kind: int, request_id: str, size: int) -> bytes:
+    """What stands before a body of so many bytes in a frame to the worker."""
     name = request_id.encode()
-    return REQUEST.pack(REQUEST.size - LENGTH.size + len(name) + len(body), ident, kind, len(name)) + name + body
+    return REQUEST.pack(REQUEST.size - LENGTH.size + len(name) + size, ident, kind, len(name)) + name
 
 
 @dataclass(slots=True)
@@ -77,16 +78,16 @@ class Request:
     ident: int
     kind: int
     request_id: str
-    body: bytes
+    body: bytes | memoryview
 
     def pack(self) -> bytes:
-        return pack_request(self.ident, self.kind, self.request_id, self.body)
+        return request_head(self.ident, self.kind, self.request_id, len(self.body)) + self.body
 
     @classmethod
-    def unpack(cls, frame: bytes) -> "Request":
+    def unpack(cls, frame: Frame) -> "Request":
         _, ident, kind, size = REQUEST.unpack_from(frame)
         start = REQUEST.size + size
-        return cls(ident, kind, frame[REQUEST.size : start].decode(), frame[start:])
+        return cls(ident, kind, str(frame[REQUEST.size : start], "utf-8"), frame[start:])
 
 
 @dataclass(slots=True)
@@ -103,40 +104,41 @@ class Response:
         return RESPONSE.pack(size, self.ident, self.status, self.kind) + self.body
 
     @classmethod
-    def unpack(cls, frame: bytes) -> "Response":
+    def unpack(cls, frame: Frame) -> "Response":
         _, ident, status, kind = RESPONSE.unpack_from(frame)
-        return cls(ident, status, kind, frame[RESPONSE.size :])
+        return cls(ident, status, kind, bytes(frame[RESPONSE.size :]))
 
 
 class Splitter:
     """Cuts a stream of bytes into frames, each with its length in front."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._part = bytearray()  # a frame that is not whole yet
 
-    @cached_property
-    def space(self) -> memoryview:
-        """Where `receive` reads into: made anew for each call, so much memory would cost more than the call."""
-        return memoryview(bytearray(RECEIVE_BYTES))
-
-    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+    def feed(self, chunk: bytes) -> list[Frame]:
         """The frames that are whole now."""
-        buffer = self._buffer
-        buffer += chunk
-        frames, start, end = [], 0, len(buffer)
-        with memoryview(buffer) as view:
-            while end - start >= LENGTH.size:
-                stop = start + LENGTH.size + LENGTH.unpack_from(view, start)[0]
-                if stop > end:
-                    break
-                frames.append(bytes(view[start:stop]))
-                start = stop
-        if start:
-            del buffer[:start]
+        frames: list[Frame] = []
+        view, at = memoryview(chunk), 0
+        if self._part:
+            while (lacking := _size(self._part) - len(self._part)) > 0 and at < len(view):
+                self._part += view[at : at + lacking]
+                at += lacking
+            if lacking > 0:
+                return frames
+            frames.append(memoryview(self._part))
+        while (end := at + _size(view, at)) <= len(view):
+            frames.append(chunk[at:end] if end - at < LARGE_BYTES else view[at:end])
+            at = end
+        self._part = bytearray(view[at:])
         return frames
 
 
-def receive(connection: socket.socket, splitter: Splitter, poll_seconds: float = 0) -> list[bytes]:
+def _size(data: bytearray | memoryview, at: int = 0) -> int:
+    """How many bytes the frame has that begins there; as many as tell it, where those are not all here."""
+    return LENGTH.size + LENGTH.unpack_from(data, at)[0] if len(data) - at >= LENGTH.size else LENGTH.size
+
+
+def receive(connection: socket.socket, splitter: Splitter, poll_seconds: float = 0) -> list[Frame]:
     """Every frame that has arrived, at least one.
 
     Args:
@@ -148,21 +150,21 @@ def receive(connection: socket.socket, splitter: Splitter, poll_seconds: float =
         EOFError: the other side has closed.
     """
     while True:
-        size = _polled(connection, splitter.space, poll_seconds)
-        if size is None:
-            size = connection.recv_into(splitter.space)
-        if not size:
+        chunk = _polled(connection, poll_seconds)
+        if chunk is None:
+            chunk = connection.recv(RECEIVE_BYTES)
+        if not chunk:
             raise EOFError
-        if frames := splitter.feed(splitter.space[:size]):
+        if frames := splitter.feed(chunk):
             return frames
 
 
-def _polled(connection: socket.socket, space: memoryview, seconds: float) -> int | None:
-    """How many bytes came within the time; None where none did."""
+def _polled(connection: socket.socket, seconds: float) -> bytes | None:
+    """What came within the time; None where nothing did."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         try:
-            return connection.recv_into(space, 0, socket.MSG_DONTWAIT)
+            return connection.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             os.sched_yield()  # whoever is to send the frame goes first
     return None

@@ -148,9 +148,8 @@ class Exchange:
         predictions = self._protocol.predictions
         self._request_id = predictions.request_id(self._headers)
         self._start = time.perf_counter()
-        body = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
         try:
-            framed = predictions.framed(self._route, self._headers, body)
+            framed = predictions.framed(self._route, self._headers, self.parts)
             self._protocol.pool.ask(self._route.kind, framed, self._request_id, self)
         except (Refused, Unanswered) as error:
             self.set_result(error_answer(error.status, error))

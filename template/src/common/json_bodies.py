@@ -19,7 +19,7 @@ from .forms import Array, DecodeError, Forms, array_items, scalar_item, step, ty
 _JSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
 
 
-def json_decode(body: bytes) -> Any:
+def json_decode(body: bytes | memoryview) -> Any:
     """Decode a JSON text (RFC 8259) in UTF-8.
 
     Literals that are not JSON (`NaN`, `Infinity`), numbers out of a double's range, lone surrogates and more

@@ -15,7 +15,7 @@ from .array_wire import check_keys, decode_numpy, pack_array, pack_scalar
 from .forms import DecodeError, Forms, shown, step
 
 
-def msgpack_decode(body: bytes) -> Any:
+def msgpack_decode(body: bytes | memoryview) -> Any:
     """Decode msgpack (github.com/msgpack/msgpack/blob/master/spec.md) with what `msgpack_encode` adds to it.
 
     Map keys are str or bin, as with Truss and by msgpack's own default; ext types are refused. Arrays come
@@ -96,7 +96,7 @@ _MSGPACK_FORMS: Forms = (
 )
 
 
-def _check_complete(body: bytes) -> None:
+def _check_complete(body: bytes | memoryview) -> None:
     """Walk through the whole body before anything of it is built.
 
     `unpackb` makes a list as long as its header says before it has seen an item, and does so on each of a

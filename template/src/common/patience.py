@@ -9,7 +9,7 @@ import select
 import socket
 import time
 
-from .frames import Splitter, receive
+from .frames import Frame, Splitter, receive
 
 SHARE = 0.25  # of a call's fixed cost: the most that is waited
 GAP = 0.25  # of that: so long after one request no other is expected
@@ -34,7 +34,7 @@ class Patience:
         self._squares = DECAY * self._squares + requests * requests
         self._products = DECAY * self._products + requests * seconds
 
-    def others(self, connection: socket.socket, splitter: Splitter, wanted: int) -> list[bytes]:
+    def others(self, connection: socket.socket, splitter: Splitter, wanted: int) -> list[Frame]:
         """So many frames more, or those that come while it pays to wait.
 
         Args:
@@ -45,7 +45,7 @@ class Patience:
         Raises:
             EOFError: the other side has closed.
         """
-        frames: list[bytes] = []
+        frames: list[Frame] = []
         seconds = self._seconds_now() if wanted > 0 else 0.0
         if seconds:
             end = time.perf_counter() + seconds

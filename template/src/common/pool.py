@@ -19,14 +19,14 @@ from . import metrics, process
 from .busy_poll import BusyPoll
 from .config import Config
 from .errors import LoadError, Unanswered
-from .frames import Kind, Response, Splitter, Stats, pack_request
+from .frames import LARGE_BYTES, Kind, Response, Splitter, Stats, request_head
 
 logger = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
-FLUSH_FRAMES = 16  # with so many the worker begins while the rest of the round is still being read
+FLUSH_PIECES = 32  # with so many the worker begins while the rest of the round is still being read
 
 
 class Answer(Protocol):
@@ -44,12 +44,12 @@ class Job:
     """A request that waits for its answer.
 
     Attributes:
-        frame: the request, as it is sent.
+        frame: the request, as it is sent, in parts.
         since: when it began to wait, on the clock of `time.monotonic`; first in the queue, then at a worker.
     """
 
     ident: int
-    frame: bytes
+    frame: list[bytes]
     answer: Answer
     since: float
 
@@ -60,7 +60,7 @@ class Worker(asyncio.Protocol):
 
     Attributes:
         jobs: what it was sent and has not answered, by ident.
-        outgoing: frames of this round of the loop: written together, they are likelier to share a call of predict.
+        outgoing: frames of this round of the loop, in pieces: written together, they are likelier to share a call of predict.
         progress: when it last showed that it goes forward.
         ready: whether it has loaded the model.
     """
@@ -113,19 +113,22 @@ class Worker(asyncio.Protocol):
         if not self.outgoing:
             self.loaded.get_loop().call_soon(self._flush)
         self.jobs[job.ident] = job
-        self.outgoing.append(job.frame)
+        self.outgoing += job.frame
         if len(self.jobs) == 1:
             self.pool.busy_poll.start()
         else:
             self.pool.busy_poll.stop()
-        if len(self.outgoing) >= FLUSH_FRAMES:
+        if len(self.outgoing) >= FLUSH_PIECES:
             self._flush()
 
     def _flush(self) -> None:
-        frames = b"".join(self.outgoing)
-        self.outgoing.clear()
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(frames)
+        parts, self.outgoing = self.outgoing, []
+        if self.transport is None or self.transport.is_closing():
+            return
+        if sum(map(len, parts)) < LARGE_BYTES:
+            self.transport.write(b"".join(parts))
+        else:
+            self.transport.writelines(parts)
 
     def kill(self) -> None:
         """End the process at once; `connection_lost` follows."""
@@ -192,11 +195,11 @@ class Pool:
     def submit(self, kind: Kind, body: bytes, request_id: str) -> "asyncio.Future[Response]":
         """Hand a request to a worker, or let it wait for one; raises what `ask` does."""
         answer: asyncio.Future[Response] = self._loop.create_future()
-        self.ask(kind, body, request_id, answer)
+        self.ask(kind, [body], request_id, answer)
         return answer
 
-    def ask(self, kind: Kind, body: bytes, request_id: str, answer: Answer) -> None:
-        """Hand a request to a worker, or let it wait for one, and tell `answer` what came of it.
+    def ask(self, kind: Kind, parts: list[bytes], request_id: str, answer: Answer) -> None:
+        """Hand a request, its body in parts, to a worker, or let it wait for one, and tell `answer` what came of it.
 
         Raises:
             Unanswered: the queue is full, or no worker is there to wait for.
@@ -206,7 +209,9 @@ class Pool:
         if self._closing or not (self._workers or self._replacing):
             raise Unanswered(503, "the model is not ready; try again later")
         self._ident += 1
-        job = Job(self._ident, pack_request(self._ident, kind, request_id, body), answer, time.monotonic())
+        size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
+        frame = [request_head(self._ident, kind, request_id, size), *parts]
+        job = Job(self._ident, frame, answer, time.monotonic())
         worker = self._free()
         if worker is None:
             self._queue.append(job)

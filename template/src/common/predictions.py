@@ -150,13 +150,15 @@ class Predictions:
         self._requests += 1
         return f"{self._ids}-{self._requests:x}"
 
-    def framed(self, route: Route, headers: "Headers", body: bytes) -> bytes:
-        """A body as the workers take it.
+    def framed(self, route: Route, headers: "Headers", parts: list[bytes]) -> list[bytes]:
+        """A body, in the parts that it came in, as the workers take it.
 
         Raises:
             Refused: a body of V2 does not say how much of it is JSON.
         """
-        return V2_HEAD.pack(_json_size(headers, len(body))) + body if route.kind == V2 else body
+        if route.kind != V2:
+            return parts
+        return [V2_HEAD.pack(_json_size(headers, sum(map(len, parts)))), *parts]
 
     def fields(self, answer: Response, request_id: str) -> tuple[FIELDS, bytes]:
         """The header fields and the body of a response."""

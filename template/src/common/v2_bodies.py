@@ -40,7 +40,7 @@ class V2:
         self._name = name
         self._signature = signature
 
-    def decode(self, body: bytes, request_id: str) -> tuple[dict[str, Any], Encoder]:
+    def decode(self, body: bytes | memoryview, request_id: str) -> tuple[dict[str, Any], Encoder]:
         """The request of the flow that a body stands for, and what encodes its response.
 
         Args:

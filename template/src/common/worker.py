@@ -22,7 +22,7 @@ from . import logs, process
 from .artifact import MODEL_DIRECTORY
 from .config import Config, Serving
 from .errors import LoadError
-from .frames import Kind, Request, Response, Splitter, receive
+from .frames import Frame, Kind, Request, Response, Splitter, receive
 from .patience import Patience
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def main() -> None:
     splitter = Splitter()
     try:
         first, *rest = receive(connection, splitter)
-        config = Config.from_document(json.loads(Request.unpack(first).body))
+        config = Config.from_document(json.loads(bytes(Request.unpack(first).body)))
         flow = _start(connection, config)
         if flow is not None:
             _serve(connection, splitter, flow, rest, config.serving)
@@ -136,7 +136,7 @@ def _warm_up(flow: Any, config: Config) -> None:
             logger.warning("model.example in config.yaml gets no prediction, correct it or set it to null: %s", text)
 
 
-def _serve(connection: socket.socket, splitter: Splitter, flow: Any, first: list[bytes], serving: Serving) -> None:
+def _serve(connection: socket.socket, splitter: Splitter, flow: Any, first: list[Frame], serving: Serving) -> None:
     poll_seconds = serving.poll_seconds if process.cores() > 1 else 0
     patience = Patience()
     frames = first or receive(connection, splitter)
