@@ -71,6 +71,8 @@ def _start(connection: socket.socket, config: Config) -> Any:
 def load(config: Config) -> Any:
     """A Flow around the owner's InferenceModel, loaded and warmed up."""
     _find_temporary_directory()
+    flows, bodies = _import("common.flow"), _import("common.v2_bodies")
+    logs.reset_warnings()  # after numpy, before the owner's own
     model = _inference_model(config)
     try:
         model.load()
@@ -79,8 +81,8 @@ def load(config: Config) -> Any:
     except (Exception, SystemExit) as error:
         logger.error("load() failed", exc_info=error)
         raise LoadError(f"the model cannot be loaded: {_reason(error)}") from error
-    v2 = _import("common.v2_bodies").V2(config.name, config.model.input)
-    flow = _import("common.flow").Flow(model, config.serving.max_batch_size, v2)
+    v2 = bodies.V2(config.name, config.model.input)
+    flow = flows.Flow(model, config.serving.max_batch_size, v2)
     _warm_up(flow, config)
     return flow
 
