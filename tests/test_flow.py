@@ -16,7 +16,7 @@ from common import tensors
 from common.config import Config
 from common.errors import ConfigError, InvalidInput
 from common.flow import Flow
-from common.frames import Kind, Request, Response, Splitter, Stats, receive
+from common.frames import LARGE_BYTES, Kind, Request, Response, Splitter, Stats, receive
 from common.serialization import json_encode, msgpack_decode, msgpack_encode
 from common.signature import Signature
 
@@ -296,9 +296,10 @@ def test_an_array_without_an_axis_is_no_list_of_rows() -> None:
 
 
 def test_frames_are_cut_wherever_the_stream_is() -> None:
-    frames = [Request(n, Kind.JSON, f"id-{n}", bytes(n)) for n in range(4)]
+    sizes = [0, 1, 2, 3, LARGE_BYTES, 2, LARGE_BYTES + 1]
+    frames = [Request(n, Kind.JSON, f"id-{n}", bytes([n]) * size) for n, size in enumerate(sizes)]
     stream = b"".join(frame.pack() for frame in frames)
-    for step in (1, 3, 7, len(stream)):
+    for step in (1, 3, 7, LARGE_BYTES, len(stream)):
         splitter = Splitter()
         found = [frame for at in range(0, len(stream), step) for frame in splitter.feed(stream[at : at + step])]
         assert [Request.unpack(frame) for frame in found] == frames

@@ -93,8 +93,8 @@ class Echo:
 
     draining = False
 
-    def ask(self, kind: Kind, body: bytes, request_id: str, answer: Any) -> None:
-        answer.set_result(Response(1, 200, kind, body))
+    def ask(self, kind: Kind, parts: list[bytes], request_id: str, answer: Any) -> None:
+        answer.set_result(Response(1, 200, kind, b"".join(parts)))
 
     async def submit(self, kind: Kind, body: bytes, request_id: str) -> Response:
         return Response(1, 200, kind, body)
@@ -151,6 +151,17 @@ def conversation(talk: Callable[[Callable[[], Awaitable[Client]]], Awaitable[Non
                 await client.close()
 
     asyncio.run(run())
+
+
+def test_a_body_may_come_in_pieces() -> None:
+    async def talk(connect: Callable[[], Awaitable[Client]]) -> None:
+        client = await connect()
+        client.send(HEAD + b"[")
+        await asyncio.sleep(0.05)
+        client.send(b"]")
+        assert (await client.answer())[1] == b"[]"
+
+    conversation(talk)
 
 
 def test_an_idle_connection_is_closed_but_not_one_on_which_a_request_has_begun() -> None:

@@ -1,12 +1,43 @@
-"""What a worker is given: its threads, and how it keeps its memory."""
+"""What a worker is given: its threads, how it keeps its memory, and what it does with warnings."""
 
+import contextlib
+import json
 import math
 from pathlib import Path
 
 import pytest
+from running import copied
 
+import generator
 from common import process
 from common.config import Config, Model, Serving
+from generator.scaffold import Scaffold
+
+# Warns twice, and answers how many filters of warnings there are.
+OWNERS_CODE = """
+import warnings
+
+import sklearn.ensemble
+
+
+class InferenceModel:
+    def __init__(self, config):
+        pass
+
+    def load(self):
+        pass
+
+    def preprocess(self, request):
+        return request
+
+    def predict(self, request):
+        warnings.warn("of the owner's", UserWarning)
+        warnings.warn("of a time to come", DeprecationWarning)
+        return {"predictions": [len(warnings.filters)]}
+
+    def postprocess(self, response):
+        return response
+"""
 
 
 @pytest.mark.parametrize(
@@ -40,3 +71,21 @@ def test_what_the_owner_set_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     given = process._environment(config, None)
     assert given["MALLOC_TRIM_THRESHOLD_"] == "0" and given["OMP_NUM_THREADS"] == "7"
+
+
+@pytest.mark.parametrize(("asked", "logged"), [("", ["owner's"]), ("default", ["owner's", "time to come"])])
+def test_a_worker_keeps_few_filters_of_warnings_unless_it_is_told_which(
+    asked: str,
+    logged: list[str],
+    scaffold: Scaffold,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", asked)
+    with contextlib.closing(generator.load(copied(scaffold, tmp_path / "own", OWNERS_CODE))) as own:
+        [filters] = own.predict([[0, 0, 0, 0]])["predictions"]
+    lines = [json.loads(line)["message"] for line in capfd.readouterr().err.splitlines()]
+    of_owner = " ".join(line for line in lines if "inference_model.py" in line)
+    assert [text for text in ("owner's", "time to come") if text in of_owner] == logged
+    assert (filters <= 4) == (not asked)  # ours are two, SciPy's one

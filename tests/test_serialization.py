@@ -221,6 +221,16 @@ def test_json_of_moments_in_every_unit(unit: str) -> None:
     assert json.loads(json_encode(far))[0][:4] == str(far[0])[:4]
 
 
+@pytest.mark.parametrize("dtype", ["?", "i1", "u8", "f2", "f4", "f8", ">f8"])
+def test_numbers_are_written_alike_however_many_they_are(dtype: str) -> None:
+    numbers = np.array([0, 1 / 3, 1, 0.1, 7, 2**-8, 1e2, 3.5] * 20).astype(dtype)
+    if numbers.dtype.kind == "f":
+        numbers[1] = np.nan
+    every = json_encode(numbers).decode()[1:-1].split(",")
+    for count in (1, 8, 16, 17, 100):
+        assert json_encode(numbers[:count]).decode() == f"[{','.join(every[:count])}]"
+
+
 def test_json_is_utf8_without_spaces() -> None:
     assert json_encode({"a": ["ü", 1]}) == '{"a":["ü",1]}'.encode()
     assert json_encode({1: ["ü", 1]}) == '{"1":["ü",1]}'.encode()

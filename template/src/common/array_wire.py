@@ -116,6 +116,8 @@ def check_size(dtype: DType, shape: tuple[int, ...], length: int) -> None:
     """Refuse an array that its data does not fill, or that grows beyond measure once it is used."""
     if math.prod(shape) * dtype.itemsize != length:
         raise DecodeError(f"data: {length} bytes are not shape {shape} of {dtype.itemsize} bytes each")
+    if length and len(shape) <= _ROWS_PER_BYTE and dtype.kind != "V":
+        return  # it has no more rows on each of its axes than bytes
     if not length and math.prod(filter(None, shape)) * dtype.itemsize > _MAX_ITEM_BYTES:
         raise DecodeError(f"shape: {shape} is too large for an array without elements")
     if _count_rows(dtype, shape) > _SPARE_ROWS + _ROWS_PER_BYTE * length:

@@ -97,9 +97,10 @@ class Flow:
 
     def _decode(self, frame: Request) -> tuple[Any, Encoder]:
         """What a body holds, and what encodes the answer to it."""
-        if frame.kind == Kind.V2:
+        codec = CODECS.get(frame.kind)
+        if codec is None:
             return self._v2.decode(frame.body, frame.request_id)
-        decode, encode = CODECS[frame.kind]
+        decode, encode = codec
         return decode(frame.body), encode
 
     def _groups(self, calls: list[Call]) -> list[list[Call]]:
@@ -156,26 +157,32 @@ class Flow:
 
     def _close(self, answered: list[tuple[Call, Any]], predicted: float) -> tuple[list[Response], Stats]:
         """Postprocess and encode the responses that one call of `predict` gave."""
-        responses = []
-        rows = 0
-        decoded = preprocessed = postprocessed = encoded = 0.0
-        for call, response in answered:
-            start = time.perf_counter()
-            middle = None
-            try:
-                final = self._model.postprocess(response)
-                middle = time.perf_counter()
-                body = call.encode(final)
-                responses.append(Response(call.frame.ident, 200, call.frame.kind, body))
-            except BaseException as error:
-                responses.append(_failure(call.frame, error, "encode" if middle else "postprocess"))
-            end = time.perf_counter()
-            postprocessed += (middle or end) - start
-            encoded += end - (middle or end)
-            decoded += call.prepared
-            preprocessed += call.preprocessed
-            rows += call.rows
-        return responses, Stats(len(answered), rows, (decoded, preprocessed, predicted, postprocessed, encoded))
+        start = time.perf_counter()
+        finals = [self._postprocess(call, response) for call, response in answered]
+        middle = time.perf_counter()
+        responses = [_encode(call, final) for (call, _), final in zip(answered, finals, strict=True)]
+        end = time.perf_counter()
+        calls = [call for call, _ in answered]
+        decoded, preprocessed = sum(call.prepared for call in calls), sum(call.preprocessed for call in calls)
+        seconds = decoded, preprocessed, predicted, middle - start, end - middle
+        return responses, Stats(len(calls), sum(call.rows for call in calls), seconds)
+
+    def _postprocess(self, call: Call, response: Any) -> Any:
+        """The response as it is to be encoded, or a Response that says why there is none."""
+        try:
+            return self._model.postprocess(response)
+        except BaseException as error:
+            return _failure(call.frame, error, "postprocess")
+
+
+def _encode(call: Call, final: Any) -> Response:
+    """What answers a call. What is a Response already stays."""
+    if isinstance(final, Response):
+        return final
+    try:
+        return Response(call.frame.ident, 200, call.frame.kind, call.encode(final))
+    except BaseException as error:
+        return _failure(call.frame, error, "encode")
 
 
 def _checked(request: Any) -> dict[str, Any]:
@@ -206,6 +213,8 @@ def _likeness(call: Call) -> Any:
         rows: tuple[Any, ...] = (instances.shape[1:], instances.dtype)
     else:
         rows = _row_likeness(instances[0])
+    if len(request) == 1:
+        return call.frame.kind, rows
     others = _sameness({key: value for key, value in request.items() if key != "instances"})
     return None if others is None else (call.frame.kind, rows, others)
 
@@ -219,7 +228,7 @@ def _row_likeness(row: Any) -> tuple[Any, ...]:
 def _sameness(others: dict[str, Any]) -> bytes | None:
     """Bytes that are equal for equal values only; None for values that have none."""
     try:
-        return pickle.dumps(others) if others else b""
+        return pickle.dumps(others)
     except Exception:
         return None
 

@@ -17,6 +17,7 @@ from .forms import Array, DecodeError, Forms, array_items, scalar_item, step, ty
 
 # orjson itself would leave out the fields of a dataclass that start with an underscore.
 _JSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
+_FEW_ITEMS = 16  # are written faster as Python's values
 
 
 def json_decode(body: bytes | memoryview) -> Any:
@@ -108,6 +109,8 @@ def _json_array(array: Array) -> Any:
     """
     if type(array) is not np.ndarray or not array.ndim or array.dtype.kind not in "biuf" or array.itemsize > 8:
         return array_items(array)
+    if array.size <= _FEW_ITEMS and array.dtype.char in "?bBhHiIlLqQd":  # no float32, whose digits would be more
+        return array.tolist()
     # Older versions of orjson have no float16.
     dtype = np.dtype(np.float32) if array.dtype.kind == "f" and array.itemsize == 2 else array.dtype
     native = np.ascontiguousarray(array, dtype=dtype.newbyteorder("="))

@@ -60,7 +60,7 @@ class Worker(asyncio.Protocol):
 
     Attributes:
         jobs: what it was sent and has not answered, by ident.
-        outgoing: frames of this round of the loop, in pieces: written together, they are likelier to share a call of predict.
+        outgoing: frames of this round of the loop, in pieces: written together, they likelier share a call of predict.
         progress: when it last showed that it goes forward.
         ready: whether it has loaded the model.
     """

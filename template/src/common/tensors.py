@@ -4,6 +4,7 @@ Source: KServe's Open Inference Protocol (V2), "Tensor Data Types".
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,12 @@ DATATYPES = {
     **{f"uint{bits}": f"UINT{bits}" for bits in (8, 16, 32, 64)},
     **{f"float{bits}": f"FP{bits}" for bits in (16, 32, 64)},
 }
+
+
+@lru_cache(maxsize=64)
+def datatype(dtype: np.dtype[Any]) -> str | None:
+    """V2's name of numpy's dtype, whose own name takes numpy long to make; None where V2 has none."""
+    return DATATYPES.get(dtype.name)
 
 
 def request_of_tensors(tensors: Mapping[str, Array], signature: dict[str, Any] | None) -> dict[str, Any]:
@@ -85,7 +92,7 @@ def feature_names(signature: dict[str, Any] | None) -> list[str] | None:
 def tensor(value: Any) -> Array:
     """One entry of a response as a tensor; what is no number becomes a text."""
     array = np.asarray(value)
-    if array.dtype.name in DATATYPES:
+    if datatype(array.dtype) is not None:
         return array
     texts = [item if isinstance(item, str) else str(item) for item in np.asarray(value, dtype=object).flat]
     return np.array(texts, dtype=object).reshape(array.shape)

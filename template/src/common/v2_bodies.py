@@ -16,11 +16,11 @@ from .errors import InvalidInput
 from .forms import Array, DecodeError, shown
 from .frames import V2_HEAD
 from .json_bodies import json_decode, json_encode
-from .tensors import DATATYPES, request_of_tensors, tensors_of_response
+from .tensors import DATATYPES, datatype, request_of_tensors, tensors_of_response
 
 Encoder = Callable[[Any], bytes]
 
-DTYPES: dict[str, np.dtype[Any]] = {datatype: np.dtype(name).newbyteorder("<") for name, datatype in DATATYPES.items()}
+DTYPES: dict[str, np.dtype[Any]] = {known: np.dtype(name).newbyteorder("<") for name, known in DATATYPES.items()}
 TEXT = "BYTES"
 TEXT_SIZE = struct.Struct("<I")
 # What JSON values may be the data of a dtype, as numpy's kinds.
@@ -81,7 +81,7 @@ class V2:
         described, raw = [], []
         for name, is_raw in (asked or dict.fromkeys(named, binary)).items():
             array = named[name]
-            output = {"name": name, "datatype": DATATYPES.get(array.dtype.name, TEXT), "shape": array.shape}
+            output = {"name": name, "datatype": datatype(array.dtype) or TEXT, "shape": array.shape}
             if is_raw:
                 raw.append(_raw(array))
                 described.append({**output, "parameters": {"binary_data_size": len(raw[-1])}})
@@ -150,12 +150,12 @@ def _taken(raw: memoryview, size: Any) -> bytes:
 
 def _dtype(described: dict[str, Any]) -> np.dtype[Any] | None:
     """The dtype of a tensor; None for texts."""
-    datatype = described.get("datatype")
-    if datatype == TEXT:
+    named = described.get("datatype")
+    if named == TEXT:
         return None
-    if not isinstance(datatype, str) or datatype not in DTYPES:
-        raise DecodeError(f"datatype: must be {', '.join(DTYPES)} or {TEXT}, it is {shown(datatype)}")
-    return DTYPES[datatype]
+    if not isinstance(named, str) or named not in DTYPES:
+        raise DecodeError(f"datatype: must be {', '.join(DTYPES)} or {TEXT}, it is {shown(named)}")
+    return DTYPES[named]
 
 
 def _from_raw(described: dict[str, Any], data: bytes) -> Array:
@@ -237,9 +237,9 @@ def _numbers(data: list[Any], dtype: np.dtype[Any]) -> Array:
     except (ValueError, TypeError, OverflowError):
         raise DecodeError("data: its lists are not alike, or hold what is no number") from None
     if values.dtype.kind not in FROM_JSON[dtype.kind]:
-        raise DecodeError(f"data: must hold what {DATATYPES[dtype.name]} does")
+        raise DecodeError(f"data: must hold what {datatype(dtype)} does")
     if dtype.kind in "iu" and not _fits(values, dtype):
-        raise DecodeError(f"data: a number does not fit {DATATYPES[dtype.name]}")
+        raise DecodeError(f"data: a number does not fit {datatype(dtype)}")
     return values.astype(dtype, copy=False).reshape(-1)
 
 
