@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from sklearn.ensemble import RandomForestClassifier
 import generator
 from generator.scaffold import Scaffold
 from generator.serving import Server
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and all it starts too
 
 
 @pytest.fixture(scope="session")

@@ -322,7 +322,7 @@ def test_every_knob_is_written_out_with_its_default_and_explained(scaffold_files
     document = {"model_name": "m", "model_metadata": {"framework": framework, "model": {"file": "m"}}}
     defaults = Config.from_document(document).as_document()["model_metadata"]["serving"]
     # A call of scikit-learn costs as much for one row as for hundreds.
-    assert written == defaults | ({"max_batch_size": 1024} if framework == "sklearn" else {})
+    assert written == defaults | ({"max_batch_size": 4096} if framework == "sklearn" else {})
     for knob in set(written) - {"http_port"}:  # explained above them all, with gRPC's
         assert re.search(rf"#.*\n +{knob}:", text), f"no comment above {knob}"
 

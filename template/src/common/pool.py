@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 WATCH_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
+MOST_AT_WORKER = 2048  # requests, where a batch may have more rows
 FLUSH_PIECES = 32  # with so many the worker begins while the rest of the round is still being read
 
 
@@ -153,7 +154,7 @@ class Pool:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._serving = config.serving
-        self._window = 2 * config.serving.max_batch_size
+        self._window = min(2 * config.serving.max_batch_size, MOST_AT_WORKER)
         self._workers: list[Worker] = []
         self._queue: deque[Job] = deque()
         self._ident = 0
