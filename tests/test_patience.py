@@ -37,7 +37,7 @@ def test_calls_of_one_size_count_as_fixed() -> None:
     assert learned(0.001, 0.0001, (16,))._fixed() == pytest.approx(0.0026)
 
 
-@pytest.mark.parametrize(("fixed", "expected"), [(0.0002, 0), (0.004, 0.001), (60, MOST_SECONDS)])
+@pytest.mark.parametrize(("fixed", "expected"), [(0.0002, 0), (0.004, 0.002), (60, MOST_SECONDS)])
 def test_the_wait_is_a_share_of_that(fixed: float, expected: float) -> None:
     assert learned(fixed, 0.0001)._seconds_now() == pytest.approx(expected)
 

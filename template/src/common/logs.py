@@ -38,12 +38,12 @@ def configure() -> None:
 
 
 def reset_warnings() -> None:
-    """Log all warnings but deprecations, by two filters. What `-W` or PYTHONWARNINGS ask for stays.
+    """Log all warnings but those for developers, by three filters. What `-W` or PYTHONWARNINGS ask for stays.
 
     scikit-learn sets every filter anew for each tree of a forest, in each call: the dozen that Python and numpy bring
     along take a third of its time.
     """
     if not sys.warnoptions:
         warnings.resetwarnings()
-        for category in (DeprecationWarning, PendingDeprecationWarning):
+        for category in (DeprecationWarning, PendingDeprecationWarning, ResourceWarning):
             warnings.simplefilter("ignore", category)

@@ -11,7 +11,7 @@ import time
 
 from .frames import Frame, Splitter, receive
 
-SHARE = 0.25  # of a call's fixed cost: the most that is waited
+SHARE = 0.5  # of a call's fixed cost: the most that is waited
 GAP = 0.25  # of that: so long after one request no other is expected
 LEAST_SECONDS = 0.001  # a fixed cost that is worth it
 MOST_SECONDS = 0.01  # clients that need longer are far away, or gone
