@@ -189,6 +189,25 @@ class Halt(BaseException):
     """What Rust's panics look like to Python: no Exception."""
 
 
+def test_an_owner_may_use_the_same_dicts_for_every_request() -> None:
+    class Sparing(Owner):
+        def __init__(self) -> None:
+            super().__init__()
+            self.request: dict[str, Any] = {}
+            self.response: dict[str, Any] = {}
+
+        def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+            self.request["instances"] = request["instances"]
+            return self.request
+
+        def postprocess(self, response: dict[str, Any]) -> dict[str, Any]:
+            self.response["predictions"] = response["predictions"]
+            return self.response
+
+    answers = ask(Sparing(), body(1), body(2, 3), body(4))
+    assert [answer["predictions"] for _, answer in answers] == [[2], [4, 6], [8]]
+
+
 @pytest.mark.parametrize("error", [RuntimeError, InvalidInput, SystemExit, KeyboardInterrupt, Halt])
 @pytest.mark.parametrize("phase", ["preprocess", "predict", "postprocess"])
 def test_a_failure_harms_only_its_sender(

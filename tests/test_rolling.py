@@ -21,6 +21,7 @@ from generator.scaffold import Scaffold
 
 pytestmark = [
     pytest.mark.docker,
+    pytest.mark.sweep,
     pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a container's own address is out of reach"),
 ]
 
@@ -120,7 +121,6 @@ def test_a_rolling_replacement_under_load_fails_no_request(replace: Replace, man
     assert len(load.leaving) == manifest.replicas
 
 
-@pytest.mark.sweep
 def test_the_same_replacement_of_servers_that_do_not_drain_fails_requests(
     replace: Replace, scaffold: Scaffold, tmp_path: Path
 ) -> None:

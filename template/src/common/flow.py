@@ -90,6 +90,8 @@ class Flow:
             request = _checked(body)
             decoded = time.perf_counter()
             prepared = self._model.preprocess(request)
+            if type(prepared) is dict:
+                prepared = prepared.copy()  # the owner may use his own for the next request again
             done = time.perf_counter()
             return Call(frame, encode, prepared, _rows(prepared), decoded - start, done - decoded)
         except BaseException as error:
@@ -156,15 +158,21 @@ class Flow:
         return self._close([(call, response)], time.perf_counter() - start)
 
     def _close(self, answered: list[tuple[Call, Any]], predicted: float) -> tuple[list[Response], Stats]:
-        """Postprocess and encode the responses that one call of `predict` gave."""
+        """Postprocess and encode the responses that one call of `predict` gave, one after the other."""
+        responses = []
+        postprocessed = encoded = 0.0
         start = time.perf_counter()
-        finals = [self._postprocess(call, response) for call, response in answered]
-        middle = time.perf_counter()
-        responses = [_encode(call, final) for (call, _), final in zip(answered, finals, strict=True)]
-        end = time.perf_counter()
+        for call, response in answered:
+            final = self._postprocess(call, response)
+            middle = time.perf_counter()
+            responses.append(final if isinstance(final, Response) else _encode(call, final))
+            end = time.perf_counter()
+            postprocessed += middle - start
+            encoded += end - middle
+            start = end
         calls = [call for call, _ in answered]
         decoded, preprocessed = sum(call.prepared for call in calls), sum(call.preprocessed for call in calls)
-        seconds = decoded, preprocessed, predicted, middle - start, end - middle
+        seconds = decoded, preprocessed, predicted, postprocessed, encoded
         return responses, Stats(len(calls), sum(call.rows for call in calls), seconds)
 
     def _postprocess(self, call: Call, response: Any) -> Any:
@@ -176,9 +184,6 @@ class Flow:
 
 
 def _encode(call: Call, final: Any) -> Response:
-    """What answers a call. What is a Response already stays."""
-    if isinstance(final, Response):
-        return final
     try:
         return Response(call.frame.ident, 200, call.frame.kind, call.encode(final))
     except BaseException as error:
