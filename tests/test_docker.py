@@ -273,6 +273,7 @@ def test_verify_asks_the_image_and_leaves_nothing(engine: Engine, forest: Any, i
     assert "scaffold-verify" not in engine("images", *mine, "{{.Repository}}") + engine("ps", "-a", *mine, "{{.Image}}")
 
 
+@pytest.mark.sweep
 @pytest.mark.usefixtures("plain_docker")
 def test_the_image_of_an_object_of_no_framework(forest: Any, iris: Any, tmp_path: Path) -> None:
     made = generator.from_model(forest, tmp_path / "custom", framework="custom", sample_input=iris[0])

@@ -88,4 +88,4 @@ def test_a_worker_keeps_few_filters_of_warnings_unless_it_is_told_which(
     lines = [json.loads(line)["message"] for line in capfd.readouterr().err.splitlines()]
     of_owner = " ".join(line for line in lines if "inference_model.py" in line)
     assert [text for text in ("owner's", "time to come") if text in of_owner] == logged
-    assert (filters <= 5) == (not asked)  # three of ours, two of SciPy's
+    assert (filters <= 4) == (not asked)  # three of ours, one of SciPy's

@@ -6,6 +6,7 @@ FD is an open Unix socket on which the server speaks first, with the configurati
 ready, or why it cannot be, and then answers requests until the server closes.
 """
 
+import contextlib
 import gc
 import importlib
 import json
@@ -27,6 +28,7 @@ from .patience import Patience
 
 logger = logging.getLogger(__name__)
 
+FEW_FRAMES = 8  # of more clients one comes soon, and the server needs the processor to read what they send
 AT_ONCE_SECONDS = 0.00005  # to read what is there already takes less
 METHODS = ("load", "preprocess", "predict", "postprocess")
 
@@ -72,7 +74,10 @@ def load(config: Config) -> Any:
     """A Flow around the owner's InferenceModel, loaded and warmed up."""
     _find_temporary_directory()
     flows, bodies = _import("common.flow"), _import("common.v2_bodies")
-    logs.reset_warnings()  # after numpy, before the owner's own
+    if config.framework == "sklearn":
+        with contextlib.suppress(ImportError):
+            importlib.import_module("scipy.sparse")
+    logs.reset_warnings()  # after what numpy and SciPy set, before what the owner does
     model = _inference_model(config)
     try:
         model.load()
@@ -151,7 +156,7 @@ def _serve(connection: socket.socket, splitter: Splitter, flow: Any, first: list
             connection.sendall(b"".join(packed))
         served, end = len(frames), time.perf_counter()
         patience.observe(served, end - begin)
-        frames = receive(connection, splitter, poll_seconds)
+        frames = receive(connection, splitter, poll_seconds if served <= FEW_FRAMES else 0)
         # Those that were served come back, and those that had come before are beside them.
         expected = served + (len(frames) if time.perf_counter() - end < AT_ONCE_SECONDS else 0)
         frames += patience.others(connection, splitter, min(expected, serving.max_batch_size) - len(frames))
