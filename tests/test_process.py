@@ -66,7 +66,7 @@ def test_no_more_than_that_is_used(share: float, most: int, monkeypatch: pytest.
 
 def test_what_the_owner_set_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config("model", "sklearn", Serving(), Model())
-    assert process._environment(config, None).items() >= process.MALLOC.items()
+    assert process._environment(config, None).items() >= {**process.MALLOC, **process.BLAS}.items()
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     given = process._environment(config, None)
