@@ -13,30 +13,14 @@ from common import process
 from common.config import Config, Model, Serving
 from generator.scaffold import Scaffold
 
+PREDICT = '"""Predict for every row of `request["instances"]`."""\n'
 # Warns twice, and answers how many filters of warnings there are.
-OWNERS_CODE = """
-import warnings
+WARNS = """
+        import warnings
 
-import sklearn.ensemble
-
-
-class InferenceModel:
-    def __init__(self, config):
-        pass
-
-    def load(self):
-        pass
-
-    def preprocess(self, request):
-        return request
-
-    def predict(self, request):
         warnings.warn("of the owner's", UserWarning)
         warnings.warn("of a time to come", DeprecationWarning)
         return {"predictions": [len(warnings.filters)]}
-
-    def postprocess(self, response):
-        return response
 """
 
 
@@ -83,7 +67,10 @@ def test_a_worker_keeps_few_filters_of_warnings_unless_it_is_told_which(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("PYTHONWARNINGS", asked)
-    with contextlib.closing(generator.load(copied(scaffold, tmp_path / "own", OWNERS_CODE))) as own:
+    code = (scaffold.directory / "src" / "server" / "inference_model.py").read_text()
+    assert PREDICT in code
+    edited = copied(scaffold, tmp_path / "own", code.replace(PREDICT, PREDICT + WARNS))
+    with contextlib.closing(generator.load(edited)) as own:
         [filters] = own.predict([[0, 0, 0, 0]])["predictions"]
     lines = [json.loads(line)["message"] for line in capfd.readouterr().err.splitlines()]
     of_owner = " ".join(line for line in lines if "inference_model.py" in line)
