@@ -15,7 +15,7 @@ import pytest
 from common import tensors
 from common.config import Config
 from common.errors import ConfigError, InvalidInput
-from common.flow import Flow
+from common.flow import PIECE, Flow
 from common.frames import LARGE_BYTES, Kind, Request, Response, Splitter, Stats, receive
 from common.serialization import json_encode, msgpack_decode, msgpack_encode
 from common.signature import Signature
@@ -53,7 +53,8 @@ def ask(owner: Any, *bodies: Any, kind: Kind = Kind.JSON, flow: Flow | None = No
     packed = [body if isinstance(body, bytes) else encode(body) for body in bodies]
     frames = [Request(ident, kind, f"id-{ident}", body) for ident, body in enumerate(packed, 1)]
     answers = {}
-    for responses, _ in (flow or Flow(owner, limit)).answer(frames):
+    flow = flow or Flow(owner, limit)
+    for responses, _ in flow.answer([flow.open(frame) for frame in frames]):
         for response in responses:
             assert response.ident not in answers, "a request was answered twice"
             decode: Callable[[bytes], Any] = json.loads if response.kind == Kind.JSON else msgpack_decode
@@ -75,10 +76,24 @@ def test_requests_that_arrive_together_share_one_call() -> None:
 
 def test_stats_tell_what_shared_a_call() -> None:
     frames = [Request(n, Kind.JSON, "", json_encode(body(*range(n)))) for n in (1, 2)]
-    [(responses, stats)] = list(Flow(Owner(), 256).answer(frames))
+    flow = Flow(Owner(), 256)
+    [(responses, stats)] = list(flow.answer([flow.open(frame) for frame in frames]))
     assert stats is not None and (stats.requests, stats.rows) == (2, 3)
     assert len(responses) == 2 and all(seconds >= 0 for seconds in stats.seconds)
     assert Stats.unpack(stats.pack()) == stats
+
+
+def test_many_responses_leave_in_pieces_and_the_stats_with_the_last() -> None:
+    owner = Owner()
+    flow, count = Flow(owner, 256), 2 * PIECE + 6
+    opened = [flow.open(Request(n, Kind.JSON, "", json_encode(body(n)))) for n in range(1, count + 1)]
+    pieces = list(flow.answer(opened))
+    assert owner.sizes == [count]
+    assert [len(responses) for responses, _ in pieces] == [PIECE, PIECE, 6]
+    assert [stats and stats.requests for _, stats in pieces] == [None, None, count]
+    assert [json.loads(response.body)["predictions"] for responses, _ in pieces for response in responses] == [
+        [2 * n] for n in range(1, count + 1)
+    ]
 
 
 def test_arrays_share_a_call_as_an_array() -> None:

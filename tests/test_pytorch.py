@@ -376,7 +376,9 @@ def test_requests_that_share_a_batch_get_what_each_would_alone(same: Scaffold, m
     model = loaded(same, monkeypatch)
     model._model = Gives(lambda rows: {"rows": rows, "mean": rows.mean()})
     frames = [Request(n, Kind.JSON, str(n), json_encode({"instances": [[n, n], [n, 0]]})) for n in (1, 2, 3)]
-    bodies = [response.body for responses, _ in Flow(model, 256).answer(frames) for response in responses]
+    flow = Flow(model, 256)
+    answered = flow.answer([flow.open(frame) for frame in frames])
+    bodies = [response.body for responses, _ in answered for response in responses]
     expected = [[{"rows": [n, n], "mean": n}, {"rows": [n, 0], "mean": n / 2}] for n in (1, 2, 3)]
     assert [json_decode(body)["predictions"] for body in bodies] == expected
 

@@ -47,7 +47,9 @@ def instances(head: dict[str, Any], raw: bytes = b"") -> Any:
 
 def answers(*bodies: bytes) -> list[Response]:
     frames = [Request(ident, Kind.V2, "an-id", content) for ident, content in enumerate(bodies, 1)]
-    return [response for responses, _ in Flow(Echo(), 256).answer(frames) for response in responses]
+    flow = Flow(Echo(), 256)
+    answered = flow.answer([flow.open(frame) for frame in frames])
+    return [response for responses, _ in answered for response in responses]
 
 
 def parts(response: Response) -> tuple[dict[str, Any], bytes]:

@@ -100,7 +100,7 @@ class Replica:
 
     def _work(self, requests: list[Request], answers: dict[int, Response]) -> None:
         """What the thread does: answer group by group."""
-        for responses, stats in self._flow.answer(requests):
+        for responses, stats in self._flow.answer([self._flow.open(request) for request in requests]):
             answers.update((response.ident, response) for response in responses)
             self._progress = time.monotonic()
             if stats is not None:

@@ -26,6 +26,7 @@ CODECS: dict[int, tuple[Callable[[bytes | memoryview], Any], Encoder]] = {
 }
 SPLIT_KEYS = ("predictions", "probabilities")
 SCALARS = (str, bool, int, float, type(None))
+PIECE = 32  # responses: the server sends them while the next are being encoded
 
 
 class InferenceModel(Protocol):
@@ -53,6 +54,10 @@ class Call:
     preprocessed: float  # seconds spent on preprocess
 
 
+Predicted = tuple[list[tuple[Call, Any]], float]  # each request with its response, and the seconds of the call
+Answered = tuple[list[Response], Stats | None]  # responses, and with the last of a call what it took
+
+
 class Flow:
     """Answers requests with a model.
 
@@ -67,23 +72,8 @@ class Flow:
         self._max_batch_size = max_batch_size
         self._v2 = v2 or V2()
 
-    def answer(self, frames: list[Request]) -> Iterator[tuple[list[Response], Stats | None]]:
-        """The responses to what has arrived together, group by group, as soon as each is known."""
-        calls: list[Call] = []
-        refused: list[Response] = []
-        for frame in frames:
-            outcome = self._open(frame)
-            if isinstance(outcome, Call):
-                calls.append(outcome)
-            else:
-                refused.append(outcome)
-        if refused:
-            yield refused, None
-        for group in self._groups(calls):
-            yield from self._answer_group(group)
-
-    def _open(self, frame: Request) -> Call | Response:
-        """Decode and preprocess one request."""
+    def open(self, frame: Request) -> Call | Response:
+        """One request, decoded and preprocessed; the response where that failed."""
         start = time.perf_counter()
         try:
             body, encode = self._decode(frame)
@@ -96,6 +86,13 @@ class Flow:
             return Call(frame, encode, prepared, _rows(prepared), decoded - start, done - decoded)
         except BaseException as error:
             return _failure(frame, error, "preprocess")
+
+    def answer(self, opened: list[Call | Response]) -> Iterator[Answered]:
+        """The responses to requests that have arrived together and were opened, in pieces, as soon as each is known."""
+        if refused := [outcome for outcome in opened if isinstance(outcome, Response)]:
+            yield refused, None
+        for group in self._groups([outcome for outcome in opened if isinstance(outcome, Call)]):
+            yield from self._answer_group(group)
 
     def _decode(self, frame: Request) -> tuple[Any, Encoder]:
         """What a body holds, and what encodes the answer to it."""
@@ -121,18 +118,18 @@ class Flow:
             open_groups[key] = (group, rows + call.rows)
         return groups
 
-    def _answer_group(self, group: list[Call]) -> Iterator[tuple[list[Response], Stats | None]]:
+    def _answer_group(self, group: list[Call]) -> Iterator[Answered]:
         together = self._try_together(group) if len(group) > 1 else None
         if together is not None:
-            yield together
+            yield from self._close(*together)
             return
         for call in group:
-            yield self._answer_alone(call)
+            yield from self._answer_alone(call)
 
-    def _try_together(self, group: list[Call]) -> tuple[list[Response], Stats] | None:
-        """The answers of one call of `predict`; None where there is none to share, and each request runs alone."""
+    def _try_together(self, group: list[Call]) -> Predicted | None:
+        """What one call of `predict` gave; None where there is none to share, and each request runs alone."""
         try:
-            return self._answer_together(group)
+            return self._predict_together(group)
         except Unsplittable as error:
             self._max_batch_size = 1
             logger.warning("requests no longer share a call of predict: %s", error)
@@ -140,29 +137,33 @@ class Flow:
             logger.debug("a shared call of predict failed", exc_info=True)
         return None
 
-    def _answer_together(self, group: list[Call]) -> tuple[list[Response], Stats]:
+    def _predict_together(self, group: list[Call]) -> Predicted:
         instances = [call.request["instances"] for call in group]
         merged = np.concatenate(instances) if isinstance(instances[0], np.ndarray) else list(chain(*instances))
         start = time.perf_counter()
         response = self._model.predict({**group[0].request, "instances": merged})
         took = time.perf_counter() - start
         parts = _split(response, [call.rows for call in group])
-        return self._close(list(zip(group, parts, strict=True)), took)
+        return list(zip(group, parts, strict=True)), took
 
-    def _answer_alone(self, call: Call) -> tuple[list[Response], Stats | None]:
+    def _answer_alone(self, call: Call) -> Iterator[Answered]:
         start = time.perf_counter()
         try:
             response = self._model.predict(call.request)
         except BaseException as error:
-            return [_failure(call.frame, error, "predict")], None
-        return self._close([(call, response)], time.perf_counter() - start)
+            yield [_failure(call.frame, error, "predict")], None
+            return
+        yield from self._close([(call, response)], time.perf_counter() - start)
 
-    def _close(self, answered: list[tuple[Call, Any]], predicted: float) -> tuple[list[Response], Stats]:
+    def _close(self, answered: list[tuple[Call, Any]], predicted: float) -> Iterator[Answered]:
         """Postprocess and encode the responses that one call of `predict` gave, one after the other."""
-        responses = []
+        responses: list[Response] = []
         postprocessed = encoded = 0.0
         start = time.perf_counter()
         for call, response in answered:
+            if len(responses) == PIECE:
+                yield responses, None
+                responses, start = [], time.perf_counter()
             final = self._postprocess(call, response)
             middle = time.perf_counter()
             responses.append(final if isinstance(final, Response) else _encode(call, final))
@@ -173,7 +174,7 @@ class Flow:
         calls = [call for call, _ in answered]
         decoded, preprocessed = sum(call.prepared for call in calls), sum(call.preprocessed for call in calls)
         seconds = decoded, preprocessed, predicted, postprocessed, encoded
-        return responses, Stats(len(calls), sum(call.rows for call in calls), seconds)
+        yield responses, Stats(len(calls), sum(call.rows for call in calls), seconds)
 
     def _postprocess(self, call: Call, response: Any) -> Any:
         """The response as it is to be encoded, or a Response that says why there is none."""

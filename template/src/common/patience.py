@@ -8,6 +8,7 @@ has, a short wait makes one group of both.
 import select
 import socket
 import time
+from collections.abc import Iterator
 
 from .frames import Frame, Splitter, receive
 
@@ -16,6 +17,7 @@ GAP = 0.25  # of that: so long after one request no other is expected
 LEAST_SECONDS = 0.001  # a fixed cost that is worth it
 MOST_SECONDS = 0.01  # clients that need longer are far away, or gone
 DECAY = 0.9  # what a call counts for after the next one
+FEW = 1 / 8  # of those that are wanted: a wait for so few did not pay
 PAUSE_CALLS = 16  # without a wait, after one that did not pay
 
 
@@ -34,8 +36,8 @@ class Patience:
         self._squares = DECAY * self._squares + requests * requests
         self._products = DECAY * self._products + requests * seconds
 
-    def others(self, connection: socket.socket, splitter: Splitter, wanted: int) -> list[Frame]:
-        """So many frames more, or those that come while it pays to wait.
+    def others(self, connection: socket.socket, splitter: Splitter, wanted: int) -> Iterator[list[Frame]]:
+        """So many frames more, as they come, or those that come while it pays to wait.
 
         Args:
             connection: the socket to read.
@@ -45,17 +47,18 @@ class Patience:
         Raises:
             EOFError: the other side has closed.
         """
-        frames: list[Frame] = []
         seconds = self._seconds_now() if wanted > 0 else 0.0
-        if seconds:
-            end = time.perf_counter() + seconds
-            while len(frames) < wanted and (left := end - time.perf_counter()) > 0:
-                if not select.select([connection], [], [], min(left, GAP * seconds) if frames else left)[0]:
-                    break
-                frames += receive(connection, splitter)
-            if 2 * len(frames) < wanted:
-                self._pause = PAUSE_CALLS
-        return frames
+        if not seconds:
+            return
+        came, end = 0, time.perf_counter() + seconds
+        while came < wanted and (left := end - time.perf_counter()) > 0:
+            if not select.select([connection], [], [], min(left, GAP * seconds) if came else left)[0]:
+                break
+            frames = receive(connection, splitter)
+            came += len(frames)
+            yield frames
+        if came < FEW * wanted:
+            self._pause = PAUSE_CALLS
 
     def _seconds_now(self) -> float:
         """The most to wait; 0 where it does not pay."""

@@ -137,7 +137,7 @@ def _warm_up(flow: Any, config: Config) -> None:
     if config.model.example is None:
         return
     body = json.dumps({"instances": config.model.example}).encode()
-    for responses, _ in flow.answer([Request(0, Kind.JSON, "warm-up", body)]):
+    for responses, _ in flow.answer([flow.open(Request(0, Kind.JSON, "warm-up", body))]):
         if responses[0].status != 200:
             text = responses[0].body.decode()
             logger.warning("model.example in config.yaml gets no prediction, correct it or set it to null: %s", text)
@@ -146,20 +146,27 @@ def _warm_up(flow: Any, config: Config) -> None:
 def _serve(connection: socket.socket, splitter: Splitter, flow: Any, first: list[Frame], serving: Serving) -> None:
     poll_seconds = serving.poll_seconds if process.cores() > 1 else 0
     patience = Patience()
-    frames = first or receive(connection, splitter)
+    opened = _open(flow, first or receive(connection, splitter))
     while True:
         begin = time.perf_counter()
-        for responses, stats in flow.answer([Request.unpack(frame) for frame in frames]):
+        for responses, stats in flow.answer(opened):
             packed = [response.pack() for response in responses]
             if stats is not None:
                 packed.append(Response(0, 200, Kind.STATS, stats.pack()).pack())
             connection.sendall(b"".join(packed))
-        served, end = len(frames), time.perf_counter()
+        served, end = len(opened), time.perf_counter()
         patience.observe(served, end - begin)
         frames = receive(connection, splitter, poll_seconds if served <= FEW_FRAMES else 0)
         # Those that were served come back, and those that had come before are beside them.
         expected = served + (len(frames) if time.perf_counter() - end < AT_ONCE_SECONDS else 0)
-        frames += patience.others(connection, splitter, min(expected, serving.max_batch_size) - len(frames))
+        wanted = min(expected, serving.max_batch_size) - len(frames)
+        opened = _open(flow, frames)
+        for frames in patience.others(connection, splitter, wanted):
+            opened += _open(flow, frames)
+
+
+def _open(flow: Any, frames: list[Frame]) -> list[Any]:
+    return [flow.open(Request.unpack(frame)) for frame in frames]
 
 
 if __name__ == "__main__":
