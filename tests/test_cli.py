@@ -270,13 +270,15 @@ def test_serve_until_told_to_stop(sent: signal.Signals, status: int, scaffold: S
         body = {"instances": [[0, 0, 0, 0]]}
         answer = httpx.post(f"{url}/v1/models/model:predict", json=body, timeout=30, trust_env=False)
         assert answer.json() == {"predictions": [0]}
+        assert process.stderr is not None
+        said = process.stderr.readline() + process.stderr.readline()  # it asks the server itself whether it is ready
         process.send_signal(sent)
         output, log = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()
     assert (process.returncode, output) == (status, "")
-    assert f"POST to {url}/v1/models/model:predict, read {url}/docs, stop with Ctrl-C" in log
+    assert f"POST to {url}/v1/models/model:predict, read {url}/docs, stop with Ctrl-C" in said
     assert "Traceback" not in log and "error: " not in log
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)), "the server is still there"

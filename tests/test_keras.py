@@ -580,6 +580,7 @@ def test_a_sample_that_does_not_fit(tmp_path: Path) -> None:
 # ---- the tutorial ----
 
 
+@pytest.mark.sweep
 def test_extending_a_scaffold(tmp_path: Path) -> None:
     pytest.importorskip("vega_datasets")
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

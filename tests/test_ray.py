@@ -373,6 +373,7 @@ class Load:
         return sum(begun > moment and failure is None for begun, _, failure in list(self.asked))
 
 
+@pytest.mark.sweep
 def test_requests_succeed_after_a_node_is_killed_but_for_those_in_flight_there(
     cluster: Cluster, iris: tuple[np.ndarray, np.ndarray]
 ) -> None:
