@@ -140,10 +140,7 @@ def _copiers_errors(address: str) -> Iterator[None]:
 def _template_error(address: str, said: str) -> TemplateError:
     """What git or copier says of a template that cannot be had, and what to do."""
     if missing := re.search(r"(?:Unknown revision: |pathspec |invalid reference: )'?([^' ]+)", said):
-        mend = (
-            "name a tag that it has; a version in development has none. "
-            "What a scaffold was made from is _commit in its .copier-answers.yml: name the template that has it"
-        )
+        mend = "name a tag that it has; a version in development has none"
         return TemplateError(f"the template at {address} has no version {missing[1]!r}: {mend}")
     if said.startswith("Local template"):
         return TemplateError(f"there is no template at {address}: name it as template=, or in SCAFFOLD_TEMPLATE")

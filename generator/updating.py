@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .answers import ANSWERS_FILE, Answers
-from .errors import UpdateError
+from .answers import ANSWERS_FILE, VERSION_KEY, Answers
+from .errors import TemplateError, UpdateError
 from .exchange import exchange
 from .render import Source, named_ref, named_template, render, update
 
@@ -88,7 +88,7 @@ def run(directory: Path, to: str | None, pretend: bool, template: str | None) ->
     with tempfile.TemporaryDirectory(prefix="scaffold-update.") as place:
         copy, old = Path(place) / "scaffold", Path(place) / "old"
         old.mkdir()
-        render(answers.values, old, Source(address, answers.version))
+        _render_as_made(answers, address, old)
         windows = _copied(directory, copy, tracked)
         replace(answers, template=address).write(copy)
         edited = {name for name in tracked if _differs(copy / name, old / name)}
@@ -106,6 +106,15 @@ def run(directory: Path, to: str | None, pretend: bool, template: str | None) ->
         if not pretend:
             _bring_back(copy, directory, result, windows)
     return result
+
+
+def _render_as_made(answers: Answers, address: str, directory: Path) -> None:
+    """The scaffold as the template made it, before its owner's edits."""
+    try:
+        render(answers.values, directory, Source(address, answers.version))
+    except TemplateError as error:
+        made = f"the scaffold was made from its {answers.version} ({VERSION_KEY} in {ANSWERS_FILE})"
+        raise TemplateError(f"{error}; {made}") from error
 
 
 # ---- the owner's repository ----
