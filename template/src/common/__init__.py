@@ -8,5 +8,6 @@ from .config import Config
 from .errors import InvalidInput
 from .outputs import Predictor, plain
 from .signature import Signature
+from .threads import Threads
 
-__all__ = ["Config", "InvalidInput", "Predictor", "Signature", "model_path", "plain"]
+__all__ = ["Config", "InvalidInput", "Predictor", "Signature", "Threads", "model_path", "plain"]
