@@ -14,6 +14,8 @@ from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
     GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
 )
@@ -36,7 +38,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
 
-from common.fast_path import MOST_FEATURES, MOST_ROWS_ALONE, FastPath, fast_path
+from common.fast_path import MOST_FEATURES, MOST_ROWS_ALONE, Boosting, FastPath, fast_path
 
 IRIS, SPECIES = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[SPECIES]
@@ -284,4 +286,18 @@ def test_everything_else_is_the_model() -> None:
     assert fast.classes_ is model.classes_ and fast.get_params() == model.get_params()
     assert_same(fast.predict_proba(IRIS), model.predict_proba(IRIS))
     assert not hasattr(fast_path(LinearSVC().fit(IRIS, SPECIES)), "predict_proba")
+    assert_same(copy.copy(fast).predict(IRIS), model.predict(IRIS))
+
+
+def test_boosting_by_as_many_threads_as_suit_a_call() -> None:
+    model = HistGradientBoostingClassifier(max_iter=5).fit(IRIS, NAMES)
+    fast = fast_path(model)
+    assert isinstance(fast, Boosting) and fast.classes_ is model.classes_
+    for _ in range(50):
+        assert_same(fast.predict(IRIS), model.predict(IRIS))
+        assert_same(fast.predict_proba(IRIS), model.predict_proba(IRIS))
+    regressor = HistGradientBoostingRegressor(max_iter=5).fit(NAMED, LENGTHS)
+    assert_same(fast_path(regressor).predict(NAMED), regressor.predict(NAMED))
+    assert not hasattr(fast_path(regressor), "predict_proba")
+    assert outcome(fast, IRIS[:, :2]) == outcome(model, IRIS[:, :2])
     assert_same(copy.copy(fast).predict(IRIS), model.predict(IRIS))

@@ -3,8 +3,10 @@
 import time
 
 import pytest
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+from threadpoolctl import threadpool_limits
 
-from common.threads import MOMENT_SECONDS, Threads
+from common.threads import MOMENT_SECONDS, Threads, openmp
 
 
 class Counts:
@@ -88,3 +90,15 @@ def test_pytorch_is_told() -> None:
             assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_openmp_is_told() -> None:
+    with threadpool_limits(2, user_api="openmp"):
+        most = _openmp_effective_n_threads()
+        threads = openmp()
+        with threads.computing(1):
+            assert _openmp_effective_n_threads() == 1
+        for _ in range(20):
+            with threads.computing(1):
+                time.sleep(4 * MOMENT_SECONDS)
+        assert _openmp_effective_n_threads() == most

@@ -36,3 +36,16 @@ class Threads:
         yield
         took = (time.perf_counter() - start) * count
         self._row_seconds += WEIGHT * (took / max(rows, 1) - self._row_seconds)
+
+
+def openmp() -> Threads:
+    """The threads of every OpenMP that is loaded, by threadpoolctl, which scikit-learn needs."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped, unused-ignore]
+
+    libraries = ThreadpoolController().select(user_api="openmp").lib_controllers
+
+    def set_count(count: int) -> None:
+        for library in libraries:
+            library.set_num_threads(count)
+
+    return Threads(set_count, max((library.num_threads for library in libraries), default=1))
