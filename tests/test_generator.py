@@ -491,9 +491,9 @@ def test_the_seeds_edits(make: Callable[..., Scaffold], tmp_path: Path) -> None:
     shutil.move(tmp_path / "scaler.joblib", scaffold.directory / "src" / "data")
     edit(
         scaffold,
-        "        self._model = joblib.load(model_path(self._config))\n",
+        "        self._model = fast_path(joblib.load(model_path(self._config)))\n",
         "        self._scaler = joblib.load(os.path.join('data', 'scaler.joblib'))\n"
-        "        self._model = joblib.load(model_path(self._config))\n",
+        "        self._model = fast_path(joblib.load(model_path(self._config)))\n",
     )
     edit(scaffold, "import joblib  #", "import os\nimport numpy as np\nimport joblib  #")
     edit(

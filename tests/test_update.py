@@ -171,8 +171,8 @@ def scaler(scaffold: Scaffold) -> None:
     joblib.dump(StandardScaler().fit(ROWS * 3), scaffold.directory / "src" / "data" / "scaler.joblib")
     change(
         scaffold.directory / OWNED,
-        '        self._model = joblib.load|inputs = self._signature.inputs(request["instances"])',
-        '        self._scaler = joblib.load("data/scaler.joblib")\n        self._model = joblib.load|'
+        '        self._model = fast_path|inputs = self._signature.inputs(request["instances"])',
+        '        self._scaler = joblib.load("data/scaler.joblib")\n        self._model = fast_path|'
         'inputs = self._scaler.transform(self._signature.inputs(request["instances"]))',
     )
 
