@@ -549,11 +549,11 @@ def lack_requirement_at_import(directory: Path) -> None:
 
 
 def lack_requirement_at_load(directory: Path) -> None:
-    owners_file(directory, "self._model = joblib", "import no_such_package.inside\n        self._model = joblib")
+    owners_file(directory, "self._model = fast_path", "import no_such_package.inside\n        self._model = fast_path")
 
 
 def exit_at_load(directory: Path) -> None:
-    owners_file(directory, "self._model = joblib", "import os\n        os._exit(7)\n        self._model = joblib")
+    owners_file(directory, "self._model = fast_path", "import os\n        os._exit(7)\n        self._model = fast_path")
 
 
 def name_another_server(directory: Path) -> None:
