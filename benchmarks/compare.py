@@ -161,7 +161,7 @@ def planned(options: argparse.Namespace) -> Plan:
     elif options.quick:
         plan = Plan(QUICK_CASES, QUICK_OWN, named, rounds=2, seconds=1, warm_up=1, starts=1, limits=True)
     else:
-        plan = Plan(CENTRAL, OWN, named, rounds=3, seconds=3, warm_up=1, starts=3, limits=True, compiled=True)
+        plan = Plan(CENTRAL, OWN, named, rounds=5, seconds=2, warm_up=1, starts=3, limits=True, compiled=True)
     wanted = options.works or plan.works
     missing = {name: MODELS[name].missing for name in plan.works if name in wanted and MODELS[name].missing}
     for name, packages in missing.items():
