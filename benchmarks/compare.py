@@ -16,6 +16,8 @@ A full run measures
   at 32;
 - ours alone in the rest: each model with one row at 1, 8, 32 and 256 connections; JSON, msgpack, V2's JSON and its
   binary tensors with 1 and 256 rows, of 4 and of 64 features; images; two workers;
+- ours with one row at 32 connections once more where peers were beside it: the memory that they take while they are
+  paused is looked through by the system, which holds up whoever runs;
 - the forest by `engine: onnx` too;
 - for every server of the forest, alone on the machine: seconds from start to the first prediction, and the most memory
   that all its processes take while 32 connections load it, a page that several share counted once (Pss);
@@ -189,6 +191,7 @@ class Run:
             | {name: p.title for name, p in plan.peers.items()},
             "requirements": {name: peer.requirements for name, peer in plan.peers.items()},
             "cases": [],
+            "tails": [],
             "starts": {},
             "limits": {},
             "failures": [],
@@ -219,11 +222,11 @@ class Run:
         with self._running(recipes, name, alike, place) as running:
             for case in central:
                 self._case(case, running, alike, place)
-            for case in own:
-                if case.workers == 1:
-                    self._case(case, running[:1], alike, place)
-        for workers in sorted({case.workers for case in own} - {1}):
+        tails = [case for case in central if case == one_row(name, TAIL_CONNECTIONS)] if self._plan.limits else []
+        for workers in sorted({case.workers for case in (*tails, *own)}):
             with self._running([servers.ours(directory, workers)], name, alike, place) as running:
+                for case in tails if workers == 1 else ():
+                    self._case(case, running, alike, place, "tails")
                 for case in own:
                     if case.workers == workers:
                         self._case(case, running, alike, place)
@@ -297,14 +300,15 @@ class Run:
             say(f"{server}: {failure}")
             self.results["failures"].append({"server": server, "work": work, "reason": str(failure)})
 
-    def _case(self, case: Case, running: list[Server], alike: "Alike", place: Path) -> None:
-        say(str(case))
+    def _case(self, case: Case, running: list[Server], alike: "Alike", place: Path, part: str = "cases") -> None:
+        """Measure the servers that run, for a part of the results."""
+        say(str(case) if part == "cases" else f"{case}, nothing beside")
         load = self._plan.load(case.connections)
         bodies = {server.recipe.name: alike.body(server.recipe, case.rows, case.wire) for server in running}
         for server, figures in measure(load, case.wire, bodies, running, place).items():
             if "failed" not in figures:
                 figures["rows_per_second"] = figures["requests"] * case.rows
-            self.results["cases"].append({**vars(case), "server": server, **figures})
+            self.results[part].append({**vars(case), "server": server, **figures})
 
 
 class Alike:

@@ -13,11 +13,12 @@ from typing import Any
 from targets import EMPTY, OURS, Case, figures
 
 FORM = "  {:<28} {:>10} {:>11} {:>9} {:>9} {:>10} {:>10}"
+TAILS = "  {:<28} {:>10} {:>9} {:>9} {:>10}"
 STARTS = "  {:<28} {:>8} {:>10} {:>10} {:>10}"
 
 
 def table(results: dict[str, Any]) -> str:
-    parts = (_head, _cases, _starts, _limits, _targets)
+    parts = (_head, _cases, _tails, _starts, _limits, _targets)
     return "".join(f"{line}\n" for part in parts for line in part(results))
 
 
@@ -42,6 +43,17 @@ def _cases(results: dict[str, Any]) -> Iterator[str]:
             ratios = [_ratio(ours / rate), _ratio(rate / empty)]
             yield FORM.format(results["titles"][name], f"{rate:.0f}", rows, *latencies, *ratios).rstrip()
         yield from _failed(results, case)
+
+
+def _tails(results: dict[str, Any]) -> Iterator[str]:
+    if results["tails"]:
+        yield "\nours, nothing beside"
+        yield TAILS.format("", "requests/s", "p50, ms", "p99, ms", "p99/p50")
+    for row in results["tails"]:
+        if "failed" not in row:
+            case = Case(**{name: row[name] for name in Case.__dataclass_fields__})
+            latencies = [f"{row['median']:.2f}", f"{row['p99']:.2f}", f"{row['p99'] / row['median']:.2f}"]
+            yield TAILS.format(str(case), f"{row['requests']:.0f}", *latencies)
 
 
 def _failed(results: dict[str, Any], case: Case) -> Iterator[str]:

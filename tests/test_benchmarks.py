@@ -35,6 +35,7 @@ def results(version: str) -> dict[str, Any]:
             *(requests(*one) for one in (("ours", 2000), ("empty", 4000), ("kserve_sdk", 1000))),
             {**requests("ray_server", 1), "failed": "7 errors at 32 connections"},
         ],
+        "tails": [{**requests("ours", 1000), "p99": 3.5}],
         "starts": {name: {"seconds": 2.0, "memory": 1e8} for name in ("ours", "kserve_sdk")},
         "limits": {"imports": 1.0, "worker_imports": 1e8, "from_model": [1.0, 2.0]},
         "failures": [{"server": "ray_server", "work": "forest", "reason": "it ended as it started"}],
@@ -78,6 +79,12 @@ def test_targets_are_judged(modules: Any) -> None:
         "met": False,
     }
     assert verdicts["logistic, 1 row, json, c=32: p99 / median <= 3"]["met"]
+    assert verdicts["logistic, 1 row, json, c=32, nothing beside: p99 / median <= 3"] == {
+        "text": "logistic, 1 row, json, c=32, nothing beside: p99 / median <= 3",
+        "figure": 3.5,
+        "bound": 3,
+        "met": False,
+    }
     assert verdicts["forest: memory / (kserve_sdk + the worker's imports) <= 1"]["figure"] == 0.5
     assert not verdicts["from_model of the forest, the slowest of its runs, s <= 1.5"]["met"]
 
@@ -86,6 +93,12 @@ def test_table_names_what_failed(modules: Any) -> None:
     text = modules("report").table({**results("1.0.0"), "targets": []})
     assert "left out with forest: Ray Serve: it ended as it started" in text
     assert "Ray Serve: 7 errors at 32 connections" in text
+
+
+def test_table_has_the_tails(modules: Any) -> None:
+    lines = modules("report").table({**results("1.0.0"), "targets": []}).splitlines()
+    row = lines[lines.index("ours, nothing beside") + 2]
+    assert row.split() == ["logistic,", "1", "row,", "json,", "c=32", "1000", "1.00", "3.50", "3.50"]
 
 
 @pytest.mark.filterwarnings("ignore")  # matplotlib's dependencies' own
