@@ -16,8 +16,8 @@ A full run measures
   at 32;
 - ours alone in the rest: each model with one row at 1, 8, 32 and 256 connections; JSON, msgpack, V2's JSON and its
   binary tensors with 1 and 256 rows, of 4 and of 64 features; images; two workers;
-- ours with one row at 32 connections once more where peers were beside it: the memory that they take while they are
-  paused is looked through by the system, which holds up whoever runs;
+- ours with one row at 32 connections once more where peers were beside it: they hold memory while they are paused, and
+  a kernel that looks through it (Linux's DAMON) holds up whoever runs;
 - the forest by `engine: onnx` too;
 - for every server of the forest, alone on the machine: seconds from start to the first prediction, and the most memory
   that all its processes take while 32 connections load it, a page that several share counted once (Pss);
@@ -222,7 +222,7 @@ class Run:
         with self._running(recipes, name, alike, place) as running:
             for case in central:
                 self._case(case, running, alike, place)
-        tails = [case for case in central if case == one_row(name, TAIL_CONNECTIONS)] if self._plan.limits else []
+        tails = [case for case in central if case == one_row(name, TAIL_CONNECTIONS)]
         for workers in sorted({case.workers for case in (*tails, *own)}):
             with self._running([servers.ours(directory, workers)], name, alike, place) as running:
                 for case in tails if workers == 1 else ():

@@ -29,8 +29,7 @@ def _head(results: dict[str, Any]) -> Iterator[str]:
 
 
 def _cases(results: dict[str, Any]) -> Iterator[str]:
-    cases = dict.fromkeys(Case(**{name: row[name] for name in Case.__dataclass_fields__}) for row in results["cases"])
-    for case in cases:
+    for case in dict.fromkeys(map(Case.of, results["cases"])):
         found = figures(results, case)
         ours = found.get(OURS, {}).get("requests", math.nan)
         empty = found.get(EMPTY, {}).get("requests", math.nan)
@@ -51,14 +50,13 @@ def _tails(results: dict[str, Any]) -> Iterator[str]:
         yield TAILS.format("", "requests/s", "p50, ms", "p99, ms", "p99/p50")
     for row in results["tails"]:
         if "failed" not in row:
-            case = Case(**{name: row[name] for name in Case.__dataclass_fields__})
             latencies = [f"{row['median']:.2f}", f"{row['p99']:.2f}", f"{row['p99'] / row['median']:.2f}"]
-            yield TAILS.format(str(case), f"{row['requests']:.0f}", *latencies)
+            yield TAILS.format(str(Case.of(row)), f"{row['requests']:.0f}", *latencies)
 
 
 def _failed(results: dict[str, Any], case: Case) -> Iterator[str]:
     for row in results["cases"]:
-        if "failed" in row and Case(**{name: row[name] for name in Case.__dataclass_fields__}) == case:
+        if "failed" in row and Case.of(row) == case:
             yield f"  {results['titles'][row['server']]}: {row['failed']}"
 
 

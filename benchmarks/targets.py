@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 OURS, ONNX, KSERVE, EMPTY, BEST = "ours", "onnx", "kserve_sdk", "empty", "the best peer"
-ONE_ROW = (1, "json")
 MANY = 256
 
 
@@ -27,6 +26,11 @@ class Case:
     wire: str
     connections: int
     workers: int = 1
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> "Case":
+        """The case of a row of results."""
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
 
     def __str__(self) -> str:
         rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
@@ -102,7 +106,7 @@ def _verdict(text: str, figure: float, bound: float, at_least: bool) -> dict[str
 
 def figures(results: dict[str, Any], case: Case) -> dict[str, dict[str, Any]]:
     """Server to its figures in a case, of those that have any."""
-    found = (row for row in results["cases"] if Case(**{name: row[name] for name in vars(case)}) == case)
+    found = (row for row in results["cases"] if Case.of(row) == case)
     return {row["server"]: row for row in found if "failed" not in row}
 
 
@@ -147,11 +151,10 @@ def _images(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _tails(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for part, condition in (("cases", ""), ("tails", ", nothing beside")):
         for row in results[part]:
-            if row["server"] == OURS and "failed" not in row and row["connections"] == TAIL_CONNECTIONS:
-                case = Case(**{name: row[name] for name in Case.__dataclass_fields__})
-                if case.workers == 1 and (case.rows, case.wire) == ONE_ROW:
-                    ratio = row["p99"] / row["median"]
-                    yield _verdict(f"{case}{condition}: p99 / median", ratio, TAIL_BOUND, False)
+            case = Case.of(row)
+            if row["server"] == OURS and "failed" not in row and case == one_row(case.work, TAIL_CONNECTIONS):
+                ratio = row["p99"] / row["median"]
+                yield _verdict(f"{case}{condition}: p99 / median", ratio, TAIL_BOUND, False)
 
 
 def _forest(results: dict[str, Any]) -> Iterator[dict[str, Any]]:

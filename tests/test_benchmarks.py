@@ -58,7 +58,8 @@ def test_smoke(tmp_path: Path) -> None:
     assert "logistic, 1 row, json, c=32: requests / the best peer (fastapi_server) >= 10" in done.stdout
     measured = json.loads(output.read_text())
     assert {row["server"] for row in measured["cases"]} == {"ours", "empty", "fastapi_server"}
-    assert all(row["requests"] > 0 for row in measured["cases"])
+    assert [row["server"] for row in measured["tails"]] == ["ours"]
+    assert all(row["requests"] > 0 for row in (*measured["cases"], *measured["tails"]))
     assert output.with_suffix(".txt").read_text() in done.stdout
     assert output.with_suffix(".svg").exists()
 
