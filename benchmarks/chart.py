@@ -49,42 +49,71 @@ def draw(results: Path, outputs: list[Path]) -> None:
     if not panels:
         return
     rows = -(-panels // COLUMNS)
-    figure, axes = pyplot.subplots(rows, COLUMNS, figsize=(INCHES[0], INCHES[1] * rows), squeeze=False)
+    figure, axes = pyplot.subplots(
+        rows, COLUMNS, figsize=(INCHES[0], INCHES[1] * rows), squeeze=False
+    )
     places = iter(axes.flat)
     for panel in drawn:
         requests(next(places), run, panel)
     if run["starts"]:
         starts(next(places), run, "seconds", 1, "seconds", "the forest alone, from start to ready")
-        starts(next(places), run, "memory", 1e6, "MB", "the forest alone, memory of all its processes")
+        starts(
+            next(places), run, "memory", 1e6, "MB", "the forest alone, memory of all its processes"
+        )
     if len(past) > 1:
         history(next(places), past)
     for rest in places:
         rest.set_axis_off()
-    figure.suptitle(f"{run['version']}: {run['machine']}, Python {run['python']}, one worker, one run")
+    figure.suptitle(
+        f"{run['version']}: {run['machine']}, Python {run['python']}, one worker, one run"
+    )
     figure.tight_layout()
     matplotlib.rcParams["svg.hashsalt"] = "scaffold"  # the same run makes the same file
     for output in outputs:
-        figure.savefig(output, dpi=110, metadata={"Date": None} if output.suffix == ".svg" else None)
+        figure.savefig(
+            output, dpi=110, metadata={"Date": None} if output.suffix == ".svg" else None
+        )
     pyplot.close(figure)
 
 
 def releases(results: Path) -> list[dict[str, Any]]:
     """The full runs beside this one and itself, oldest first."""
-    runs = [json.loads(file.read_text()) for file in results.parent.glob("*.json") if file.stem[0].isdigit()]
-    return sorted(runs, key=lambda run: [int(part) for part in run["version"].split(".") if part.isdecimal()])
+    runs = [
+        json.loads(file.read_text())
+        for file in results.parent.glob("*.json")
+        if file.stem[0].isdigit()
+    ]
+    return sorted(
+        runs, key=lambda run: [int(part) for part in run["version"].split(".") if part.isdecimal()]
+    )
 
 
 def requests(place: Any, run: dict[str, Any], case: Case) -> None:
     values = {name: row["requests"] for name, row in figures(run, case).items()}
     rows = "1 row" if case.rows == 1 else f"{case.rows} rows"
     title = f"{TITLES[case.work]}, {rows}, {case.connections} connections"
-    bars(place, run, values, title, {name: values.get(OURS, 0) / value for name, value in values.items()})
+    bars(
+        place,
+        run,
+        values,
+        title,
+        {name: values.get(OURS, 0) / value for name, value in values.items()},
+    )
     place.set_xlabel("requests a second", fontsize=8)
 
 
-def starts(place: Any, run: dict[str, Any], figure: str, unit: float, label: str, title: str) -> None:
+def starts(
+    place: Any, run: dict[str, Any], figure: str, unit: float, label: str, title: str
+) -> None:
     values = {name: row[figure] / unit for name, row in run["starts"].items()}
-    bars(place, run, values, title, {name: value / values[OURS] for name, value in values.items()}, descending=False)
+    bars(
+        place,
+        run,
+        values,
+        title,
+        {name: value / values[OURS] for name, value in values.items()},
+        descending=False,
+    )
     place.set_xlabel(label, fontsize=8)
 
 
@@ -99,7 +128,9 @@ def bars(
     """A bar for each server, the best on top, with its figure and by how much ours is better."""
     names = sorted(values, key=lambda name: values[name], reverse=not descending)
     colors = [COLORS.get(name, PEER_COLOR) for name in names]
-    drawn = place.barh([run["titles"][name] for name in names], [values[name] for name in names], color=colors)
+    drawn = place.barh(
+        [run["titles"][name] for name in names], [values[name] for name in names], color=colors
+    )
     labels = [_label(values[name], ratios[name], name) for name in names]
     place.bar_label(drawn, labels, padding=3, fontsize=8)
     place.set_title(title, fontsize=10, loc="left")

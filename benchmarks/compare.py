@@ -56,7 +56,7 @@ from wires import Body
 
 import generator
 from generator.hooks import by_name
-from generator.samples import compare
+from generator.running.verification import compare
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -69,11 +69,22 @@ CENTRAL = [
     one_row("keras", 32),
     one_row("pytorch", 32),
 ]
-WIRES = [Case("logistic", rows, wire, 32) for wire in ("msgpack", "v2", "v2 binary") for rows in (1, MANY)]
+WIRES = [
+    Case("logistic", rows, wire, 32)
+    for wire in ("msgpack", "v2", "v2 binary")
+    for rows in (1, MANY)
+]
 WIDE = [Case("digits", MANY, wire, 32) for wire in ("json", *BINARY)]
 PICTURES = [IMAGES, *(Case("images", 1, wire, 32) for wire in ("json", "v2 binary"))]
-CONNECTIONS = [one_row(name, count) for name in MODELS if name not in ("images", "digits") for count in (1, 8, 32, 256)]
-WORKERS = [Case(name, 1, "json", count, 2) for name in ("logistic", "forest") for count in (32, 256)]
+CONNECTIONS = [
+    one_row(name, count)
+    for name in MODELS
+    if name not in ("images", "digits")
+    for count in (1, 8, 32, 256)
+]
+WORKERS = [
+    Case(name, 1, "json", count, 2) for name in ("logistic", "forest") for count in (32, 256)
+]
 OWN = [case for case in (*WIRES, *WIDE, *PICTURES, *CONNECTIONS, *WORKERS) if case not in CENTRAL]
 
 QUICK_PEERS = ("fastapi_server", "kserve_sdk", "litserve_server")
@@ -139,11 +150,19 @@ def main() -> int:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The server beside the others that people use.")
-    parser.add_argument("--quick", action="store_true", help=f"the central cases with {', '.join(QUICK_PEERS)}")
-    parser.add_argument("--smoke", action="store_true", help="one case, to see that the program works")
-    parser.add_argument("--peers", nargs="*", metavar="PEER", help=f"of {', '.join(servers.peers())}")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"the central cases with {', '.join(QUICK_PEERS)}"
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="one case, to see that the program works"
+    )
+    parser.add_argument(
+        "--peers", nargs="*", metavar="PEER", help=f"of {', '.join(servers.peers())}"
+    )
     parser.add_argument("--works", nargs="*", metavar="WORK", help=f"of {', '.join(MODELS)}")
-    parser.add_argument("--output", type=Path, metavar="FILE.json", help="by default in benchmarks/results/")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE.json", help="by default in benchmarks/results/"
+    )
     options = parser.parse_args()
     for given, known in ((options.peers, servers.peers()), (options.works, MODELS)):
         if unknown := [name for name in given or () if name not in known]:
@@ -156,16 +175,34 @@ def arguments() -> argparse.Namespace:
 
 def planned(options: argparse.Namespace) -> Plan:
     everyone = servers.peers()
-    chosen = options.peers if options.peers is not None else list(QUICK_PEERS if options.quick else everyone)
+    chosen = (
+        options.peers
+        if options.peers is not None
+        else list(QUICK_PEERS if options.quick else everyone)
+    )
     named = {name: everyone[name] for name in chosen}
     if options.smoke:
         plan = Plan(SMOKE_CASES, [], named, rounds=1, seconds=1, warm_up=0, starts=0, limits=False)
     elif options.quick:
-        plan = Plan(QUICK_CASES, QUICK_OWN, named, rounds=2, seconds=1, warm_up=1, starts=1, limits=True)
+        plan = Plan(
+            QUICK_CASES, QUICK_OWN, named, rounds=2, seconds=1, warm_up=1, starts=1, limits=True
+        )
     else:
-        plan = Plan(CENTRAL, OWN, named, rounds=5, seconds=2, warm_up=1, starts=3, limits=True, compiled=True)
+        plan = Plan(
+            CENTRAL,
+            OWN,
+            named,
+            rounds=5,
+            seconds=2,
+            warm_up=1,
+            starts=3,
+            limits=True,
+            compiled=True,
+        )
     wanted = options.works or plan.works
-    missing = {name: MODELS[name].missing for name in plan.works if name in wanted and MODELS[name].missing}
+    missing = {
+        name: MODELS[name].missing for name in plan.works if name in wanted and MODELS[name].missing
+    }
     for name, packages in missing.items():
         say(f"{MODELS[name].title} is left out: {' and '.join(packages)} not installed")
     possible = [name for name in wanted if name not in missing]
@@ -241,7 +278,9 @@ class Run:
         if name == ALONE and self._plan.starts:
             lock = directory / "server-requirements.txt"
             limits.imports(lock)
-            found["imports"] = statistics.median(limits.imports(lock) for _ in range(self._plan.starts))
+            found["imports"] = statistics.median(
+                limits.imports(lock) for _ in range(self._plan.starts)
+            )
             found["worker_imports"] = limits.worker_imports(directory)
 
     def _peers(self, name: str, model: Model, file: Path) -> Iterator[Recipe]:
@@ -276,7 +315,9 @@ class Run:
         return False
 
     @contextlib.contextmanager
-    def _running(self, recipes: list[Recipe], name: str, alike: "Alike", place: Path) -> Iterator[list[Server]]:
+    def _running(
+        self, recipes: list[Recipe], name: str, alike: "Alike", place: Path
+    ) -> Iterator[list[Server]]:
         """Those of the servers that start and answer as the model in memory does."""
         with contextlib.ExitStack() as stack:
             running = []
@@ -298,13 +339,20 @@ class Run:
             if server in (OURS, ONNX, EMPTY):
                 raise SystemExit(f"{server}: {failure}") from failure
             say(f"{server}: {failure}")
-            self.results["failures"].append({"server": server, "work": work, "reason": str(failure)})
+            self.results["failures"].append(
+                {"server": server, "work": work, "reason": str(failure)}
+            )
 
-    def _case(self, case: Case, running: list[Server], alike: "Alike", place: Path, part: str = "cases") -> None:
+    def _case(
+        self, case: Case, running: list[Server], alike: "Alike", place: Path, part: str = "cases"
+    ) -> None:
         """Measure the servers that run, for a part of the results."""
         say(str(case) if part == "cases" else f"{case}, nothing beside")
         load = self._plan.load(case.connections)
-        bodies = {server.recipe.name: alike.body(server.recipe, case.rows, case.wire) for server in running}
+        bodies = {
+            server.recipe.name: alike.body(server.recipe, case.rows, case.wire)
+            for server in running
+        }
         for server, figures in measure(load, case.wire, bodies, running, place).items():
             if "failed" not in figures:
                 figures["rows_per_second"] = figures["requests"] * case.rows
@@ -340,7 +388,9 @@ class Alike:
                 expected = self._definition.predict(self._made, inputs)
                 answer = server.post(wire, self.body(server.recipe, rows, wire))
                 if difference := compare(expected, answer, tolerance).difference:
-                    raise Failed(f"it does not answer as the model in memory does, {wire}: {difference}")
+                    raise Failed(
+                        f"it does not answer as the model in memory does, {wire}: {difference}"
+                    )
 
 
 def surroundings() -> dict[str, Any]:

@@ -25,4 +25,11 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 
 if __name__ == "__main__":
-    uvicorn.run(application, port=int(sys.argv[1]), loop="uvloop", lifespan="off", log_config=None, access_log=False)
+    uvicorn.run(
+        application,
+        port=int(sys.argv[1]),
+        loop="uvloop",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+    )

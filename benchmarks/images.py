@@ -60,8 +60,15 @@ class Figures:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Build and start the image of a scaffold of each framework.")
-    parser.add_argument("frameworks", nargs="*", metavar="FRAMEWORK", help=f"{', '.join(FRAMEWORKS)}; by default all")
+    parser = argparse.ArgumentParser(
+        description="Build and start the image of a scaffold of each framework."
+    )
+    parser.add_argument(
+        "frameworks",
+        nargs="*",
+        metavar="FRAMEWORK",
+        help=f"{', '.join(FRAMEWORKS)}; by default all",
+    )
     chosen = parser.parse_args().frameworks or list(FRAMEWORKS)
     if unknown := [name for name in chosen if name not in FRAMEWORKS]:
         parser.error(f"{unknown[0]} is none of {', '.join(FRAMEWORKS)}")
@@ -154,9 +161,13 @@ def free_port() -> int:
 def docker(*arguments: str, timeout: float = 60) -> str:
     """What the client prints."""
     environ = {**os.environ, "DOCKER_BUILDKIT": "1"}
-    done = subprocess.run([DOCKER, *arguments], env=environ, capture_output=True, text=True, timeout=timeout)
+    done = subprocess.run(
+        [DOCKER, *arguments], env=environ, capture_output=True, text=True, timeout=timeout
+    )
     if done.returncode:
-        raise SystemExit(f"{DOCKER} {shlex.join(arguments)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        raise SystemExit(
+            f"{DOCKER} {shlex.join(arguments)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        )
     return done.stdout.strip()
 
 
@@ -167,13 +178,25 @@ def remove(*arguments: str) -> None:
 
 def report(results: dict[str, Figures]) -> None:
     form = "{:<10} {:>8} {:>9} {:>9} {:>13} {:>14} {:>9}   {}"
-    columns = ("build, s", "image, MB", "added, MB", "model env, MB", "server env, MB", "ready, s", "each")
+    columns = (
+        "build, s",
+        "image, MB",
+        "added, MB",
+        "model env, MB",
+        "server env, MB",
+        "ready, s",
+        "each",
+    )
     print()
     print(form.format("framework", *columns))
     for name, one in results.items():
         sizes = [f"{size / 1e6:.0f}" for size in (one.image, one.added, one.model, one.server)]
         starts = ", ".join(f"{seconds:.2f}" for seconds in one.starts)
-        print(form.format(name, f"{one.build:.0f}", *sizes, f"{statistics.median(one.starts):.2f}", starts))
+        print(
+            form.format(
+                name, f"{one.build:.0f}", *sizes, f"{statistics.median(one.starts):.2f}", starts
+            )
+        )
 
 
 def say(text: str) -> None:

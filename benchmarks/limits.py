@@ -15,8 +15,8 @@ from models import MODELS
 from peers import predictor
 from wires import WIRES
 
-from generator.environments import server_python
-from generator.runtime import TEMPLATE_SOURCE, load
+from generator.environment.venvs import server_python
+from generator.running.runtime import TEMPLATE_SOURCE, load
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCHES = (1, 32, 256)
@@ -28,7 +28,7 @@ GENERATIONS = 5
 WORKER_IMPORTS = """
 import re, sys
 sys.path.insert(0, sys.argv[1])
-import common.worker, common.flow, common.v2_bodies, joblib, sklearn.ensemble
+import common.worker.main, common.worker.flow, common.bodies.v2_codec, joblib, sklearn.ensemble
 print(int(re.search(r"(?m)^Pss: +(\\d+)", open("/proc/self/smaps_rollup").read())[1]) << 10)
 """
 # What it prints counts the import of the generator, and no import of scikit-learn.
@@ -59,7 +59,7 @@ def predictions(name: str, file: Path) -> list[dict[str, Any]]:
 def decoded(name: str, file: Path, batch: int) -> dict[str, Any]:
     """Rows a second of decoding so many msgpack bodies of a row each and one call of the model, in a loop."""
     predict = predictor.load(str(file))
-    decode = load(TEMPLATE_SOURCE, "serialization").msgpack_decode
+    decode = load(TEMPLATE_SOURCE, "bodies").msgpack_decode
     bodies = [WIRES["msgpack"].encode(MODELS[name].inputs(1)).content] * batch
     rate = _rate(lambda: predict(np.concatenate([decode(body)["instances"] for body in bodies])))
     return {"work": name, "batch": batch, "decoded": True, "rows_per_second": batch * rate}
@@ -83,7 +83,9 @@ def imports(lock: Path) -> float:
     """Seconds that `import sklearn` and `import kserve` take, each in a process of its own, both at the same time."""
     begin = time.perf_counter()
     pythons = {"sklearn": sys.executable, "kserve": str(server_python(lock))}
-    processes = [subprocess.Popen([python, "-c", f"import {module}"]) for module, python in pythons.items()]
+    processes = [
+        subprocess.Popen([python, "-c", f"import {module}"]) for module, python in pythons.items()
+    ]
     for process in processes:
         process.wait()
     return time.perf_counter() - begin
@@ -99,7 +101,9 @@ def generation(directory: Path) -> list[float]:
     """Seconds that `from_model` takes for the iris forest, without the proof, in processes of their own."""
     command = [sys.executable, "-c", GENERATE]
     outputs = [
-        subprocess.run([*command, str(directory / str(number))], check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout
+        subprocess.run(
+            [*command, str(directory / str(number))], check=True, stdout=subprocess.PIPE, cwd=ROOT
+        ).stdout
         for number in range(GENERATIONS)
     ]
     return [float(output) for output in outputs]

@@ -30,7 +30,12 @@ class Figures:
     @classmethod
     def of(cls, rounds: "list[Figures]") -> "Figures":
         """The median of each figure."""
-        return cls(*(statistics.median(getattr(one, name) for one in rounds) for name in ("requests", "median", "p99")))
+        return cls(
+            *(
+                statistics.median(getattr(one, name) for one in rounds)
+                for name in ("requests", "median", "p99")
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,9 @@ class Load:
     warm_up: int
 
 
-def measure(load: Load, wire: str, bodies: dict[str, Body], servers: list[Server], place: Path) -> dict[str, Any]:
+def measure(
+    load: Load, wire: str, bodies: dict[str, Body], servers: list[Server], place: Path
+) -> dict[str, Any]:
     """Server to figures and rounds, or to the reason why it has none. All are paused but the one that is loaded.
 
     Args:
@@ -83,7 +90,9 @@ def measure(load: Load, wire: str, bodies: dict[str, Body], servers: list[Server
     return results
 
 
-def _round(server: Server, wire: str, body: Body, connections: int, seconds: int, place: Path) -> Figures:
+def _round(
+    server: Server, wire: str, body: Body, connections: int, seconds: int, place: Path
+) -> Figures:
     """One run of `wrk`. The next begins when the server has worked off what this one leaves behind.
 
     Raises:
@@ -93,10 +102,23 @@ def _round(server: Server, wire: str, body: Body, connections: int, seconds: int
     file = place / "body"
     file.write_bytes(body.content)
     headers = [part for header in body.headers.items() for part in header]
-    options = ["-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={ANSWER_SECONDS}s", "-s", str(SCRIPT)]
+    options = [
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds}s",
+        f"--timeout={ANSWER_SECONDS}s",
+        "-s",
+        str(SCRIPT),
+    ]
     command = [program(), *options, server.url(wire), "--", str(file), *headers]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 2 * ANSWER_SECONDS)
-    lines = [line.removeprefix("RESULT ") for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=seconds + 2 * ANSWER_SECONDS
+    )
+    lines = [
+        line.removeprefix("RESULT ")
+        for line in done.stdout.splitlines()
+        if line.startswith("RESULT ")
+    ]
     if not lines:
         raise Failed(" ".join((done.stderr or done.stdout).split())[-300:] or "wrk says nothing")
     result = json.loads(lines[0])
@@ -126,7 +148,9 @@ def program() -> str:
     """
     wrk = shutil.which("wrk")
     if wrk is None:
-        raise SystemExit("wrk is missing: `apt-get install wrk` on Debian and Ubuntu, `brew install wrk` on macOS")
+        raise SystemExit(
+            "wrk is missing: `apt-get install wrk` on Debian and Ubuntu, `brew install wrk` on macOS"
+        )
     return wrk
 
 

@@ -40,13 +40,19 @@ class Model:
     @property
     def missing(self) -> list[str]:
         """The packages that it needs and that are not installed."""
-        return [name for name in (*PACKAGES[self.framework], *self.needs) if importlib.util.find_spec(name) is None]
+        return [
+            name
+            for name in (*PACKAGES[self.framework], *self.needs)
+            if importlib.util.find_spec(name) is None
+        ]
 
     @property
     def pins(self) -> list[str]:
         """Its framework as pip takes it, in the versions that are installed; whatever build of them can be had."""
         distributions = metadata.packages_distributions()
-        names = [distributions[package][0].replace("_", "-") for package in PACKAGES[self.framework]]
+        names = [
+            distributions[package][0].replace("_", "-") for package in PACKAGES[self.framework]
+        ]
         return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in names]
 
 
@@ -87,7 +93,9 @@ def pipeline() -> Any:
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     people = passengers(500)
-    columns = make_column_transformer((StandardScaler(), ["age", "fare"]), (OneHotEncoder(), ["cabin"]))
+    columns = make_column_transformer(
+        (StandardScaler(), ["age", "fare"]), (OneHotEncoder(), ["cabin"])
+    )
     return make_pipeline(columns, LogisticRegression()).fit(people, people["fare"] > people["age"])
 
 
@@ -98,7 +106,10 @@ def keras_mlp() -> Any:
     import keras
 
     keras.utils.set_random_seed(0)
-    layers = [keras.layers.Dense(64, activation="relu"), keras.layers.Dense(3, activation="softmax")]
+    layers = [
+        keras.layers.Dense(64, activation="relu"),
+        keras.layers.Dense(3, activation="softmax"),
+    ]
     return keras.Sequential([keras.Input((4,)), *layers])
 
 
@@ -126,7 +137,11 @@ def cnn() -> Any:
 
 def irises(count: int) -> Any:
     """Flowers between the smallest and the largest of the data set, to one decimal as that is."""
-    return np.random.default_rng(0).uniform((4.3, 2.0, 1.0, 0.1), (7.9, 4.4, 6.9, 2.5), (count, 4)).round(1)
+    return (
+        np.random.default_rng(0)
+        .uniform((4.3, 2.0, 1.0, 0.1), (7.9, 4.4, 6.9, 2.5), (count, 4))
+        .round(1)
+    )
 
 
 def pixels(count: int) -> Any:
@@ -139,7 +154,9 @@ def passengers(count: int) -> Any:
 
     random = np.random.default_rng(0)
     ages, fares = random.uniform(1, 80, count).round(), random.uniform(5, 120, count).round(2)
-    return pandas.DataFrame({"age": ages, "fare": fares, "cabin": random.choice(["first", "second", "third"], count)})
+    return pandas.DataFrame(
+        {"age": ages, "fare": fares, "cabin": random.choice(["first", "second", "third"], count)}
+    )
 
 
 def images(count: int) -> Any:

@@ -23,7 +23,9 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _head(results: dict[str, Any]) -> Iterator[str]:
-    yield ", ".join([f"{results['version']} ({results['commit']})", results["date"], results["machine"]])
+    yield ", ".join(
+        [f"{results['version']} ({results['commit']})", results["date"], results["machine"]]
+    )
     for failure in results["failures"]:
         yield f"left out with {failure['work']}: {results['titles'][failure['server']]}: {failure['reason']}"
 
@@ -34,13 +36,17 @@ def _cases(results: dict[str, Any]) -> Iterator[str]:
         ours = found.get(OURS, {}).get("requests", math.nan)
         empty = found.get(EMPTY, {}).get("requests", math.nan)
         yield f"\n{case}"
-        yield FORM.format("", "requests/s", "rows/s", "p50, ms", "p99, ms", "ours/it", "it/empty").rstrip()
+        yield FORM.format(
+            "", "requests/s", "rows/s", "p50, ms", "p99, ms", "ours/it", "it/empty"
+        ).rstrip()
         for name, row in sorted(found.items(), key=lambda item: -item[1]["requests"]):
             rate = row["requests"]
             rows = "" if name == EMPTY else f"{row['rows_per_second']:.0f}"
             latencies = [f"{row['median']:.2f}", f"{row['p99']:.2f}"]
             ratios = [_ratio(ours / rate), _ratio(rate / empty)]
-            yield FORM.format(results["titles"][name], f"{rate:.0f}", rows, *latencies, *ratios).rstrip()
+            yield FORM.format(
+                results["titles"][name], f"{rate:.0f}", rows, *latencies, *ratios
+            ).rstrip()
         yield from _failed(results, case)
 
 
@@ -50,7 +56,11 @@ def _tails(results: dict[str, Any]) -> Iterator[str]:
         yield TAILS.format("", "requests/s", "p50, ms", "p99, ms", "p99/p50")
     for row in results["tails"]:
         if "failed" not in row:
-            latencies = [f"{row['median']:.2f}", f"{row['p99']:.2f}", f"{row['p99'] / row['median']:.2f}"]
+            latencies = [
+                f"{row['median']:.2f}",
+                f"{row['p99']:.2f}",
+                f"{row['p99'] / row['median']:.2f}",
+            ]
             yield TAILS.format(str(Case.of(row)), f"{row['requests']:.0f}", *latencies)
 
 

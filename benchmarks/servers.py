@@ -24,7 +24,7 @@ from typing import Any
 from models import Model
 from wires import PROTOCOLS, WIRES, Body, Wire
 
-from generator.environments import RUNNING, cached, install_requirements, server_python
+from generator.environment.venvs import RUNNING, cached, install_requirements, server_python
 from generator.errors import ServingError
 
 HERE = Path(__file__).resolve().parent
@@ -75,9 +75,18 @@ class Peer:
     def read(cls, file: Path) -> "Peer":
         """What a file says of itself, without importing it: its packages are not here."""
         body = ast.parse(file.read_text()).body
-        assigned = {ast.unparse(node.targets[0]): node.value for node in body if isinstance(node, ast.Assign)}
-        annotated = {ast.unparse(node.target): node.value for node in body if isinstance(node, ast.AnnAssign)}
-        values = {**assigned, **{name: value for name, value in annotated.items() if value is not None}}
+        assigned = {
+            ast.unparse(node.targets[0]): node.value
+            for node in body
+            if isinstance(node, ast.Assign)
+        }
+        annotated = {
+            ast.unparse(node.target): node.value for node in body if isinstance(node, ast.AnnAssign)
+        }
+        values = {
+            **assigned,
+            **{name: value for name, value in annotated.items() if value is not None},
+        }
         names = ("TITLE", "PROTOCOL", "REQUIREMENTS", "ALONE", "LOCK", "FRAMEWORKS")
         return cls(file, {name: ast.literal_eval(values[name]) for name in names if name in values})
 
@@ -87,7 +96,11 @@ class Peer:
 
     @property
     def requirements(self) -> list[str]:
-        return [*self.facts["REQUIREMENTS"], *self.facts.get("ALONE", []), *filter(None, [self.facts.get("LOCK")])]
+        return [
+            *self.facts["REQUIREMENTS"],
+            *self.facts.get("ALONE", []),
+            *filter(None, [self.facts.get("LOCK")]),
+        ]
 
     def serves(self, model: Model) -> bool:
         return model.framework in self.facts.get("FRAMEWORKS", (model.framework,))
@@ -130,13 +143,24 @@ def of_peer(name: str, peer: Peer, model: Model, file: Path) -> Recipe:
     python = str(peer.python(model))
     wires = {"json": PROTOCOLS[peer.facts["PROTOCOL"]]}
     environ = {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    return Recipe(name, peer.title, lambda port: [python, str(peer.file), str(file), str(port)], wires, environ)
+    return Recipe(
+        name,
+        peer.title,
+        lambda port: [python, str(peer.file), str(file), str(port)],
+        wires,
+        environ,
+    )
 
 
 def ours(directory: Path, workers: int = 1, name: str = "ours", title: str = "ours") -> Recipe:
     """The scaffold's server, its model in the running environment."""
     python = str(server_python(directory / "server-requirements.txt"))
-    environ = {"MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", "LOG_LEVEL": "WARNING", "WORKERS": str(workers)}
+    environ = {
+        "MODEL_PYTHON": sys.executable,
+        "GRPC_PORT": "0",
+        "LOG_LEVEL": "WARNING",
+        "WORKERS": str(workers),
+    }
     command = [python, str(directory / "src" / "inference_server.py")]
     return Recipe(name, title, lambda _: command, WIRES, environ)
 
@@ -145,13 +169,21 @@ def empty(directory: Path) -> Recipe:
     """An ASGI application that does nothing, on our server's uvicorn."""
     python = str(server_python(directory / "server-requirements.txt"))
     file = str(HERE / "empty_server.py")
-    return Recipe("empty", "empty ASGI app", lambda port: [python, file, str(port)], {"json": WIRES["json"]}, {})
+    return Recipe(
+        "empty",
+        "empty ASGI app",
+        lambda port: [python, file, str(port)],
+        {"json": WIRES["json"]},
+        {},
+    )
 
 
 class Server:
     """A server that runs, from `start` to `stop`."""
 
-    def __init__(self, recipe: Recipe, process: "subprocess.Popen[bytes]", port: int, mark: str) -> None:
+    def __init__(
+        self, recipe: Recipe, process: "subprocess.Popen[bytes]", port: int, mark: str
+    ) -> None:
         self.recipe = recipe
         self.port = port
         self.seconds = 0.0
@@ -169,11 +201,22 @@ class Server:
         mark = token_hex(8)
         port = free_port()
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        environ = {**inherited, **recipe.environ, "PORT": str(port), "TMPDIR": str(place), MARK: mark}
+        environ = {
+            **inherited,
+            **recipe.environ,
+            "PORT": str(port),
+            "TMPDIR": str(place),
+            MARK: mark,
+        }
         with (place / "log").open("wb") as log:
             begin = time.perf_counter()
             process = subprocess.Popen(
-                recipe.command(port), cwd=place, env=environ, stdout=log, stderr=log, start_new_session=True
+                recipe.command(port),
+                cwd=place,
+                env=environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         server = cls(recipe, process, port, mark)
         try:
@@ -254,7 +297,9 @@ class Server:
         parents = dict(filter(None, map(_ancestry, _numbers())))
         found = {number for number, (_, session) in parents.items() if session == self._process.pid}
         found |= {number for number in parents if self._mark in _environ(number)}
-        while more := {number for number, (parent, _) in parents.items() if parent in found} - found:
+        while (
+            more := {number for number, (parent, _) in parents.items() if parent in found} - found
+        ):
             found |= more
         return found
 
@@ -266,7 +311,9 @@ def _numbers() -> list[int]:
 def _ancestry(number: int) -> tuple[int, tuple[int, int]] | None:
     """A process, its parent and its session; None where it has ended."""
     try:
-        state, parent, _, session = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[:4]
+        state, parent, _, session = (
+            Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[:4]
+        )
     except OSError:
         return None
     return None if state == "Z" else (number, (int(parent), int(session)))
@@ -284,7 +331,9 @@ def proportional_bytes(number: int) -> int:
         text = Path(f"/proc/{number}/smaps_rollup").read_text()
     except OSError:
         return 0
-    return next((int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("Pss:")), 0)
+    return next(
+        (int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("Pss:")), 0
+    )
 
 
 def free_port() -> int:

@@ -79,7 +79,11 @@ TARGETS = [
     Target(one_row("logistic", 1), "median", KSERVE, 0.45),
     Target(one_row("logistic", 1), "median", BEST, 1),
     Target(Case("logistic", MANY, "json", 32), "requests", BEST, 1.5),
-    *(Target(Case(work, MANY, wire, 32), "requests", "json", 4) for work in BODIES for wire in BINARY),
+    *(
+        Target(Case(work, MANY, wire, 32), "requests", "json", 4)
+        for work in BODIES
+        for wire in BINARY
+    ),
     Target(one_row("keras", 32), "requests", KSERVE, 10),
     Target(one_row("keras", 32), "requests", BEST, 3),
     Target(one_row("pytorch", 32), "requests", KSERVE, 10),
@@ -96,12 +100,23 @@ GENERATION_BOUND = 1.5
 
 def judge(results: dict[str, Any]) -> list[dict[str, Any]]:
     """Every target whose figures were measured: what it says, the figure, and whether it is met."""
-    return [*_ratios(results), *_images(results), *_tails(results), *_forest(results), *_generation(results)]
+    return [
+        *_ratios(results),
+        *_images(results),
+        *_tails(results),
+        *_forest(results),
+        *_generation(results),
+    ]
 
 
 def _verdict(text: str, figure: float, bound: float, at_least: bool) -> dict[str, Any]:
     met = figure >= bound if at_least else figure <= bound
-    return {"text": f"{text} {'>=' if at_least else '<='} {bound:g}", "figure": figure, "bound": bound, "met": met}
+    return {
+        "text": f"{text} {'>=' if at_least else '<='} {bound:g}",
+        "figure": figure,
+        "bound": bound,
+        "met": met,
+    }
 
 
 def figures(results: dict[str, Any], case: Case) -> dict[str, dict[str, Any]]:
@@ -124,12 +139,18 @@ def _ratios(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
         servers = figures(results, target.case)
         name, other = _other(results, target, servers)
         if target.ours in servers and other == other:
-            case = f"{target.case}" if target.ours == OURS else f"{target.case}, engine: {target.ours}"
+            case = (
+                f"{target.case}" if target.ours == OURS else f"{target.case}, engine: {target.ours}"
+            )
             ratio = servers[target.ours][target.figure] / other
-            yield _verdict(f"{case}: {target.figure} / {name}", ratio, target.bound, target.at_least)
+            yield _verdict(
+                f"{case}: {target.figure} / {name}", ratio, target.bound, target.at_least
+            )
 
 
-def _other(results: dict[str, Any], target: Target, servers: dict[str, dict[str, Any]]) -> tuple[str, float]:
+def _other(
+    results: dict[str, Any], target: Target, servers: dict[str, dict[str, Any]]
+) -> tuple[str, float]:
     """What a target's figure is held against: its name, and the figure."""
     if target.of == BEST:
         name, value = best(servers, target.figure)
@@ -141,7 +162,11 @@ def _other(results: dict[str, Any], target: Target, servers: dict[str, dict[str,
 
 
 def _images(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    loops = [loop for loop in results["limits"].get("loops", []) if loop.get("decoded") and loop["work"] == IMAGES.work]
+    loops = [
+        loop
+        for loop in results["limits"].get("loops", [])
+        if loop.get("decoded") and loop["work"] == IMAGES.work
+    ]
     row = figures(results, IMAGES).get(OURS)
     if row and loops:
         ratio = row["rows_per_second"] / max(loop["rows_per_second"] for loop in loops)
@@ -152,7 +177,11 @@ def _tails(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for part, condition in (("cases", ""), ("tails", ", nothing beside")):
         for row in results[part]:
             case = Case.of(row)
-            if row["server"] == OURS and "failed" not in row and case == one_row(case.work, TAIL_CONNECTIONS):
+            if (
+                row["server"] == OURS
+                and "failed" not in row
+                and case == one_row(case.work, TAIL_CONNECTIONS)
+            ):
                 ratio = row["p99"] / row["median"]
                 yield _verdict(f"{case}{condition}: p99 / median", ratio, TAIL_BOUND, False)
 
@@ -165,9 +194,19 @@ def _forest(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield _verdict(text, starts[OURS]["memory"] / limit, MEMORY_BOUND, False)
     if OURS in starts and "imports" in limits:
         ratio = starts[OURS]["seconds"] / limits["imports"]
-        yield _verdict("forest: start to ready / `import sklearn` beside `import kserve`", ratio, START_BOUND, False)
+        yield _verdict(
+            "forest: start to ready / `import sklearn` beside `import kserve`",
+            ratio,
+            START_BOUND,
+            False,
+        )
 
 
 def _generation(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if seconds := results["limits"].get("from_model"):
-        yield _verdict("from_model of the forest, the slowest of its runs, s", max(seconds), GENERATION_BOUND, False)
+        yield _verdict(
+            "from_model of the forest, the slowest of its runs, s",
+            max(seconds),
+            GENERATION_BOUND,
+            False,
+        )

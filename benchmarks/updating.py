@@ -26,8 +26,13 @@ IDENTITY = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost")
 def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         template = released(Path(place) / "template")
-        scaffolds = {name: scaffold(Path(place) / name, template, size) for name, size in MEGABYTES.items()}
-        ways: dict[str, Callable[[Path], None]] = {"scaffold.update": update, "copier update": copier_update}
+        scaffolds = {
+            name: scaffold(Path(place) / name, template, size) for name, size in MEGABYTES.items()
+        }
+        ways: dict[str, Callable[[Path], None]] = {
+            "scaffold.update": update,
+            "copier update": copier_update,
+        }
         for way, run in ways.items():
             rounds = {name: [] for name in scaffolds}
             for _ in range(ROUNDS):
@@ -35,7 +40,9 @@ def main() -> int:
                     rounds[name].append(seconds(run, directory))
             medians = {name: statistics.median(values) for name, values in rounds.items()}
             shown = ", ".join(f"{name} {value:.2f} s" for name, value in medians.items())
-            print(f"{way:<16} {shown}, ratio {medians['500 MB'] / medians['small']:.2f}", flush=True)
+            print(
+                f"{way:<16} {shown}, ratio {medians['500 MB'] / medians['small']:.2f}", flush=True
+            )
     return 0
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from generator.runtime import TEMPLATE_SOURCE, load
-from generator.samples import rows as rows_of
+from generator.running.rows import rows as rows_of
+from generator.running.runtime import TEMPLATE_SOURCE, load
 
 JSON = "application/json"
 HEAD_LENGTH = "Inference-Header-Content-Length"
@@ -53,12 +53,12 @@ def _predictions(content: bytes, _: Message) -> Any:
 
 
 def _msgpack(inputs: Any) -> Body:
-    encode = load(TEMPLATE_SOURCE, "serialization").msgpack_encode
+    encode = load(TEMPLATE_SOURCE, "bodies").msgpack_encode
     return Body(encode({"instances": inputs}), {"Content-Type": "application/msgpack"})
 
 
 def _msgpack_predictions(content: bytes, _: Message) -> Any:
-    predictions = load(TEMPLATE_SOURCE, "serialization").msgpack_decode(content)["predictions"]
+    predictions = load(TEMPLATE_SOURCE, "bodies").msgpack_decode(content)["predictions"]
     return rows_of(predictions)
 
 
@@ -67,14 +67,18 @@ def _described(inputs: Any) -> dict[str, Any]:
 
 
 def _tensors(inputs: Any) -> Body:
-    return Body(json.dumps({"inputs": [{**_described(inputs), "data": inputs.ravel().tolist()}]}).encode())
+    return Body(
+        json.dumps({"inputs": [{**_described(inputs), "data": inputs.ravel().tolist()}]}).encode()
+    )
 
 
 def _binary_tensors(inputs: Any) -> Body:
     raw = np.ascontiguousarray(inputs).tobytes()
     tensor = {**_described(inputs), "parameters": {"binary_data_size": len(raw)}}
     head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-    return Body(head + raw, {"Content-Type": "application/octet-stream", HEAD_LENGTH: str(len(head))})
+    return Body(
+        head + raw, {"Content-Type": "application/octet-stream", HEAD_LENGTH: str(len(head))}
+    )
 
 
 def _outputs(content: bytes, headers: Message) -> Any:
@@ -82,7 +86,11 @@ def _outputs(content: bytes, headers: Message) -> Any:
     size = int(headers.get(HEAD_LENGTH, len(content)))
     output = json.loads(content[:size])["outputs"][0]
     raw = "data" not in output
-    array = np.frombuffer(content[size:], NUMPY[output["datatype"]]) if raw else np.array(output["data"])
+    array = (
+        np.frombuffer(content[size:], NUMPY[output["datatype"]])
+        if raw
+        else np.array(output["data"])
+    )
     return array.reshape(output["shape"]).tolist()
 
 

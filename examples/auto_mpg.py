@@ -19,7 +19,14 @@ from vega_datasets import data
 import generator
 
 TARGET = Path("demo") / "test_keras"
-FEATURES = ["Cylinders", "Displacement", "Horsepower", "Weight_in_lbs", "Acceleration", "Model_Year"]
+FEATURES = [
+    "Cylinders",
+    "Displacement",
+    "Horsepower",
+    "Weight_in_lbs",
+    "Acceleration",
+    "Model_Year",
+]
 EDITS = {
     "import numpy as np\n": "import joblib\nimport numpy as np\n",
     "        backend = ": '        self._scaler = joblib.load("data/scaler.joblib")\n        backend = ',
@@ -40,7 +47,10 @@ def main() -> None:
     shutil.rmtree(TARGET, ignore_errors=True)  # of an earlier run
     scaffold = generator.from_model(model, target_directory=TARGET)
 
-    print("Adding the scaler: src/data/scaler.joblib, two lines in requirements.txt, two edits in Python", flush=True)
+    print(
+        "Adding the scaler: src/data/scaler.joblib, two lines in requirements.txt, two edits in Python",
+        flush=True,
+    )
     joblib.dump(scaler, TARGET / "src" / "data" / "scaler.joblib")
     with (TARGET / "requirements.txt").open("a") as requirements:
         for name in ("joblib", "scikit-learn"):
@@ -52,14 +62,20 @@ def main() -> None:
     verification = scaffold.verify(test_features, expected=expected)
     scaffold.close()
     if not verification:
-        raise SystemExit(f"the scaffold does not predict what the pipeline in memory does: {verification.difference}")
-    print(f"  the first automobile: {verification.served[0][0]:.4f} miles per gallon, in memory {expected[0, 0]:.4f}")
+        raise SystemExit(
+            f"the scaffold does not predict what the pipeline in memory does: {verification.difference}"
+        )
+    print(
+        f"  the first automobile: {verification.served[0][0]:.4f} miles per gallon, in memory {expected[0, 0]:.4f}"
+    )
     print(f"  {verification}")
 
     print("The same in a container:")
     print(f"  {scaffold.docker_build_string} -t test_keras")
     print("  docker run --rm -p 8080:8080 -t test_keras")
-    print("  curl -H 'Content-Type: application/json' -d '{\"instances\": [[0,0,0,0,0,0]]}'", end=" ")
+    print(
+        "  curl -H 'Content-Type: application/json' -d '{\"instances\": [[0,0,0,0,0,0]]}'", end=" "
+    )
     print("-X POST http://localhost:8080/v1/models/model:predict")
 
 
@@ -86,7 +102,9 @@ def edit(path: Path) -> None:
     text = path.read_text()
     for old, new in EDITS.items():
         if len(re.findall(re.escape(old), text)) != 1:
-            raise SystemExit(f"{path} does not hold {old.strip()!r} exactly once: the tutorial is out of date")
+            raise SystemExit(
+                f"{path} does not hold {old.strip()!r} exactly once: the tutorial is out of date"
+            )
         text = text.replace(old, new)
     path.write_text(text)
 

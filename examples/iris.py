@@ -21,7 +21,10 @@ def main() -> None:
     rfc_model = RandomForestClassifier()
     rfc_model.fit(iris["data"], iris["target"])
 
-    print(f"Writing a scaffold of it to {TARGET}/, and proving that it predicts what the model does", flush=True)
+    print(
+        f"Writing a scaffold of it to {TARGET}/, and proving that it predicts what the model does",
+        flush=True,
+    )
     shutil.rmtree(TARGET, ignore_errors=True)  # of an earlier run
     scaffold = generator.from_model(rfc_model, target_directory=TARGET, sample_input=iris["data"])
     print(f"  scaffold.predict([[0, 0, 0, 0]])  ->  {scaffold.predict([[0, 0, 0, 0]])}", flush=True)
@@ -30,7 +33,9 @@ def main() -> None:
     print("Serving it here, without Docker", flush=True)
     with scaffold.serve(port=0) as server:
         answer = post(server.predict_url)
-        print(f"  curl -H 'Content-Type: application/json' -d '{BODY.decode()}' -X POST {server.predict_url}")
+        print(
+            f"  curl -H 'Content-Type: application/json' -d '{BODY.decode()}' -X POST {server.predict_url}"
+        )
         print(f"  ->  {json.dumps(answer)}", flush=True)
         expected = rfc_model.predict([[0, 0, 0, 0]]).tolist()
         if answer != {"predictions": expected}:

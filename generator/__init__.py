@@ -5,7 +5,7 @@ scaffold = generator.from_model(model, target_directory="test_rfc")
 scaffold.predict([[0, 0, 0, 0]])
 """
 
-from .build import from_model, new
+from .create import from_model, new
 from .errors import (
     ModelError,
     RequirementError,
@@ -16,10 +16,10 @@ from .errors import (
     TemplateError,
     UpdateError,
 )
-from .samples import Verification
+from .rendering.update import Update
+from .running.server import Server
+from .running.verification import Verification
 from .scaffold import Scaffold, load
-from .serving import Server
-from .updating import Update
 
 __all__ = [
     "ModelError",

@@ -8,14 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import containers, updating
-from .environments import RUNNING, model_python
+from .environment.venvs import RUNNING, model_python
 from .errors import ScaffoldError, ServingError, SettingError
 from .hooks import WrittenModelScaffoldDefinition, by_name
-from .runtime import load as load_runtime
-from .samples import Verification, body_rows, compare, rows
-from .serving import Server, serve
-from .updating import Update
+from .rendering import update
+from .rendering.update import Update
+from .running import container
+from .running.rows import body_rows, rows
+from .running.runtime import load as load_runtime
+from .running.server import Server, serve
+from .running.verification import Verification, compare
 
 SMOKE_TEST = "smoke-test.json"
 CURRENT, ISOLATED, DOCKER = ENVIRONMENTS = ("current", "isolated", "docker")
@@ -182,8 +184,8 @@ class Scaffold:
             ScaffoldError: the model comes with code in place of a file in `src/model/` that you have edited.
             TargetError: the directory cannot be written.
         """
-        from .preparation import recognised
-        from .replacement import replace_model
+        from .writing.prepare import recognised
+        from .writing.replace import replace_model
 
         definition, model = recognised(model, self.framework)
         replace_model(
@@ -201,7 +203,9 @@ class Scaffold:
         self.close()
         self._model, self._config = model, self._read_config()
 
-    def update(self, to: str | None = None, *, pretend: bool = False, template: str | None = None) -> Update:
+    def update(
+        self, to: str | None = None, *, pretend: bool = False, template: str | None = None
+    ) -> Update:
         """Bring a later version of the template into the scaffold, which must be committed to git.
 
         Your changes and the template's are merged; where both changed the same lines, the file holds both sides between
@@ -219,7 +223,7 @@ class Scaffold:
             UpdateError: the directory is not in git, not all in it is committed, or the version is an earlier one.
             TemplateError: the template, or that version of it, cannot be had.
         """
-        return updating.run(self.directory, to, pretend, template)
+        return update.run(self.directory, to, pretend, template)
 
     def close(self) -> None:
         """End the worker that `predict` started; the next `predict` starts another."""
@@ -238,7 +242,9 @@ class Scaffold:
 
     def _read_config(self) -> Any:
         if not self.directory.is_dir():
-            raise ScaffoldError(f"{str(self.directory)!r} is no directory: name one that holds a scaffold")
+            raise ScaffoldError(
+                f"{str(self.directory)!r} is no directory: name one that holds a scaffold"
+            )
         config = load_runtime(self._source, "config")
         errors = load_runtime(self._source, "errors")
         try:
@@ -248,7 +254,9 @@ class Scaffold:
 
     def _expected(self, definition: WrittenModelScaffoldDefinition, sample: Any) -> Any:
         if self._model is None:
-            raise ScaffoldError(f"{self!r} was opened without its model: pass what the sample should give as expected")
+            raise ScaffoldError(
+                f"{self!r} was opened without its model: pass what the sample should give as expected"
+            )
         try:
             return definition.predict(self._model, sample)
         except ScaffoldError:
@@ -259,7 +267,7 @@ class Scaffold:
 
     def _answer(self, environment: str, request: dict[str, Any]) -> dict[str, Any]:
         """The response to a request, which goes through the whole flow in an environment."""
-        body = load_runtime(self._source, "serialization").json_encode(request)
+        body = load_runtime(self._source, "bodies").json_encode(request)
         asked = {CURRENT: self._ask_here, ISOLATED: self._ask_isolated, DOCKER: self._ask_container}
         status, answer = asked[environment](body)
         response = json.loads(answer)
@@ -273,19 +281,28 @@ class Scaffold:
 
     def _ask_isolated(self, body: bytes) -> tuple[int, bytes]:
         self._config = self._read_config()
-        python = model_python(self.directory / "requirements.txt", self._config.python_version or RUNNING)
-        client = load_runtime(self._source, "client")
-        with self._load_errors(), contextlib.closing(client.Client(self._config, python=str(python))) as worker:
+        python = model_python(
+            self.directory / "requirements.txt", self._config.python_version or RUNNING
+        )
+        client = load_runtime(self._source, "link.client")
+        with (
+            self._load_errors(),
+            contextlib.closing(client.Client(self._config, python=str(python))) as worker,
+        ):
             return self._ask(worker, body)
 
     def _ask_container(self, body: bytes) -> tuple[int, bytes]:
         self._config = self._read_config()
         serving = self._config.serving
-        with containers.running(self.directory, self.dockerfile, self.name, serving.load_timeout_seconds) as url:
-            return containers.post(f"{url}/v1/models/{self.name}:predict", body, serving.predict_timeout_seconds)
+        with container.running(
+            self.directory, self.dockerfile, self.name, serving.load_timeout_seconds
+        ) as url:
+            return container.post(
+                f"{url}/v1/models/{self.name}:predict", body, serving.predict_timeout_seconds
+            )
 
     def _ask(self, worker: Any, body: bytes) -> tuple[int, bytes]:
-        status, answer = worker.request(load_runtime(self._source, "frames").Kind.JSON, body)
+        status, answer = worker.request(load_runtime(self._source, "link.frames").Kind.JSON, body)
         return status, answer
 
     @contextlib.contextmanager
@@ -303,13 +320,16 @@ class Scaffold:
             self.close()
         if self._client is None:
             self._config = self._read_config()
-            self._client = load_runtime(self._source, "client").Client(self._config)
+            self._client = load_runtime(self._source, "link.client").Client(self._config)
             self._stamp = stamp
         return self._client
 
     def _newest_change(self) -> float:
         """When a file that a worker reads was last changed."""
-        files = [self.directory / "config.yaml", *(path for path in self._source.rglob("*") if path.suffix != ".pyc")]
+        files = [
+            self.directory / "config.yaml",
+            *(path for path in self._source.rglob("*") if path.suffix != ".pyc"),
+        ]
         return max(path.stat().st_mtime for path in files if path.is_file())
 
     def _smoke_test(self) -> dict[str, Any]:
@@ -342,7 +362,9 @@ def _request(instances_or_request: Any) -> dict[str, Any]:
 
 def _predictions(response: Any) -> Any:
     if not isinstance(response, dict) or "predictions" not in response:
-        raise ScaffoldError(f"the response {str(response)[:200]} has no predictions: there is nothing to compare")
+        raise ScaffoldError(
+            f"the response {str(response)[:200]} has no predictions: there is nothing to compare"
+        )
     return response["predictions"]
 
 

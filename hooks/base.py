@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from generator import pickled
+from generator.capture import pickle_references
 from generator.errors import SettingError
 
 NATIVE, ONNX = "native", "onnx"  # the engines: the model itself, and ONNX Runtime
@@ -78,7 +78,7 @@ class WrittenModelScaffoldDefinition(ABC):
 
     def definitions(self, model: Any) -> list[Any]:
         """Every class and function that the serialized model refers to."""
-        return pickled.definitions(model)
+        return pickle_references.definitions(model)
 
     def references(self, model: Any) -> dict[str, str]:
         """Every module that loading the serialized model imports, with a qualified name in it as an example.
@@ -86,7 +86,7 @@ class WrittenModelScaffoldDefinition(ABC):
         Raises:
             ModelError: the model cannot be written.
         """
-        return pickled.references(model)
+        return pickle_references.references(model)
 
     @abstractmethod
     def describe(self, model: Any, sample: Any) -> Description:
@@ -96,7 +96,9 @@ class WrittenModelScaffoldDefinition(ABC):
             SettingError: the model cannot take the sample.
         """
 
-    def compiled(self, model: Any, engine: str | None, description: Description, sample: Any) -> bytes | None:
+    def compiled(
+        self, model: Any, engine: str | None, description: Description, sample: Any
+    ) -> bytes | None:
         """What another engine runs in the model's place; None where the model itself is to predict.
 
         Raises:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from generator.errors import ModelError, SettingError
-from generator.runtime import TEMPLATE_SOURCE, load
-from generator.samples import body_rows, columns
+from generator.running.rows import body_rows, columns
+from generator.running.runtime import TEMPLATE_SOURCE, load
 
 from .base import Description, WrittenModelScaffoldDefinition
 
@@ -37,11 +37,17 @@ class Custom(WrittenModelScaffoldDefinition):
         signature = _input(sample)
         example = body_rows(sample)[:1]
         try:
-            prediction = model.predict(load(TEMPLATE_SOURCE, "signature").Signature(signature).inputs(example))
+            prediction = model.predict(
+                load(TEMPLATE_SOURCE, "signature").Signature(signature).inputs(example)
+            )
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise SettingError(f"the model cannot predict from sample_input: {reason}") from error
-        pandas = {"pandas": "rows become the DataFrame that the model takes"} if signature["kind"] == "table" else {}
+        pandas = (
+            {"pandas": "rows become the DataFrame that the model takes"}
+            if signature["kind"] == "table"
+            else {}
+        )
         return Description(signature, _output(prediction), example, pandas)
 
     def predict(self, model: Any, inputs: Any) -> Any:
@@ -59,7 +65,10 @@ def _input(sample: Any) -> dict[str, Any]:
     if hasattr(sample, "columns") and hasattr(sample, "dtypes"):
         return {"kind": "table", "columns": columns(sample)}
     if isinstance(sample, Mapping):
-        return {"kind": "tensors", "inputs": [{"name": str(name), **_array(part)} for name, part in sample.items()]}
+        return {
+            "kind": "tensors",
+            "inputs": [{"name": str(name), **_array(part)} for name, part in sample.items()],
+        }
     if hasattr(sample, "shape") and hasattr(sample, "dtype"):
         return {"kind": "array", **_array(sample)}
     if isinstance(sample, (list, tuple)):
@@ -71,7 +80,10 @@ def _input(sample: Any) -> dict[str, Any]:
 
 def _array(sample: Any) -> dict[str, Any]:
     array = np.asarray(sample)
-    return {"shape": list(array.shape[1:]), "dtype": array.dtype.name if array.dtype.kind in "biuf" else None}
+    return {
+        "shape": list(array.shape[1:]),
+        "dtype": array.dtype.name if array.dtype.kind in "biuf" else None,
+    }
 
 
 def _output(prediction: Any) -> dict[str, Any] | None:

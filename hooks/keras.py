@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from generator.errors import ModelError, SettingError
-from generator.samples import body_rows
+from generator.running.rows import body_rows
 
 from .base import Description, WrittenModelScaffoldDefinition
 
@@ -25,7 +25,9 @@ class Keras(WrittenModelScaffoldDefinition):
 
     name: ClassVar[str] = "keras"
     suffixes: ClassVar[tuple[str, ...]] = (".keras",)
-    tolerance: ClassVar[float] = 1e-6  # a compiled graph and another batch size change the last bits
+    tolerance: ClassVar[float] = (
+        1e-6  # a compiled graph and another batch size change the last bits
+    )
 
     def read(self, path: Path) -> Any:
         import keras
@@ -41,15 +43,21 @@ class Keras(WrittenModelScaffoldDefinition):
 
         name = type(model).__name__
         if int(keras.__version__.partition(".")[0]) < 3:
-            raise ModelError(f"{name} is a model of Keras {keras.__version__}: a scaffold takes Keras 3 and later")
+            raise ModelError(
+                f"{name} is a model of Keras {keras.__version__}: a scaffold takes Keras 3 and later"
+            )
         if keras.config.backend() not in BACKENDS:
             raise ModelError(
                 f"Keras runs on {keras.config.backend()!r}, a scaffold takes {' and '.join(BACKENDS)}: save the"
                 " model, set KERAS_BACKEND to one of them, load it and pass that"
             )
         if not model.built:
-            raise ModelError(f"{name} {model.name!r} is not built: build it, or call it once on rows like real ones")
-        if layer := next((layer for layer in _layers(model) if getattr(layer, "stateful", False)), None):
+            raise ModelError(
+                f"{name} {model.name!r} is not built: build it, or call it once on rows like real ones"
+            )
+        if layer := next(
+            (layer for layer in _layers(model) if getattr(layer, "stateful", False)), None
+        ):
             raise ModelError(
                 f"{name} has the stateful layer {layer.name!r}, which would mix what clients send: make it with"
                 " stateful=False"
@@ -69,7 +77,11 @@ class Keras(WrittenModelScaffoldDefinition):
         Raises:
             ModelError: Keras cannot write the model, or two of them have one name.
         """
-        return list(dict.fromkeys([*_custom_objects(model).values(), *(type(layer) for layer in _layers(model))]))
+        return list(
+            dict.fromkeys(
+                [*_custom_objects(model).values(), *(type(layer) for layer in _layers(model))]
+            )
+        )
 
     def describe(self, model: Any, sample: Any) -> Description:
         inputs, example, outputs = _example(model, sample)
@@ -82,7 +94,10 @@ class Keras(WrittenModelScaffoldDefinition):
     def facts(self, model: Any) -> dict[str, Any]:
         import keras
 
-        places = {name: f"{item.__module__}:{item.__qualname__}" for name, item in _custom_objects(model).items()}
+        places = {
+            name: f"{item.__module__}:{item.__qualname__}"
+            for name, item in _custom_objects(model).items()
+        }
         return {"backend": keras.config.backend(), "custom_objects": places or None}
 
     def predict(self, model: Any, inputs: Any) -> Any:
@@ -95,7 +110,9 @@ class Keras(WrittenModelScaffoldDefinition):
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         path = directory / MODEL_FILE
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # lambdas: the file is as trusted as the code beside it
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # lambdas: the file is as trusted as the code beside it
             model.save(path)
         return path
 
@@ -127,9 +144,14 @@ def _custom_objects(model: Any) -> dict[str, Any]:
             config = keras.saving.serialize_keras_object(model)
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(f"Keras cannot write {type(model).__name__} to a file: {reason[:500]}") from error
+        raise ModelError(
+            f"Keras cannot write {type(model).__name__} to a file: {reason[:500]}"
+        ) from error
     found = list(_candidates(model))
-    return {name: _meant(name, [item for key, item in found if key == name]) for name in _custom_names(config)}
+    return {
+        name: _meant(name, [item for key, item in found if key == name])
+        for name in _custom_names(config)
+    }
 
 
 def _custom_names(config: Any) -> list[str]:
@@ -150,7 +172,9 @@ def _custom_name(config: dict[str, Any]) -> str | None:
         return None
     if kind == "function":
         return None if module.partition(".")[0] == "keras" else str(config["config"])
-    return str(config.get("registered_name") or kind) if module.partition(".")[0] != "keras" else None
+    return (
+        str(config.get("registered_name") or kind) if module.partition(".")[0] != "keras" else None
+    )
 
 
 def _candidates(model: Any) -> Iterator[tuple[str, Any]]:
@@ -158,7 +182,9 @@ def _candidates(model: Any) -> Iterator[tuple[str, Any]]:
     import keras
 
     for layer in _layers(model):
-        parts = (item if isinstance(item, FunctionType) else type(item) for item in vars(layer).values())
+        parts = (
+            item if isinstance(item, FunctionType) else type(item) for item in vars(layer).values()
+        )
         for part in dict.fromkeys([type(layer), *parts]):
             yield keras.saving.get_registered_name(part), part
 
@@ -200,7 +226,9 @@ def _mapped(structure: Any, leaf: Callable[[Any], Any]) -> Any:
     """A dict, a list or a single thing with `leaf` of its parts; a tuple of sizes is a single thing."""
     if isinstance(structure, dict):
         return {str(name): leaf(part) for name, part in structure.items()}
-    if isinstance(structure, (list, tuple)) and not all(size is None or isinstance(size, int) for size in structure):
+    if isinstance(structure, (list, tuple)) and not all(
+        size is None or isinstance(size, int) for size in structure
+    ):
         parts = [leaf(part) for part in structure]
         return parts[0] if len(parts) == 1 else parts
     return leaf(structure)
@@ -215,9 +243,15 @@ def _inputs(model: Any, sample: Any) -> Any:
 
     if _has_inputs(model):
         structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-        return _mapped(structure, lambda part: _Tensor(part.name, list(part.shape[1:]), str(part.dtype)))
+        return _mapped(
+            structure, lambda part: _Tensor(part.name, list(part.shape[1:]), str(part.dtype))
+        )
     shapes = (model.get_build_config() or {}).get("input_shape")
-    built = None if shapes is None else _mapped(shapes, lambda part: _Tensor(None, list(part[1:]), model.input_dtype))
+    built = (
+        None
+        if shapes is None
+        else _mapped(shapes, lambda part: _Tensor(None, list(part[1:]), model.input_dtype))
+    )
     if sample is None or isinstance(built, list):
         return built
     return _mapped(sample, lambda array: _Tensor(None, list(array.shape[1:]), _dtype(array, model)))
@@ -235,10 +269,15 @@ def _signature(inputs: Any, sample: Any) -> dict[str, Any] | None:
     if inputs is None:
         return None
     if isinstance(inputs, _Tensor):
-        names = {"names": [str(name) for name in sample.columns]} if hasattr(sample, "columns") else {}
+        names = (
+            {"names": [str(name) for name in sample.columns]} if hasattr(sample, "columns") else {}
+        )
         return {"kind": "array", "shape": inputs.shape, "dtype": inputs.dtype, **names}
     structure = "object" if isinstance(inputs, dict) else "list"
-    tensors = [{"name": name, "shape": part.shape, "dtype": part.dtype} for name, part in _named(inputs).items()]
+    tensors = [
+        {"name": name, "shape": part.shape, "dtype": part.dtype}
+        for name, part in _named(inputs).items()
+    ]
     return {"kind": "tensors", "structure": structure, "inputs": tensors}
 
 
@@ -270,7 +309,11 @@ def _arrays(sample: Any) -> Any:
 
 def _passed(inputs: Any, arrays: Any) -> Any:
     """The arrays as the model is called with them: in a list where it takes one, a text alone as a row of one."""
-    if isinstance(inputs, _Tensor) and inputs.dtype == "string" and arrays.ndim == len(inputs.shape):
+    if (
+        isinstance(inputs, _Tensor)
+        and inputs.dtype == "string"
+        and arrays.ndim == len(inputs.shape)
+    ):
         return arrays[:, None]
     return [arrays[name] for name in _named(inputs)] if isinstance(inputs, list) else arrays
 
@@ -294,7 +337,9 @@ def _example(model: Any, sample: Any) -> tuple[Any, list[Any] | None, Any]:
         try:
             return inputs, body_rows(sample)[:1], _called(model, inputs, first)
         except Exception as error:
-            raise SettingError(f"the model cannot predict from sample_input: {' '.join(str(error).split())}") from error
+            raise SettingError(
+                f"the model cannot predict from sample_input: {' '.join(str(error).split())}"
+            ) from error
     for guess in _guesses(model, inputs):
         for size in UNKNOWN_SIZES:
             zeros = _zeros(guess, size)
@@ -317,7 +362,11 @@ def _zeros(inputs: Any, size: int) -> Any:
 
     def zeros(tensor: _Tensor) -> Any:
         shape = [1, *(size if known is None else known for known in tensor.shape)]
-        return np.full(shape, "", dtype=object) if tensor.dtype == "string" else np.zeros(shape, tensor.dtype)
+        return (
+            np.full(shape, "", dtype=object)
+            if tensor.dtype == "string"
+            else np.zeros(shape, tensor.dtype)
+        )
 
     return _mapped(inputs if isinstance(inputs, _Tensor) else _named(inputs), zeros)
 
@@ -333,7 +382,11 @@ def _output_names(model: Any, outputs: Any) -> list[str]:
     if isinstance(outputs, dict):
         return [str(name) for name in outputs]
     names = list(getattr(model, "output_names", []))
-    return names if len(set(names)) == len(outputs) else [f"output_{index}" for index in range(len(outputs))]
+    return (
+        names
+        if len(set(names)) == len(outputs)
+        else [f"output_{index}" for index in range(len(outputs))]
+    )
 
 
 def _parts(outputs: Any) -> list[Any]:
@@ -345,7 +398,10 @@ def _output(model: Any, outputs: Any) -> dict[str, Any]:
     if not isinstance(outputs, (dict, list, tuple)):
         return {"kind": "array", "shape": list(outputs.shape[1:]), "dtype": str(outputs.dtype)}
     named = zip(_output_names(model, outputs), _parts(outputs), strict=True)
-    tensors = [{"name": name, "shape": list(part.shape[1:]), "dtype": str(part.dtype)} for name, part in named]
+    tensors = [
+        {"name": name, "shape": list(part.shape[1:]), "dtype": str(part.dtype)}
+        for name, part in named
+    ]
     return {"kind": "tensors", "outputs": tensors}
 
 

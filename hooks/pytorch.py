@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from generator.errors import ModelError, SettingError
-from generator.runtime import TEMPLATE_SOURCE, load
-from generator.samples import body_rows
+from generator.running.rows import body_rows
+from generator.running.runtime import TEMPLATE_SOURCE, load
 
 from .base import Description, WrittenModelScaffoldDefinition
 
@@ -26,7 +26,9 @@ class PyTorch(WrittenModelScaffoldDefinition):
 
     name: ClassVar[str] = "pytorch"
     suffixes: ClassVar[tuple[str, ...]] = (".pt", ".pth")
-    tolerance: ClassVar[float] = 1e-6  # another number of threads, and an exported program, change the last bits
+    tolerance: ClassVar[float] = (
+        1e-6  # another number of threads, and an exported program, change the last bits
+    )
 
     def read(self, path: Path) -> Any:
         import torch
@@ -48,9 +50,7 @@ class PyTorch(WrittenModelScaffoldDefinition):
             inner = inner.module
         inner = getattr(inner, "_orig_mod", inner)  # what torch.compile was given
         if inner is not model:
-            message = (
-                f"the {type(inner).__name__} inside of {type(model).__name__} is served, without what is around it"
-            )
+            message = f"the {type(inner).__name__} inside of {type(model).__name__} is served, without what is around it"
             warnings.warn(message, UserWarning, stacklevel=3)
         return inner
 
@@ -67,19 +67,27 @@ class PyTorch(WrittenModelScaffoldDefinition):
             raise ModelError(f"{name} has no forward: pass the module that predicts")
         for place, tensor in _tensors_of(model):
             if nn.parameter.is_lazy(tensor):
-                raise ModelError(f"{name}.{place} has no shape yet: call the model once on rows like the real ones")
+                raise ModelError(
+                    f"{name}.{place} has no shape yet: call the model once on rows like the real ones"
+                )
             if tensor.is_meta:
-                raise ModelError(f"{name}.{place} is on the meta device and holds no numbers: load the weights first")
+                raise ModelError(
+                    f"{name}.{place} is on the meta device and holds no numbers: load the weights first"
+                )
 
     def converted(self, model: Any, format: str | None, sample: Any) -> Any:
         if format is None:
             return model
         if format != EXPORT:
-            raise SettingError(f"format {format!r} is none of pytorch's: pass {EXPORT!r}, or leave it out")
+            raise SettingError(
+                f"format {format!r} is none of pytorch's: pass {EXPORT!r}, or leave it out"
+            )
         if sample is None:
             raise SettingError(f"format {EXPORT!r} needs a sample_input: the model is traced on it")
         if _is_script(model):
-            raise SettingError(f"format {EXPORT!r} takes no TorchScript: pass the module it was made of, or no format")
+            raise SettingError(
+                f"format {EXPORT!r} takes no TorchScript: pass the module it was made of, or no format"
+            )
         return _exported(model, _batch(model, sample)[0])
 
     def definitions(self, model: Any) -> list[Any]:
@@ -101,7 +109,11 @@ class PyTorch(WrittenModelScaffoldDefinition):
             return Description(_unknown_input(model), None, None, distributions)
         batch, output = _batch(model, sample)
         first = _part(batch, slice(1))
-        example = body_rows(first) if sum(tensor.numel() for tensor in _leaves(first)) <= MOST_EXAMPLE_VALUES else None
+        example = (
+            body_rows(first)
+            if sum(tensor.numel() for tensor in _leaves(first)) <= MOST_EXAMPLE_VALUES
+            else None
+        )
         return Description(_input(batch, sample), _output(output), example, distributions)
 
     def predict(self, model: Any, inputs: Any) -> Any:
@@ -131,7 +143,9 @@ def _holds_tensors(model: object, torch: Any) -> bool:
     """Whether it is a state_dict, or a checkpoint that has one in it."""
     if not isinstance(model, Mapping):
         return False
-    return any(isinstance(value, torch.Tensor) or _holds_tensors(value, torch) for value in model.values())
+    return any(
+        isinstance(value, torch.Tensor) or _holds_tensors(value, torch) for value in model.values()
+    )
 
 
 def _is_script(model: Any) -> bool:
@@ -157,7 +171,10 @@ def _parameters(model: Any) -> dict[str, bool] | None:
         arguments = model.forward.schema.arguments[1:]
         return {argument.name: not argument.has_default_value() for argument in arguments}
     parameters = inspect.signature(model.forward).parameters.values()
-    if any(parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) for parameter in parameters):
+    if any(
+        parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        for parameter in parameters
+    ):
         return None
     return {parameter.name: parameter.default is parameter.empty for parameter in parameters}
 
@@ -190,10 +207,15 @@ def _tensors(model: Any, sample: Any, whole: bool) -> Any:
     if not isinstance(sample, Mapping):
         return _checked(_tensor(model, sample, whole), "sample_input")
     _check_names(model, list(sample))
-    batch = {name: _checked(_tensor(model, part, whole), f"sample_input[{name!r}]") for name, part in sample.items()}
+    batch = {
+        name: _checked(_tensor(model, part, whole), f"sample_input[{name!r}]")
+        for name, part in sample.items()
+    }
     if len({len(tensor) for tensor in batch.values()}) > 1:
         sizes = ", ".join(f"{name!r} has {len(tensor)}" for name, tensor in batch.items())
-        raise SettingError(f"sample_input must have the same number of rows for each input: {sizes}")
+        raise SettingError(
+            f"sample_input must have the same number of rows for each input: {sizes}"
+        )
     return batch
 
 
@@ -203,7 +225,9 @@ def _check_names(model: Any, names: list[Any]) -> None:
         return
     missing = [name for name, required in known.items() if required and name not in names]
     if missing or not names or any(name not in known for name in names):
-        raise SettingError(f"sample_input has the inputs {names}, the model's forward takes {list(known)}")
+        raise SettingError(
+            f"sample_input has the inputs {names}, the model's forward takes {list(known)}"
+        )
 
 
 def _tensor(model: Any, values: Any, whole: bool) -> Any:
@@ -265,7 +289,11 @@ def _leaves(batch: Any) -> list[Any]:
 
 
 def _part(batch: Any, rows: Any) -> Any:
-    return {name: tensor[rows] for name, tensor in batch.items()} if isinstance(batch, dict) else batch[rows]
+    return (
+        {name: tensor[rows] for name, tensor in batch.items()}
+        if isinstance(batch, dict)
+        else batch[rows]
+    )
 
 
 # ---- what the model in memory gives ----
@@ -322,18 +350,24 @@ def _exported(model: Any, batch: Any) -> Any:
         with warnings.catch_warnings(), _evaluating(model), _plain_outputs(model):
             warnings.simplefilter("ignore")
             if isinstance(rows, dict):
-                return torch.export.export(model, (), rows, dynamic_shapes=dict.fromkeys(rows, dynamic))
+                return torch.export.export(
+                    model, (), rows, dynamic_shapes=dict.fromkeys(rows, dynamic)
+                )
             return torch.export.export(model, (rows,), dynamic_shapes=(dynamic,))
     except Exception as error:
         reason = " ".join(str(error).split())[:500] or type(error).__name__
-        raise ModelError(f"torch.export cannot export {type(model).__name__}: {reason}; or leave format out") from error
+        raise ModelError(
+            f"torch.export cannot export {type(model).__name__}: {reason}; or leave format out"
+        ) from error
 
 
 @contextlib.contextmanager
 def _plain_outputs(model: Any) -> Iterator[None]:
     """While it lasts, named tuples and dataclasses leave the model as dicts, which a program can be saved with."""
     plain = _runtime().plain
-    hook = model.register_forward_hook(lambda module, inputs, output: plain(output, lambda value: value))
+    hook = model.register_forward_hook(
+        lambda module, inputs, output: plain(output, lambda value: value)
+    )
     try:
         yield
     finally:
@@ -344,7 +378,9 @@ def _two_rows(batch: Any) -> Any:
     """Two rows on the CPU: a single one would be taken for all that there are ever to be."""
     last = len(_leaves(batch)[0]) - 1
     rows = _part(batch, [0, last])
-    return {name: part.cpu() for name, part in rows.items()} if isinstance(rows, dict) else rows.cpu()
+    return (
+        {name: part.cpu() for name, part in rows.items()} if isinstance(rows, dict) else rows.cpu()
+    )
 
 
 # ---- config.yaml ----
@@ -353,7 +389,10 @@ def _two_rows(batch: Any) -> Any:
 def _input(batch: Any, sample: Any) -> dict[str, Any]:
     """What one row is, as `model.input` of `config.yaml` has it."""
     if isinstance(batch, dict):
-        return {"kind": "tensors", "inputs": [{"name": name, **_described(part)} for name, part in batch.items()]}
+        return {
+            "kind": "tensors",
+            "inputs": [{"name": name, **_described(part)} for name, part in batch.items()],
+        }
     names = {"names": [str(name) for name in sample.columns]} if hasattr(sample, "columns") else {}
     return {"kind": "array", **_described(batch), **names}
 

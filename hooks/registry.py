@@ -26,16 +26,26 @@ def find(model: Any, framework: str | None = None) -> WrittenModelScaffoldDefini
         SettingError: there is no such framework.
     """
     if isinstance(model, type):
-        raise ModelError(f"{model.__name__} is a class, not a model: pass an instance of it that was trained")
+        raise ModelError(
+            f"{model.__name__} is a class, not a model: pass an instance of it that was trained"
+        )
     if framework is not None:
         return _told(model, framework)
     for definition in DEFINITIONS:
         if definition.recognises(model):
             return definition
     if isinstance(model, (str, os.PathLike)):
-        named = f"the text {model[:60]!r}" if isinstance(model, str) else f"the path {os.fspath(model)!r}"
-        raise ModelError(f"model is {named}, not a model: load the model and pass the object itself")
-    known = ", ".join(definition.name for definition in DEFINITIONS if definition.name != Custom.name)
+        named = (
+            f"the text {model[:60]!r}"
+            if isinstance(model, str)
+            else f"the path {os.fspath(model)!r}"
+        )
+        raise ModelError(
+            f"model is {named}, not a model: load the model and pass the object itself"
+        )
+    known = ", ".join(
+        definition.name for definition in DEFINITIONS if definition.name != Custom.name
+    )
     raise ModelError(
         f"model is a {_kind(model)}, whose framework cannot be told: pass a trained model of one of {known}, or"
         f" framework={Custom.name!r} with any object that has a predict"
@@ -47,7 +57,9 @@ def _told(model: Any, framework: str) -> WrittenModelScaffoldDefinition:
     if framework not in named:
         raise SettingError(f"framework {framework!r} is none of {', '.join(named)}")
     if framework != Custom.name and not named[framework].recognises(model):
-        raise ModelError(f"model is a {_kind(model)}, which is no model of {framework}: leave framework out")
+        raise ModelError(
+            f"model is a {_kind(model)}, which is no model of {framework}: leave framework out"
+        )
     return named[framework]
 
 
@@ -65,4 +77,6 @@ def by_name(name: str) -> WrittenModelScaffoldDefinition:
     for definition in DEFINITIONS:
         if definition.name == name:
             return definition
-    raise ModelError(f"config.yaml: framework is {name!r}, known are {', '.join(d.name for d in DEFINITIONS)}")
+    raise ModelError(
+        f"config.yaml: framework is {name!r}, known are {', '.join(d.name for d in DEFINITIONS)}"
+    )

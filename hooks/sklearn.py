@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from generator.errors import ModelError, SettingError
-from generator.runtime import TEMPLATE_SOURCE, load
-from generator.samples import body_rows, columns
+from generator.running.rows import body_rows, columns
+from generator.running.runtime import TEMPLATE_SOURCE, load
 
-from . import onnx_conversion
 from .base import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition
+from .onnx import check, convert
 
 MODEL_FILE = "model.joblib"
 MOST_CLASSES = 1000
 SHAPE = ("fit", "predict", "get_params", "set_params")
-KINDS = {"classifier": "class", "regressor": "number", "clusterer": "cluster", "outlier_detector": "outlier"}
+KINDS = {
+    "classifier": "class",
+    "regressor": "number",
+    "clusterer": "cluster",
+    "outlier_detector": "outlier",
+}
 
 
 class SKLearn(WrittenModelScaffoldDefinition):
@@ -26,10 +31,12 @@ class SKLearn(WrittenModelScaffoldDefinition):
 
     def tolerance_of(self, config: Any) -> float:
         compiled = getattr(config, "onnx_sha256", None) or getattr(config, "engine", None) == ONNX
-        return onnx_conversion.TOLERANCE if compiled else self.tolerance
+        return check.TOLERANCE if compiled else self.tolerance
 
     def recognises(self, model: object) -> bool:
-        return _is_built_on_it(model) or all(callable(getattr(model, method, None)) for method in SHAPE)
+        return _is_built_on_it(model) or all(
+            callable(getattr(model, method, None)) for method in SHAPE
+        )
 
     def check(self, model: Any) -> None:
         name = type(model).__name__
@@ -37,13 +44,19 @@ class SKLearn(WrittenModelScaffoldDefinition):
             from sklearn.exceptions import NotFittedError
             from sklearn.utils.validation import check_is_fitted
         except ImportError:
-            raise ModelError(f"{name} is written as scikit-learn's estimators are: install scikit-learn") from None
+            raise ModelError(
+                f"{name} is written as scikit-learn's estimators are: install scikit-learn"
+            ) from None
         if not callable(getattr(model, "predict", None)):
-            raise ModelError(f"{name} has no predict: pass the estimator that predicts, or a pipeline that ends in one")
+            raise ModelError(
+                f"{name} has no predict: pass the estimator that predicts, or a pipeline that ends in one"
+            )
         try:
             check_is_fitted(model)
         except NotFittedError:
-            raise ModelError(f"{name} is not fitted: call fit(X, y) before making a scaffold of it") from None
+            raise ModelError(
+                f"{name} is not fitted: call fit(X, y) before making a scaffold of it"
+            ) from None
         except TypeError as error:
             raise ModelError(f"{name} is no estimator: {error}") from error
 
@@ -57,15 +70,17 @@ class SKLearn(WrittenModelScaffoldDefinition):
             distributions["pandas"] = "rows become the DataFrame that the model was fitted on"
         return Description(signature, _output(model, prediction), example, distributions)
 
-    def compiled(self, model: Any, engine: str | None, description: Description, sample: Any) -> bytes | None:
+    def compiled(
+        self, model: Any, engine: str | None, description: Description, sample: Any
+    ) -> bytes | None:
         if engine in (None, NATIVE):
             return None
         if engine != ONNX:
             raise SettingError(f"engine {engine!r} is none of {NATIVE}, {ONNX}")
-        onnx_conversion.require()
+        convert.require()
         try:
-            return onnx_conversion.compiled(model, description, sample)
-        except onnx_conversion.NotCompiled as error:
+            return convert.compiled(model, description, sample)
+        except check.NotCompiled as error:
             message = f"engine {ONNX!r} is not for this {type(model).__name__}, the model itself is served: {error}"
             warnings.warn(message, UserWarning, stacklevel=5)
             return None
@@ -96,7 +111,10 @@ def _input(model: Any, sample: Any) -> dict[str, Any] | None:
         return {"kind": "table", "columns": columns(sample)}
     if names is not None:
         _check_width(sample, len(names))
-        return {"kind": "table", "columns": [{"name": name, "type": "any", "dtype": None} for name in names]}
+        return {
+            "kind": "table",
+            "columns": [{"name": name, "type": "any", "dtype": None} for name in names],
+        }
     if _takes_text(model):
         return {"kind": "text"}
     count = getattr(model, "n_features_in_", None)
@@ -104,7 +122,11 @@ def _input(model: Any, sample: Any) -> dict[str, Any] | None:
         return _array(sample, count)
     if count is None:
         return None
-    return {"kind": "array", "shape": [int(count)], "dtype": "float64" if _takes_numbers(model) else None}
+    return {
+        "kind": "array",
+        "shape": [int(count)],
+        "dtype": "float64" if _takes_numbers(model) else None,
+    }
 
 
 def _names(model: Any) -> list[str] | None:
@@ -118,7 +140,11 @@ def _names(model: Any) -> list[str] | None:
 
 def _check_columns(sample: Any, names: list[str] | None) -> None:
     given = list(sample.columns)
-    if names not in (None, given, [str(name).replace(" ", "_") for name in given]):  # LightGBM's names have no spaces
+    if names not in (
+        None,
+        given,
+        [str(name).replace(" ", "_") for name in given],
+    ):  # LightGBM's names have no spaces
         raise SettingError(f"sample_input has the columns {given}, the model was fitted on {names}")
 
 
@@ -148,7 +174,9 @@ def _as_array(sample: Any) -> Any:
     try:
         return sample if hasattr(sample, "shape") else np.asarray(sample)
     except ValueError:
-        raise SettingError("sample_input has rows of different lengths: make them equally long") from None
+        raise SettingError(
+            "sample_input has rows of different lengths: make them equally long"
+        ) from None
 
 
 def _first_step(model: Any) -> Any:
@@ -173,17 +201,27 @@ def _tags(model: Any) -> Any:
 def _takes_text(model: Any) -> bool:
     tags = _tags(model)
     if tags is None:
-        return type(_first_step(model)).__name__ in ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
+        return type(_first_step(model)).__name__ in (
+            "CountVectorizer",
+            "TfidfVectorizer",
+            "HashingVectorizer",
+        )
     return bool(tags.string and not tags.two_d_array)
 
 
 def _takes_numbers(model: Any) -> bool:
     """Whether rows can be nothing but numbers, so that texts are refused before the model sees them."""
     tags = _tags(model)
-    return tags is not None and not (tags.string or tags.categorical or tags.dict) and _first_step(model) is model
+    return (
+        tags is not None
+        and not (tags.string or tags.categorical or tags.dict)
+        and _first_step(model) is model
+    )
 
 
-def _example(model: Any, signature: dict[str, Any] | None, sample: Any) -> tuple[list[Any] | None, Any]:
+def _example(
+    model: Any, signature: dict[str, Any] | None, sample: Any
+) -> tuple[list[Any] | None, Any]:
     """One row and its prediction: the sample's first, else one of zeros if the model in memory predicts from it."""
     candidates = [body_rows(sample)[:1]] if sample is not None else _zeros(signature)
     for candidate in candidates:
@@ -194,7 +232,9 @@ def _example(model: Any, signature: dict[str, Any] | None, sample: Any) -> tuple
                 return candidate, model.predict(inputs)
         except Exception as error:
             if sample is not None:
-                raise SettingError(f"the model cannot predict from sample_input: {error}") from error
+                raise SettingError(
+                    f"the model cannot predict from sample_input: {error}"
+                ) from error
     return None, None
 
 

@@ -14,16 +14,18 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from checkouts import call, snapshot
-from containers import Engine, labelling, require_buildkit
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 
 import generator
+from generator.running.server import Server
 from generator.scaffold import Scaffold
-from generator.serving import Server
+from support.checkouts import call, snapshot
+from support.containers import Engine, labelling, require_buildkit
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and all it starts too
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a shell's background job ignores it, and all it starts too
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +73,9 @@ def docker() -> str:
     """The Docker client, where an engine answers; in CI one must."""
     command = os.environ.get("DOCKER") or shutil.which("docker") or "docker"
     try:
-        answered = subprocess.run([command, "version"], capture_output=True, timeout=60).returncode == 0
+        answered = (
+            subprocess.run([command, "version"], capture_output=True, timeout=60).returncode == 0
+        )
     except OSError:
         answered = False
     if not answered and os.environ.get("CI"):
@@ -110,7 +114,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dist(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make package` makes: an sdist, and a wheel made from that."""
     directory = tmp_path_factory.mktemp("dist")
-    call([sys.executable, "-m", "build", "--installer", "uv", "--outdir", str(directory)], repository)
+    call(
+        [sys.executable, "-m", "build", "--installer", "uv", "--outdir", str(directory)], repository
+    )
     return directory
 
 
@@ -127,7 +133,19 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     uv = str(Path(sys.executable).with_name("uv"))
     call([uv, "venv", "--quiet", "--python", sys.executable, str(directory)], directory.parent)
     python = directory / "bin" / "python"
-    same = [f"{name}=={metadata.version(name)}" for name in ("scikit-learn", "joblib", "numpy", "scipy")]
-    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), str(wheel), *same]
+    same = [
+        f"{name}=={metadata.version(name)}" for name in ("scikit-learn", "joblib", "numpy", "scipy")
+    ]
+    install = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--compile-bytecode",
+        "--python",
+        str(python),
+        str(wheel),
+        *same,
+    ]
     call(install, directory.parent)
     return python

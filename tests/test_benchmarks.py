@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkouts import ROOT
+
+from support.checkouts import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
 ENVIRON = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -30,7 +31,12 @@ def results(version: str) -> dict[str, Any]:
         "date": "2026-01-01",
         "python": "3.11.7",
         "machine": "2 cores",
-        "titles": {"ours": "ours", "empty": "empty ASGI app", "kserve_sdk": "KServe's SDK", "ray_server": "Ray Serve"},
+        "titles": {
+            "ours": "ours",
+            "empty": "empty ASGI app",
+            "kserve_sdk": "KServe's SDK",
+            "ray_server": "Ray Serve",
+        },
         "cases": [
             *(requests(*one) for one in (("ours", 2000), ("empty", 4000), ("kserve_sdk", 1000))),
             {**requests("ray_server", 1), "failed": "7 errors at 32 connections"},
@@ -38,7 +44,9 @@ def results(version: str) -> dict[str, Any]:
         "tails": [{**requests("ours", 1000), "p99": 3.5}],
         "starts": {name: {"seconds": 2.0, "memory": 1e8} for name in ("ours", "kserve_sdk")},
         "limits": {"imports": 1.0, "worker_imports": 1e8, "from_model": [1.0, 2.0]},
-        "failures": [{"server": "ray_server", "work": "forest", "reason": "it ended as it started"}],
+        "failures": [
+            {"server": "ray_server", "work": "forest", "reason": "it ended as it started"}
+        ],
     }
 
 
@@ -51,11 +59,26 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 def test_smoke(tmp_path: Path) -> None:
-    command = [sys.executable, str(BENCHMARKS / "compare.py"), "--smoke", "--peers", "fastapi_server"]
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "compare.py"),
+        "--smoke",
+        "--peers",
+        "fastapi_server",
+    ]
     output = tmp_path / "run.json"
-    done = subprocess.run([*command, "--output", str(output)], env=ENVIRON, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*command, "--output", str(output)],
+        env=ENVIRON,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
-    assert "logistic, 1 row, json, c=32: requests / the best peer (fastapi_server) >= 10" in done.stdout
+    assert (
+        "logistic, 1 row, json, c=32: requests / the best peer (fastapi_server) >= 10"
+        in done.stdout
+    )
     measured = json.loads(output.read_text())
     assert {row["server"] for row in measured["cases"]} == {"ours", "empty", "fastapi_server"}
     assert [row["server"] for row in measured["tails"]] == ["ours"]
@@ -99,7 +122,17 @@ def test_table_names_what_failed(modules: Any) -> None:
 def test_table_has_the_tails(modules: Any) -> None:
     lines = modules("report").table({**results("1.0.0"), "targets": []}).splitlines()
     row = lines[lines.index("ours, nothing beside") + 2]
-    assert row.split() == ["logistic,", "1", "row,", "json,", "c=32", "1000", "1.00", "3.50", "3.50"]
+    assert row.split() == [
+        "logistic,",
+        "1",
+        "row,",
+        "json,",
+        "c=32",
+        "1000",
+        "1.00",
+        "3.50",
+        "3.50",
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")  # matplotlib's dependencies' own

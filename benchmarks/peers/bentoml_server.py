@@ -33,5 +33,13 @@ class Service:
 if __name__ == "__main__":
     os.environ |= {FILE: sys.argv[1], "BENTOML_HOME": os.getcwd(), "BENTOML_DO_NOT_TRACK": "True"}
     options = ["--working-dir", os.path.dirname(os.path.abspath(__file__)), "--port", sys.argv[2]]
-    command = [sys.executable, "-m", "bentoml", "serve", "--quiet", "bentoml_server:Service", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        "--quiet",
+        "bentoml_server:Service",
+        *options,
+    ]
     os.execv(sys.executable, command)

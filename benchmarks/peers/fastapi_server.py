@@ -30,4 +30,6 @@ def application(file: str) -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(application(sys.argv[1]), port=int(sys.argv[2]), access_log=False, log_level="warning")
+    uvicorn.run(
+        application(sys.argv[1]), port=int(sys.argv[2]), access_log=False, log_level="warning"
+    )

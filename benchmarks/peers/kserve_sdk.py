@@ -27,10 +27,14 @@ class Model(kserve.Model):
         self.ready = True
         return self.ready
 
-    def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> dict[str, Any]:
+    def predict(
+        self, payload: Any, headers: Any = None, response_headers: Any = None
+    ) -> dict[str, Any]:
         return {"predictions": self._predict(payload["instances"]).tolist()}
 
 
 if __name__ == "__main__":
-    server = kserve.ModelServer(http_port=int(sys.argv[2]), enable_grpc=False, enable_latency_logging=False)
+    server = kserve.ModelServer(
+        http_port=int(sys.argv[2]), enable_grpc=False, enable_latency_logging=False
+    )
     server.start([Model("model", sys.argv[1])])

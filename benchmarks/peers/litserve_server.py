@@ -18,7 +18,9 @@ class API(litserve.LitAPI):
     """A model in a file, whose requests may have several rows each."""
 
     def __init__(self, file: str) -> None:
-        super().__init__(max_batch_size=256, batch_timeout=0.001, api_path="/v1/models/model:predict")
+        super().__init__(
+            max_batch_size=256, batch_timeout=0.001, api_path="/v1/models/model:predict"
+        )
         self._file = file
 
     def setup(self, device: str) -> None:
@@ -41,5 +43,7 @@ class API(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    server = litserve.LitServer(API(sys.argv[1]), accelerator="cpu", devices=1, workers_per_device=1, fast_queue=True)
+    server = litserve.LitServer(
+        API(sys.argv[1]), accelerator="cpu", devices=1, workers_per_device=1, fast_queue=True
+    )
     server.run(port=int(sys.argv[2]), log_level="warning", generate_client_file=False)

@@ -16,7 +16,11 @@ from mlserver.codecs import NumpyCodec
 from mlserver.types import InferenceRequest, InferenceResponse
 
 TITLE = "MLServer"
-REQUIREMENTS = ["mlserver==1.7.1", "mlserver-sklearn==1.7.1", "uvloop<0.22"]  # its workers do not start on later ones
+REQUIREMENTS = [
+    "mlserver==1.7.1",
+    "mlserver-sklearn==1.7.1",
+    "uvloop<0.22",
+]  # its workers do not start on later ones
 PROTOCOL = "v2"
 
 BATCHING = {"max_batch_size": 256, "max_batch_time": 0.001}
@@ -58,4 +62,7 @@ def write_settings(file: str, port: int) -> None:
 if __name__ == "__main__":
     write_settings(sys.argv[1], int(sys.argv[2]))
     os.environ["PYTHONPATH"] = os.path.dirname(os.path.abspath(__file__))
-    os.execv(sys.executable, [sys.executable, "-c", "from mlserver.cli import main; main()", "start", "."])
+    os.execv(
+        sys.executable,
+        [sys.executable, "-c", "from mlserver.cli import main; main()", "start", "."],
+    )

@@ -47,4 +47,8 @@ def merged(batch: list[Any], predict: Predict) -> "list[np.ndarray[Any, Any]]":
     return np.split(predict(np.concatenate([np.asarray(rows) for rows in batch])), ends)
 
 
-LOADERS: dict[str, Callable[[str], Predict]] = {".joblib": _sklearn, ".keras": _keras, ".pt": _pytorch}
+LOADERS: dict[str, Callable[[str], Predict]] = {
+    ".joblib": _sklearn,
+    ".keras": _keras,
+    ".pt": _pytorch,
+}

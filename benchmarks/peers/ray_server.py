@@ -13,7 +13,11 @@ TITLE = "Ray Serve"
 REQUIREMENTS = ["ray[serve]==2.60.0"]
 PROTOCOL = "v1"
 
-SETTINGS = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+SETTINGS = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 
 
 def serve(file: str, port: int) -> None:

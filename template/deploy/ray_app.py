@@ -19,14 +19,15 @@ from ray import serve
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 sys.path.insert(0, str(SOURCE))  # src/ is where modules are found, as in the container
 
-from common import logs, metrics, routes, worker  # noqa: E402
-from common.application import Application, ASGIApplication, Message, Receive, Scope, Send  # noqa: E402
-from common.artifact import MODEL_DIRECTORY  # noqa: E402
-from common.config import Config  # noqa: E402
+from common import logs  # noqa: E402
+from common.config import Config, config_path  # noqa: E402
 from common.errors import LoadError, Unanswered  # noqa: E402
-from common.flow import Flow  # noqa: E402
-from common.frames import Kind, Request, Response  # noqa: E402
-from common.run import config_path  # noqa: E402
+from common.link.frames import Kind, Request, Response  # noqa: E402
+from common.model_file import MODEL_DIRECTORY  # noqa: E402
+from common.serving import asgi, fallback_routes, metrics  # noqa: E402
+from common.serving.asgi import Message, Receive, Scope, Send  # noqa: E402
+from common.worker.flow import Flow  # noqa: E402
+from common.worker.main import load  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,9 @@ class Replica:
         # to answer health checks.
         self._thread = ThreadPoolExecutor(1, "model")
         self._flow = self._load(config)
-        self._batched = serve.batch(max_batch_size=serving.max_batch_size, batch_wait_timeout_s=0)(self._answer)
+        self._batched = serve.batch(max_batch_size=serving.max_batch_size, batch_wait_timeout_s=0)(
+            self._answer
+        )
         self._idle = asyncio.Event()
         self._idle.set()
         self._batches = metrics.Batches(config.name)
@@ -100,7 +103,9 @@ class Replica:
 
     def _work(self, requests: list[Request], answers: dict[int, Response]) -> None:
         """What the thread does: answer group by group."""
-        for responses, stats in self._flow.answer([self._flow.open(request) for request in requests]):
+        for responses, stats in self._flow.answer(
+            [self._flow.open(request) for request in requests]
+        ):
             answers.update((response.ident, response) for response in responses)
             self._progress = time.monotonic()
             if stats is not None:
@@ -123,7 +128,7 @@ class Replica:
     def _load(self, config: Config) -> Flow:
         limit = config.serving.load_timeout_seconds
         try:
-            flow: Flow = self._thread.submit(worker.load, config).result(limit)
+            flow: Flow = self._thread.submit(load, config).result(limit)
         except TimeoutError:
             raise LoadError(
                 f"the model was not loaded within {limit:g} seconds; raise serving.load_timeout_seconds in config.yaml"
@@ -138,7 +143,7 @@ class Mounted:
         application: the application.
     """
 
-    def __init__(self, application: ASGIApplication) -> None:
+    def __init__(self, application: asgi.ASGIApplication) -> None:
         self._application = application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -149,7 +154,11 @@ class Mounted:
             await send(message)
 
         if scope["type"] == "http":
-            scope = {**scope, "path": scope["path"].removeprefix(scope.get("root_path", "")), "root_path": ""}
+            scope = {
+                **scope,
+                "path": scope["path"].removeprefix(scope.get("root_path", "")),
+                "root_path": "",
+            }
         await self._application(scope, receive, send_once)
 
 
@@ -157,11 +166,13 @@ def build() -> Mounted:
     """What a replica serves, around a model that it has loaded; Serve calls it in each."""
     logs.configure()
     os.chdir(SOURCE)
-    sys.path.append(str(MODEL_DIRECTORY.resolve()))  # at the end, so that the owner's modules hide no package
+    sys.path.append(
+        str(MODEL_DIRECTORY.resolve())
+    )  # at the end, so that the owner's modules hide no package
     config = dataclasses.replace(Config.read(config_path()), server="ray")
     replica = Replica(config)
-    behind = routes.application(config, lambda: replica.ready, "ray", ray.__version__)
-    return Mounted(Application(config, replica, behind))
+    behind = fallback_routes.application(config, lambda: replica.ready, "ray", ray.__version__)
+    return Mounted(asgi.Application(config, replica, behind))
 
 
 application = serve.deployment(name="model")(serve.ingress(build)()).bind()

@@ -2,7 +2,7 @@
 
 import sys
 
-from common.run import main
+from common.serving.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,9 +3,9 @@
 The server's environment imports `run` and what it needs; the model's environment imports `worker` and what it needs.
 """
 
-from .artifact import model_path
 from .config import Config
 from .errors import InvalidInput
+from .model_file import model_path
 from .outputs import Predictor, plain
 from .signature import Signature
 from .threads import Threads

@@ -10,6 +10,7 @@ from typing import Any
 
 from .errors import ConfigError
 
+SOURCE = Path(__file__).resolve().parents[1]
 KINDS = {
     **dict.fromkeys(("file", "sha256", "onnx_sha256", "backend"), str),
     **dict.fromkeys(("input", "output", "custom_objects"), dict),
@@ -19,7 +20,19 @@ SERVERS = ("kserve", "kfserving")
 ENGINES = ("native", "onnx")
 ENVIRONMENT = {"WORKERS": "workers", "PORT": "http_port", "GRPC_PORT": "grpc_port"}
 # And the list that each must have.
-INPUT_KINDS = {"array": "shape", "table": "columns", "tensors": "inputs", "text": None, "json": None}
+INPUT_KINDS = {
+    "array": "shape",
+    "table": "columns",
+    "tensors": "inputs",
+    "text": None,
+    "json": None,
+}
+
+
+def config_path() -> Path:
+    """`config.yaml` beside `src/`, or in it as in the container."""
+    inside = SOURCE / "config.yaml"
+    return inside if inside.exists() else SOURCE.parent / "config.yaml"
 
 
 def _rule(default: float, low: float, high: float) -> Any:
@@ -94,11 +107,15 @@ class Config:
         serving = dict(_section(metadata, "serving", {}))
         if server == "kfserving":
             serving.setdefault("grpc_port", 0)
-        serving.update({knob: environ[name] for name, knob in ENVIRONMENT.items() if environ.get(name)})
+        serving.update(
+            {knob: environ[name] for name, knob in ENVIRONMENT.items() if environ.get(name)}
+        )
         model = _section(metadata, "model")
         knobs = Serving(**{knob: _knob(knob, value) for knob, value in serving.items()})
         if server == "kfserving" and knobs.grpc_port:
-            raise ConfigError(f"{_where('grpc_port')} must be 0, KFServing has no gRPC; it is {knobs.grpc_port}")
+            raise ConfigError(
+                f"{_where('grpc_port')} must be 0, KFServing has no gRPC; it is {knobs.grpc_port}"
+            )
         return cls(
             name=_text(document, "model_name"),
             framework=_text(metadata, "framework"),
@@ -162,9 +179,13 @@ def _model(section: dict[str, Any]) -> Model:
     for key, kind in KINDS.items():
         value = getattr(model, key)
         if value is not None and not isinstance(value, kind):
-            raise ConfigError(f"config.yaml: model.{key} must be a {kind.__name__} or null, it is {_shown(value)}")
+            raise ConfigError(
+                f"config.yaml: model.{key} must be a {kind.__name__} or null, it is {_shown(value)}"
+            )
     if model.engine not in ENGINES:
-        raise ConfigError(f"config.yaml: model.engine must be {_or(ENGINES)}, it is {_shown(model.engine)}")
+        raise ConfigError(
+            f"config.yaml: model.engine must be {_or(ENGINES)}, it is {_shown(model.engine)}"
+        )
     _check_input(model.input)
     return model
 
@@ -174,12 +195,16 @@ def _check_input(signature: dict[str, Any] | None) -> None:
         return
     kind = signature.get("kind")
     if not isinstance(kind, str) or kind not in INPUT_KINDS:
-        raise ConfigError(f"config.yaml: model.input.kind must be {_or(INPUT_KINDS)}, it is {_shown(kind)}")
+        raise ConfigError(
+            f"config.yaml: model.input.kind must be {_or(INPUT_KINDS)}, it is {_shown(kind)}"
+        )
     key = INPUT_KINDS[kind]
     if kind == "array" and signature.get("shape", ()) is None:  # any shape
         return
     if key is not None and not isinstance(signature.get(key), list):
-        raise ConfigError(f"config.yaml: model.input.{key} must be a list, it is {_shown(signature.get(key))}")
+        raise ConfigError(
+            f"config.yaml: model.input.{key} must be a list, it is {_shown(signature.get(key))}"
+        )
 
 
 def _or(words: Iterable[str]) -> str:
@@ -191,11 +216,15 @@ def _knob(name: str, value: Any) -> Any:
     """One value of `serving`, converted where it comes from the environment as text."""
     rules = {item.name: item for item in dataclasses.fields(Serving)}
     if name not in rules:
-        raise ConfigError(f"config.yaml: serving.{name} is no setting; the settings are {', '.join(rules)}")
+        raise ConfigError(
+            f"config.yaml: serving.{name} is no setting; the settings are {', '.join(rules)}"
+        )
     rule = rules[name]
     if rule.type is bool:
         if not isinstance(value, bool):
-            raise ConfigError(f"config.yaml: serving.{name} must be true or false, it is {_shown(value)}")
+            raise ConfigError(
+                f"config.yaml: serving.{name} must be true or false, it is {_shown(value)}"
+            )
         return value
     number = _number(name, value, whole=rule.type is int)
     low, high = rule.metadata["low"], rule.metadata["high"]
@@ -217,7 +246,9 @@ def _number(name: str, value: Any, whole: bool) -> float:
 
 def _where(knob: str) -> str:
     variables = [name for name, target in ENVIRONMENT.items() if target == knob]
-    return f"config.yaml: serving.{knob}" + (f" (or {variables[0]} in the environment)" if variables else "")
+    return f"config.yaml: serving.{knob}" + (
+        f" (or {variables[0]} in the environment)" if variables else ""
+    )
 
 
 def _shown(value: Any) -> str:

@@ -76,7 +76,9 @@ class FastPath:
         dtypes: of which rows can be.
     """
 
-    def __init__(self, model: Any, arithmetic: Arithmetic, dtypes: frozenset[np.dtype[Any]]) -> None:
+    def __init__(
+        self, model: Any, arithmetic: Arithmetic, dtypes: frozenset[np.dtype[Any]]
+    ) -> None:
         self._model = model
         self._arithmetic = arithmetic
         self._dtypes = dtypes
@@ -101,9 +103,17 @@ class FastPath:
     def scores(self, inputs: Any) -> Array | None:
         """What predictions follow from; None where the rows go to the model itself."""
         rows = inputs if self._names is None else _matrix(inputs, self._names)
-        if type(rows) is not np.ndarray or rows.dtype not in self._dtypes or rows.shape[1:] != (self._width,):
+        if (
+            type(rows) is not np.ndarray
+            or rows.dtype not in self._dtypes
+            or rows.shape[1:] != (self._width,)
+        ):
             return None
-        return _computed(self._arithmetic, rows) if 0 < len(rows) <= self._arithmetic.most_rows else None
+        return (
+            _computed(self._arithmetic, rows)
+            if 0 < len(rows) <= self._arithmetic.most_rows
+            else None
+        )
 
 
 class Boosting:
@@ -170,7 +180,9 @@ def _same(model: Any, arithmetic: Arithmetic) -> frozenset[np.dtype[Any]]:
 
 
 def _agrees(model: Any, arithmetic: Arithmetic, dtype: np.dtype[Any]) -> bool:
-    rows = inputs = np.random.default_rng(0).normal(0, 3, (TRIED_ROWS, model.n_features_in_)).astype(dtype)
+    rows = inputs = (
+        np.random.default_rng(0).normal(0, 3, (TRIED_ROWS, model.n_features_in_)).astype(dtype)
+    )
     names = _names(model)
     if names is not None:
         import pandas
@@ -180,7 +192,10 @@ def _agrees(model: Any, arithmetic: Arithmetic, dtype: np.dtype[Any]) -> bool:
     scores = _computed(arithmetic, rows)
     if scores is None:
         return False
-    pairs = ((scores, getattr(model, arithmetic.method)(inputs)), (arithmetic.decide(scores), model.predict(inputs)))
+    pairs = (
+        (scores, getattr(model, arithmetic.method)(inputs)),
+        (arithmetic.decide(scores), model.predict(inputs)),
+    )
     return all(ours.dtype == its.dtype and np.array_equal(ours, its) for ours, its in pairs)
 
 
@@ -207,7 +222,9 @@ def _defines(model: Any, method: str) -> str:
 
 
 def _linear_classifier(model: Any) -> Arithmetic | None:
-    if _defines(model, "decision_function") != "LinearClassifierMixin.decision_function" or not _is_dense(model):
+    if _defines(
+        model, "decision_function"
+    ) != "LinearClassifierMixin.decision_function" or not _is_dense(model):
         return None
     coefficients, intercept, classes = model.coef_.T, model.intercept_, model.classes_
 
@@ -257,7 +274,11 @@ def _forest(model: Any) -> Arithmetic | None:
 
     arithmetic = _of_trees(model, mean)
     alone = model.n_jobs in (None, 1)
-    return arithmetic if arithmetic is None or alone else replace(arithmetic, most_rows=MOST_ROWS_ALONE)
+    return (
+        arithmetic
+        if arithmetic is None or alone
+        else replace(arithmetic, most_rows=MOST_ROWS_ALONE)
+    )
 
 
 def _of_trees(model: Any, values: Callable[[Array], Array]) -> Arithmetic | None:
@@ -270,19 +291,26 @@ def _of_trees(model: Any, values: Callable[[Array], Array]) -> Arithmetic | None
     if not hasattr(model, "classes_"):
         return Arithmetic("predict", lambda rows: values(rows)[:, 0], _itself, (_to_float32,))
     classes = model.classes_
-    return Arithmetic("predict_proba", values, lambda scores: classes.take(scores.argmax(axis=1)), (_to_float32,))
+    return Arithmetic(
+        "predict_proba", values, lambda scores: classes.take(scores.argmax(axis=1)), (_to_float32,)
+    )
 
 
 def _pipeline(model: Any) -> Arithmetic | None:
     steps = [step for _, step in model.steps[:-1] if step not in (None, "passthrough")]
     arithmetic = _arithmetic(model.steps[-1][1])
-    if arithmetic is None or not all(_defines(step, "transform") == "StandardScaler.transform" for step in steps):
+    if arithmetic is None or not all(
+        _defines(step, "transform") == "StandardScaler.transform" for step in steps
+    ):
         return None
     return replace(arithmetic, prepare=(*map(_scaling, steps), *arithmetic.prepare))
 
 
 def _scaling(scaler: Any) -> Callable[[Array], Array]:
-    mean, scale = scaler.mean_ if scaler.with_mean else None, scaler.scale_ if scaler.with_std else None
+    mean, scale = (
+        scaler.mean_ if scaler.with_mean else None,
+        scaler.scale_ if scaler.with_std else None,
+    )
 
     def scaled(rows: Array) -> Array:
         rows = rows.astype(rows.dtype if rows.dtype.kind == "f" else np.float64)  # always a copy

@@ -3,9 +3,8 @@
 import sys
 from http.client import HTTPConnection, HTTPException
 
-from .config import Config
+from .config import Config, config_path
 from .errors import ConfigError
-from .run import config_path
 
 TIMEOUT_SECONDS = 4
 

@@ -13,7 +13,9 @@ class JSONFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(
+                timespec="milliseconds"
+            ),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
@@ -33,8 +35,12 @@ def configure() -> None:
     known = level in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
     logging.basicConfig(handlers=[handler], level=level if known else "INFO", force=True)
     logging.captureWarnings(True)
-    warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's affair, on every request
-    logging.getLogger("kserve.trace").setLevel(logging.WARNING)  # its two lines a request: /metrics has them
+    warnings.filterwarnings(
+        "ignore", message="ORJSONResponse is deprecated"
+    )  # KServe's affair, on every request
+    logging.getLogger("kserve.trace").setLevel(
+        logging.WARNING
+    )  # its two lines a request: /metrics has them
 
 
 def reset_warnings() -> None:

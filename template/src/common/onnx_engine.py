@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from .artifact import onnx_path
 from .config import Config
 from .errors import LoadError
+from .model_file import onnx_path
 from .signature import Array
 
 DTYPES = {"tensor(double)": "float64", "tensor(float)": "float32", "tensor(string)": "object"}
@@ -71,7 +71,9 @@ class OnnxModel:
             return None
         try:
             return self._session.run([self._names[output]], feed)[0]
-        except Exception:  # an unknown category and the like, which the model itself refuses in its own words
+        except (
+            Exception
+        ):  # an unknown category and the like, which the model itself refuses in its own words
             return None
 
     def _feed(self, inputs: Any) -> dict[str, Array] | None:
@@ -88,7 +90,11 @@ class OnnxModel:
         if len(self._inputs) > 1:
             return [inputs[name].to_numpy()[:, np.newaxis] for name in inputs.columns]
         if isinstance(inputs, list):
-            return [np.array([text if text.isascii() else None for text in inputs], dtype=object)[:, np.newaxis]]
+            return [
+                np.array([text if text.isascii() else None for text in inputs], dtype=object)[
+                    :, np.newaxis
+                ]
+            ]
         return [inputs if isinstance(inputs, np.ndarray) else inputs.to_numpy()]
 
 
@@ -96,7 +102,9 @@ def _session(content: bytes) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # with more, what trees add up to depends on the number of them
+    options.intra_op_num_threads = (
+        1  # with more, what trees add up to depends on the number of them
+    )
     options.log_severity_level = 4  # what fails is raised, too
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
@@ -104,7 +112,9 @@ def _session(content: bytes) -> Any:
 def _dtype(item: Any) -> "np.dtype[Any]":
     if item.type not in DTYPES:
         known = ", ".join(DTYPES)
-        raise LoadError(f"src/model/model.onnx takes {item.name!r} as {item.type}, only {known} can be given")
+        raise LoadError(
+            f"src/model/model.onnx takes {item.name!r} as {item.type}, only {known} can be given"
+        )
     return np.dtype(DTYPES[item.type])
 
 

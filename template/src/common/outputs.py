@@ -62,7 +62,11 @@ class Predictor:
 
 
 def _rows(batch: Any, indices: list[int]) -> Any:
-    return {name: part[indices] for name, part in batch.items()} if isinstance(batch, dict) else batch[indices]
+    return (
+        {name: part[indices] for name, part in batch.items()}
+        if isinstance(batch, dict)
+        else batch[indices]
+    )
 
 
 def _parts(output: Any) -> list[Any]:
@@ -81,7 +85,10 @@ def _split(output: Any, count: int) -> Any:
     if not isinstance(output, (dict, list)):
         return output
     rows = zip(*(_split(part, count) for part in _parts(output)), strict=True)
-    return [dict(zip(output, row, strict=True)) if isinstance(output, dict) else list(row) for row in rows]
+    return [
+        dict(zip(output, row, strict=True)) if isinstance(output, dict) else list(row)
+        for row in rows
+    ]
 
 
 def _alone(output: Any) -> Any:
@@ -90,4 +97,6 @@ def _alone(output: Any) -> Any:
         return {name: _alone(part) for name, part in output.items()}
     if isinstance(output, list):
         return [_alone(part) for part in output]
-    return output[0] if isinstance(output, np.ndarray) and output.ndim and len(output) == 1 else output
+    return (
+        output[0] if isinstance(output, np.ndarray) and output.ndim and len(output) == 1 else output
+    )

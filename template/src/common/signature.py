@@ -82,10 +82,13 @@ class Signature:
         if isinstance(rows, np.ndarray):
             rows = rows.tolist()
         rows = [
-            _named(row, i, names) if isinstance(row, dict) else _listed(row, i, names) for i, row in enumerate(rows)
+            _named(row, i, names) if isinstance(row, dict) else _listed(row, i, names)
+            for i, row in enumerate(rows)
         ]
         values = zip(*rows, strict=True)
-        return pandas.DataFrame({c["name"]: _column(c, list(v)) for c, v in zip(columns, values, strict=True)})
+        return pandas.DataFrame(
+            {c["name"]: _column(c, list(v)) for c, v in zip(columns, values, strict=True)}
+        )
 
     def _text(self, rows: Any) -> list[str]:
         texts = rows.tolist() if isinstance(rows, np.ndarray) else rows
@@ -184,7 +187,9 @@ def _cast(array: Array, dtype: str | None) -> Array:
     target = None if dtype is None else np.dtype(STAND_INS.get(dtype, dtype))
     if target is None or array.dtype.kind not in NUMERIC:
         if target is not None and target.kind in NUMERIC:
-            raise InvalidInput(f"instances must hold numbers, it is an array of dtype {array.dtype}")
+            raise InvalidInput(
+                f"instances must hold numbers, it is an array of dtype {array.dtype}"
+            )
         return array
     if array.dtype == target:
         return array
@@ -199,19 +204,29 @@ def _named(row: Any, index: int, names: Sequence[str], of: str = "feature") -> l
     """A row that is an object keyed by name, in the model's order."""
     if not isinstance(row, dict):
         also = ", as the others are" if of == "feature" else f" ({_listing(names)})"
-        raise InvalidInput(f"instances[{index}] must be an object keyed by {of} name{also}, it is {_kind(row)}")
+        raise InvalidInput(
+            f"instances[{index}] must be an object keyed by {of} name{also}, it is {_kind(row)}"
+        )
     if missing := [name for name in names if name not in row]:
-        raise InvalidInput(f"instances[{index}] lacks {_listing(missing)}; the model takes {_listing(names)}")
+        raise InvalidInput(
+            f"instances[{index}] lacks {_listing(missing)}; the model takes {_listing(names)}"
+        )
     if unknown := [name for name in row if name not in names]:
-        raise InvalidInput(f"instances[{index}] has {_listing(unknown)}; the model takes {_listing(names)}")
+        raise InvalidInput(
+            f"instances[{index}] has {_listing(unknown)}; the model takes {_listing(names)}"
+        )
     return [row[name] for name in names]
 
 
 def _listed(row: Any, index: int, names: Sequence[str]) -> list[Any]:
     if not isinstance(row, (list, tuple)):
-        raise InvalidInput(f"instances[{index}] must be a list or an object keyed by feature name, it is {_kind(row)}")
+        raise InvalidInput(
+            f"instances[{index}] must be a list or an object keyed by feature name, it is {_kind(row)}"
+        )
     if len(row) != len(names):
-        raise InvalidInput(f"instances[{index}] has {len(row)} values, the model takes {len(names)}: {_listing(names)}")
+        raise InvalidInput(
+            f"instances[{index}] has {len(row)} values, the model takes {len(names)}: {_listing(names)}"
+        )
     return list(row)
 
 
@@ -223,7 +238,9 @@ def _column(column: dict[str, Any], values: list[Any]) -> Any:
     _check_type(name, column.get("type", "any"), values)
     values = [math.nan if value is None else value for value in values]
     if categories := column.get("categories"):
-        known = [value if value in categories else None for value in values]  # an unknown one is missing
+        known = [
+            value if value in categories else None for value in values
+        ]  # an unknown one is missing
         return pandas.Series(pandas.Categorical(known, categories=categories))
     return _series(name, values, dtype) if dtype else pandas.Series(values)
 
@@ -233,7 +250,9 @@ def _series(name: str, values: list[Any], dtype: str) -> Any:
         return _cast_values(values, dtype)
     except (TypeError, ValueError, OverflowError):
         odd = next((value for value in values if not _castable(value, dtype)), values)
-        raise InvalidInput(f"instances: {name!r} must be of dtype {dtype}, it is {_kind(odd)}") from None
+        raise InvalidInput(
+            f"instances: {name!r} must be of dtype {dtype}, it is {_kind(odd)}"
+        ) from None
 
 
 def _cast_values(values: list[Any], dtype: str) -> Any:
@@ -273,7 +292,9 @@ def _check_type(name: str, kind: str, values: Iterable[Any]) -> None:
             continue
         if not isinstance(value, allowed) or (kind == "number" and isinstance(value, bool)):
             expected = "a text, a number or null" if kind == "any" else f"a {kind} or null"
-            raise InvalidInput(f"instances[{index}]: {name!r} must be {expected}, it is {_kind(value)}")
+            raise InvalidInput(
+                f"instances[{index}]: {name!r} must be {expected}, it is {_kind(value)}"
+            )
 
 
 def _misfit(rows: Any, expected: Sequence[int | None]) -> str:

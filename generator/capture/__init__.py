@@ -1,0 +1,1 @@
+"""The owner's own code: found, followed, and copied into `src/model/`."""

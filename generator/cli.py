@@ -1,0 +1,333 @@
+"""The command line: `python -m generator`, or `scaffold` where it is installed."""
+
+import argparse
+import contextlib
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .create import from_model
+from .create import new as new_scaffold
+from .errors import ScaffoldError, ServingError
+from .hooks import reader
+from .scaffold import CURRENT, ENVIRONMENTS, load
+
+EPILOG = """\
+examples:
+  python -m generator new model.joblib test_rfc
+  python -m generator predict test_rfc '[[0, 0, 0, 0]]'
+  python -m generator serve test_rfc --port 8080
+  python -m generator verify test_rfc --environment isolated
+  python -m generator update test_rfc --pretend
+  docker build -f test_rfc/sklearn-server.Dockerfile test_rfc -t test_rfc
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status: 0, or 1 after an error on one line."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except ScaffoldError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m generator",
+        description="Turn a trained model into a directory of plain files that serves it, and use such a directory.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_new(commands)
+    _add_init(commands)
+    _add_predict(commands)
+    _add_serve(commands)
+    _add_verify(commands)
+    _add_update(commands)
+    return parser
+
+
+def _add_new(commands: Any) -> None:
+    new = commands.add_parser(
+        "new",
+        help="make a scaffold of a model that was saved to a file",
+        description="Load MODEL_FILE and write a scaffold that serves the model into DIRECTORY. Loading a model may run"
+        " code from its file: name only a file that you trust.",
+    )
+    new.add_argument(
+        "model_file",
+        metavar="MODEL_FILE",
+        type=Path,
+        help="the model: .keras as Keras saves it, .pt or .pth as torch.save does, any other as joblib or pickle does",
+    )
+    _add_making(new)
+    new.add_argument(
+        "--sample",
+        metavar="JSON",
+        help="rows to prove the scaffold on: JSON, or - for standard input",
+    )
+    new.add_argument(
+        "--framework",
+        help="sklearn, keras, pytorch, or custom for any object with a predict (what it is found to be)",
+    )
+    new.add_argument(
+        "--format",
+        help="export saves a PyTorch module as a program of torch.export; takes --sample",
+    )
+    new.add_argument(
+        "--engine",
+        help="onnx compiles a scikit-learn model for ONNX Runtime, where it predicts the same (native)",
+    )
+    new.add_argument(
+        "--change-signature",
+        action="store_true",
+        help="with --overwrite: the model may take other rows than the one in the scaffold there",
+    )
+    new.set_defaults(run=_new)
+
+
+def _add_init(commands: Any) -> None:
+    init = commands.add_parser(
+        "init",
+        help="make a scaffold without a model, to write load and predict in",
+        description="Write a scaffold into DIRECTORY that waits for load and predict in src/server/inference_model.py.",
+    )
+    _add_making(init)
+    init.set_defaults(run=_init)
+
+
+def _add_making(parser: argparse.ArgumentParser) -> None:
+    """What every way of making a scaffold takes."""
+    parser.add_argument(
+        "directory",
+        metavar="DIRECTORY",
+        help="the directory to make; it must not hold anything yet",
+    )
+    parser.add_argument(
+        "--name", default="model", help="the model's name, as in /v1/models/NAME:predict (model)"
+    )
+    parser.add_argument(
+        "--image", help="the image's name in deploy/ and README.md (the model's name)"
+    )
+    parser.add_argument(
+        "--server",
+        default="kserve",
+        help="kserve, or kfserving for clusters that need that (kserve)",
+    )
+    parser.add_argument(
+        "--requirement",
+        metavar="LINE",
+        action="append",
+        help="a requirement to add or to replace, such as 'numpy==2.4.6'",
+    )
+    parser.add_argument(
+        "--python-version", metavar="X.Y", help="3.10 to 3.13; by default the running one"
+    )
+    parser.add_argument(
+        "--data", metavar="PATH", action="append", help="a file or directory to copy into src/data/"
+    )
+    _add_template(parser)
+    parser.add_argument(
+        "--ref", help="the template's tag, branch or commit (the generator's own version)"
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="put the model into the scaffold that DIRECTORY holds; replace DIRECTORY where it holds anything else",
+    )
+
+
+def _add_predict(commands: Any) -> None:
+    predict = commands.add_parser(
+        "predict",
+        help="send a request through a scaffold's whole flow, without a server",
+        description="Send rows, or a whole request, through the flow of the scaffold in DIRECTORY, print the response.",
+    )
+    predict.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    predict.add_argument(
+        "body", metavar="JSON", help='rows, or {"instances": rows, ...}; - reads standard input'
+    )
+    predict.set_defaults(run=_predict)
+
+
+def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="serve a scaffold without Docker",
+        description="Serve the scaffold in DIRECTORY until Ctrl-C. Where this environment has no KServe, one that has"
+        " is made once from the scaffold's server-requirements.txt, in the user's cache.",
+    )
+    serve.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    serve.add_argument(
+        "--port", type=int, default=8080, help="the port to serve on; 0 takes a free one (8080)"
+    )
+    serve.set_defaults(run=_serve)
+
+
+def _add_verify(commands: Any) -> None:
+    verify = commands.add_parser(
+        "verify",
+        help="check that a scaffold still predicts what its smoke test records",
+        description="Send the request of the smoke test in DIRECTORY through the whole flow and compare the predictions"
+        " with the recorded ones. A scaffold has a smoke test where it was made with a sample.",
+    )
+    verify.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    verify.add_argument(
+        "--environment",
+        choices=ENVIRONMENTS,
+        default=CURRENT,
+        help="this one, one made anew from requirements.txt, or a container of the image (current)",
+    )
+    verify.add_argument(
+        "--tolerance",
+        metavar="PART",
+        type=float,
+        help="how far a number may be off, as a part of the largest (0 for sklearn and custom, else 1e-6)",
+    )
+    verify.set_defaults(run=_verify)
+
+
+def _add_update(commands: Any) -> None:
+    update = commands.add_parser(
+        "update",
+        help="merge a later version of the template into a scaffold",
+        description="Merge a later version of the template into the scaffold in DIRECTORY, which must be committed to"
+        " git. Your edits, the model and the data stay; where both sides changed the same lines, both are left there.",
+    )
+    update.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    update.add_argument(
+        "--to", metavar="VERSION", help="the template's version, such as 1.2.0 (the latest)"
+    )
+    update.add_argument(
+        "--pretend", action="store_true", help="change nothing, only tell what would change"
+    )
+    _add_template(update)
+    update.set_defaults(run=_update)
+
+
+def _add_template(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--template", metavar="ADDRESS", help="where the template is, as copier takes it"
+    )
+
+
+def _new(options: argparse.Namespace) -> None:
+    print(f"loading {options.model_file}", file=sys.stderr)
+    model = _load_model(options.model_file)
+    print(f"writing a scaffold of it to {options.directory}", file=sys.stderr)
+    scaffold = from_model(
+        model,
+        options.directory,
+        sample_input=None if options.sample is None else _json(options.sample),
+        framework=options.framework,
+        format=options.format,
+        engine=options.engine,
+        change_signature=options.change_signature,
+        **_making(options),
+    )
+    print(f"{scaffold.directory} is ready. Try:\n")
+    print(f"  python -m generator serve {shlex.quote(str(scaffold.directory))}")
+    print(f"  {scaffold.docker_build_string}")
+
+
+def _init(options: argparse.Namespace) -> None:
+    directory = new_scaffold(options.directory, **_making(options)).directory
+    print(
+        f"{directory} waits for its model: write load and predict in {directory}/src/server/inference_model.py"
+    )
+
+
+def _making(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "name": options.name,
+        "image": options.image,
+        "server": options.server,
+        "requirements": options.requirement,
+        "python_version": options.python_version,
+        "data": options.data,
+        "template": options.template,
+        "ref": options.ref,
+        "overwrite": options.overwrite,
+    }
+
+
+def _verify(options: argparse.Namespace) -> None:
+    with contextlib.closing(load(options.directory)) as scaffold:
+        verification = scaffold.verify(environment=options.environment, tolerance=options.tolerance)
+    if not verification:
+        raise ScaffoldError(f"{options.directory} does not predict what it did: {verification}")
+    print(f"{options.directory} predicts what it should: {verification}")
+
+
+def _update(options: argparse.Namespace) -> None:
+    result = load(options.directory).update(
+        options.to, pretend=options.pretend, template=options.template
+    )
+    print(result)
+    if result.conflicts and not options.pretend:
+        names = ", ".join(result.conflicts)
+        raise ScaffoldError(
+            f"{names}: holds your lines and the template's between marks: choose, then commit"
+        )
+
+
+def _predict(options: argparse.Namespace) -> None:
+    body = _json(options.body)
+    with contextlib.closing(load(options.directory)) as scaffold:
+        print(json.dumps(scaffold.predict(body)))
+
+
+def _serve(options: argparse.Namespace) -> None:
+    scaffold = load(options.directory)
+    signal.signal(signal.SIGTERM, _end)  # else the server would go on without this process
+    print("starting the server", file=sys.stderr)
+    with scaffold.serve(options.port) as server:
+        print(
+            f"POST to {server.predict_url}, read {server.url}/docs, stop with Ctrl-C",
+            file=sys.stderr,
+        )
+        status = server.process.wait()
+    if status:
+        raise ServingError(f"the server ended with exit status {status}; its last lines say why")
+
+
+def _end(number: int, _: Any) -> None:
+    sys.exit(128 + number)
+
+
+def _load_model(path: Path) -> Any:
+    if not path.exists():
+        raise ScaffoldError(f"MODEL_FILE {str(path)!r} does not exist")
+    framework = reader(path.suffix)
+    kind = framework.name if framework else "joblib or pickle"
+    try:
+        if framework is not None:
+            return framework.read(path)
+        import joblib
+
+        return joblib.load(path)
+    except ModuleNotFoundError as error:
+        raise ScaffoldError(
+            f"MODEL_FILE {str(path)!r} needs the module {error.name!r}: install what it was made with"
+        ) from error
+    except Exception as error:
+        raise ScaffoldError(
+            f"MODEL_FILE {str(path)!r} holds no model that {kind} can load: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(sys.stdin.read() if text == "-" else text)
+    except ValueError as error:
+        raise ScaffoldError(f"{text[:60]!r} is not JSON: {error}") from error

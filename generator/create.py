@@ -1,0 +1,242 @@
+"""From a model in memory to a scaffold, and from none to one that waits for it: a directory made beside its place."""
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .capture.captured import Captured
+from .environment import pins as environment
+from .errors import SettingError, TargetError
+from .files import beside
+from .hooks import NATIVE
+from .rendering.answers import ANSWERS_FILE
+from .rendering.render import chosen_source, render
+from .scaffold import Scaffold
+from .writing.prepare import WORKER_NEEDS, prepare, recognised, served_python
+from .writing.replace import replace_model
+
+
+def from_model(
+    model: Any,
+    target_directory: "str | os.PathLike[str] | None" = None,
+    *,
+    name: str = "model",
+    image: str | None = None,
+    sample_input: Any = None,
+    requirements: Sequence[str] | None = None,
+    python_version: str | None = None,
+    data: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
+    server: str = "kserve",
+    framework: str | None = None,
+    format: str | None = None,
+    engine: str | None = None,
+    template: str | None = None,
+    ref: str | None = None,
+    overwrite: bool = False,
+    change_signature: bool = False,
+) -> Scaffold:
+    """Write a scaffold that serves a trained model.
+
+    Args:
+        model: a fitted scikit-learn estimator with a `predict`, a Keras model that is built, a PyTorch module, scripted
+            or not, or, with `framework="custom"`, any object that has a `predict` and can be pickled.
+        target_directory: the directory to make; by default named after the model's class.
+        name: the model's name, as in `/v1/models/NAME:predict`.
+        image: the image's name in `deploy/` and in the README, as in "registry.example.org/iris:1.0"; by default the
+            model's name.
+        sample_input: rows as the model's `predict` takes them, of shape [n, features], or a DataFrame, or a list, or a
+            dict of arrays keyed by input name. They tell the dtypes, and the scaffold is proved on them: a worker in a
+            process of its own must answer exactly what the model in memory predicts (Keras and PyTorch: to 1e-6 of
+            the largest number). The pair stays in the scaffold as its smoke test.
+        requirements: requirement lines (PEP 508) that are added to what is inferred, or replace it by package name.
+        python_version: "3.10" to "3.13"; by default the running one.
+        data: a file or a directory, or several, to copy into `src/data/`.
+        server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters that need that.
+        framework: "sklearn", "keras", "pytorch" or "custom"; by default what the model is found to be of.
+        format: "export" saves a PyTorch module as a program of `torch.export`, traced on `sample_input`, for any number
+            of rows: nothing is pickled, and no class of yours is needed. By default the module is saved as it is.
+        engine: "onnx" compiles a scikit-learn model for ONNX Runtime, many times as fast on few rows, into
+            `src/model/model.onnx`; that takes skl2onnx and onnxruntime. What comes of it is compared with the model on
+            the sample and on random rows: labels must be equal, numbers within 1e-6 of the largest. Where it cannot be
+            had, or differs, the model itself is served, with a warning. "native", the default, is the model itself.
+        template: the address of the template to render, as `copier copy` takes it; by default `SCAFFOLD_TEMPLATE` in
+            the environment, else the template that the generator carries.
+        ref: the template's tag, branch or commit; by default `SCAFFOLD_REF` in the environment, else the generator's
+            own version.
+        overwrite: whether a directory that holds something may be written to. In a scaffold the model is replaced and
+            your edits stay, as `Scaffold.replace_model` does; any other directory is replaced whole.
+        change_signature: whether a model that is put into a scaffold may take other rows than the one there.
+
+    Raises:
+        ModelError: the object is no trained model that can be served, or its scaffold does not predict as it does.
+        SettingError: another argument has a value that its rule forbids.
+        RequirementError: something the model needs cannot be written as a requirement.
+        TargetError: the directory cannot be written, or holds something already.
+    """
+    definition, model = recognised(model, framework)
+    target = Path(
+        _snake_case(type(model).__name__) if target_directory is None else target_directory
+    )
+    files, source = _data_files(data), chosen_source(template, ref)
+    made: dict[str, Any] = {"requirements": requirements, "python_version": python_version}
+    made |= {"format": format, "engine": engine}
+    if overwrite and (target / ANSWERS_FILE).exists():
+        scaffold = Scaffold(target, model)
+        _check_unchanged(scaffold, name, image, server, template or ref)
+        replace_model(
+            scaffold,
+            definition,
+            model,
+            sample_input=sample_input,
+            data=_data_by_name(files),
+            change_signature=change_signature,
+            **made,
+        )
+        return Scaffold(target, model)
+    _check_free(target, overwrite)
+    prepared = prepare(definition, model, sample_input, **made)
+    answers = _answers(
+        name, image, definition.name, prepared.python_version, server, prepared.engine
+    )
+    with beside(target) as directory:
+        render({**answers, "requirements": prepared.needed.text()}, directory, source)
+        prepared.write(directory)
+        _copy_data(files, directory / "src" / "data")
+        prepared.check(directory, sample_input)
+    return Scaffold(target, model)
+
+
+def new(
+    target_directory: "str | os.PathLike[str]",
+    *,
+    name: str = "model",
+    image: str | None = None,
+    requirements: Sequence[str] | None = None,
+    python_version: str | None = None,
+    data: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
+    server: str = "kserve",
+    template: str | None = None,
+    ref: str | None = None,
+    overwrite: bool = False,
+) -> Scaffold:
+    """Write a scaffold without a model: `load` and `predict` in its `src/server/inference_model.py` are to be written.
+
+    Args:
+        target_directory: the directory to make.
+        name: the model's name, as in `/v1/models/NAME:predict`.
+        image: the image's name in `deploy/` and in the README, as in "registry.example.org/iris:1.0"; by default the
+            model's name.
+        requirements: requirement lines (PEP 508) for what the code is going to import.
+        python_version: "3.10" to "3.13"; by default the running one.
+        data: a file or a directory, or several, to copy into `src/data/`.
+        server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters that need that.
+        template: the address of the template to render; see `from_model`.
+        ref: the template's tag, branch or commit; see `from_model`.
+        overwrite: whether a directory that holds something may be replaced.
+
+    Raises:
+        SettingError, RequirementError, TargetError: as `from_model` does.
+    """
+    target = Path(target_directory)
+    _check_free(target, overwrite)
+    answers = _answers(
+        name, image, "custom", served_python(python_version, Captured()), server, NATIVE
+    )
+    files = _data_files(data)
+    source = chosen_source(template, ref)
+    needed = environment.infer({}, always=WORKER_NEEDS, given=requirements or ())
+    with beside(target) as directory:
+        render({**answers, "requirements": needed.text()}, directory, source)
+        _copy_data(files, directory / "src" / "data")
+    return Scaffold(target)
+
+
+def _answers(
+    name: str, image: str | None, framework: str, python_version: str, server: str, engine: str
+) -> dict[str, str]:
+    """Answers to the questions of `copier.yml`, but for the requirements."""
+    answers = {
+        "model_name": name,
+        "framework": framework,
+        "engine": engine,
+        "python_version": python_version,
+        "server": server,
+    }
+    return answers if image is None else {**answers, "image": image}
+
+
+def _check_unchanged(
+    scaffold: Scaffold, name: str, image: str | None, server: str, template: str | None
+) -> None:
+    """Refuse what another model cannot change in a scaffold."""
+    if name not in ("model", scaffold.name):
+        raise SettingError(
+            f"name {name!r}: the scaffold's is {scaffold.name!r}; change model_name in its config.yaml"
+        )
+    if image is not None:
+        raise SettingError(
+            f"image {image!r}: the scaffold names its image in deploy/ already; change it there"
+        )
+    if server not in ("kserve", scaffold.server):
+        raise SettingError(
+            f"server {server!r}: the scaffold's is {scaffold.server!r}; make another for another server"
+        )
+    if template:
+        raise SettingError(
+            f"template {template!r}: the scaffold has one; its update() brings another version of it"
+        )
+
+
+def _check_free(target: Path, overwrite: bool) -> None:
+    """Find that a scaffold can be made there."""
+    if reason := _occupied(target, overwrite):
+        raise TargetError(f"target_directory {str(target)!r} {reason}")
+
+
+def _snake_case(class_name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()
+
+
+def _occupied(target: Path, overwrite: bool) -> str | None:
+    """Why no scaffold can be put there, and what to do; None where one can."""
+    try:
+        if target.exists() and not target.is_dir():
+            return "is a file: name a directory that does not exist yet"
+        if target.is_dir() and any(target.iterdir()) and not overwrite:
+            return "holds something already: name another, or pass overwrite=True"
+        if Path.cwd().is_relative_to(target.resolve()):
+            return "is where you are: name a directory in it"
+    except (OSError, ValueError) as error:
+        return f"cannot be used: {getattr(error, 'strerror', error)}; name another"
+    return None
+
+
+def _data_files(data: Any) -> list[Path]:
+    """What is to be copied into `src/data/`: files, or the content of one directory."""
+    if data is None:
+        return []
+    named = [Path(data)] if isinstance(data, (str, os.PathLike)) else [Path(item) for item in data]
+    for path in named:
+        if not path.exists():
+            raise SettingError(f"data names {str(path)!r}, which does not exist")
+    return sorted(named[0].iterdir()) if len(named) == 1 and named[0].is_dir() else named
+
+
+def _data_by_name(files: list[Path]) -> dict[str, Path]:
+    """Path in `src/data/` to file, the files in directories too."""
+    found: dict[str, Path] = {}
+    for path in files:
+        inside = [item for item in path.rglob("*") if item.is_file()] if path.is_dir() else [path]
+        found |= {item.relative_to(path.parent).as_posix(): item for item in inside}
+    return found
+
+
+def _copy_data(files: list[Path], directory: Path) -> None:
+    for path in files:
+        if path.is_dir():
+            shutil.copytree(path, directory / path.name)
+        else:
+            shutil.copy2(path, directory / path.name)

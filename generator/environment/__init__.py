@@ -1,0 +1,1 @@
+"""The packages: what is installed here, as pins of `requirements.txt`, and as environments made from them."""

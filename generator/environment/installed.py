@@ -1,0 +1,199 @@
+"""What is installed for the running interpreter, read from its metadata (`importlib.metadata`).
+
+- Name, version and dependencies: the core metadata specification
+  (https://packaging.python.org/en/latest/specifications/core-metadata/).
+- Where a distribution came from, if not from an index: PEP 610's `direct_url.json`
+  (https://packaging.python.org/en/latest/specifications/direct-url/).
+- The variant of a build: the local label of its version, the part after `+` (PEP 440).
+"""
+
+import json
+import os
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from importlib.metadata import (
+    Distribution,
+    PackageNotFoundError,
+    distribution,
+    distributions,
+    packages_distributions,
+)
+from typing import Any
+from urllib.parse import urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import NormalizedName, canonicalize_name
+
+from ..errors import RequirementError
+from ..importing import locate
+
+# A scaffold runs in a Linux container, wherever it is made.
+_CONTAINER = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux"}
+
+
+class Installed:
+    """An installed distribution. What its metadata says is read when it is asked for, once."""
+
+    def __init__(self, distribution: Distribution) -> None:
+        self._distribution = distribution
+
+    @cached_property
+    def name(self) -> str:
+        return self._distribution.metadata["Name"]
+
+    @cached_property
+    def version(self) -> str:
+        return self._distribution.version
+
+    @cached_property
+    def location(self) -> str:
+        return os.path.realpath(str(self._distribution.locate_file("")))
+
+    @cached_property
+    def origin(self) -> dict[str, Any]:
+        """PEP 610's record of what was asked for, or nothing if it came from an index."""
+        origin: dict[str, Any] = json.loads(self._distribution.read_text("direct_url.json") or "{}")
+        from_conda = (self._distribution.read_text("INSTALLER") or "").strip() == "conda"
+        # a package from conda holds the path on the machine that built it
+        return {} if from_conda and _is_file(origin) else origin
+
+    @cached_property
+    def local(self) -> str | None:
+        """The project or archive on this machine that it was installed from, if that is so."""
+        if _is_file(self.origin):
+            return _path(self.origin["url"])
+        return self.location if self.in_project else None
+
+    @property
+    def is_project(self) -> bool:
+        """Whether it was installed from a project's directory on this machine, not from an archive."""
+        return self.local is not None and "archive_info" not in self.origin
+
+    @cached_property
+    def in_project(self) -> bool:
+        """Whether the metadata lies in the project itself: setup.py develop, before PEP 610."""
+        return bool(self._distribution.read_text("PKG-INFO")) and not self.location.endswith(
+            "-packages"
+        )
+
+    @cached_property
+    def requires(self) -> list[Requirement]:
+        """Its dependencies; a line that PEP 508 forbids is one that no installer honours either."""
+        requirements = []
+        for line in self._distribution.requires or ():
+            with suppress(InvalidRequirement):
+                requirements.append(Requirement(line))
+        return requirements
+
+    def dependencies(self, extras: Collection[str]) -> Iterator[Requirement]:
+        """What it requires in the container with these extras."""
+        environments = [{**_CONTAINER, "extra": extra} for extra in ("", *extras)]
+        for requirement in self.requires:
+            if not requirement.marker or any(map(requirement.marker.evaluate, environments)):
+                yield requirement
+
+    def lists(self, file: str) -> bool:
+        """Whether the record of what was installed names the file."""
+        if not _is_inside(file, self.location):
+            return False
+        path = os.path.relpath(file, self.location).replace(os.sep, "/")
+        return f"\n{path}," in f"\n{self._record}"
+
+    @cached_property
+    def _record(self) -> str:
+        return self._distribution.read_text("RECORD") or ""
+
+
+class Environment:
+    """What is installed for the running interpreter."""
+
+    def __init__(self) -> None:
+        self._found: dict[NormalizedName, Installed | None] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return self._find(name) is not None
+
+    def __getitem__(self, name: str) -> Installed:
+        installed = self._find(name)
+        if installed is None:
+            raise RequirementError(
+                f"{name} is not installed, and the scaffold needs it: install it, "
+                f'or give a line for it, as in requirements=["{name}==1.0"]'
+            )
+        return installed
+
+    def _find(self, name: str) -> Installed | None:
+        key = canonicalize_name(name)
+        if key not in self._found:
+            try:
+                self._found[key] = Installed(distribution(name))
+            except PackageNotFoundError:
+                self._found[key] = None
+        return self._found[key]
+
+    def owner(self, module: str) -> Installed | None:
+        """The distribution that the module was installed with."""
+        file = _file(module)
+        if not file:
+            return self._only_provider(module)
+        for installed in self._all:
+            if installed.lists(file):
+                return installed
+        provider = self._only_provider(module)
+        if provider and _is_inside(file, provider.location):
+            return provider  # a system's package manager may leave no record
+        projects = [found for found in self._all if found.local and _is_inside(file, found.local)]
+        return max(projects, key=lambda project: len(project.local or ""), default=None)
+
+    @cached_property
+    def path(self) -> list[str]:
+        """The directories of `sys.path` that distributions were installed into, which no project of this machine is."""
+        installed = {found.location for found in self._all if not found.in_project}
+        return [directory for directory in sys.path if os.path.realpath(directory) in installed]
+
+    def _only_provider(self, module: str) -> Installed | None:
+        """The distribution that the top-level name is of, if it is of one only."""
+        names = {name for name in self._providers.get(module.partition(".")[0], ()) if name}
+        return self[names.pop()] if len(names) == 1 else None
+
+    @cached_property
+    def _providers(self) -> Mapping[str, Sequence[str]]:
+        # the records come first: this takes 0.1 s and more, and on Python 3.10 knows declared names only
+        return packages_distributions()
+
+    @cached_property
+    def _all(self) -> list[Installed]:
+        return [Installed(found) for found in distributions()]
+
+
+def _file(module: str) -> str | None:
+    """The file of the module, or of the innermost package around it that has one."""
+    file = _own_file(module)
+    if file:
+        # links among the directories only: an installer may link each file into its cache
+        return os.path.join(os.path.realpath(os.path.dirname(file)), os.path.basename(file))
+    parent = module.rpartition(".")[0]
+    return _file(parent) if parent else None
+
+
+def _own_file(module: str) -> str | None:
+    if module in sys.modules:
+        return getattr(sys.modules[module], "__file__", None)
+    spec = locate(module)
+    return spec.origin if spec and spec.has_location else None
+
+
+def _is_inside(file: str, directory: str) -> bool:
+    return file.startswith(os.path.join(os.path.realpath(directory), ""))
+
+
+def _is_file(origin: Mapping[str, Any]) -> bool:
+    return urlsplit(str(origin.get("url"))).scheme == "file"
+
+
+def _path(url: str) -> str:
+    from urllib.request import url2pathname  # 20 ms, and rarely needed
+
+    return url2pathname(urlsplit(url).path)

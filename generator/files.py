@@ -1,0 +1,127 @@
+"""Files of a directory replaced all at once: an interrupt or a full disk half way leaves it as it was."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from .errors import TargetError
+
+PREFIX = ".scaffold."
+
+
+def exchange(directory: Path, files: Mapping[str, Path | None]) -> None:
+    """Put files into a directory, in place of those that bear their names.
+
+    Args:
+        directory: where to.
+        files: path in it to the file that is to lie there, which is copied; None removes what lies there.
+
+    Raises:
+        OSError: a file cannot be written; the directory is as it was.
+    """
+    workshop = Path(tempfile.mkdtemp(prefix=PREFIX, dir=directory))
+    try:
+        new = {
+            name: _copied(source, workshop / f"new-{number}")
+            for number, (name, source) in enumerate(files.items())
+        }
+        with contextlib.ExitStack() as undo:
+            for number, (name, file) in enumerate(new.items()):
+                _replace(directory / name, file, workshop / f"old-{number}", undo)
+            undo.pop_all()
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _copied(source: Path | None, to: Path) -> Path | None:
+    """The file beside its place: what follows only renames."""
+    if source is None:
+        return None
+    shutil.copy2(source, to, follow_symlinks=False)
+    return to
+
+
+def _replace(target: Path, file: Path | None, old: Path, undo: contextlib.ExitStack) -> None:
+    if target.is_symlink() or target.exists():
+        mode = target.lstat().st_mode
+        undo.callback(_restore, old, target)
+        os.replace(target, old)
+        if file is not None and not file.is_symlink():
+            file.chmod(mode)
+    if file is not None:
+        _make_parents(target.parent, undo)
+        undo.callback(target.unlink, missing_ok=True)
+        os.replace(file, target)
+
+
+def _restore(old: Path, target: Path) -> None:
+    if old.is_symlink() or old.exists():
+        os.replace(old, target)
+
+
+def _make_parents(directory: Path, undo: contextlib.ExitStack) -> None:
+    if not directory.exists():
+        _make_parents(directory.parent, undo)
+        directory.mkdir()
+        undo.callback(directory.rmdir)
+
+
+def edit(path: Path, change: Callable[[str], str]) -> None:
+    """Give a file's text, with Unix's line endings, to a function and write what comes back."""
+    content = path.read_bytes().decode("utf-8")
+    windows = "\r\n" in content
+    text = change(content.replace("\r\n", "\n"))
+    path.write_bytes((text.replace("\n", "\r\n") if windows else text).encode("utf-8"))
+
+
+@contextlib.contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """A directory beside the target that takes its place at the end, or leaves nothing behind."""
+    place = target.resolve()
+    missing = [parent for parent in place.parents if not parent.exists()]
+    directory = None
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place.parent))
+        yield directory
+        directory.chmod(0o777 & ~_umask())
+        _take_place(directory, place)
+    except OSError as error:
+        raise TargetError(
+            f"target_directory {str(target)!r} cannot be written: {error}; mend that, or name another"
+        ) from error
+    finally:
+        _clear(directory, missing)
+
+
+def _clear(directory: Path | None, parents: list[Path]) -> None:
+    """Remove what is unfinished, and the parents that were made for it, innermost first, where nothing is in them."""
+    if directory is not None:
+        shutil.rmtree(directory, ignore_errors=True)
+    for parent in parents:
+        with contextlib.suppress(OSError):
+            parent.rmdir()
+
+
+def _take_place(directory: Path, target: Path) -> None:
+    """Rename the new directory to the target; what stood there comes back when that fails."""
+    if not target.exists() or not any(target.iterdir()):
+        os.replace(directory, target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=PREFIX, dir=target.parent))
+    os.replace(target, old)
+    try:
+        os.replace(directory, target)
+    except BaseException:
+        os.replace(old, target)
+        raise
+    shutil.rmtree(old)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

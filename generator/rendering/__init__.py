@@ -1,0 +1,1 @@
+"""The template: rendered by copier, and updated in a scaffold that exists."""

@@ -1,0 +1,1 @@
+"""A scaffold at work: its worker, its server, its container, and what they answer."""

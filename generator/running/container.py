@@ -1,0 +1,119 @@
+"""A scaffold's image as a container of this machine, for as long as a question to it takes."""
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import ServingError
+from .server import LOCAL
+
+POLL_SECONDS = 0.1
+MOST_SAID = 600
+
+
+@contextlib.contextmanager
+def running(directory: Path, dockerfile: str, name: str, patience: float) -> Iterator[str]:
+    """Build the image, run it, and remove the container and the image's name at the end; the layers stay cached.
+
+    `DOCKER` in the environment names the client, by default `docker`.
+
+    Args:
+        directory: the scaffold's.
+        dockerfile: the Dockerfile's name in it.
+        name: the model's name.
+        patience: seconds that the model may take to be ready.
+
+    Yields:
+        The address, `http://127.0.0.1:PORT`.
+
+    Raises:
+        ServingError: there is no Docker, the image cannot be built, or it does not become ready.
+    """
+    image = f"scaffold-verify:{secrets.token_hex(6)}"
+    print(
+        f"building the image of {directory} (a minute or more the first time)",
+        file=sys.stderr,
+        flush=True,
+    )
+    _docker(
+        "build", "--quiet", "--file", str(directory / dockerfile), "--tag", image, str(directory)
+    )
+    try:
+        settings = ("--env", "PORT=8080", "--env", "GRPC_PORT=0", "--publish", "127.0.0.1::8080")
+        container = _docker("run", "--detach", *settings, image)
+        try:
+            url = "http://" + _docker("port", container, "8080").splitlines()[0]
+            _wait_until_ready(container, f"{url}/v1/models/{name}", patience)
+            yield url
+        finally:
+            _docker("rm", "--force", "--volumes", container)
+    finally:
+        _docker("rmi", image)
+
+
+def post(url: str, body: bytes, seconds: float) -> tuple[int, bytes]:
+    """Post JSON; the status and the body of the answer.
+
+    Raises:
+        ServingError: no answer came.
+    """
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with LOCAL.open(request, timeout=seconds) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+    except OSError as error:
+        raise ServingError(f"the container does not answer: {error}") from error
+
+
+def _wait_until_ready(container: str, url: str, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), LOCAL.open(url, timeout=5):
+            return
+        if _docker("inspect", "--format", "{{.State.Running}}", container) != "true":
+            raise ServingError(f"the container did not start: {_last_error(container)}")
+        time.sleep(POLL_SECONDS)
+    raise ServingError(
+        f"the container did not become ready within {patience:g} s, load_timeout_seconds of config.yaml"
+    )
+
+
+def _last_error(container: str) -> str:
+    """What the server said when it ended."""
+    done = subprocess.run([_client(), "logs", container], capture_output=True, text=True)
+    lines = done.stderr.splitlines() + done.stdout.splitlines()
+    reasons = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (reasons or lines or ["its log is empty"])[-1]
+
+
+def _client() -> str:
+    return os.environ.get("DOCKER") or "docker"
+
+
+def _docker(*arguments: str) -> str:
+    """What `docker ARGUMENTS` prints."""
+    client, environ = _client(), {**os.environ, "DOCKER_BUILDKIT": "1"}
+    try:
+        done = subprocess.run(
+            [client, *arguments],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env=environ,
+        )
+    except OSError as error:
+        mend = "install Docker, or name its client in the environment as DOCKER"
+        raise ServingError(f"{client!r} cannot be run: {error.strerror}; {mend}") from error
+    if done.returncode:
+        said = " ".join(done.stderr.split())[-MOST_SAID:] or f"exit status {done.returncode}"
+        raise ServingError(f"{client} {arguments[0]} failed: {said}")
+    return done.stdout.strip()

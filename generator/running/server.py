@@ -1,0 +1,133 @@
+"""A scaffold's server as a process of this machine, without Docker."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..environment.venvs import server_python
+from ..errors import ServingError
+
+POLL_SECONDS = 0.05
+STOP_SECONDS = 40
+LOG_LINES = 50
+LOCAL = urllib.request.build_opener(
+    urllib.request.ProxyHandler({})
+)  # no proxy knows this machine's own ports
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs.
+
+    Attributes:
+        url: its address, `http://127.0.0.1:PORT`.
+        predict_url: where to post JSON.
+        process: the server's process.
+    """
+
+    url: str
+    predict_url: str
+    process: "subprocess.Popen[str]"
+
+
+@contextlib.contextmanager
+def serve(directory: Path, name: str, port: int = 8080) -> Iterator[Server]:
+    """Serve the scaffold in a directory until the block ends.
+
+    Args:
+        directory: the scaffold's.
+        name: the model's name.
+        port: the port to serve on; 0 takes a free one.
+
+    Raises:
+        ServingError: the server did not become ready; with its own reason.
+    """
+    port = _port(port)
+    python = server_python(directory / "server-requirements.txt")
+    defaults = {"MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", "LOG_LEVEL": "WARNING"}
+    environ = {**defaults, **os.environ, "PORT": str(port)}
+    command = [str(python), str(directory / "src" / "inference_server.py")]
+    process = subprocess.Popen(
+        command, env=environ, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    log: deque[str] = deque(maxlen=LOG_LINES)
+    ready = threading.Event()
+    reader = threading.Thread(target=_forward, args=(process, log, ready), daemon=True)
+    reader.start()
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_ready(process, reader, log, f"{url}/v1/models/{name}")
+        ready.set()
+        yield Server(url, f"{url}/v1/models/{name}:predict", process)
+    finally:
+        _stop(process)
+        reader.join(timeout=1)
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def _forward(process: "subprocess.Popen[str]", log: "deque[str]", ready: threading.Event) -> None:
+    """Show the server's log, and keep its end for an error message, which is all that tells why a start failed."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        log.append(line.strip())
+        if line.startswith("error: ") and not ready.is_set():
+            continue
+        with contextlib.suppress(
+            ValueError, OSError
+        ):  # nobody listens: the server must be read all the same
+            sys.stderr.write(line)
+
+
+def _wait_until_ready(process: Any, reader: threading.Thread, log: "deque[str]", url: str) -> None:
+    while True:
+        if process.poll() is not None:
+            reader.join(timeout=1)
+            reasons = [line.removeprefix("error: ") for line in log if line.startswith("error: ")]
+            reason = (
+                reasons[-1] if reasons else log[-1] if log else f"exit status {process.returncode}"
+            )
+            raise ServingError(f"the server did not start: {reason}")
+        with contextlib.suppress(OSError), LOCAL.open(url, timeout=5):
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    """Ask the server to stop; it answers what it has taken first."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _port(wanted: int) -> int:
+    """The port, found to be free (so that no other server is taken for this one); a free one for 0.
+
+    Raises:
+        ServingError: it is not free, or no port.
+    """
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("0.0.0.0", wanted))
+            return int(probe.getsockname()[1])
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or "a port is a number from 0 to 65535"
+        raise ServingError(
+            f"port {wanted} cannot be taken: {reason}; name another, or 0 for a free one"
+        ) from error

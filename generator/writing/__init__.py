@@ -1,0 +1,1 @@
+"""The model and its facts: prepared, and written into a scaffold."""

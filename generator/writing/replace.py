@@ -1,0 +1,226 @@
+"""Another model in a scaffold that its owner has edited: the model, its facts and its pins change, all else stays."""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..environment.repin import given_lines, repinned
+from ..errors import ModelError, ScaffoldError, SettingError, TargetError
+from ..files import edit, exchange
+from ..hooks import NATIVE, WrittenModelScaffoldDefinition
+from ..rendering.answers import ANSWERS_FILE, Answers
+from ..scaffold import SMOKE_TEST, Scaffold
+from .config_file import write_facts
+from .prepare import ONNX_FILE, Prepared, prepare
+
+MODEL, DATA = "src/model", "src/data"
+REQUIREMENTS = "requirements.txt"
+
+
+def replace_model(
+    scaffold: Scaffold,
+    definition: WrittenModelScaffoldDefinition,
+    model: Any,
+    *,
+    sample_input: Any = None,
+    expected: Any = None,
+    requirements: Sequence[str] | None = None,
+    python_version: str | None = None,
+    format: str | None = None,
+    engine: str | None = None,
+    data: Mapping[str, Path] | None = None,
+    change_signature: bool = False,
+) -> None:
+    """Put a model into a scaffold. See `Scaffold.replace_model`; `data` maps paths in `src/data/` to files."""
+    directory, answers = scaffold.directory, Answers.read(scaffold.directory)
+    facts = _facts(directory)
+    if definition.name != scaffold.framework:
+        raise ModelError(
+            f"the scaffold is for {scaffold.framework}, the model is of {definition.name}: make another"
+        )
+    generated = str(answers.values.get("requirements", ""))
+    given = [*given_lines(generated), *(requirements or ())]
+    prepared = prepare(
+        definition,
+        model,
+        sample_input,
+        requirements=given,
+        python_version=python_version,
+        format=format,
+        engine=engine or facts.get("engine"),
+    )
+    _check_signature(facts.get("input"), prepared.description.input, change_signature)
+    stale = _stale_code(directory / MODEL, facts.get("code") or {}, prepared.captured.files)
+    try:
+        with tempfile.TemporaryDirectory(prefix="scaffold-replace.") as place:
+            replaced = [facts.get("file"), ONNX_FILE if facts.get("onnx_sha256") else None]
+            copy = _copied(scaffold, Path(place) / "scaffold", replaced)
+            written = _write(prepared, copy, answers)
+            prepared.check(copy, sample_input, expected)
+            old = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, *replaced) if name)]
+            changes: dict[str, Path | None] = {
+                name: None for name in old if (directory / name).exists()
+            }
+            changes |= {
+                name: copy / name for name in (*written, SMOKE_TEST) if (copy / name).exists()
+            }
+            exchange(
+                directory,
+                {**changes, **{f"{DATA}/{name}": path for name, path in (data or {}).items()}},
+            )
+    except OSError as error:
+        raise TargetError(f"{directory} cannot be written, and is as it was: {error}") from error
+
+
+def _write(prepared: Prepared, copy: Path, answers: Answers) -> list[str]:
+    """Put the model, its facts and its pins into a copy of the scaffold; the names of the files that may be others."""
+    if "engine" in _facts(copy):  # an older template has none
+        write_facts(copy / "config.yaml", {"engine": NATIVE, "onnx_sha256": None})
+    names = prepared.write(copy)
+    generated, old_python = (
+        str(answers.values.get("requirements", "")),
+        answers.values.get("python_version"),
+    )
+    if (copy / REQUIREMENTS).exists():
+        edit(copy / REQUIREMENTS, lambda text: repinned(text, generated, prepared.needed))
+    _set_python(copy, old_python, prepared.python_version)
+    answers.values |= {
+        "requirements": prepared.needed.text(),
+        "python_version": prepared.python_version,
+    }
+    if "engine" in answers.values:
+        answers.values["engine"] = prepared.engine
+    answers.write(copy)
+    dockerfiles = [path.name for path in copy.glob("*-server.Dockerfile")]
+    return [
+        *(f"{MODEL}/{name}" for name in names),
+        "config.yaml",
+        REQUIREMENTS,
+        ANSWERS_FILE,
+        *dockerfiles,
+    ]
+
+
+def _facts(directory: Path) -> dict[str, Any]:
+    """What `config.yaml` records of the model that is there."""
+    document = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+    return dict(document["model_metadata"]["model"])
+
+
+def _copied(scaffold: Scaffold, copy: Path, replaced: Sequence[str | None]) -> Path:
+    """What a worker of the scaffold reads and what may change, without the model; data is linked where it can be."""
+    directory = scaffold.directory
+    left_out = [directory / MODEL / name for name in replaced if name]
+
+    def ignored(place: str, names: list[str]) -> list[str]:
+        return [name for name in names if Path(place) / name in left_out or name == "__pycache__"]
+
+    def copied(source: str, target: str) -> None:
+        if not Path(source).is_relative_to(directory / DATA) or not _link(source, target):
+            shutil.copy2(source, target)
+
+    shutil.copytree(directory / "src", copy / "src", ignore=ignored, copy_function=copied)
+    for name in ("config.yaml", REQUIREMENTS, ANSWERS_FILE, scaffold.dockerfile):
+        if (directory / name).exists():
+            shutil.copy2(directory / name, copy / name)
+    return copy
+
+
+def _link(source: str, target: str) -> bool:
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:  # another file system, or one without links
+        return False
+    return True
+
+
+# ---- what the clients send ----
+
+
+def _check_signature(old: dict[str, Any] | None, new: dict[str, Any] | None, change: bool) -> None:
+    if old is None or new is None or change or _shape(old) == _shape(new):
+        return
+    raise SettingError(
+        f"the new model takes {_shape(new)}, the scaffold's clients send {_shape(old)}: pass change_signature=True if"
+        " they are going to send the former"
+    )
+
+
+def _shape(signature: Mapping[str, Any]) -> str:
+    """What rows are, in words: equal for two models that take the same rows."""
+    kind = signature["kind"]
+    if kind == "table":
+        return (
+            f"rows with the columns {', '.join(column['name'] for column in signature['columns'])}"
+        )
+    if kind == "tensors":
+        inputs = sorted(f"{item['name']} {_array(item)}" for item in signature["inputs"])
+        return f"rows with the inputs {', '.join(inputs)}"
+    return f"rows that are {_array(signature)}" if kind == "array" else f"rows of {kind}"
+
+
+def _array(described: Mapping[str, Any]) -> str:
+    what = "texts" if described.get("dtype") == "string" else "numbers"
+    return (
+        f"{what} of any shape"
+        if described["shape"] is None
+        else f"{what} of shape {described['shape']}"
+    )
+
+
+# ---- the code that came with the old model ----
+
+
+def _stale_code(
+    directory: Path, recorded: Mapping[str, str], new: Mapping[str, bytes]
+) -> list[str]:
+    """The files that came with the old model alone, as they came.
+
+    Raises:
+        ScaffoldError: the new model brings a file in place of one that the owner wrote or edited.
+    """
+    for name, content in new.items():
+        if (directory / name).exists() and not _is(directory / name, content, recorded.get(name)):
+            raise ScaffoldError(
+                f"{MODEL}/{name} holds edits of yours, and the new model comes with another: bring them into the code"
+                " that the model is made with, and remove the file"
+            )
+    return [
+        name
+        for name, digest in recorded.items()
+        if name not in new and _is(directory / name, None, digest)
+    ]
+
+
+def _is(file: Path, content: bytes | None, digest: str | None) -> bool:
+    """Whether the file holds the content, or what the digest was taken of."""
+    if not file.is_file():
+        return False
+    found = file.read_bytes()
+    return found == content or hashlib.sha256(found).hexdigest() == digest
+
+
+# ---- the version of Python ----
+
+
+def _set_python(directory: Path, old: Any, new: str) -> None:
+    """Name another version where the old one stands as it was generated."""
+
+    def written(version: Any) -> tuple[str, ...]:
+        key = f"python_version: py{str(version).replace('.', '')}"
+        return key, f"  image: python:{version}-slim", f"ARG PYTHON_VERSION={version}"
+
+    def edited(text: str) -> str:
+        for before, after in zip(written(old), written(new), strict=True):
+            text = re.sub(rf"(?m)^{re.escape(before)}$", after, text)
+        return text
+
+    for file in (directory / "config.yaml", *directory.glob("*-server.Dockerfile")):
+        edit(file, edited)

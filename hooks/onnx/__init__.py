@@ -1,0 +1,1 @@
+"""scikit-learn models compiled for ONNX Runtime: converted, and checked against the model itself."""

@@ -1,0 +1,182 @@
+"""V2's tensors become a request of the flow, and its response becomes tensors again.
+
+Source: KServe's Open Inference Protocol (V2), "Tensor Data Types".
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..errors import InvalidInput
+from ..signature import STAND_INS
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+DATATYPES = {
+    "bool": "BOOL",
+    **{f"int{bits}": f"INT{bits}" for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}": f"UINT{bits}" for bits in (8, 16, 32, 64)},
+    **{f"float{bits}": f"FP{bits}" for bits in (16, 32, 64)},
+}
+
+
+@lru_cache(maxsize=64)
+def datatype(dtype: np.dtype[Any]) -> str | None:
+    """V2's name of numpy's dtype, whose own name takes numpy long to make; None where V2 has none."""
+    return DATATYPES.get(dtype.name)
+
+
+def request_of_tensors(
+    tensors: Mapping[str, Array], signature: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The request that named tensors stand for.
+
+    Args:
+        tensors: one tensor whose first axis is rows, or one for each feature, each of shape [rows] or [rows, 1], or
+            one for each input of a model that has several, each of shape [rows, ...].
+        signature: `model.input` of `config.yaml`.
+
+    Raises:
+        InvalidInput: the tensors are no rows.
+    """
+    if not tensors:
+        raise InvalidInput("inputs is empty: send one tensor of rows, or one for each feature")
+    if any(not tensor.ndim for tensor in tensors.values()):
+        raise InvalidInput("a tensor in inputs has shape []: its first axis must be rows")
+    if signature is not None and signature["kind"] == "tensors":
+        return {
+            "instances": _objects(
+                {name: list(_rows(tensor, None)) for name, tensor in tensors.items()}
+            )
+        }
+    names = feature_names(signature)
+    if len(tensors) == 1 and (names is None or tensors.keys().isdisjoint(names)):
+        return {"instances": _rows(next(iter(tensors.values())), signature)}
+    return {
+        "instances": _objects({name: _column(name, tensor) for name, tensor in tensors.items()})
+    }
+
+
+def tensors_of_response(response: Mapping[str, Any]) -> dict[str, Array]:
+    """The tensors that a response stands for: one for each key; one for each output where rows hold several.
+
+    Outputs are named as they are in rows that are objects, `KEY_0`, `KEY_1`, ... in rows that are lists of them.
+    """
+    named: dict[str, Array] = {}
+    for key, value in response.items():
+        outputs = _by_name(value) or _by_number(key, value) or {key: value}
+        named |= {name: tensor(output) for name, output in outputs.items()}
+    return named
+
+
+def _by_name(value: Any) -> dict[str, list[Any]] | None:
+    """The outputs of rows that are objects with the same keys."""
+    if not isinstance(value, list) or not value or not all(isinstance(row, dict) for row in value):
+        return None
+    alike = all(row.keys() == value[0].keys() for row in value)
+    return {name: [row[name] for row in value] for name in value[0]} if alike else None
+
+
+def _by_number(key: str, value: Any) -> dict[str, Any] | None:
+    """The outputs of rows that are lists of outputs of different shapes, which make no tensor together."""
+    try:
+        np.asarray(value)
+    except ValueError:
+        return {
+            f"{key}_{number}": list(output)
+            for number, output in enumerate(zip(*value, strict=True))
+        }
+    return None
+
+
+def feature_names(signature: dict[str, Any] | None) -> list[str] | None:
+    """The names of the model's features, where they are known."""
+    if signature is None:
+        return None
+    if signature["kind"] == "table":
+        return [column["name"] for column in signature["columns"]]
+    return signature.get("names")
+
+
+def tensor(value: Any) -> Array:
+    """One entry of a response as a tensor; what is no number becomes a text."""
+    array = np.asarray(value)
+    if datatype(array.dtype) is not None:
+        return array
+    texts = [
+        item if isinstance(item, str) else str(item)
+        for item in np.asarray(value, dtype=object).flat
+    ]
+    return np.array(texts, dtype=object).reshape(array.shape)
+
+
+def metadata(signature: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """What V2's model metadata says of the model's inputs."""
+    if signature is None:
+        return []
+    if signature["kind"] == "table":
+        return [
+            {"name": column["name"], "datatype": _datatype(column.get("dtype")), "shape": [-1]}
+            for column in signature["columns"]
+        ]
+    if signature["kind"] == "tensors":
+        return [_described(item["name"], item) for item in signature["inputs"]]
+    if signature["kind"] in ("text", "json"):
+        return [{"name": "instances", "datatype": "BYTES", "shape": [-1]}]
+    return [_described("instances", signature)]
+
+
+def _described(name: str, described: dict[str, Any]) -> dict[str, Any]:
+    """One tensor of V2's metadata."""
+    dtype = described.get("dtype") or "float64"
+    shape = [-1 if size is None else size for size in described["shape"] or []]
+    return {"name": name, "datatype": _datatype(STAND_INS.get(dtype, dtype)), "shape": [-1, *shape]}
+
+
+def _datatype(dtype: str | None) -> str:
+    return DATATYPES.get(dtype or "", "BYTES")
+
+
+def _objects(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """Rows that are objects, of what is one list a name."""
+    if len({len(column) for column in columns.values()}) > 1:
+        raise InvalidInput("the tensors in inputs must have the same number of rows")
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+
+
+def _rows(rows: Array, signature: dict[str, Any] | None) -> Any:
+    if (
+        signature is not None
+        and signature["kind"] == "text"
+        and rows.ndim == 2
+        and rows.shape[1] == 1
+    ):
+        rows = rows[:, 0]
+    return _plain(rows) if rows.dtype == object else rows
+
+
+def _column(name: str, values: Array) -> list[Any]:
+    if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
+        raise InvalidInput(
+            f"the tensor {name!r} must have shape [rows] or [rows, 1], it has {list(values.shape)}"
+        )
+    return list(_plain(values.reshape(-1)))
+
+
+def _plain(values: Array) -> list[Any]:
+    """Nested lists; bytes are taken for UTF-8."""
+    try:
+        texts = [
+            item.decode() if isinstance(item, bytes) else item
+            for item in values.reshape(-1).tolist()
+        ]
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"a tensor of type BYTES must hold UTF-8: {error}") from None
+    array = np.empty(len(texts), dtype=object)
+    array[:] = texts
+    plain: list[Any] = array.reshape(values.shape).tolist()
+    return plain

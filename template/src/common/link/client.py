@@ -1,0 +1,91 @@
+"""One worker, driven without a server: what `generator.load(directory).predict(...)` does."""
+
+import subprocess
+import threading
+from collections.abc import Sequence
+from typing import IO
+
+from ..config import Config
+from ..errors import LoadError
+from . import launch
+from .frames import Frame, Kind, Request, Response, Splitter, receive
+
+
+class Client:
+    """A worker of this scaffold that answers one request at a time. Close it, or use it as a context manager.
+
+    Args:
+        config: the scaffold's configuration.
+        path: the only directories for the worker to import from, beside `src/` and the standard library; by default
+            what its interpreter finds.
+        log: where the worker's log goes, by default to this process's.
+        python: the interpreter of another environment for the worker to run in, and in nothing else.
+
+    Raises:
+        LoadError: the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        path: Sequence[str] | None = None,
+        log: IO[bytes] | None = None,
+        python: str | None = None,
+    ) -> None:
+        self._process, self._connection = launch.start(config, path, log, python)
+        self._splitter = Splitter()
+        self._frames: list[Frame] = []
+        self._lock = threading.Lock()
+        self._ident = 0
+        self._connection.settimeout(config.serving.load_timeout_seconds)
+        try:
+            ready = self._next()
+        except (LoadError, OSError) as error:
+            self.close()
+            raise LoadError(f"the worker ended while it loaded the model: {error}") from error
+        if ready.kind == Kind.FAILED:
+            self.close()
+            raise LoadError(ready.body.decode())
+        self._connection.settimeout(config.serving.predict_timeout_seconds)
+
+    def request(self, kind: Kind, body: bytes) -> tuple[int, bytes]:
+        """Send a body through the whole flow; the status and the body of the answer.
+
+        Raises:
+            LoadError: the worker died, or took longer than `predict_timeout_seconds`.
+        """
+        with self._lock:
+            self._ident += 1
+            self._connection.sendall(
+                Request(self._ident, kind, f"local-{self._ident}", body).pack()
+            )
+            try:
+                while (answer := self._next()).ident != self._ident:
+                    pass
+            except (LoadError, OSError) as error:
+                self.close()
+                raise LoadError(f"the worker ended before it answered: {error}") from error
+            return answer.status, answer.body
+
+    @property
+    def closed(self) -> bool:
+        """Whether the worker has been told to end, or has ended."""
+        return self._connection.fileno() == -1 or self._process.poll() is not None
+
+    def close(self) -> None:
+        """End the worker."""
+        self._connection.close()
+        try:
+            self._process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _next(self) -> Response:
+        if not self._frames:
+            try:
+                self._frames = receive(self._connection, self._splitter)
+            except EOFError:
+                code = self._process.wait()
+                raise LoadError(f"exit status {code}") from None
+        return Response.unpack(self._frames.pop(0))

@@ -1,0 +1,1 @@
+"""The server process: HTTP, the routes, the metrics and the pool of workers."""

@@ -1,0 +1,169 @@
+"""What a server answers beside predictions where KServe is not there to: health, metadata, figures and documentation.
+
+Source: KServe's V1 protocol and Open Inference Protocol (V2), with Triton's model repository extension.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException as RoutingError
+
+from ..bodies import v2_tensors
+from ..config import Config
+from . import openapi
+
+FIXED = "this server serves one model, which cannot be unloaded"
+UNEXPLAINED = "this model has no explainer"
+UNREAD = "this server takes neither encoded bodies nor events here: send plain JSON"
+
+
+def application(config: Config, ready: Callable[[], bool], server: str, version: str) -> FastAPI:
+    """The routes beside the predictions.
+
+    Args:
+        config: the scaffold's configuration.
+        ready: whether the model would answer a request now.
+        server: the name of the server, for V2's metadata.
+        version: and its version.
+    """
+    app = FastAPI(title=config.name, version=version, docs_url=None, redoc_url=None)
+    for error, handler in HANDLERS.items():
+        app.add_exception_handler(error, handler)
+    routes = _Routes(config, ready, server, version)
+    for method, path, answer in routes.table():
+        app.add_api_route(path, answer, methods=[method])
+    openapi.describe(app, config)
+    return app
+
+
+class _Routes:
+    """What the routes answer, in KServe's words."""
+
+    def __init__(
+        self, config: Config, ready: Callable[[], bool], server: str, version: str
+    ) -> None:
+        self._name = config.name
+        self._signature = config.model.input
+        self._ready = ready
+        self._server = {
+            "name": server,
+            "version": version,
+            "extensions": ["model_repository_extension"],
+        }
+
+    def table(self) -> list[tuple[str, str, Callable[..., Any]]]:
+        return [
+            ("GET", "/", self.alive),
+            ("GET", "/metrics", self.metrics),
+            ("GET", "/v1/models", self.models),
+            ("GET", "/v1/models/{model_name}", self.model_ready),
+            ("POST", "/v1/models/{model_name}:predict", self.unread),
+            ("POST", "/v1/models/{model_name}:explain", self.explain),
+            ("GET", "/v2", self.metadata),
+            ("GET", "/v2/health/live", self.live),
+            ("GET", "/v2/health/ready", self.server_ready),
+            ("GET", "/v2/models", self.models),
+            ("GET", "/v2/models/{model_name}", self.model_metadata),
+            ("GET", "/v2/models/{model_name}/ready", self.model_ready),
+            ("GET", "/v2/models/{model_name}/versions/{version}/ready", self.versioned),
+            ("POST", "/v2/models/{model_name}/infer", self.unread),
+            ("POST", "/v2/models/{model_name}/versions/{version}/infer", self.versioned),
+            ("POST", "/v2/repository/models/{model_name}/load", self.load),
+            ("POST", "/v2/repository/models/{model_name}/unload", self.unload),
+        ]
+
+    async def alive(self) -> dict[str, str]:
+        return {"status": "alive"}
+
+    async def metrics(self) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    async def models(self) -> dict[str, list[str]]:
+        return {"models": [self._name]}
+
+    async def model_ready(self, model_name: str) -> dict[str, Any]:
+        self._check(model_name)
+        if not self._ready():
+            raise HTTPException(503, f"the model {self._name!r} is not ready")
+        return {"name": self._name, "ready": True}
+
+    async def metadata(self) -> dict[str, Any]:
+        return self._server
+
+    async def live(self) -> dict[str, bool]:
+        return {"live": True}
+
+    async def server_ready(self) -> dict[str, bool]:
+        if not self._ready():
+            raise HTTPException(503, "the server is not ready")
+        return {"ready": True}
+
+    async def model_metadata(self, model_name: str) -> dict[str, Any]:
+        self._check(model_name)
+        return {
+            "name": self._name,
+            "platform": "",
+            "inputs": v2_tensors.metadata(self._signature),
+            "outputs": [],
+        }
+
+    async def load(self, model_name: str) -> dict[str, Any]:
+        await self.model_ready(model_name)
+        return {"name": self._name, "load": True}
+
+    async def unload(self, model_name: str) -> None:
+        self._check(model_name)
+        raise HTTPException(501, FIXED)
+
+    async def explain(self, model_name: str) -> None:
+        self._check(model_name)
+        raise HTTPException(501, UNEXPLAINED)
+
+    async def versioned(self, model_name: str, version: str) -> None:
+        self._check(model_name)
+        raise HTTPException(501, f"the model has no versions: leave out versions/{version}")
+
+    async def unread(self, model_name: str) -> None:
+        """What the predict routes have left."""
+        self._check(model_name)
+        raise HTTPException(415, UNREAD)
+
+    def _check(self, model_name: str) -> None:
+        if model_name != self._name:
+            raise HTTPException(
+                404, f"there is no model {model_name!r} here, the model is {self._name!r}"
+            )
+
+
+async def failed(request: Request, _: Exception) -> JSONResponse:
+    """Nobody foresaw it: our application, which it reaches next, logs it."""
+    return JSONResponse({"error": unforeseen(request.headers.get("x-request-id", ""))}, 500)
+
+
+def unforeseen(request_id: str) -> str:
+    """The message of an error that says nothing of the inside."""
+    return f"the server failed; its log has the reason under request id {request_id}"
+
+
+async def http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RoutingError)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def malformed(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return JSONResponse({"error": f"{place}: {first['msg']}"}, 400)
+
+
+# What FastAPI's own errors are answered with: a message under `error`, as our own routes do.
+HANDLERS: dict[Any, Any] = {
+    Exception: failed,
+    RoutingError: http_error,
+    RequestValidationError: malformed,
+}

@@ -1,0 +1,241 @@
+"""KServe's own application and gRPC server, around a model that hands every request to the workers."""
+
+import struct
+from collections.abc import Coroutine
+from secrets import token_hex
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from grpc import StatusCode
+from grpc_interceptor.exceptions import GrpcException
+from kserve import InferOutput, InferRequest, InferResponse, Model, ModelRepository
+from kserve.errors import InvalidInput as KServeInvalidInput
+from kserve.errors import ModelNotFound, ModelNotReady, ServerNotReady, UnsupportedProtocol
+from kserve.model import InferenceVerb
+from kserve.model_server import app
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.grpc.server import GRPCServer
+from kserve.protocol.infer_type import to_http_parameters
+from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+from kserve.protocol.rest.server import RESTServer
+from kserve.utils.numpy_codec import from_np_dtype
+
+from .. import bodies
+from ..bodies import v2_tensors
+from ..config import Config
+from ..errors import InvalidInput, Unanswered
+from ..link.frames import Kind
+from . import fallback_routes, openapi
+from .pool import Pool
+
+MAX_GRPC_MESSAGE_BYTES = 2**31 - 1
+GRPC_THREADS = 4
+GRPC_STATUSES = {503: StatusCode.UNAVAILABLE, 504: StatusCode.DEADLINE_EXCEEDED}
+
+
+class ModelFailed(Exception):
+    """The worker answered that the owner's code failed. The message names the request id and nothing of the inside."""
+
+
+class ForwardingModel(Model):
+    """The model as KServe sees it: ready when a worker is, and predicting by asking one.
+
+    Args:
+        config: the scaffold's configuration.
+        pool: the workers.
+    """
+
+    def __init__(self, config: Config, pool: Pool) -> None:
+        super().__init__(config.name)
+        self.ready = True
+        self._signature = config.model.input
+        self._pool = pool
+
+    async def healthy(self) -> bool:
+        """Whether a request would be answered now."""
+        return self._pool.ready
+
+    def load(self) -> bool:
+        """The workers load the model: there is nothing to do here."""
+        return self._pool.ready
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        return v2_tensors.metadata(self._signature)
+
+    async def __call__(
+        self, body: Any, headers: Any = None, verb: InferenceVerb = InferenceVerb.PREDICT
+    ) -> Any:
+        """Answer as `Model` does, but for its figures: the workers' own report counts every request on them."""
+        if verb != InferenceVerb.PREDICT:
+            raise NotImplementedError(fallback_routes.UNEXPLAINED)
+        return await self.predict(body, headers), {}
+
+    async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
+        """Answer a V1 body that KServe has decoded, or a V2 request."""
+        request_id = (headers or {}).get("x-request-id") or token_hex(8)
+        if isinstance(payload, InferRequest):
+            answer = self._infer(payload, payload.id or request_id)
+            return await (_grpc_errors(answer) if payload.from_grpc else answer)
+        body = payload if isinstance(payload, bytes) else bodies.json_encode(payload)
+        return bodies.json_decode(await self._ask(Kind.JSON, body, request_id))
+
+    async def _infer(self, payload: InferRequest, request_id: str) -> InferResponse:
+        request = _request(payload, self._signature)
+        answer = await self._ask(Kind.MSGPACK, bodies.msgpack_encode(request), request_id)
+        response = bodies.msgpack_decode(answer)
+        return InferResponse(
+            request_id,
+            self.name,
+            [
+                _output(name, tensor)
+                for name, tensor in v2_tensors.tensors_of_response(response).items()
+            ],
+            use_binary_outputs=payload.use_binary_outputs,
+            requested_outputs=payload.request_outputs,
+        )
+
+    async def _ask(self, kind: Kind, body: bytes, request_id: str) -> bytes:
+        answer = await self._pool.submit(kind, body, request_id)
+        if answer.status == 200:
+            return answer.body
+        message = bodies.json_decode(answer.body)["error"]
+        raise KServeInvalidInput(message) if answer.status == 400 else ModelFailed(message)
+
+
+class ReadyDataPlane(DataPlane):
+    """KServe's data plane, whose server is ready when the model is."""
+
+    async def ready(self) -> bool:
+        return all([await model.healthy() for model in self.model_registry.get_models().values()])
+
+    async def model_ready(
+        self, model_name: str, disable_predictor_health_check: bool = False
+    ) -> bool:
+        """Whether the model is ready; of one that a request is for, whether it is there: the pool tells the rest."""
+        if disable_predictor_health_check:
+            self.get_model_from_registry(model_name)
+            return True
+        return bool(await super().model_ready(model_name))
+
+    def decode(self, *arguments: Any, **keywords: Any) -> Any:
+        """A body that cannot be decoded is the client's mistake, whatever KServe raises at it."""
+        try:
+            return super().decode(*arguments, **keywords)
+        except KServeInvalidInput:
+            raise
+        except Exception as error:
+            raise KServeInvalidInput(
+                f"the body cannot be decoded: {type(error).__name__}: {error}"
+            ) from None
+
+
+class FixedRepository(ModelRepository):
+    """A repository whose one model a client can neither load nor unload."""
+
+    def unload(self, name: str) -> None:
+        raise NotImplementedError(fallback_routes.FIXED)
+
+
+class Behind:
+    """KServe's application, and its gRPC server where a port is set.
+
+    Args:
+        config: the scaffold's configuration.
+        pool: the workers.
+    """
+
+    def __init__(self, config: Config, pool: Pool) -> None:
+        registry = FixedRepository()
+        registry.update(ForwardingModel(config, pool))
+        self._dataplane = ReadyDataPlane(registry)
+        self._extension = ModelRepositoryExtension(registry)
+        self._grpc_port = config.serving.grpc_port
+        self._grpc: GRPCServer | None = None
+        self.application = self._application(config)
+
+    def _application(self, config: Config) -> FastAPI:
+        server = RESTServer(
+            "kserve.model_server:app", self._dataplane, self._extension, config.serving.http_port
+        )
+        server.create_application()
+        for error, handler in HANDLERS.items():
+            app.add_exception_handler(error, handler)
+        openapi.describe(app, config)
+        application: FastAPI = app
+        return application
+
+    async def serve_grpc(self) -> None:
+        """Serve gRPC until it is cancelled or stopped; returns at once where the port is 0."""
+        if not self._grpc_port:
+            return
+        sizes = {
+            f"grpc_max_{way}_message_length": MAX_GRPC_MESSAGE_BYTES for way in ("send", "receive")
+        }
+        self._grpc = GRPCServer(self._grpc_port, self._dataplane, self._extension, kwargs=sizes)
+        await self._grpc.start(GRPC_THREADS)
+
+    async def stop_grpc(self) -> None:
+        if self._grpc is not None:
+            await self._grpc.stop()
+
+
+def _request(payload: InferRequest, signature: dict[str, Any] | None) -> dict[str, Any]:
+    """A V2 request as the flow takes it; its parameters are keys beside `instances`.
+
+    Raises:
+        KServeInvalidInput: a tensor is not what it says it is, or the tensors are no rows.
+    """
+    try:
+        named = {item.name: item.as_numpy() for item in payload.inputs}
+        request = v2_tensors.request_of_tensors(named, signature)
+    except KServeInvalidInput:
+        raise
+    except InvalidInput as error:
+        raise KServeInvalidInput(str(error)) from None
+    except (ValueError, TypeError, OverflowError, struct.error) as error:
+        raise KServeInvalidInput(
+            f"inputs holds a tensor whose data does not fit its shape or datatype: {error}"
+        ) from None
+    parameters = to_http_parameters(payload.parameters) if payload.from_grpc else payload.parameters
+    return {**(parameters or {}), **request}
+
+
+async def _grpc_errors(answer: Coroutine[Any, Any, InferResponse]) -> InferResponse:
+    """The answer, or the error with the gRPC status that stands for it."""
+    try:
+        return await answer
+    except KServeInvalidInput as error:
+        raise GrpcException(str(error), StatusCode.INVALID_ARGUMENT) from None
+    except ModelFailed as error:
+        raise GrpcException(str(error), StatusCode.INTERNAL) from None
+    except Unanswered as error:
+        raise GrpcException(str(error), GRPC_STATUSES[error.status]) from None
+
+
+def _output(name: str, array: v2_tensors.Array) -> InferOutput:
+    output = InferOutput(name, list(array.shape), from_np_dtype(array.dtype))
+    output.set_data_from_numpy(array, binary_data=False)
+    return output
+
+
+def _handler(status: int) -> Any:
+    """Answers an exception as our own routes do: its message under `error`, and no traceback in the log."""
+
+    async def answer(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, getattr(error, "status", None) or status)
+
+    return answer
+
+
+HANDLERS: dict[Any, Any] = {
+    **fallback_routes.HANDLERS,
+    KServeInvalidInput: _handler(400),
+    ModelNotFound: _handler(404),
+    ModelFailed: _handler(500),
+    NotImplementedError: _handler(501),
+    UnsupportedProtocol: _handler(501),
+    ModelNotReady: _handler(503),
+    ServerNotReady: _handler(503),
+    Unanswered: _handler(503),
+}

@@ -1,0 +1,61 @@
+"""Starting the server: read the configuration, take the port, start the workers, serve."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+from .. import logs
+from ..config import SOURCE, Config, config_path
+from ..errors import ConfigError, LoadError
+from ..link import launch
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Serve the scaffold whose `src/` holds this package; the exit status of the process."""
+    logs.configure()
+    # Until the server takes signals itself, SIGTERM interrupts the start as SIGINT does: a container's first process
+    # is spared signals that it does not handle.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    os.chdir(SOURCE)
+    workers: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+    try:
+        config = Config.read(config_path())
+        listener = _listener(config.serving.http_port, "PORT")
+        if config.serving.grpc_port:  # gRPC would share the port with whoever has it
+            _listener(config.serving.grpc_port, "GRPC_PORT").close()
+        for _ in range(config.serving.workers):
+            workers.append(launch.start(config))
+        # After the workers have started: they import the model's framework while this process imports KServe.
+        import uvloop
+
+        from .server import serve
+
+        uvloop.run(serve(config, listener, workers))
+    except (ConfigError, LoadError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        for worker, _ in workers:  # one that is loading does not see yet that its server is gone
+            worker.kill()
+    return 0
+
+
+def _listener(port: int, setting: str) -> socket.socket:
+    """A socket bound to the port on every address; nobody can connect before it listens."""
+    listener = socket.socket(socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("0.0.0.0", port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"port {port} cannot be taken: {error.strerror}; set {setting} in the environment, or in config.yaml"
+        ) from error
+    return listener

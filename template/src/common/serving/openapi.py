@@ -1,0 +1,118 @@
+"""`/docs`: KServe's OpenAPI document with this model's own routes, rows and example, and Swagger UI to show it."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from ..config import Config
+
+TYPES = {"number": ["number", "null"], "boolean": ["boolean", "null"], "string": ["string", "null"]}
+ERRORS = {
+    "400": "The request cannot be answered; `error` says why",
+    "413": "The body is larger than `serving.max_body_bytes`",
+    "415": "The route does not take this media type",
+    "500": "The model failed; the log has the reason under the request's id",
+    "503": "The model is not ready or too many requests are waiting; try again after `Retry-After` seconds",
+    "504": "The model took longer than `serving.predict_timeout_seconds`",
+}
+
+
+def describe(app: FastAPI, config: Config) -> None:
+    """Give KServe's application a `/docs` that shows this model."""
+    document: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        if not document:
+            document.update(_document(app, config))
+        return document
+
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title=config.name,
+            swagger_js_url="docs/static/swagger-ui-bundle.js",
+            swagger_css_url="docs/static/swagger-ui.css",
+            swagger_favicon_url="docs/static/favicon-32x32.png",
+        )
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    app.mount("/docs/static", StaticFiles(packages=[("fastapi_swagger", "resources")]))
+    app.add_api_route("/docs", docs, include_in_schema=False)
+
+
+def _document(app: FastAPI, config: Config) -> dict[str, Any]:
+    document = get_openapi(title=config.name, version=app.version, routes=app.routes)
+    prefix = f"/v1/models/{config.name}"
+    paths = document["paths"]
+    paths.pop("/v1/models/{model_name}:predict", None)
+    binary = {"application/msgpack": {"schema": {"type": "string", "format": "binary"}}}
+    own = {
+        f"{prefix}:predict": _operation("Predict from JSON", _json(config)),
+        f"{prefix}:predict_binary": _operation(
+            "Predict from msgpack, with arrays as they are in memory", binary
+        ),
+    }
+    document["paths"] = {**own, **paths}
+    return document
+
+
+def _operation(summary: str, content: dict[str, Any]) -> dict[str, Any]:
+    responses = {"200": {"description": "One prediction a row, under `predictions`"}}
+    responses |= {status: {"description": text} for status, text in ERRORS.items()}
+    body = {"required": True, "content": content}
+    return {
+        "post": {"tags": ["V1"], "summary": summary, "requestBody": body, "responses": responses}
+    }
+
+
+def _json(config: Config) -> dict[str, Any]:
+    properties: dict[str, Any] = {"instances": {"type": "array", "items": _row(config.model.input)}}
+    if (config.model.output or {}).get("probabilities"):
+        properties["probabilities"] = {
+            "type": "boolean",
+            "description": "Answer `probabilities` as well",
+        }
+    schema = {"type": "object", "required": ["instances"], "properties": properties}
+    example = (
+        {} if config.model.example is None else {"example": {"instances": config.model.example}}
+    )
+    return {"application/json": {"schema": schema, **example}}
+
+
+def _row(signature: dict[str, Any] | None) -> dict[str, Any]:
+    """The JSON schema of one row."""
+    if signature is None or signature["kind"] == "json":
+        return {}
+    if signature["kind"] == "text":
+        return {"type": "string"}
+    if signature["kind"] == "table":
+        columns = signature["columns"]
+        return _object({column["name"]: _type(column.get("type")) for column in columns})
+    if signature["kind"] == "tensors":
+        return _object({item["name"]: _tensor(item) for item in signature["inputs"]})
+    return _tensor(signature)
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _tensor(described: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of nested lists of a shape and a dtype."""
+    if described["shape"] is None:
+        return {}
+    row = _type(
+        {None: None, "bool": "boolean", "string": "string"}.get(described.get("dtype"), "number")
+    )
+    for size in reversed(described["shape"]):
+        limits = {} if size is None else {"minItems": size, "maxItems": size}
+        row = {"type": "array", "items": row, **limits}
+    return row
+
+
+def _type(kind: str | None) -> dict[str, Any]:
+    return {"type": TYPES[kind]} if kind in TYPES else {}

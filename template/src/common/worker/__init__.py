@@ -1,0 +1,1 @@
+"""The worker process: it owns the model and answers requests."""

@@ -1,0 +1,5 @@
+"""`python -m common.worker FD`: see `main.py`."""
+
+from .main import main
+
+main()

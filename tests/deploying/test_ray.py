@@ -1,0 +1,532 @@
+"""deploy/ray.yaml and deploy/ray_app.py: replicas on a real Ray cluster of two nodes, one of which is killed."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import yaml
+
+from common.bodies import msgpack_decode, msgpack_encode
+from generator.environment import venvs
+from generator.scaffold import Scaffold
+from support.running import BINARY, PREDICT, configure, free_port, together
+
+TESTS = Path(__file__).resolve().parents[1] / "support"
+INFER = "/v2/models/model/infer"
+STARTED = 180  # seconds after which a cluster that has not started hangs
+CLIENTS = 6
+HEALTH_CHECKS = 3  # REPLICA_HEALTH_CHECK_UNHEALTHY_THRESHOLD in Ray Serve's constants
+LIMIT = 5  # predict_timeout_seconds of the cluster's scaffold
+
+# What an owner might write: a first feature that stands for something, and a call that can be told from another.
+OWNERS_PREPROCESS = """
+        first = request["instances"][0][0]
+        if first == -1:
+            raise InvalidInput("the first feature is -1")
+        if first == -2:
+            raise RuntimeError("a secret of the inside")
+        return request
+"""
+OWNERS_PREDICT = """
+        import os, time
+        if request["instances"][0][0] == -3:
+            time.sleep(3600)
+        inputs = self._signature.inputs(request["instances"])
+        if request.get("tell"):
+            self._calls = getattr(self, "_calls", 0) + 1
+            time.sleep(0.2)
+            return {"predictions": self._call("predict", inputs), "call": f"{os.getpid()}-{self._calls}"}
+"""
+
+
+@pytest.fixture(scope="session")
+def ray_python(scaffold: Scaffold) -> Path:
+    """The interpreter of an environment as deploy/ray-requirements.txt makes it, kept in the user's cache."""
+    requirements = scaffold.directory / "deploy" / "ray-requirements.txt"
+    content = requirements.read_text() + (scaffold.directory / "requirements.txt").read_text()
+
+    def install(python: Path) -> None:
+        venvs.install_requirements(python, [], requirements)
+
+    return venvs.cached("ray", content, venvs.RUNNING, install)
+
+
+# --- the config
+
+
+def document(directory: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load((directory / "deploy" / "ray.yaml").read_text()))
+
+
+def deployment(directory: Path) -> dict[str, Any]:
+    """What the config says of the one deployment."""
+    (application,) = document(directory)["applications"]
+    (found,) = application["deployments"]
+    return dict(found)
+
+
+WRONG = [
+    ("max_queued_requests: 1024", "max_queued_request: 1024", "max_queued_request is unknown"),
+    ("min_replicas: 2", "min_replica: 2", "autoscaling_config.min_replica is unknown"),
+    ("import_path: deploy.ray_app:application", "import_path: deploy", "Got invalid import path"),
+    ("num_cpus: 1", "num_cpus: one", "num_cpus: Input should be a valid number"),
+    (
+        "max_replicas: 6",
+        "max_replicas: 1",
+        "max_replicas (1) must be greater than or equal to min_replicas (2)",
+    ),
+    ("retry_after_s: 1", "retry_after: 1", "retry_after: Extra inputs are not permitted"),
+]
+OFFERED = ("runtime_env:", "  working_dir:", "  pip:", "num_gpus:")
+
+
+def test_the_config_is_valid_and_a_wrong_one_is_refused_by_the_same_check(
+    scaffold: Scaffold, ray_python: Path, tmp_path: Path
+) -> None:
+    text = (scaffold.directory / "deploy" / "ray.yaml").read_text()
+    configs = {"plain": text, "offered": text}
+    for line in OFFERED:
+        assert text.count(f"# {line}") == 1, line
+        configs["offered"] = configs["offered"].replace(f"# {line}", line)
+    for old, new, _ in WRONG:
+        assert text.count(f" {old}\n") == 1, old
+        configs[new] = text.replace(f" {old}\n", f" {new}\n")
+    files = [tmp_path / f"{index}.yaml" for index in range(len(configs))]
+    for file, config in zip(files, configs.values(), strict=True):
+        file.write_text(config)
+    command = [ray_python, "-W", "ignore", TESTS / "ray_config.py", *files]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    faults = dict(zip(configs, map(json.loads, done.stdout.splitlines()), strict=True))
+    assert faults["plain"] == faults["offered"] == []
+    assert [
+        (new, faults[new])
+        for _, new, fault in WRONG
+        if not any(fault in line for line in faults[new])
+    ] == []
+
+
+def test_numbers_agree_with_config_yaml(scaffold: Scaffold) -> None:
+    serving = scaffold._config.serving
+    config, model = document(scaffold.directory), deployment(scaffold.directory)
+    assert config["http_options"]["port"] == serving.http_port
+    assert config["http_options"]["request_timeout_s"] > 2 * serving.predict_timeout_seconds
+    assert config["applications"][0]["logging_config"]["enable_access_log"] == serving.access_log
+    assert (
+        model["autoscaling_config"]["target_ongoing_requests"]
+        == serving.max_queue / 4
+        <= serving.max_batch_size
+    )
+    assert model["max_ongoing_requests"] <= 2 * serving.max_batch_size
+    assert model["max_queued_requests"] == serving.max_queue
+    assert model["graceful_shutdown_timeout_s"] > serving.predict_timeout_seconds
+    assert HEALTH_CHECKS * model["health_check_timeout_s"] > serving.predict_timeout_seconds
+
+
+# --- the cluster
+
+
+@dataclass
+class Cluster:
+    """A cluster that runs the scaffold's config.
+
+    Attributes:
+        url: where the proxies of all nodes listen: the kernel deals connections out among them.
+        nodes: the ids of the nodes, the one that can be killed last.
+    """
+
+    url: str
+    dashboard: str
+    nodes: list[str]
+    process: "subprocess.Popen[str]"
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+
+    def state(self) -> dict[str, Any]:
+        """What Serve says of its applications."""
+        answer = httpx.get(f"{self.dashboard}/api/serve/applications/", timeout=30, trust_env=False)
+        return dict(answer.raise_for_status().json())
+
+    def replicas(self) -> dict[int, str]:
+        """The node of each replica that runs, by process id."""
+        found = self.state()["applications"]["model"]["deployments"]["model"]["replicas"]
+        return {
+            replica["pid"]: replica["node_id"] for replica in found if replica["state"] == "RUNNING"
+        }
+
+    def kill(self) -> tuple[float, float]:
+        """End the last node; when its processes were told to die, and when all were gone."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("kill\n")
+        self.process.stdin.flush()
+        told = said(self.process)
+        self.nodes.pop()
+        return told["at"], told["gone"]
+
+
+def said(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    """What the cluster's script says next. Ray prints to its standard output as well."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("{"):
+            return dict(json.loads(line))
+    raise AssertionError("the cluster ended")
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + STARTED
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not come about that {what}"
+        time.sleep(0.25)
+
+
+@contextlib.contextmanager
+def started(
+    python: Path, log: Path, **environ: str
+) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A cluster that has nothing deployed yet, and its dashboard's address."""
+    port = free_port()
+    command = [
+        str(python),
+        "-W",
+        "ignore",
+        str(TESTS / "ray_cluster.py"),
+        str(port),
+        str(free_port()),
+    ]
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **environ},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stream,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.close()
+        try:
+            process.wait(STARTED)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    scaffold: Scaffold, ray_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """The scaffold with some of an owner's edits, deployed from its deploy/ray.yaml; only the port is another."""
+    directory = edited(scaffold, tmp_path_factory.mktemp("ray") / "test_rfc")
+    port = free_port()
+    config = directory / "deploy" / "ray.yaml"
+    config.write_text(config.read_text().replace("port: 8080\n", f"port: {port}\n"))
+    with started(ray_python, directory.parent / "log", PYTHONPATH=str(directory)) as (
+        process,
+        dashboard,
+    ):
+        nodes = said(process)["nodes"]
+        deploy(ray_python, dashboard, config)
+        running = Cluster(f"http://127.0.0.1:{port}", dashboard, nodes, process)
+        wait_until(lambda: status(running) == "RUNNING", "the application runs")
+        wait_until(
+            lambda: set(running.replicas().values()) == set(nodes), "each node has a replica"
+        )
+        yield running
+
+
+def edited(scaffold: Scaffold, directory: Path) -> Path:
+    """A copy of the scaffold with an owner's edits."""
+    shutil.copytree(scaffold.directory, directory)
+    configure(directory, predict_timeout_seconds=LIMIT)
+    code = directory / "src" / "server" / "inference_model.py"
+    text = code.read_text()
+    for old, new in (
+        ("        return request\n", OWNERS_PREPROCESS.lstrip("\n")),
+        (
+            '        inputs = self._signature.inputs(request["instances"])\n',
+            OWNERS_PREDICT.lstrip("\n"),
+        ),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    code.write_text(text)
+    return directory
+
+
+def deploy(python: Path, dashboard: str, config: Path) -> None:
+    serve = "from ray.serve.scripts import cli; cli()"  # bin/serve names the place where the environment was made
+    command = [python, "-W", "ignore", "-c", serve, "deploy", "--address", dashboard, config]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=STARTED)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def status(cluster: Cluster) -> str:
+    application = cluster.state()["applications"]["model"]
+    assert application["status"] != "DEPLOY_FAILED", application["message"]
+    return str(application["status"])
+
+
+@pytest.fixture
+def ray_client(cluster: Cluster) -> Iterator[httpx.Client]:
+    with cluster.client() as client:
+        yield client
+
+
+def test_predictions_are_those_of_the_model_in_memory(
+    ray_client: httpx.Client, forest: Any, iris: tuple[np.ndarray, np.ndarray]
+) -> None:
+    rows, _ = iris
+    expected = forest.predict(rows).tolist()
+    body = {"instances": rows.tolist(), "probabilities": True}
+    answer = ray_client.post(PREDICT, json=body).raise_for_status().json()
+    assert answer == {"predictions": expected, "probabilities": forest.predict_proba(rows).tolist()}
+    binary = ray_client.post(
+        BINARY,
+        content=msgpack_encode({"instances": rows}),
+        headers={"Content-Type": "application/msgpack"},
+    )
+    assert msgpack_decode(binary.raise_for_status().content)["predictions"].tolist() == expected
+    tensor = {
+        "name": "x",
+        "shape": list(rows.shape),
+        "datatype": "FP64",
+        "data": rows.ravel().tolist(),
+    }
+    (output,) = (
+        ray_client.post(INFER, json={"inputs": [tensor]}).raise_for_status().json()["outputs"]
+    )
+    assert output["data"] == expected
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/", "/v1/models", "/v1/models/model", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/model",
+        "/v2/models/model/ready", "/metrics", "/docs", "/docs/static/swagger-ui.css", "/openapi.json",
+    ],
+)  # fmt: skip
+def test_the_other_routes_are_there(ray_client: httpx.Client, path: str) -> None:
+    assert ray_client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "media_type", "status", "message"),
+    [
+        (PREDICT, "{", "application/json", 400, "JSON"),
+        (PREDICT, "{}", "application/json", 400, '"instances" is missing'),
+        (PREDICT, '{"instances": [[1, 2, 3]]}', "application/json", 400, "the model takes 4 values a row"),
+        (PREDICT, '{"instances": [[-1, 2, 3, 4]]}', "application/json", 400, "the first feature is -1"),
+        (BINARY, "\x00", "application/msgpack", 400, "the body must be an object"),
+        (INFER, "{}", "application/json", 400, "inputs"),
+        ("/v1/models/other:predict", "{}", "application/json", 404, "'other'"),
+        ("/nowhere", "{}", "application/json", 404, "Not Found"),
+        (BINARY, "{}", "application/json", 415, "this route does not take application/json"),
+        (PREDICT, '{"instances": [[-2, 2, 3, 4]]}', "application/json", 500, "under request id"),
+    ],
+)  # fmt: skip
+def test_errors_are_those_of_every_server(
+    ray_client: httpx.Client, path: str, body: str, media_type: str, status: int, message: str
+) -> None:
+    answer = ray_client.post(
+        path, content=body, headers={"Content-Type": media_type, "X-Request-Id": "mine-1"}
+    )
+    assert answer.status_code == status
+    assert message in answer.json()["error"] and "secret" not in answer.text
+    assert answer.headers.get_list("x-request-id") == ["mine-1"]
+
+
+def test_a_body_over_the_limit_is_refused(ray_client: httpx.Client) -> None:
+    answer = ray_client.post(
+        PREDICT, content=b" " * (64 * 2**20 + 1), headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 413
+
+
+def test_concurrent_requests_share_calls_of_predict_in_both_replicas(
+    cluster: Cluster, forest: Any, iris: tuple[np.ndarray, np.ndarray]
+) -> None:
+    rows, _ = iris
+
+    def ask(index: int) -> Any:
+        with cluster.client() as client:
+            body = {"instances": [rows[index].tolist()], "tell": True}
+            return client.post(PREDICT, json=body).raise_for_status().json()
+
+    answers = together(32, ask)
+    assert [answer["predictions"] for answer in answers] == [
+        [label] for label in forest.predict(rows[:32])
+    ]
+    calls = Counter(answer["call"] for answer in answers)
+    assert len(calls) <= 16, calls
+    assert {int(call.partition("-")[0]) for call in calls} == set(cluster.replicas())
+
+
+@dataclass
+class Load:
+    """Clients that ask again and again.
+
+    Attributes:
+        asked: when each request was begun, when it ended, and what failed.
+    """
+
+    url: str
+    row: list[float]
+    asked: list[tuple[float, float, str | None]] = field(default_factory=list)
+    enough: threading.Event = field(default_factory=threading.Event)
+
+    def ask(self) -> None:
+        with httpx.Client(base_url=self.url, timeout=60, trust_env=False) as client:
+            while not self.enough.is_set():
+                begun = time.monotonic()
+                try:
+                    answer = client.post(PREDICT, json={"instances": [self.row]})
+                    outcome = (
+                        None if answer.status_code == 200 else f"{answer.status_code} {answer.text}"
+                    )
+                except httpx.TransportError as error:
+                    outcome = repr(error)
+                self.asked.append((begun, time.monotonic(), outcome))
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        threads = [threading.Thread(target=self.ask) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self.enough.set()
+            for thread in threads:
+                thread.join()
+
+    def answered_since(self, moment: float) -> int:
+        return sum(begun > moment and failure is None for begun, _, failure in list(self.asked))
+
+
+@pytest.mark.sweep
+def test_requests_succeed_after_a_node_is_killed_but_for_those_in_flight_there(
+    cluster: Cluster, iris: tuple[np.ndarray, np.ndarray]
+) -> None:
+    *_, doomed = cluster.nodes
+    lost = {pid for pid, node in cluster.replicas().items() if node == doomed}
+    assert lost
+    load = Load(cluster.url, iris[0][0].tolist())
+    with load.running():
+        wait_until(lambda: len(load.asked) > 50, "the clients are answered")
+        at, gone = cluster.kill()
+        wait_until(lambda: load.answered_since(gone) > 200, "they are answered again")
+        wait_until(
+            lambda: len(set(cluster.replicas()) - lost) == 2,
+            "a replica takes the place of the one that is gone",
+        )
+        replaced = time.monotonic()
+        wait_until(lambda: load.answered_since(replaced) > 50, "they are answered still")
+    failed = [
+        (begun, ended, failure) for begun, ended, failure in load.asked if failure is not None
+    ]
+    print(
+        f"{len(failed)} of {len(load.asked)} failed, a replica was replaced after {replaced - at:.1f} s"
+    )
+    elsewhere = [each for each in failed if not (each[0] < gone and each[1] > at)]
+    assert elsewhere == [], (at, gone)
+    assert len(failed) <= 2 * CLIENTS
+    assert set(cluster.replicas().values()) == set(cluster.nodes)
+
+
+@pytest.mark.sweep
+def test_a_replica_whose_predict_never_ends_answers_504_and_is_replaced(
+    cluster: Cluster, ray_client: httpx.Client
+) -> None:
+    before = set(cluster.replicas())
+    answer = ray_client.post(PREDICT, json={"instances": [[-3, 0, 0, 0]]})
+    assert answer.status_code == 504
+    assert (
+        f"predict took longer than {LIMIT} seconds (predict_timeout_seconds)"
+        in answer.json()["error"]
+    )
+    wait_until(
+        lambda: len(set(cluster.replicas()) - before) == 1, "another replica runs in its place"
+    )
+    assert len(before & set(cluster.replicas())) == 1
+    assert ray_client.post(PREDICT, json={"instances": [[5, 3, 1, 0]]}).status_code == 200
+
+
+@pytest.mark.sweep
+def test_applications_from_archives_share_a_cluster_under_prefixes(
+    scaffold: Scaffold, ray_python: Path, tmp_path: Path
+) -> None:
+    config = document(scaffold.directory)
+    config["http_options"]["port"] = port = free_port()
+    (application,) = config["applications"]
+    application["deployments"][0]["autoscaling_config"] = {"min_replicas": 1, "max_replicas": 1}
+    application["deployments"][0] |= {"max_ongoing_requests": 1, "max_queued_requests": 1}
+    config["applications"] = []
+    for name in ("whole", "broken"):
+        directory = shutil.copytree(scaffold.directory, tmp_path / name)
+        if name == "broken":
+            (directory / "src" / "model" / "model.joblib").write_bytes(b"not a model")
+        archive = shutil.make_archive(str(directory), "zip", directory)
+        own = {
+            "name": name,
+            "route_prefix": f"/{name}",
+            "runtime_env": {"working_dir": f"file://{archive}"},
+        }
+        config["applications"].append({**application, **own})
+    (tmp_path / "ray.yaml").write_text(yaml.safe_dump(config))
+    with started(ray_python, tmp_path / "log") as (process, dashboard):
+        cluster = Cluster(
+            f"http://127.0.0.1:{port}/whole", dashboard, said(process)["nodes"], process
+        )
+        deploy(ray_python, dashboard, tmp_path / "ray.yaml")
+
+        def status(name: str) -> Any:
+            return cluster.state()["applications"][name]["status"]
+
+        wait_until(
+            lambda: status("whole") == "RUNNING" and status("broken") == "DEPLOY_FAILED",
+            "both have an outcome",
+        )
+        (broken,) = cluster.state()["applications"]["broken"]["deployments"].values()
+        assert (
+            "src/model/model.joblib is not the model that config.yaml records"
+            in broken["message"].splitlines()[-1]
+        )
+        with cluster.client() as client:
+            for path in (
+                "",
+                "/v1/models/model",
+                "/v2/models/model/ready",
+                "/docs",
+                "/docs/static/swagger-ui.css",
+            ):
+                assert client.get(path).status_code == 200, path
+        answers = together(
+            16,
+            lambda _: httpx.post(
+                f"{cluster.url}{PREDICT}", json={"instances": [[5, 3, 1, 0]] * 2000}
+            ),
+        )
+        assert {answer.status_code for answer in answers} == {200, 503}
+        assert {
+            answer.headers.get("retry-after") for answer in answers if answer.status_code == 503
+        } == {"1"}

@@ -1,0 +1,146 @@
+"""The image replaced under load, container by container, as Kubernetes does it by `deploy/kubernetes.yaml`."""
+
+import os
+import shutil
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from generator.scaffold import Scaffold
+from support.cluster import Manifest, deployed, find_nginx
+from support.containers import Engine
+from support.running import PATIENCE, PREDICT, configure, until
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.sweep,
+    pytest.mark.skipif(
+        sys.platform != "linux", reason="elsewhere a container's own address is out of reach"
+    ),
+]
+
+CLIENTS = 4  # of each sort
+PAUSE = 0.05  # seconds, so that two cores can start containers meanwhile
+Replace = Callable[..., tuple["Load", list[str]]]
+
+
+@dataclass
+class Load:
+    """What clients saw that asked all the time.
+
+    Attributes:
+        failures: every request that was not answered 200 with the right predictions.
+        answers: how many requests each server answered: their ids begin with a word of the server's.
+        leaving: the servers that told clients to close their connections.
+    """
+
+    failures: list[str] = field(default_factory=list)
+    answers: Counter[str] = field(default_factory=Counter)
+    leaving: set[str] = field(default_factory=set)
+
+
+@contextmanager
+def asking(url: str, rows: Any, expected: Any) -> Iterator[Load]:
+    """Ask all the time, without a second try: some over a connection as long as it lasts, some over new ones."""
+    load, stop = Load(), threading.Event()
+
+    def ask(index: int) -> None:
+        body = {"instances": rows[index : index + 3].tolist()}
+        right = {"predictions": expected[index : index + 3].tolist()}
+        kept = index % 2
+        with httpx.Client(
+            limits=httpx.Limits(max_keepalive_connections=kept), timeout=20, trust_env=False
+        ) as client:
+            while not stop.wait(PAUSE):
+                try:
+                    answer = client.post(f"{url}{PREDICT}", json=body)
+                    assert (answer.status_code, answer.json()) == (200, right), answer.text
+                except (httpx.HTTPError, AssertionError) as error:
+                    load.failures.append(f"{'old' if kept else 'new'} connection: {error!r}")
+                else:
+                    server = answer.headers["x-request-id"].partition("-")[0]
+                    load.answers[server] += 1
+                    if answer.headers.get("connection") == "close":
+                        load.leaving.add(server)
+
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(2 * CLIENTS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+
+
+@pytest.fixture(scope="session")
+def nginx() -> str:
+    """nginx as a plain TCP proxy, where it is installed; in CI it must be."""
+    found = find_nginx()
+    if found is None and os.environ.get("CI"):
+        pytest.fail("nginx with its stream module is not installed, and CI is set")
+    if found is None:
+        pytest.skip(
+            "nginx with its stream module is not installed (Debian: nginx, libnginx-mod-stream)"
+        )
+    return found
+
+
+@pytest.fixture
+def manifest(scaffold: Scaffold) -> Manifest:
+    return Manifest.read(scaffold.directory / "deploy" / "kubernetes.yaml")
+
+
+@pytest.fixture
+def replace(
+    engine: Engine,
+    image: str,
+    manifest: Manifest,
+    nginx: str,
+    forest: Any,
+    iris: Any,
+    tmp_path: Path,
+) -> Replace:
+    """Replace all containers under load; what clients saw, and the old containers' exit statuses."""
+    rows = iris[0][::12]
+    expected = forest.predict(rows)
+
+    def replaced(replicas: int, *options: str) -> tuple[Load, list[str]]:
+        with deployed(engine, image, manifest, nginx, tmp_path) as deployment:
+            deployment.start(replicas, *options)
+            with asking(deployment.proxy.url, rows, expected) as load:
+                until(lambda: len(load.answers) == replicas, "every container has answered")
+                old = deployment.replace(*options)
+                until(lambda: len(load.answers) == 2 * replicas, "every new container has answered")
+            return load, [pod.container.inspect(".State.ExitCode") for pod in old]
+
+    return replaced
+
+
+def test_a_rolling_replacement_under_load_fails_no_request(
+    replace: Replace, manifest: Manifest
+) -> None:
+    load, statuses = replace(manifest.replicas)
+    assert load.failures == []
+    assert statuses == ["0"] * manifest.replicas
+    assert len(load.leaving) == manifest.replicas
+
+
+def test_the_same_replacement_of_servers_that_do_not_drain_fails_requests(
+    replace: Replace, scaffold: Scaffold, tmp_path: Path
+) -> None:
+    """What `drain_seconds` is for: the proxy learns late that a container is going."""
+    directory = shutil.copytree(scaffold.directory, tmp_path / "hasty")
+    configure(directory, drain_seconds=0)
+    (directory / "config.yaml").chmod(0o644)
+    load, _ = replace(1, "--volume", f"{directory / 'config.yaml'}:/app/config.yaml:ro")
+    assert load.failures

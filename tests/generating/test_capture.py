@@ -1,0 +1,578 @@
+"""Code of no installed distribution travels with the model: real scripts, packages, projects and notebooks."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
+
+import generator
+from generator.capture.captured import SESSION_CODE, Captured
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = [[0.1, 0.2], [0.9, 0.4]]
+
+SCALING = """
+    import numpy as np
+    from sklearn.base import BaseEstimator, TransformerMixin
+
+    from . import helpers
+    from .. import names
+
+    try:
+        import nothing_such
+    except ImportError:
+        nothing_such = None
+
+
+    class Scale(TransformerMixin, BaseEstimator):
+        def fit(self, X, y=None):
+            self.n_features_in_ = 2
+            return self
+
+        def transform(self, X):
+            from late import OFFSET
+
+            return helpers.scale(np.asarray(X)) + OFFSET
+"""
+PACKAGE = {
+    "owner/__init__.py": "",
+    "owner/names.py": "NAMES = ['a', 'b']",
+    "owner/unused.py": "import not_installed_either",
+    "owner/features/__init__.py": "from .scaling import Scale",
+    "owner/features/scaling.py": SCALING,
+    "owner/features/helpers.py": "from scipy.special import expit\n\n\ndef scale(X):\n    return expit(X)",
+    "late.py": "OFFSET = 0.5",
+}
+COPIED = {path for path in PACKAGE if "unused" not in path}
+
+TRAIN = """
+    import sys
+
+    import numpy as np
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    import generator
+
+    X, y = np.random.default_rng(0).random((20, 2)), np.arange(20.0)
+
+
+    def train(*steps, **settings):
+        model = make_pipeline(*steps, LinearRegression()).fit(X, y)
+        generator.from_model(model, "made", sample_input=X, **settings).close()
+        print(model.predict(np.array([[0.1, 0.2], [0.9, 0.4]])).tolist())
+"""
+
+CAPTURE = """
+import sys, types, threading
+
+from generator.pickled import definitions, references
+from generator.sources import capture
+
+
+def travel(model):
+    captured = capture(definitions(model))
+    with captured.renamed():
+        references(model)
+"""
+STEP = "class Step:\n    def go(self):\n        return 1\n"
+
+
+def write(directory: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(textwrap.dedent(text).lstrip())
+
+
+def run(
+    directory: Path, *command: str, path: tuple[Path, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """A Python process in the directory, which alone, with `path`, can import what lies there."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *path)))}
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def made(directory: Path, *command: str, path: tuple[Path, ...] = ()) -> Path:
+    """The scaffold that a process made, found to predict in a worker that knows nothing of the process's files."""
+    done = run(directory, *command, path=path)
+    assert done.returncode == 0, done.stderr
+    expected = json.loads(done.stdout.splitlines()[-1])
+    with contextlib.closing(generator.load(directory / "made")) as scaffold:
+        assert scaffold.predict(ROWS) == {"predictions": expected}
+    return directory / "made"
+
+
+def code(scaffold: Path) -> set[str]:
+    """The files of code in a scaffold."""
+    directory = scaffold / "src" / "model"
+    files = {
+        path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
+    }
+    return {file for file in files if "__pycache__" not in file} - {"__init__.py", "model.joblib"}
+
+
+def pins(scaffold: Path) -> dict[str, str]:
+    """Distribution name to the reason for it."""
+    lines = [
+        line for line in (scaffold / "requirements.txt").read_text().splitlines() if "==" in line
+    ]
+    return {line.partition("==")[0]: line.partition("  # ")[2] for line in lines}
+
+
+# Files
+
+
+def test_a_package_with_relative_imports_is_copied_with_its_path(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            **PACKAGE,
+            "train.py": f"{TRAIN}\n    from owner.features import Scale\n\n    train(Scale())",
+        },
+    )
+    scaffold = made(tmp_path, "train.py")
+    assert code(scaffold) == COPIED
+    for file in COPIED:
+        assert (scaffold / "src" / "model" / file).read_text() == (tmp_path / file).read_text()
+    assert pins(scaffold)["scipy"] == "imported by owner/features/helpers.py"
+
+
+@pytest.mark.parametrize("kind", ["PEP 610", "setup.py develop"])
+def test_an_editable_project_is_copied(tmp_path: Path, kind: str) -> None:
+    project, site = tmp_path / "project", tmp_path / "site"
+    metadata = "Metadata-Version: 2.1\nName: owner-project\nVersion: 1.0\n"
+    origin = json.dumps({"url": project.as_uri(), "dir_info": {"editable": True}})
+    installed = {
+        "owner_project-1.0.dist-info/METADATA": metadata,
+        "owner_project-1.0.dist-info/direct_url.json": origin,
+    }
+    write(project, {f"src/{name}": text for name, text in PACKAGE.items()})
+    if kind == "PEP 610":
+        write(site, installed)
+    else:
+        write(project, {"src/owner_project.egg-info/PKG-INFO": metadata})
+    write(
+        tmp_path,
+        {"train.py": f"{TRAIN}\n    from owner.features import Scale\n\n    train(Scale())"},
+    )
+    scaffold = made(tmp_path, "train.py", path=(site, project / "src"))
+    assert code(scaffold) == COPIED
+    assert "owner-project" not in pins(scaffold)
+
+
+def test_a_line_of_the_owners_stands_for_the_code(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    line = "owner @ git+https://git.example/owner@1f0c"
+    train = f"{TRAIN}\n    from owner.features import Scale\n\n    train(Scale(), requirements=[{line!r}])"
+    write(project, PACKAGE)
+    write(tmp_path, {"train.py": train})
+    done = run(tmp_path, "train.py", path=(project,))
+    assert done.returncode == 0, done.stderr
+    assert code(tmp_path / "made") == set()
+    assert f"{line}  # given by you" in (tmp_path / "made" / "requirements.txt").read_text()
+
+
+def test_an_archive_of_this_machine_is_no_code_to_copy(tmp_path: Path) -> None:
+    origin = json.dumps({"url": "file:///steps-1.0-py3-none-any.whl", "archive_info": {}})
+    metadata = {
+        "METADATA": "Metadata-Version: 2.1\nName: steps\nVersion: 1.0\n",
+        "RECORD": "steps.py,,\n",
+    }
+    installed = {**metadata, "direct_url.json": origin}
+    write(
+        tmp_path / "site", {f"steps-1.0.dist-info/{name}": text for name, text in installed.items()}
+    )
+    write(tmp_path / "site", {"steps.py": STEP})
+    print_files = "import steps\nprint(capture(definitions(steps.Step())).files)"
+    write(tmp_path, {"train.py": f"{CAPTURE}\n{print_files}"})
+    assert run(tmp_path, "train.py", path=(tmp_path / "site",)).stdout == "{}\n"
+
+
+# The session
+
+SCRIPT = (
+    TRAIN
+    + """
+    import functools
+    from sklearn import base as b
+    from late import OFFSET, Late
+
+    FACTORS = {"a": 2.0}  # a literal
+    data = np.zeros(3)
+
+
+    class Base(b.TransformerMixin, b.BaseEstimator):
+        class Inner:
+            def __init__(self, value):
+                self.value = value
+
+        def fit(self, data, y=None):
+            self.n_features_in_ = 2
+            self.inner_ = Base.Inner(1.0)
+            return self
+
+
+    def doubled(function):
+        @functools.wraps(function)
+        def wrapper(data):
+            return function(data) * FACTORS["a"]
+
+        return wrapper
+
+
+    class Scale(Base):
+        def transform(self, data):
+            return shifted(np.asarray(data)) * np.linalg.norm([self.inner_.value])  # kept as written
+
+
+    @doubled
+    def shifted(data):
+        return data + OFFSET + Late.value
+
+
+    def unused():
+        return data
+
+
+    if __name__ == "__main__":
+        train(Scale(), FunctionTransformer(shifted))
+        assert Scale.__module__ == Base.Inner.__module__ == "__main__" and "session_code" not in sys.modules
+"""
+)
+
+
+def test_what_a_script_defines_is_written_out_as_source(tmp_path: Path) -> None:
+    write(
+        tmp_path, {"late.py": "OFFSET = 0.5\n\n\nclass Late:\n    value = 1.0", "train.py": SCRIPT}
+    )
+    scaffold = made(tmp_path, "train.py")
+    assert code(scaffold) == {"session_code.py", "late.py"}
+    text = (scaffold / "src" / "model" / "session_code.py").read_text()
+    assert text.startswith('"""Code of the model that was defined in train.py')
+    assert "from late import Late, OFFSET\n" in text
+    assert "# kept as written" in text and "FACTORS = {'a': 2.0}" in text
+    assert "unused" not in text and "data =" not in text
+
+
+CELLS = [
+    """
+    from __future__ import annotations
+
+    import numpy as np
+    from sklearn.base import BaseEstimator, TransformerMixin
+    """,
+    """
+    class Base(TransformerMixin, BaseEstimator):
+        pass
+    """,
+    """
+    class Scale(Base):
+        def fit(self, X: NotHere, y=None):
+            return self
+
+        def transform(self, X):
+            return X
+    """,
+    """
+    class Scale(Base):
+        def fit(self, X: NotHere, y=None):
+            self.n_features_in_ = 2
+            return self
+
+        def transform(self, X):
+            return np.asarray(X) * FACTOR
+    """,
+    "FACTOR = 3",
+    "class Scale(Base: never ran",
+]
+NOTEBOOK = """
+    import codeop, linecache, sys, types
+
+    compile = codeop.Compile()  # which remembers what was imported from __future__, as IPython does
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    for number, source in enumerate(__import__("json").load(open("cells.json"))):
+        name = f"/tmp/ipykernel_1/{number}.py"
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        try:
+            exec(compile(source, name, "exec"), vars(main))
+        except SyntaxError as error:
+            print(error)
+"""
+
+
+def test_what_a_notebook_defines_is_written_out_as_source(tmp_path: Path) -> None:
+    cells = [textwrap.dedent(cell) for cell in (*CELLS, TRAIN, "train(Scale())")]
+    write(tmp_path, {"cells.json": json.dumps(cells), "kernel.py": NOTEBOOK})
+    scaffold = made(tmp_path, "kernel.py")
+    text = (scaffold / "src" / "model" / "session_code.py").read_text()
+    assert "defined in a notebook or an interactive session" in text
+    assert text.count("class Scale") == 1 and "FACTOR = 3" in text
+    assert "from __future__ import annotations\n" in text
+
+
+@pytest.mark.skipif(importlib.util.find_spec("IPython") is None, reason="IPython is not installed")
+def test_what_ipython_runs_is_written_out_as_source(tmp_path: Path) -> None:
+    cells = [textwrap.dedent(cell) for cell in (*CELLS, TRAIN, "train(Scale())")]
+    driver = """
+        import json
+        from IPython.core.interactiveshell import InteractiveShell
+
+        shell = InteractiveShell.instance()
+        for cell in json.load(open("cells.json")):
+            shell.run_cell(cell, store_history=True)
+    """
+    write(tmp_path, {"cells.json": json.dumps(cells), "kernel.py": driver})
+    scaffold = made(tmp_path, "kernel.py")
+    assert code(scaffold) == {"session_code.py"}
+
+
+def test_a_module_that_is_run_imports_from_its_own_package(tmp_path: Path) -> None:
+    train = (
+        TRAIN
+        + """
+    from .encoder import ENCODER, encode
+
+
+    def scaled(X):
+        return encode(ENCODER.transform(X))
+
+
+    train(FunctionTransformer(scaled))
+    """
+    )
+    encoder = "from sklearn.preprocessing import StandardScaler\n\nENCODER = StandardScaler().fit([[0.0, 1.0], [1.0, 3.0]])"
+    encode = "\n\n\ndef encode(X):\n    return X * 2"
+    write(
+        tmp_path,
+        {"owner/__init__.py": "", "owner/train.py": train, "owner/encoder.py": encoder + encode},
+    )
+    scaffold = made(tmp_path, "-m", "owner.train")
+    assert code(scaffold) == {"session_code.py", "owner/__init__.py", "owner/encoder.py"}
+
+
+def test_names_come_back_after_a_failure() -> None:
+    class Step:
+        pass
+
+    name = Step.__qualname__
+    captured = Captured(names=[(Step, SESSION_CODE, "Step")])
+    with pytest.raises(ZeroDivisionError), captured.renamed():
+        assert pickle.dumps(Step) == pickle.dumps(sys.modules[SESSION_CODE].Step)
+        assert Step.__module__ == SESSION_CODE
+        1 / 0  # noqa: B018
+    assert (Step.__module__, Step.__qualname__, sys.modules.get(SESSION_CODE)) == (
+        __name__,
+        name,
+        None,
+    )
+
+
+# By value
+
+
+def test_what_has_no_source_that_stands_alone_is_pickled_by_value(tmp_path: Path) -> None:
+    steps = """
+    from sklearn.base import BaseEstimator, TransformerMixin
+    from sklearn.preprocessing import StandardScaler
+    from late import OFFSET
+    import late
+
+    scaler = StandardScaler().fit(X)
+    exec("def squared(X): return np.square(X) + late.OFFSET")
+
+
+    class Scale(TransformerMixin, BaseEstimator):
+        def fit(self, X, y=None):
+            self.n_features_in_ = 2
+            return self
+
+        def transform(self, X):
+            return plus(scaler.transform(X))
+
+
+    def plus(X):
+        return X + OFFSET
+
+
+    factor = 2
+    train(Scale(), FunctionTransformer(lambda X: plus(X) * factor), FunctionTransformer(squared))
+    """
+    write(tmp_path, {"late.py": "OFFSET = 0.5", "train.py": TRAIN + steps})
+    scaffold = made(tmp_path, "train.py")
+    assert code(scaffold) == {
+        "session_code.py",
+        "late.py",
+        "pickled_code.py",
+        "pickled_code.pickle",
+    }
+    assert "def plus" in (scaffold / "src" / "model" / "session_code.py").read_text()
+    assert pins(scaffold)["cloudpickle"] == "imported by pickled_code.pickle"
+
+
+def test_code_by_value_is_for_the_running_python_only(tmp_path: Path) -> None:
+    other = "3.10" if sys.version_info[:2] != (3, 10) else "3.11"
+    write(
+        tmp_path,
+        {
+            "train.py": f"{TRAIN}\n    train(FunctionTransformer(lambda X: X), python_version={other!r})"
+        },
+    )
+    done = run(tmp_path, "train.py")
+    assert (
+        f"SettingError: python_version '{other}' is not the running 3.{sys.version_info[1]}"
+        in done.stderr
+    )
+    assert (
+        "(<lambda>): define that in a module of your own, or leave python_version out"
+        in done.stderr
+    )
+    assert not (tmp_path / "made").exists()
+
+
+# What cannot travel
+
+
+@pytest.mark.parametrize(
+    ("files", "script", "error"),
+    [
+        (
+            {},
+            "class Step: pass\nstep = Step()\nstep.file = open(__file__)\ntravel([step])",
+            "the model cannot be pickled: model[0].file: cannot pickle ",
+        ),
+        (
+            {},
+            "class Step: pass\nstep = Step()\nstep.lock = threading.Lock()\ntravel([lambda: 1, step])",
+            "the model cannot be pickled: model[1].lock: cannot pickle '_thread.lock' object: leave it out",
+        ),
+        (
+            {},
+            "file = open(__file__)\ntravel(lambda: file.read())",
+            "__main__.<lambda> cannot be pickled by value: <_io.TextIOWrapper name=",
+        ),
+        (
+            {},
+            "lock = threading.Lock()\n\n\ndef step():\n    return lock\n\n\ntravel(step)",
+            "__main__.step cannot be pickled by value: cannot pickle '_thread.lock' object: define it in a module",
+        ),
+        (
+            {},
+            "Step = type('Step', (), {})\ntravel(Step())",
+            "__main__.Step is a dynamically made class, of which there is no source: define it with a class statement",
+        ),
+        (
+            {},
+            "def make():\n    class Step: pass\n    return Step\n\n\ntravel(make()())",
+            "__main__.make.<locals>.Step is a dynamically made class, which its module does not hold under that name",
+        ),
+        (
+            {},
+            "class Step: pass\nstep = Step()\nclass Step: pass\ntravel([step, Step()])",
+            "two different classes are called __main__.Step: the model's own, and the one that its module holds now",
+        ),
+        (
+            {"steps.py": STEP},
+            "import steps\nstep = steps.Step()\ndel sys.modules['steps']\nimport steps\ntravel(step)",
+            "two different classes are called steps.Step",
+        ),
+        (
+            {"steps.py": STEP},
+            "import steps\nopen('steps.py', 'a').write('# longer')\nopen('steps.py', 'w').write('class Step:\\n"
+            "    def go(self):\\n        return 2\\n')\ntravel(steps.Step())",
+            "changed since it was imported: Step.go in the running process is not what the file says; restart",
+        ),
+        (
+            {"steps.py": "FACTOR = 2\n" + STEP},
+            "import steps\nopen('steps.py', 'w').write('FACTOR = 3\\n"
+            + STEP.replace("\n", "\\n")
+            + "')\n"
+            "travel(steps.Step())",
+            "changed since it was imported: FACTOR in the running process",
+        ),
+        (
+            {},
+            STEP
+            + "text = open(__file__).read()\nopen(__file__, 'w').write(text.replace('return 1', 'return 2'))\n"
+            "travel(Step())",
+            "train.py changed since __main__.Step was defined by it: run it again",
+        ),
+        (
+            {"steps.py": "import made_here\n" + STEP},
+            "sys.modules['made_here'] = types.ModuleType('made_here')\nimport steps\ntravel(steps.Step())",
+            "steps.py: no file is found for made_here of 'import made_here', an import that only works in the running",
+        ),
+        (
+            {"steps.py": STEP.replace("return 1", "from nowhere import x")},
+            "import steps\ntravel(steps.Step())",
+            "steps.py: no file is found for nowhere of 'from nowhere import x'",
+        ),
+        (
+            {
+                "steps.py": STEP.replace("return 1", "import fast"),
+                f"fast{EXTENSION_SUFFIXES[0]}": "",
+            },
+            "import steps\ntravel(steps.Step())",
+            f"fast{EXTENSION_SUFFIXES[0]}) is no Python source, and no installed distribution holds it, so it runs on",
+        ),
+        (
+            {},
+            "module = sys.modules['made'] = types.ModuleType('made')\nexec('class Step: pass', vars(module))\n"
+            "travel(module.Step())",
+            "module made works in the running process only: put what it holds into a file",
+        ),
+        (
+            {"common.py": STEP},
+            "import common\ntravel(common.Step())",
+            "cannot be copied: common is a name of the scaffold's own; rename yours",
+        ),
+        (
+            {"queue.py": STEP},
+            "sys.modules.pop('queue', None)\nsys.path.insert(0, '.')\nimport queue\ntravel(queue.Step())",
+            "cannot be copied: queue is a module of the standard library; rename yours",
+        ),
+        (
+            {"yaml.py": STEP},
+            "sys.modules.pop('yaml', None)\nimport yaml\ntravel(yaml.Step())",
+            "cannot be copied: yaml is installed too, at ",
+        ),
+    ],
+    ids=lambda value: "",
+)
+def test_what_cannot_travel_is_named_with_the_mend(
+    tmp_path: Path, files: dict[str, str], script: str, error: str
+) -> None:
+    write(tmp_path, {**files, "train.py": CAPTURE + "\n\n" + script})
+    done = run(tmp_path, "train.py")
+    last = done.stderr.rstrip().splitlines()[-1]
+    assert last.startswith("generator.errors.ModelError: "), done.stderr
+    assert error in last
+
+
+def test_a_piece_that_no_import_names_shows_in_a_clean_process(tmp_path: Path) -> None:
+    late = "import importlib\n\n\ndef step(X):\n    return X + importlib.import_module('la' + 'te').OFFSET"
+    train = f"{TRAIN}\n    from steps import step\n\n    train(FunctionTransformer(step))"
+    write(tmp_path, {"late.py": "OFFSET = 0.5", "steps.py": late, "train.py": train})
+    done = run(tmp_path, "train.py", path=(tmp_path,))
+    last = done.stderr.rstrip().splitlines()[-1]
+    assert last.startswith(
+        "generator.errors.ModelError: the scaffold would not predict elsewhere: "
+    )
+    assert "No module named 'late'" in last
+    assert not (tmp_path / "made").exists()

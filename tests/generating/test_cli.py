@@ -1,0 +1,388 @@
+"""`python -m generator` as somebody runs it: a process of its own, its output and its exit status."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import joblib
+import pytest
+
+import generator
+from generator.scaffold import Scaffold
+from support.checkouts import ROOT
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+ENVIRON = os.environ | {"PYTHONPATH": str(ROOT)}
+COMMAND = [sys.executable, "-m", "generator"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs `python -m generator ARGUMENTS` in tmp_path."""
+
+    def run(*arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=tmp_path,
+            env=ENVIRON,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+@pytest.fixture
+def model_file(forest: Any, tmp_path: Path) -> Path:
+    joblib.dump(forest, tmp_path / "model.joblib")
+    return tmp_path / "model.joblib"
+
+
+def failed(done: "subprocess.CompletedProcess[str]") -> str:
+    """The one line of a command's error, on standard error, after what it said it was doing."""
+    assert (done.returncode, done.stdout) == (1, ""), done
+    assert "Traceback" not in done.stderr
+    *progress, line = done.stderr.splitlines()
+    assert line.startswith("error: ") and not any(
+        earlier.startswith("error: ") for earlier in progress
+    )
+    return line.removeprefix("error: ")
+
+
+# ---- help ----
+
+
+def test_help(run: Run) -> None:
+    done = run("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for text in (
+        "new",
+        "init",
+        "predict",
+        "serve",
+        "verify",
+        "python -m generator new model.joblib test_rfc",
+        "docker build -f",
+    ):
+        assert text in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (
+            "new",
+            [
+                "--name",
+                "--requirement",
+                "--python-version",
+                "--data",
+                "--sample",
+                "--overwrite",
+                "you trust",
+            ],
+        ),
+        (
+            "init",
+            [
+                "--name",
+                "--requirement",
+                "--python-version",
+                "--data",
+                "--overwrite",
+                "load and predict",
+            ],
+        ),
+        ("verify", ["--environment", "current,isolated,docker", "--tolerance", "smoke test"]),
+        ("predict", ["DIRECTORY", "JSON", "standard input"]),
+        ("serve", ["--port", "Ctrl-C"]),
+    ],
+)
+def test_help_of_a_command(command: str, options: list[str], run: Run) -> None:
+    done = run(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(option in " ".join(done.stdout.split()) for option in options)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["new"], ["serve", "rfc", "--port", "x"], ["predict", "rfc"]]
+)
+def test_usage_errors(arguments: list[str], run: Run) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: python -m generator") and "error: " in done.stderr
+
+
+# ---- new ----
+
+
+def test_new(run: Run, model_file: Path, tmp_path: Path, forest: Any) -> None:
+    (tmp_path / "notes.txt").write_text("kept")
+    done = run(
+        *[
+            "new",
+            "model.joblib",
+            "with space",
+            "--name",
+            "iris",
+            "--python-version",
+            "3.12",
+            "--data",
+            "notes.txt",
+        ],
+        *["--requirement", "numpy>=1.22", "--requirement", "requests", "--sample", "-"],
+        stdin="[[0, 0, 0, 0], [6, 3, 5, 2]]",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == [
+        "loading model.joblib",
+        "writing a scaffold of it to with space",
+    ]
+    assert "with space is ready" in done.stdout
+    assert "docker build -f 'with space/sklearn-server.Dockerfile' 'with space'" in done.stdout
+    made = tmp_path / "with space"
+    assert generator.load(made).name == "iris"
+    assert (made / "src" / "data" / "notes.txt").read_text() == "kept"
+    lines = (made / "requirements.txt").read_text().splitlines()
+    assert {"numpy>=1.22  # given by you", "requests  # given by you"} <= set(lines)
+    assert "ARG PYTHON_VERSION=3.12" in (made / "sklearn-server.Dockerfile").read_text()
+    proof = json.loads((made / "smoke-test.json").read_text())
+    assert proof["response"]["predictions"] == forest.predict([[0, 0, 0, 0], [6, 3, 5, 2]]).tolist()
+
+
+def test_the_commands_that_new_prints_can_be_pasted(
+    run: Run, model_file: Path, tmp_path: Path
+) -> None:
+    done = run("new", "model.joblib", "it's $HOME")
+    (serve,) = re.findall(r"python -m generator serve (.*)", done.stdout)
+    named = subprocess.run(
+        ["sh", "-c", f"printf %s {serve}"], capture_output=True, text=True, check=True
+    )
+    assert named.stdout == "it's $HOME"
+
+
+def test_new_does_not_overwrite_unless_told(run: Run, model_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "rfc").mkdir()
+    (tmp_path / "rfc" / "mine.txt").write_text("mine")
+    assert "'rfc' holds something already" in failed(run("new", "model.joblib", "rfc"))
+    assert [path.name for path in (tmp_path / "rfc").iterdir()] == ["mine.txt"]
+    assert run("new", "model.joblib", "rfc", "--overwrite").returncode == 0
+    assert (tmp_path / "rfc" / "config.yaml").exists() and not (
+        tmp_path / "rfc" / "mine.txt"
+    ).exists()
+
+
+def test_new_refuses(run: Run, model_file: Path, tmp_path: Path) -> None:
+    """One process for what is found before a model is loaded, or quickly after."""
+    (tmp_path / "text.joblib").write_text("this is no pickle\nat all")
+    joblib.dump({"model": 1}, tmp_path / "dict.joblib")
+    for arguments, message in [
+        (["missing.joblib", "rfc"], "MODEL_FILE 'missing.joblib' does not exist"),
+        (
+            ["text.joblib", "rfc"],
+            "MODEL_FILE 'text.joblib' holds no model that joblib or pickle can load: ",
+        ),
+        ([".", "rfc"], "MODEL_FILE '.' holds no model that joblib or pickle can load: "),
+        (["dict.joblib", "rfc"], "model is a dict, whose framework cannot be told"),
+        (["model.joblib", "rfc", "--name", "a b"], "'a b' is no model name"),
+        (["model.joblib", "rfc", "--sample", "[[1,"], "'[[1,' is not JSON"),
+        (["model.joblib", "rfc", "--sample", "[[1, 2]]"], "sample_input has shape [1, 2]"),
+    ]:
+        assert message in failed(run("new", *arguments))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "dict.joblib",
+        "model.joblib",
+        "text.joblib",
+    ]
+
+
+def test_new_names_the_module_that_a_model_needs(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "model.pickle").write_bytes(b"cno_such_module\nThing\n.")
+    message = failed(run("new", "model.pickle", "rfc"))
+    assert (
+        message
+        == "MODEL_FILE 'model.pickle' needs the module 'no_such_module': install what it was made with"
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_new_reads_what_a_framework_saves(run: Run, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Linear(2, 1)
+    torch.save(module, tmp_path / "module.pt")
+    torch.save(module.state_dict(), tmp_path / "weights.pth")
+    (tmp_path / "broken.pt").write_text("nothing of torch's")
+    done = run("new", "module.pt", "linear", "--sample", "[[1, 2]]", "--format", "export")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "linear" / "src" / "model" / "model.pt2").exists()
+    assert "model is a state_dict or a checkpoint" in failed(run("new", "weights.pth", "no"))
+    assert "MODEL_FILE 'broken.pt' holds no model that pytorch can load: " in failed(
+        run("new", "broken.pt", "no")
+    )
+
+
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # Keras 3.15 with numpy 2.4
+def test_new_reads_keras_files(run: Run, tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "net.keras")
+    done = run("new", "net.keras", "net", "--name", "net")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "net" / "keras-server.Dockerfile").exists()
+
+
+# ---- init ----
+
+
+def test_init(run: Run, tmp_path: Path) -> None:
+    done = run("init", "mine", "--name", "words", "--requirement", "rich")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "write load and predict in mine/src/server/inference_model.py" in done.stdout
+    assert generator.load(tmp_path / "mine").name == "words"
+    assert "'mine' holds something already" in failed(run("init", "mine"))
+
+
+# ---- verify ----
+
+
+def test_verify(run: Run, forest: Any, iris: Any, tmp_path: Path) -> None:
+    generator.from_model(forest, tmp_path / "rfc", sample_input=iris[0][:5])
+    done = run("verify", "rfc")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "rfc predicts what it should: 5 predictions, equal to the last bit\n"
+    recorded = tmp_path / "rfc" / "smoke-test.json"
+    recorded.write_text(recorded.read_text().replace('"predictions": [0', '"predictions": [1'))
+    message = failed(run("verify", "rfc"))
+    assert message == "rfc does not predict what it did: predictions[0] should be 1, it is 0"
+    assert run("verify", "rfc", "--tolerance", "1").returncode == 1  # labels are whole numbers
+    recorded.unlink()
+    assert "smoke-test.json is missing: make the scaffold with a sample_input" in failed(
+        run("verify", "rfc")
+    )
+
+
+# ---- predict ----
+
+
+def test_predict(run: Run, scaffold: Scaffold) -> None:
+    done = run("predict", str(scaffold.directory), "[[0, 0, 0, 0]]")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", '{"predictions": [0]}\n')
+
+
+def test_predict_takes_a_request_from_standard_input(run: Run, scaffold: Scaffold) -> None:
+    request = json.dumps({"instances": [[0, 0, 0, 0]], "probabilities": True})
+    done = run("predict", str(scaffold.directory), "-", stdin=request)
+    response = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert response["predictions"] == [0] and len(response["probabilities"][0]) == 3
+
+
+def test_predict_refuses(run: Run, scaffold: Scaffold, tmp_path: Path) -> None:
+    directory = str(scaffold.directory)
+    for arguments, message in [
+        (["nowhere", "[[0]]"], "'nowhere' is no directory: name one that holds a scaffold"),
+        ([".", "[[0]]"], "is no scaffold"),
+        ([directory, "[[0"], "'[[0' is not JSON"),
+        (
+            [directory, "[[0, 0]]"],
+            "400: instances[0]: the model takes 4 values a row, this one has 2",
+        ),
+        ([directory, "3"], '400: "instances" must be a list of rows, it is a int'),
+        ([directory, '"text"'], '400: "instances" must be a list of rows, it is a str'),
+        ([directory, "{}"], '400: "instances" is missing'),
+    ]:
+        assert message in failed(run("predict", *arguments))
+
+
+# ---- serve ----
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ready(process: "subprocess.Popen[str]", url: str) -> None:
+    for _ in range(600):
+        assert process.poll() is None, process.communicate()
+        try:
+            if httpx.get(url, timeout=5, trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"{url} did not become ready")
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_serve_until_told_to_stop(
+    sent: signal.Signals, status: int, scaffold: Scaffold, port: int
+) -> None:
+    command = [*COMMAND, "serve", str(scaffold.directory), "--port", str(port)]
+    process = subprocess.Popen(
+        command, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        ready(process, f"{url}/v1/models/model")
+        body = {"instances": [[0, 0, 0, 0]]}
+        answer = httpx.post(
+            f"{url}/v1/models/model:predict", json=body, timeout=30, trust_env=False
+        )
+        assert answer.json() == {"predictions": [0]}
+        assert process.stderr is not None
+        said = (
+            process.stderr.readline() + process.stderr.readline()
+        )  # it asks the server itself whether it is ready
+        process.send_signal(sent)
+        output, log = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, output) == (status, "")
+    assert f"POST to {url}/v1/models/model:predict, read {url}/docs, stop with Ctrl-C" in said
+    assert "Traceback" not in log and "error: " not in log
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)), "the server is still there"
+
+
+def test_serve_refuses_a_port_that_is_taken(run: Run, scaffold: Scaffold) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        message = failed(run("serve", str(scaffold.directory), "--port", str(number)))
+    assert message.startswith(f"port {number} cannot be taken: Address already in use")
+    assert "port 70000 cannot be taken" in failed(
+        run("serve", str(scaffold.directory), "--port", "70000")
+    )
+
+
+def test_serve_refuses_a_scaffold_without_its_model(
+    run: Run, scaffold: Scaffold, tmp_path: Path
+) -> None:
+    shutil.copytree(scaffold.directory, tmp_path / "rfc")
+    (tmp_path / "rfc" / "src" / "model" / "model.joblib").unlink()
+    message = failed(run("serve", "rfc", "--port", "0"))
+    assert message.startswith(
+        "the server did not start: src/model/model.joblib is missing: write the model there"
+    )
+
+
+def test_serve_refuses_what_is_no_scaffold(run: Run) -> None:
+    assert "'nowhere' is no directory" in failed(run("serve", "nowhere"))

@@ -1,0 +1,1045 @@
+"""From a model in memory to a scaffold: what it predicts, what it records, and what is refused."""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas
+import pytest
+import scipy.sparse
+import yaml
+from packaging.requirements import Requirement
+from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestRegressor
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+import generator
+from generator import ModelError, ScaffoldError, ServingError, SettingError, TargetError
+from generator.scaffold import Scaffold
+from support.checkouts import ROOT
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(60, 4))
+Y = (X[:, 0] + X[:, 1] > 0).astype(int)
+
+
+def version(distribution: str) -> str:
+    return metadata.version(distribution)
+
+
+def distribution(module: str) -> str:
+    """What provides the module here: xgboost may be xgboost or xgboost-cpu."""
+    (name,) = set(metadata.packages_distributions()[module])
+    return name
+
+
+def pins(scaffold: Scaffold) -> dict[str, str]:
+    """Name to specifier of every line of requirements.txt, all of which say why they are there."""
+    lines = (scaffold.directory / "requirements.txt").read_text().splitlines()
+    wanted = [line for line in lines if not line.startswith(("#", "-"))]
+    assert all(re.search(r"  # \S", line) for line in wanted), wanted
+    parsed = [Requirement(line.split("  #")[0]) for line in wanted]
+    return {item.name: str(item.specifier) or str(item.url) for item in parsed}
+
+
+def facts(scaffold: Scaffold) -> dict[str, Any]:
+    return dict(
+        yaml.safe_load((scaffold.directory / "config.yaml").read_text())["model_metadata"]["model"]
+    )
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Scaffold]]:
+    """generator.from_model into tmp_path; what it opened is closed at the end."""
+    made: list[Scaffold] = []
+
+    def from_model(model: Any, target: Any = None, **settings: Any) -> Scaffold:
+        made.append(
+            generator.from_model(model, target or tmp_path / f"scaffold{len(made)}", **settings)
+        )
+        return made[-1]
+
+    yield from_model
+    for scaffold in made:
+        scaffold.close()
+
+
+@pytest.fixture(scope="session")
+def linear() -> LinearRegression:
+    """The smallest of models: y = 1 + 2 a - b, exactly."""
+    rows = np.array([[0, 0], [1, 0], [0, 1], [2, 3]])
+    return LinearRegression().fit(rows, 1 + 2 * rows[:, 0] - rows[:, 1])
+
+
+# ---- a representative dozen ----
+
+
+def pipeline() -> tuple[Any, Any]:
+    return make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y), X
+
+
+def column_transformer() -> tuple[Any, Any]:
+    """Texts, numbers with a gap, dates and categories, each of its dtype."""
+    count = len(X)
+    frame = pandas.DataFrame(
+        {
+            "city": RANDOM.choice(["Bern", "Zürich", "Genève"], count),
+            "size": np.where(np.arange(count) % 7 == 0, np.nan, X[:, 0]),
+            "rooms": RANDOM.integers(1, 9, count),
+            "built": pandas.Timestamp("1999-12-31T23:59:59")
+            + pandas.to_timedelta(np.arange(count), unit="D"),
+            "grade": pandas.Categorical(
+                RANDOM.choice(["a", "b", "c"], count), categories=["c", "b", "a"]
+            ),
+            "garden": Y.astype(bool),
+        }
+    )
+    seconds = FunctionTransformer(pandas.DataFrame.astype, kw_args={"dtype": "int64"})
+    transformer = ColumnTransformer(
+        [
+            ("texts", OneHotEncoder(), ["city", "grade"]),
+            ("dates", make_pipeline(seconds, StandardScaler()), ["built"]),
+        ],
+        remainder="passthrough",
+    )
+    return make_pipeline(transformer, HistGradientBoostingClassifier(max_iter=5)).fit(
+        frame, Y
+    ), frame
+
+
+def grid_search() -> tuple[Any, Any]:
+    return GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=3).fit(X, X[:, 0] - X[:, 3]), X
+
+
+def multi_output() -> tuple[Any, Any]:
+    return MultiOutputClassifier(LogisticRegression()).fit(X, np.column_stack([Y, 1 - Y])), X
+
+
+def string_labels() -> tuple[Any, Any]:
+    return LogisticRegression().fit(X, np.array(["kein", "größer"])[Y]), X
+
+
+def text_pipeline() -> tuple[Any, Any]:
+    texts = [
+        "good film",
+        "bad film",
+        "très bon",
+        "awful",
+        'quotes " and \\ too',
+        "",
+        "new\nline",
+        "😀",
+    ]
+    return make_pipeline(TfidfVectorizer(), MultinomialNB()).fit(
+        texts, [1, 0, 1, 0, 1, 0, 1, 1]
+    ), texts
+
+
+def regressor() -> tuple[Any, Any]:
+    return RandomForestRegressor(n_estimators=5, random_state=0).fit(X, X[:, 0] * 1e-300), X
+
+
+def clusterer() -> tuple[Any, Any]:
+    return KMeans(3, n_init=1, random_state=0).fit(X.astype(np.float32)), X.astype(np.float32)
+
+
+def outlier_detector() -> tuple[Any, Any]:
+    return IsolationForest(n_estimators=5, random_state=0).fit(X), X
+
+
+def with_categories() -> tuple[Any, Any]:
+    frame = pandas.DataFrame(
+        {"a": X[:, 0], "kind": pandas.Categorical(RANDOM.choice(["x", "y", "z"], len(X)))}
+    )
+    return HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype").fit(
+        frame, Y
+    ), frame
+
+
+def xgboost() -> tuple[Any, Any]:
+    from xgboost import XGBRegressor
+
+    return make_pipeline(StandardScaler(), XGBRegressor(n_estimators=3, n_jobs=1)).fit(
+        X, X[:, 0]
+    ), X
+
+
+def lightgbm() -> tuple[Any, Any]:
+    from lightgbm import LGBMClassifier
+
+    model = LGBMClassifier(n_estimators=3, min_child_samples=2, verbose=-1, n_jobs=1)
+    return Pipeline([("numbers", FunctionTransformer()), ("model", model)]).fit(X, Y), X
+
+
+# pandas 3 has dtypes of its own for these.
+TEXTS = str(pandas.Series(["a"]).dtype)
+DATES = str(
+    (pandas.Timestamp("1999-12-31T23:59:59") + pandas.to_timedelta(np.arange(2), unit="D")).dtype
+)
+NUMBERS = {"kind": "array", "shape": [4], "dtype": "float64"}
+ANY_NUMBERS = {"kind": "array", "shape": [4], "dtype": None}
+CASES: dict[Callable[[], tuple[Any, Any]], tuple[Any, dict[str, Any], tuple[str, ...]]] = {
+    pipeline: (ANY_NUMBERS, {"kind": "class", "classes": [0, 1], "probabilities": True}, ()),
+    column_transformer: (
+        {
+            "kind": "table",
+            "columns": [
+                {"name": "city", "type": "string", "dtype": TEXTS},
+                {"name": "size", "type": "number", "dtype": "float64"},
+                {"name": "rooms", "type": "number", "dtype": "int64"},
+                {"name": "built", "type": "string", "dtype": DATES},
+                {
+                    "name": "grade",
+                    "type": "string",
+                    "dtype": "category",
+                    "categories": ["c", "b", "a"],
+                },
+                {"name": "garden", "type": "boolean", "dtype": "bool"},
+            ],
+        },
+        {"kind": "class", "classes": [0, 1]},
+        ("pandas",),
+    ),
+    grid_search: (ANY_NUMBERS, {"kind": "number", "probabilities": False}, ()),
+    multi_output: (NUMBERS, {"kind": "class", "dtype": "int64", "shape": [2]}, ()),
+    string_labels: (NUMBERS, {"kind": "class", "classes": ["größer", "kein"]}, ()),
+    text_pipeline: ({"kind": "text"}, {"kind": "class", "classes": [0, 1]}, ()),
+    regressor: (NUMBERS, {"kind": "number", "dtype": "float64", "shape": []}, ()),
+    clusterer: (NUMBERS | {"dtype": "float32"}, {"kind": "cluster", "dtype": "int32"}, ()),
+    outlier_detector: (NUMBERS, {"kind": "outlier"}, ()),
+    with_categories: (
+        {
+            "kind": "table",
+            "columns": [
+                {"name": "a", "type": "number", "dtype": "float64"},
+                {
+                    "name": "kind",
+                    "type": "string",
+                    "dtype": "category",
+                    "categories": ["x", "y", "z"],
+                },
+            ],
+        },
+        {"kind": "class"},
+        ("pandas",),
+    ),
+    xgboost: (ANY_NUMBERS, {"kind": "number", "dtype": "float32"}, ("xgboost",)),
+    lightgbm: (ANY_NUMBERS, {"kind": "class"}, ("lightgbm",)),
+}
+WITH_SAMPLE = (
+    column_transformer,
+    clusterer,
+    with_categories,
+)  # whose dtypes the model does not tell
+
+
+def equal(expected: Any, served: list[Any]) -> bool:
+    """To the last bit, and of the same shape; a float32 in the digits that are its own."""
+    wanted = np.asarray(expected)
+    came = np.asarray(served, dtype=wanted.dtype)
+    return wanted.shape == came.shape and bool((wanted == came).all())
+
+
+BOOSTERS = {
+    "xgboost": lambda: import_module("xgboost").XGBClassifier(n_estimators=3, n_jobs=1),
+    "lightgbm": lambda: import_module("lightgbm").LGBMClassifier(
+        n_estimators=3, min_child_samples=2, verbose=-1
+    ),
+    "catboost": lambda: import_module("catboost").CatBoostClassifier(
+        iterations=3, verbose=False, allow_writing_files=False, thread_count=1
+    ),
+}
+
+
+@pytest.mark.parametrize("sampled", [True, False], ids=["with a sample", "without"])
+@pytest.mark.parametrize("named", [True, False], ids=["named columns", "arrays"])
+@pytest.mark.parametrize("package", BOOSTERS)
+def test_an_estimator_of_another_package_on_its_own(
+    make: Callable[..., Scaffold], package: str, named: bool, sampled: bool
+) -> None:
+    """Pinned with scikit-learn where it is built on that: XGBoost's pickle does not name it, and needs it to load."""
+    x = pandas.DataFrame(X, columns=["sepal length", "b", "c", "d"]) if named else X
+    model = BOOSTERS[package]().fit(x, Y)
+    scaffold = make(model, sample_input=x if sampled else None)
+    assert equal(
+        model.predict(x), scaffold.predict(x if sampled or not named else X)["predictions"]
+    )
+    assert facts(scaffold)["input"]["kind"] == ("table" if named else "array")
+    assert {distribution(package), "joblib"} <= pins(scaffold).keys()
+    assert ("scikit-learn" in pins(scaffold)) == (package != "catboost")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_predicts_what_the_model_predicts(
+    case: Callable[[], tuple[Any, Any]], make: Callable[..., Scaffold]
+) -> None:
+    model, inputs = case()
+    expected_input, expected_output, modules = CASES[case]
+    scaffold = make(model, sample_input=inputs[:9] if case in WITH_SAMPLE else None)
+    assert equal(model.predict(inputs), scaffold.predict(inputs)["predictions"])
+
+    found = facts(scaffold)
+    assert found["input"] == expected_input
+    assert found["output"].items() >= expected_output.items()
+    assert found["class"] == f"{type(model).__module__}.{type(model).__qualname__}"
+    names = {"scikit-learn", "numpy", "joblib", "orjson", *map(distribution, modules)}
+    assert {name: pins(scaffold).get(name) for name in names} == {
+        name: f"=={version(name)}" for name in names
+    }
+    trained = names - {"orjson"} | {"python"}
+    assert found["trained_with"].keys() >= trained
+    assert all(found["trained_with"][name] == version(name) for name in trained - {"python"})
+
+
+def test_probabilities_on_request(make: Callable[..., Scaffold]) -> None:
+    model, inputs = pipeline()
+    response = make(model).predict({"instances": inputs[:5], "probabilities": True})
+    assert response == {
+        "predictions": model.predict(inputs[:5]).tolist(),
+        "probabilities": model.predict_proba(inputs[:5]).tolist(),
+    }
+
+
+def test_rows_as_objects_and_as_lists(make: Callable[..., Scaffold]) -> None:
+    frame = pandas.DataFrame({"b": X[:, 0], "a": X[:, 1]})
+    model = LogisticRegression().fit(frame, Y)
+    scaffold = make(model)
+    expected = model.predict(frame).tolist()
+    assert scaffold.predict(frame)["predictions"] == expected
+    assert (
+        scaffold.predict([{"a": a, "b": b} for b, a in frame.to_numpy()])["predictions"] == expected
+    )
+    assert scaffold.predict(frame.to_numpy().tolist())["predictions"] == expected
+    assert scaffold.predict(frame.to_numpy())["predictions"] == expected
+    with pytest.raises(ServingError, match="400: .*lacks 'b'; the model takes 'b', 'a'"):
+        scaffold.predict([{"a": 1}])
+
+
+# ---- sample_input ----
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [X[:3], X[:3].astype(np.float32), X[:3].tolist(), scipy.sparse.csr_matrix(X[:3])],
+    ids=["array", "float32", "list", "sparse"],
+)
+def test_sample_is_proved_and_kept(sample: Any, make: Callable[..., Scaffold]) -> None:
+    model = RandomForestRegressor(n_estimators=5, random_state=0).fit(X, X[:, 0])
+    scaffold = make(model, sample_input=sample)
+    kept = json.loads((scaffold.directory / "smoke-test.json").read_text())
+    assert kept["response"] == {"predictions": model.predict(sample).tolist()}
+    array = sample.toarray() if scipy.sparse.issparse(sample) else np.asarray(sample)
+    assert kept["request"] == {"instances": array.tolist()}
+    assert facts(scaffold)["input"] == {"kind": "array", "shape": [4], "dtype": array.dtype.name}
+    assert facts(scaffold)["example"] == kept["request"]["instances"][:1]
+
+
+def test_sample_with_dates_and_gaps_is_kept_as_a_client_writes_it(
+    make: Callable[..., Scaffold],
+) -> None:
+    model, frame = column_transformer()
+    scaffold = make(model, sample_input=frame[:2])
+    first, _ = json.loads((scaffold.directory / "smoke-test.json").read_text())["request"][
+        "instances"
+    ]
+    assert (first["built"], first["size"], first["garden"]) == (
+        "1999-12-31T23:59:59",
+        None,
+        bool(frame["garden"][0]),
+    )
+    assert facts(scaffold)["example"] == [first]
+
+
+def test_refuses_a_sample_that_json_has_no_word_for(
+    make: Callable[..., Scaffold], tmp_path: Path
+) -> None:
+    model, frame = column_transformer()
+    frame = frame[:2].assign(city=[object(), object()])
+    message = refused(SettingError, tmp_path, lambda: make(model, sample_input=frame))
+    assert (
+        message
+        == "sample_input cannot be sent as JSON: a value of type object cannot be serialized"
+    )
+
+
+def test_verify_sees_what_has_changed(make: Callable[..., Scaffold], linear: Any) -> None:
+    scaffold = make(linear, sample_input=[[1, 2], [3, 4]])
+    with contextlib.closing(generator.load(scaffold.directory)) as opened:
+        verification = opened.verify()
+    assert verification and verification.served == linear.predict([[1, 2], [3, 4]]).tolist()
+    edit(
+        scaffold,
+        '"predictions": self._call("predict", inputs)',
+        '"predictions": self._call("predict", inputs) + 1',
+    )
+    changed = scaffold.verify()
+    assert not changed
+    assert changed.difference is not None and changed.difference.startswith(
+        "predictions[0] should be "
+    )
+    assert not scaffold.verify([[5, 6]])
+
+
+def test_a_model_that_keeps_its_rows_is_proved_on_them(make: Callable[..., Scaffold]) -> None:
+    """BLAS multiplies an array with itself in another way than with a copy, which can change the last bits."""
+    model = KernelRidge().fit(X, X[:, 0] - X[:, 1] ** 2)
+    assert model.X_fit_ is X and make(model, sample_input=X)
+
+
+def test_verify_has_something_to_compare_with(make: Callable[..., Scaffold], linear: Any) -> None:
+    scaffold = make(linear)
+    with pytest.raises(
+        ScaffoldError, match="smoke-test.json is missing: make the scaffold with a sample_input"
+    ):
+        scaffold.verify()
+    with pytest.raises(ScaffoldError, match="was opened without its model"):
+        generator.load(scaffold.directory).verify([[1, 2]])
+
+
+def test_a_scaffold_that_predicts_otherwise_is_refused(
+    linear: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, dump = LinearRegression().fit([[0, 0], [1, 1]], [5, 5]), joblib.dump
+    monkeypatch.setattr("joblib.dump", lambda model, path: dump(other, path))
+    message = refused(
+        ModelError,
+        tmp_path,
+        lambda: generator.from_model(linear, tmp_path / "rfc", sample_input=[[4, 2]]),
+    )
+    assert (
+        "the scaffold does not predict what the model in memory does: predictions[0] should be "
+        in message
+    )
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        X[:, :3],
+        X[0],
+        [[1, 2]],
+        5,
+        [],
+        np.zeros((0, 4)),
+        "text",
+        [[1, 2, 3, 4], [1, 2]],
+        X[None],
+        [[1, 2, 3, "x"]],
+        {},
+    ],
+    ids=[
+        "narrow",
+        "one row",
+        "list",
+        "scalar",
+        "empty",
+        "no rows",
+        "text",
+        "ragged",
+        "deep",
+        "texts",
+        "dict",
+    ],
+)
+def test_refuses_a_sample_of_another_shape(
+    sample: Any, make: Callable[..., Scaffold], tmp_path: Path
+) -> None:
+    model = RandomForestRegressor(n_estimators=1).fit(X, X[:, 0])
+    assert "sample_input" in refused(
+        SettingError, tmp_path, lambda: make(model, sample_input=sample)
+    )
+
+
+def test_refuses_a_sample_with_other_columns(make: Callable[..., Scaffold], tmp_path: Path) -> None:
+    model = LinearRegression().fit(pandas.DataFrame({"a": [1, 2], "b": [3, 4]}), [1, 2])
+    sample = pandas.DataFrame({"b": [1], "a": [2]})
+    message = refused(SettingError, tmp_path, lambda: make(model, sample_input=sample))
+    assert "['b', 'a']" in message and "['a', 'b']" in message
+
+
+# ---- settings ----
+
+
+def test_name_directory_and_python_version(
+    linear: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scaffold = generator.from_model(linear, name="Price.v2", python_version="3.12")
+    assert scaffold.directory == Path("linear_regression") and scaffold.name == "Price.v2"
+    assert (
+        "ARG PYTHON_VERSION=3.12" in Path("linear_regression/sklearn-server.Dockerfile").read_text()
+    )
+    assert scaffold.docker_build_string == (
+        "docker build -f linear_regression/sklearn-server.Dockerfile linear_regression"
+    )
+    assert repr(scaffold) == "Scaffold('linear_regression')"
+
+
+def test_default_name_of_the_directory_is_the_class_in_snake_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = HistGradientBoostingClassifier(max_iter=1).fit(X, Y)
+    assert generator.from_model(model).directory == Path("hist_gradient_boosting_classifier")
+
+
+def test_files_are_readable_as_the_umask_says(linear: Any, make: Callable[..., Scaffold]) -> None:
+    previous = os.umask(0o027)
+    try:
+        scaffold = make(linear)
+    finally:
+        os.umask(previous)
+    assert scaffold.directory.stat().st_mode & 0o777 == 0o750
+    assert (scaffold.directory / "src" / "model" / "model.joblib").stat().st_mode & 0o777 == 0o640
+
+
+def test_requirements_are_added_and_replace(linear: Any, make: Callable[..., Scaffold]) -> None:
+    lines = ["NumPy>=1.22", "requests[socks]==2.31.0  # for the owner's code", "# why", "", "--pre"]
+    scaffold = make(linear, requirements=lines)
+    text = (scaffold.directory / "requirements.txt").read_text()
+    found = pins(scaffold)
+    assert found["NumPy"] == ">=1.22" and found["requests"] == "==2.31.0" and "numpy" not in found
+    assert "\n--pre  # given by you\n" in text
+    assert "requests[socks]==2.31.0  # given by you: for the owner's code\n" in text
+    assert found["scikit-learn"] == f"=={version('scikit-learn')}"
+
+
+def test_data_is_copied(linear: Any, make: Callable[..., Scaffold], tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "deep").mkdir(parents=True)
+    (source / "a.txt").write_text("a")
+    (source / "deep" / "b.txt").write_text("b")
+    for data in (source, str(source), [source / "a.txt", source / "deep"]):
+        copied = make(linear, data=data).directory / "src" / "data"
+        assert (copied / "a.txt").read_text() == "a" and (
+            copied / "deep" / "b.txt"
+        ).read_text() == "b"
+    one = make(linear, data=source / "a.txt").directory / "src" / "data"
+    assert sorted(path.name for path in one.iterdir()) == [".gitkeep", "a.txt"]
+
+
+def test_overwrite(linear: Any, make: Callable[..., Scaffold], tmp_path: Path) -> None:
+    """What holds no scaffold is replaced whole; tests/test_replacement.py has what does."""
+    target = tmp_path / "rfc"
+    target.mkdir()
+    (target / "mine.txt").write_text("mine")
+    make(linear, target, overwrite=True, name="other")
+    assert not (target / "mine.txt").exists() and generator.load(target).name == "other"
+    (tmp_path / "rfc" / "config.yaml").rename(tmp_path / "rfc" / ".copier-answers.yml")
+    with pytest.raises(ScaffoldError, match="config.yaml cannot be read"):
+        make(linear, target, overwrite=True)
+    shutil.rmtree(target)
+    target.mkdir()
+    make(linear, target)  # an empty directory is taken
+    assert [path.name for path in tmp_path.iterdir()] == ["rfc"]
+
+
+def test_a_target_behind_a_link(linear: Any, make: Callable[..., Scaffold], tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "rfc").symlink_to(tmp_path / "disk")
+    scaffold = make(linear, tmp_path / "rfc")
+    assert scaffold.directory == tmp_path / "rfc" and (tmp_path / "rfc").is_symlink()
+    assert (tmp_path / "disk" / "config.yaml").exists()
+
+
+def test_parents_are_made(linear: Any, make: Callable[..., Scaffold], tmp_path: Path) -> None:
+    assert (make(linear, tmp_path / "a" / "b" / "rfc").directory / "config.yaml").exists()
+
+
+# ---- a scaffold that is open ----
+
+
+def edit(scaffold: Scaffold, old: str, new: str) -> None:
+    path = scaffold.directory / "src" / "server" / "inference_model.py"
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
+def test_edits_are_seen_by_the_next_predict(linear: Any, make: Callable[..., Scaffold]) -> None:
+    scaffold = make(linear)
+    before = scaffold.predict([[1, 1]])["predictions"]
+    edit(
+        scaffold,
+        "        return response\n\n    def _p",
+        '        return {**response, "edited": True}\n\n    def _p',
+    )
+    assert scaffold.predict([[1, 1]]) == {"predictions": before, "edited": True}
+
+
+def test_a_mistake_in_an_edit_is_one_line_and_can_be_mended(
+    linear: Any, make: Callable[..., Scaffold]
+) -> None:
+    scaffold = make(linear)
+    edit(scaffold, "def load(self) -> None:", "def load(self) -> None")
+    with pytest.raises(
+        ServingError, match=r"inference_model.py cannot be imported: line \d+ of .*expected ':'"
+    ):
+        scaffold.predict([[1, 1]])
+    edit(scaffold, "def load(self) -> None", "def load(self) -> None:")
+    assert scaffold.predict([[0, 0]])["predictions"] == linear.predict([[0, 0]]).tolist()
+
+
+def test_the_seeds_edits(make: Callable[..., Scaffold], tmp_path: Path) -> None:
+    """A scaler in src/data/, loaded by load and applied by predict, as in the seed's second tutorial."""
+    scaler = StandardScaler().fit(X)
+    model = LogisticRegression().fit(scaler.transform(X), Y)
+    joblib.dump(scaler, tmp_path / "scaler.joblib")
+    scaffold = make(model, requirements=["joblib", "scikit-learn"])
+    shutil.move(tmp_path / "scaler.joblib", scaffold.directory / "src" / "data")
+    edit(
+        scaffold,
+        "        self._model = fast_path(joblib.load(model_path(self._config)))\n",
+        "        self._scaler = joblib.load(os.path.join('data', 'scaler.joblib'))\n"
+        "        self._model = fast_path(joblib.load(model_path(self._config)))\n",
+    )
+    edit(scaffold, "import joblib  #", "import os\nimport numpy as np\nimport joblib  #")
+    edit(
+        scaffold,
+        '        inputs = self._signature.inputs(request["instances"])\n',
+        '        inputs = self._scaler.transform(np.array(request["instances"]))\n',
+    )
+    assert equal(model.predict(scaler.transform(X)), scaffold.predict(X)["predictions"])
+
+
+def test_load_opens_what_lies_there(linear: Any, make: Callable[..., Scaffold]) -> None:
+    made = make(linear, name="price")
+    opened = generator.load(str(made.directory))
+    assert opened.name == "price" and opened.docker_build_string == made.docker_build_string
+    for _ in range(2):
+        assert equal(linear.predict([[3, 1]]), opened.predict([[3, 1]])["predictions"])
+        opened.close()  # ends the worker only
+
+
+def test_two_scaffolds_are_open_at_once(linear: Any, make: Callable[..., Scaffold]) -> None:
+    other = LinearRegression().fit([[0, 0], [1, 1]], [5, 5])
+    one, two = make(linear), make(other)
+    assert equal(linear.predict([[4, 2]]), one.predict([[4, 2]])["predictions"])
+    assert equal(other.predict([[4, 2]]), two.predict([[4, 2]])["predictions"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "config.yaml"),
+        ("model_name: [", "is not YAML"),
+        ("model_name: 3\n", "model_name|model_metadata"),
+        ("- a\n", "config.yaml must be a mapping"),
+    ],
+)
+def test_a_broken_config_is_one_line(
+    content: str | None, message: str, linear: Any, make: Callable[..., Scaffold]
+) -> None:
+    path = make(linear).directory / "config.yaml"
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ScaffoldError, match=message) as raised:
+        generator.load(path.parent)
+    assert "\n" not in str(raised.value)
+
+
+def test_load_names_what_is_no_scaffold(tmp_path: Path) -> None:
+    with pytest.raises(ScaffoldError, match="'.*missing' is no directory"):
+        generator.load(tmp_path / "missing")
+    with pytest.raises(ScaffoldError, match="is no scaffold"):
+        generator.load(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "replaced"])
+def test_a_damaged_model_file_is_never_unpickled(
+    damage: str, linear: Any, make: Callable[..., Scaffold]
+) -> None:
+    scaffold = make(linear)
+    path = scaffold.directory / "src" / "model" / "model.joblib"
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-20])
+    else:
+        joblib.dump(LinearRegression().fit([[1, 2]], [3]), path)
+    expected = "is missing" if damage == "missing" else "is not the model that config.yaml records"
+    with pytest.raises(ServingError, match=f"src/model/model.joblib {expected}") as raised:
+        scaffold.predict([[1, 1]])
+    assert "\n" not in str(raised.value)
+
+
+# ---- the commands for Docker, through a shell ----
+
+PATHS = [
+    "test_rfc",
+    "with spaces",
+    "it's",
+    'double"quote',
+    "$HOME `id` $(id)",
+    "-leading-dash",
+    "é-ü-漢",
+    "a;b&c|d>e",
+    "back\\slash",
+    "*",
+    "~",
+    "#hash",
+    "new\nline",
+    "git@example.org",
+    "github.com",
+]
+
+
+@pytest.fixture(scope="session")
+def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a `docker` that prints its arguments, one a line in JSON; `-q` builds print an image's id."""
+    directory = tmp_path_factory.mktemp("stub")
+    script = f"""#!{sys.executable}
+import json, sys
+arguments = sys.argv[1:]
+print("sha256:0123" if "-q" in arguments else json.dumps(arguments))
+if "-q" in arguments:
+    print(json.dumps(arguments), file=sys.stderr)
+"""
+    (directory / "docker").write_text(script)
+    (directory / "docker").chmod(0o755)
+    return directory
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_docker_commands_survive_a_shell(
+    path: str, scaffold: Scaffold, stub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Path(path) / "inner" if path == "github.com" else Path(path)
+    shutil.copytree(scaffold.directory, place)
+    opened = generator.load(place)
+
+    def shell(command: str) -> "subprocess.CompletedProcess[str]":
+        environ = os.environ | {"PATH": f"{stub}:{os.environ['PATH']}"}
+        return subprocess.run(
+            ["sh", "-c", command], env=environ, capture_output=True, text=True, check=True
+        )
+
+    build, dash_f, dockerfile, context = json.loads(shell(opened.docker_build_string).stdout)
+    assert (build, dash_f) == ("build", "-f")
+    assert Path(dockerfile).is_file() and Path(context).samefile(place)
+    assert not context.startswith(("-", "github.com/", "git@"))
+    named = json.loads(shell(opened.docker_build_string + " -t rfc").stdout)
+    assert named == [build, dash_f, dockerfile, context, "-t", "rfc"]
+    ran = shell(opened.docker_run_string)
+    assert json.loads(ran.stdout) == ["run", "--rm", "-p", "8080:8080", "-t", "sha256:0123"]
+    assert json.loads(ran.stderr) == [build, dash_f, dockerfile, context, "-q"]
+
+
+def test_docker_build_string_is_the_seeds(
+    scaffold: Scaffold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(scaffold.directory.parent)
+    opened = generator.load("test_rfc")
+    assert (
+        opened.docker_build_string == "docker build -f test_rfc/sklearn-server.Dockerfile test_rfc"
+    )
+
+
+# ---- bad input: one clear error, and nothing left behind ----
+
+
+def refused(kind: type[ScaffoldError], directory: Path, call: Callable[[], Any]) -> str:
+    """The message of the error, found to be of this very class, on one line, and to leave nothing in the directory."""
+    before = listing(directory)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn's, on the way to an error
+        with pytest.raises(ScaffoldError) as raised:
+            call()
+    assert type(raised.value) is kind, raised.value
+    message = str(raised.value)
+    assert "\n" not in message and len(message) > 20
+    assert listing(directory) == before
+    return message
+
+
+def listing(directory: Path) -> dict[str, bytes | None]:
+    """Every file and directory in it, with the files' content."""
+    found = sorted(directory.rglob("*"))
+    return {str(path): path.read_bytes() if path.is_file() else None for path in found}
+
+
+class NotAModel:
+    """Nothing of any framework."""
+
+
+def unpicklable() -> Any:
+    model = make_pipeline(FunctionTransformer(), LinearRegression()).fit(X, X[:, 0])
+    return model.set_params(functiontransformer__func=threading.Lock().acquire)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            LinearRegression,
+            "LinearRegression is a class, not a model: pass an instance of it that was trained",
+        ),
+        ("model.joblib", "model is the text 'model.joblib', not a model: load the model"),
+        (
+            {"model": 1},
+            "model is a dict, whose framework cannot be told: pass a trained model of one of sklearn",
+        ),
+        (None, "model is a NoneType, whose framework cannot be told"),
+        (NotAModel(), "test_generator.NotAModel, whose framework cannot be told"),
+        (
+            LinearRegression(),
+            "LinearRegression is not fitted: call fit(X, y) before making a scaffold of it",
+        ),
+        (make_pipeline(StandardScaler(), Ridge()), "Pipeline is not fitted: call fit(X, y)"),
+        (GridSearchCV(Ridge(), {"alpha": [1]}), "GridSearchCV is not fitted: call fit(X, y)"),
+        (
+            StandardScaler().fit(X),
+            "StandardScaler has no predict: pass the estimator that predicts",
+        ),
+        (unpicklable(), "cannot be pickled: model.steps[0][1].func: "),
+        (
+            unpicklable(),
+            "object: leave it out of the model's state by __getstate__, or replace it by something",
+        ),
+    ],
+    ids=str,
+)
+def test_refuses_what_is_no_model(
+    model: Any, message: str, make: Callable[..., Scaffold], tmp_path: Path
+) -> None:
+    assert message in refused(ModelError, tmp_path, lambda: make(model))
+
+
+def run_python(code: str, *arguments: str, **settings: Any) -> "subprocess.CompletedProcess[str]":
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
+    return subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=120, **settings
+    )
+
+
+def test_refuses_a_target_that_holds_something(
+    make: Callable[..., Scaffold], linear: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "rfc").mkdir()
+    (tmp_path / "rfc" / "mine.txt").write_text("mine")
+    message = refused(TargetError, tmp_path, lambda: make(linear, tmp_path / "rfc"))
+    assert "rfc' holds something already: name another, or pass overwrite=True" in message
+
+
+def test_refuses_a_target_that_is_a_file(
+    make: Callable[..., Scaffold], linear: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "rfc").write_text("mine")
+    message = refused(TargetError, tmp_path, lambda: make(linear, tmp_path / "rfc", overwrite=True))
+    assert "rfc' is a file: name a directory that does not exist yet" in message
+
+
+@pytest.mark.parametrize(
+    "path", ["/proc/rfc", "/proc/deep/rfc", "file/rfc", "file/deep/rfc", "x" * 256, "nul\0"]
+)
+def test_refuses_a_target_that_cannot_be_made(
+    path: str, make: Callable[..., Scaffold], linear: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    message = refused(TargetError, tmp_path, lambda: make(linear, tmp_path / path))
+    assert repr(str(tmp_path / path)) in message and "name another" in message
+
+
+@pytest.mark.parametrize("path", [".", "..", ""])
+def test_refuses_to_replace_where_it_is(
+    path: str,
+    make: Callable[..., Scaffold],
+    linear: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    message = refused(
+        TargetError, tmp_path, lambda: generator.from_model(linear, path, overwrite=True)
+    )
+    assert "is where you are: name a directory in it" in message
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-a", "a/b", "é", "x" * 64, "a\n", None])
+def test_refuses_a_bad_name(
+    name: Any, make: Callable[..., Scaffold], linear: Any, tmp_path: Path
+) -> None:
+    message = refused(SettingError, tmp_path, lambda: make(linear, name=name))
+    assert "model_name" in message and str(name).strip() in message
+
+
+@pytest.mark.parametrize("python_version", ["3.9", "3.14", "", "3", "3.11.7", 3.11])
+def test_refuses_a_bad_python_version(
+    python_version: Any, make: Callable[..., Scaffold], linear: Any, tmp_path: Path
+) -> None:
+    message = refused(SettingError, tmp_path, lambda: make(linear, python_version=python_version))
+    assert f"python_version {python_version!r} is not one of 3.10, 3.11, 3.12, 3.13" in message
+
+
+@pytest.mark.parametrize(
+    "line", ["foo bar", "==1", "a @", "./x", "-r other.txt", "-e .", "--trusted-host x", "a\nb", 3]
+)
+def test_refuses_a_bad_requirement(
+    line: Any, make: Callable[..., Scaffold], linear: Any, tmp_path: Path
+) -> None:
+    message = refused(SettingError, tmp_path, lambda: make(linear, requirements=["joblib", line]))
+    assert f"requirements: {line!r} is no " in message and "give" in message
+
+
+def test_refuses_requirements_in_one_string(
+    make: Callable[..., Scaffold], linear: Any, tmp_path: Path
+) -> None:
+    message = refused(SettingError, tmp_path, lambda: make(linear, requirements="numpy"))
+    assert "requirements: 'numpy' is one string: give a list with a string for each line" in message
+
+
+@pytest.mark.parametrize("server", ["flask", "", None])
+def test_refuses_a_bad_server(
+    server: Any, make: Callable[..., Scaffold], linear: Any, tmp_path: Path
+) -> None:
+    message = refused(SettingError, tmp_path, lambda: make(linear, server=server))
+    assert "server" in message and str(server) in message
+
+
+def test_refuses_data_that_is_not_there(
+    make: Callable[..., Scaffold], linear: Any, tmp_path: Path
+) -> None:
+    message = refused(
+        SettingError, tmp_path, lambda: make(linear, data=[ROOT / "README.md", "nowhere.txt"])
+    )
+    assert "data names 'nowhere.txt', which does not exist" in message
+
+
+# ---- what breaks half way ----
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+BREAKS = [
+    ("joblib.dump", KeyboardInterrupt()),
+    ("joblib.dump", FULL),
+    ("generator.writing.prepare.write_facts", Exception("whatever")),
+    ("generator.writing.prepare.write_facts", FULL),
+    ("generator.scaffold.write_smoke_test", KeyboardInterrupt()),
+]
+
+
+@pytest.mark.parametrize("existing", [False, True], ids=["new", "overwritten"])
+@pytest.mark.parametrize(("step", "error"), BREAKS, ids=str)
+def test_what_breaks_half_way_leaves_nothing(
+    step: str,
+    error: BaseException,
+    existing: bool,
+    linear: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = tmp_path / ("there" if existing else "not/yet/there")
+    if existing:
+        target.mkdir()
+        (target / "mine.txt").write_text("mine")
+
+    def broken(*arguments: Any) -> None:
+        path = next(argument for argument in arguments if isinstance(argument, Path))
+        path.write_bytes(b"half of it")
+        raise error
+
+    before = listing(tmp_path)
+    monkeypatch.setattr(step, broken)
+    sample = [[1, 2]] if "smoke" in step else None
+    expected = TargetError if error is FULL else type(error)
+    with pytest.raises(expected) as raised:
+        generator.from_model(linear, target, overwrite=existing, sample_input=sample)
+    assert listing(tmp_path) == before
+    if error is FULL:
+        assert "No space left on device" in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_what_stood_there_comes_back_when_its_place_cannot_be_taken(
+    linear: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "rfc"
+    target.mkdir()
+    (target / "mine.txt").write_text("mine")
+    before, replace, calls = listing(tmp_path), os.replace, []
+
+    def second_fails(source: Any, destination: Any) -> None:
+        calls.append(destination)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        replace(source, destination)
+
+    monkeypatch.setattr("os.replace", second_fails)
+    with pytest.raises(TargetError, match="Input/output error"):
+        generator.from_model(linear, target, overwrite=True)
+    assert len(calls) == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"rfc"} and listing(tmp_path) == before
+
+
+BIG_MODEL = """
+    import resource, signal, sys
+    import numpy as np
+    import generator
+    from sklearn.neighbors import KNeighborsRegressor
+
+    rows = np.random.default_rng(0).normal(size=(200_000, 4))
+    model = KNeighborsRegressor(algorithm="brute").fit(rows, rows[:, 0])
+    if sys.argv[2:]:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, 4_000_000))
+    try:
+        generator.from_model(model, sys.argv[1])
+    except generator.TargetError as error:
+        print(error)
+"""
+
+
+def test_a_file_that_grows_too_large(tmp_path: Path) -> None:
+    done = run_python(BIG_MODEL, str(tmp_path / "rfc"), "limited")
+    assert done.stdout.startswith(
+        f"target_directory {str(tmp_path / 'rfc')!r} cannot be written: "
+    ), done.stderr
+    assert "File too large" in done.stdout and done.stdout.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a megabyte."""
+    mounted = tmp_path / "disk"
+    mounted.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mounted)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield mounted
+    subprocess.run(["umount", str(mounted)], check=True)
+
+
+def test_a_full_disk(small_disk: Path) -> None:
+    done = run_python(BIG_MODEL, str(small_disk / "rfc"))
+    assert done.stdout.startswith(
+        f"target_directory {str(small_disk / 'rfc')!r} cannot be written: "
+    ), done.stderr
+    assert "No space left on device" in done.stdout and done.stdout.count("\n") == 1
+    assert not list(small_disk.iterdir())

@@ -1,0 +1,144 @@
+"""The wheel: what is in it, and that it makes a working scaffold where nothing else of this repository is."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import textwrap
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from generator.rendering.render import public_address
+from support.checkouts import ROOT, VERSION, call, git
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="session")
+def made(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A scaffold that the installed generator made and proved, and what it told on the way."""
+    directory = tmp_path_factory.mktemp("outside")
+    code = """
+        import json, generator
+        from sklearn.datasets import load_iris
+        from sklearn.linear_model import LogisticRegression
+
+        x, y = load_iris(return_X_y=True)
+        model = LogisticRegression(max_iter=1000).fit(x, y)
+        scaffold = generator.from_model(model, "test_rfc", sample_input=x[:5])
+        print(json.dumps({
+            "file": generator.__file__,
+            "served": scaffold.predict(x)["predictions"],
+            "expected": model.predict(x).tolist(),
+            "verified": bool(generator.load("test_rfc").verify()),
+        }))
+        scaffold.close()
+    """
+    told = call([str(installed), "-I", "-W", "error", "-c", textwrap.dedent(code)], directory)
+    return directory / "test_rfc", json.loads(told)
+
+
+def tracked(repository: Path, directory: str) -> set[str]:
+    return {name for name in git(repository, "ls-files", "-z", directory).split("\0") if name}
+
+
+def test_wheel_holds_the_generator_alone(wheel: Path, repository: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert len(names) == len(set(names))
+    inside = {
+        name for name in names if not name.startswith(f"scaffold_generator-{VERSION}.dist-info/")
+    }
+    generator = tracked(repository, "generator") - {"generator/hooks"}
+    hooks = {f"generator/{name}" for name in tracked(repository, "hooks")}
+    template = {f"generator/{name}" for name in tracked(repository, "template")}
+    assert {"generator/template/.dockerignore", "generator/template/src/data/.gitkeep"} <= template
+    assert inside == generator | hooks | template | {"generator/copier.yml"}
+
+
+def test_wheel_says_what_it_is(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        information = f"scaffold_generator-{VERSION}.dist-info"
+        text = archive.read(f"{information}/METADATA").decode()
+        assert archive.read(f"{information}/entry_points.txt").decode().split("\n")[:2] == [
+            "[console_scripts]",
+            "scaffold = generator.__main__:main",
+        ]
+        assert f"{information}/licenses/LICENSE" in archive.namelist()
+    assert f"Version: {VERSION}\n" in text and "License-Expression: Apache-2.0\n" in text
+    for framework in ("scikit-learn", "kserve", "torch", "tensorflow"):
+        assert f"Requires-Dist: {framework}" not in text
+
+
+def test_sdist_holds_what_the_wheel_is_made_of(dist: Path) -> None:
+    (path,) = dist.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {
+        "copier.yml",
+        "template/.dockerignore",
+        "generator/hooks/sklearn.py",
+        "pyproject.toml",
+    } <= names
+    assert not [name for name in names if name.startswith(("hooks/", ".git/"))]
+
+
+def test_installed_generator_makes_a_working_scaffold(
+    made: tuple[Path, dict[str, Any]], installed: Path
+) -> None:
+    directory, told = made
+    assert told["file"].startswith(str(installed.parents[1])) and str(ROOT) not in told["file"]
+    assert told["served"] == told["expected"] and told["verified"]
+    assert [path.name for path in directory.parent.iterdir()] == ["test_rfc"]
+
+
+def test_installed_scaffold_is_the_checkouts(
+    made: tuple[Path, dict[str, Any]], repository: Path
+) -> None:
+    """Every file of the template that needs no rendering has arrived as it is, the dotfiles too."""
+    directory, _ = made
+    others = {f"src/common/{name}.py" for name in ("kfserving_application", "tornado_asgi")}
+    assert not [name for name in others if (directory / name).exists()]
+    plain = [
+        name.removeprefix("template/")
+        for name in tracked(repository, "template")
+        if "{" not in name
+    ]
+    for name in plain:
+        if not name.endswith(".jinja") and name not in others:
+            assert (directory / name).read_bytes() == (repository / "template" / name).read_bytes()
+
+
+def test_answers_name_the_public_template(made: tuple[Path, dict[str, Any]]) -> None:
+    directory, _ = made
+    answers = yaml.safe_load((directory / ".copier-answers.yml").read_text())
+    assert answers["_src_path"] == public_address() and answers["_commit"] == f"v{VERSION}"
+    assert answers["model_name"] == "model" and "scikit-learn==" in answers["requirements"]
+
+
+def test_make_release_checks_before_it_does_anything(repository: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(repository, tmp_path / "scaffold", symlinks=True)
+
+    def message() -> str:
+        done = subprocess.run(["make", "release"], cwd=copy, capture_output=True, text=True)
+        assert done.returncode and not (copy / ".venv").exists()
+        return done.stderr.splitlines()[0]
+
+    assert message() == f"v{VERSION} has been released: raise version in pyproject.toml"
+    git(copy, "tag", "--delete", f"v{VERSION}")
+    assert message().startswith(
+        f"CHANGELOG.md needs the heading '## {VERSION} (DATE)' and, under it, '### For owners"
+    )
+    (copy / "CHANGELOG.md").write_text("# Changelog\n")
+    assert message() == "there are uncommitted changes: commit them"
+
+
+def test_console_script(made: tuple[Path, dict[str, Any]], installed: Path) -> None:
+    script = str(installed.with_name("scaffold"))
+    assert "MODEL_FILE DIRECTORY" in call([script, "new", "--help"], made[0])
+    answered = call([script, "predict", ".", "[[6, 3, 5, 2]]"], made[0])
+    assert json.loads(answered) == {"predictions": [2]}

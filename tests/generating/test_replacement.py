@@ -1,0 +1,351 @@
+"""Another model in a scaffold that its owner has edited, and what is refused of it with nothing changed."""
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+import yaml
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+import generator
+from generator import ModelError, RequirementError, Scaffold, ScaffoldError, SettingError
+from generator.environment.pins import Pin, Requirements
+from generator.environment.repin import repinned
+
+RANDOM = np.random.default_rng(0)
+X, Y = RANDOM.normal(size=(40, 3)), RANDOM.integers(0, 2, 40)
+POST = 'has one entry a row."""\n'
+FACTOR = '        return {**response, "predictions": response["predictions"] + 10}\n'
+
+
+def linear(scale: float = 1.0, columns: int = 3) -> LinearRegression:
+    return LinearRegression().fit(X[:, :columns], X[:, 0] * scale)
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Iterator[Scaffold]:
+    """A scaffold with edits in every file that an owner may edit."""
+    made = generator.from_model(
+        linear(), tmp_path / "rfc", sample_input=X, requirements=["rich==14.0.0  # for logs"]
+    )
+    change(made, "src/server/inference_model.py", f"{POST}        return response\n", POST + FACTOR)
+    change(made, "config.yaml", "workers: 1\n", "workers: 3\n")
+    change(made, "config.yaml", 'model_name: "model"', 'model_name: "iris"')
+    change(made, "sklearn-server.Dockerfile", "WORKDIR /app\n", "RUN echo mine\nWORKDIR /app\n")
+    with (made.directory / "requirements.txt").open("a") as file:
+        file.write("httpx  # mine\n")
+    (made.directory / "README.md").unlink()
+    (made.directory / "src" / "model" / "mine.py").write_text("MINE = 1\n")
+    (made.directory / "src" / "data" / "mine.txt").write_text("mine\n")
+    yield generator.load(made.directory)
+    made.close()
+
+
+def change(scaffold: Scaffold, name: str, old: str, new: str) -> None:
+    path = scaffold.directory / name
+    text = path.read_bytes().decode()
+    assert text.count(old) == 1, (name, old)
+    path.write_bytes(text.replace(old, new).encode())
+
+
+def read(scaffold: Scaffold, name: str) -> str:
+    return (scaffold.directory / name).read_text()
+
+
+def facts(scaffold: Scaffold) -> dict[str, Any]:
+    return dict(yaml.safe_load(read(scaffold, "config.yaml"))["model_metadata"]["model"])
+
+
+def content(scaffold: Scaffold) -> dict[str, bytes]:
+    """Every file, but for bytecode."""
+    files = (
+        path for path in scaffold.directory.rglob("*") if path.is_file() and path.suffix != ".pyc"
+    )
+    return {path.relative_to(scaffold.directory).as_posix(): path.read_bytes() for path in files}
+
+
+def assert_edits_stay(scaffold: Scaffold) -> None:
+    assert FACTOR in read(scaffold, "src/server/inference_model.py")
+    assert "workers: 3\n" in read(scaffold, "config.yaml") and 'model_name: "iris"' in read(
+        scaffold, "config.yaml"
+    )
+    assert "RUN echo mine\n" in read(scaffold, "sklearn-server.Dockerfile")
+    assert {"httpx  # mine", "rich==14.0.0  # given by you: for logs"} <= set(
+        read(scaffold, "requirements.txt").split("\n")
+    )
+    assert (
+        read(scaffold, "src/model/mine.py") == "MINE = 1\n"
+        and read(scaffold, "src/data/mine.txt") == "mine\n"
+    )
+    assert not (scaffold.directory / "README.md").exists()
+
+
+def test_a_retrained_model_takes_the_place_of_the_old_one(edited: Scaffold) -> None:
+    before = facts(edited)
+    model = linear(2.0)
+    with contextlib.closing(edited):
+        assert edited.predict(X)["predictions"] == (linear().predict(X) + 10).tolist()
+        edited.replace_model(model, sample_input=X[:5], expected=model.predict(X[:5]) + 10)
+        assert edited.predict(X)["predictions"] == (model.predict(X) + 10).tolist()
+        assert edited.verify()
+    assert_edits_stay(edited)
+    assert facts(edited)["sha256"] != before["sha256"] and facts(edited)["input"] == before["input"]
+    assert json.loads(read(edited, "smoke-test.json"))["request"]["instances"] == X[:5].tolist()
+
+
+def test_from_model_over_an_edited_scaffold_does_the_same(edited: Scaffold, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("more\n")
+    made = generator.from_model(
+        linear(3.0), edited.directory, overwrite=True, data=tmp_path / "more.txt"
+    )
+    with contextlib.closing(made):
+        assert made.predict(X)["predictions"] == (linear(3.0).predict(X) + 10).tolist()
+    assert_edits_stay(made)
+    assert read(made, "src/data/more.txt") == "more\n"
+    assert not (made.directory / "smoke-test.json").exists()  # the old model's
+
+
+def test_pins_are_those_of_the_new_models_environment(edited: Scaffold) -> None:
+    """As if the first had been trained long ago, with a package that the new model does not need."""
+    installed = f"scikit-learn=={metadata.version('scikit-learn')}"
+    for name in ("requirements.txt", ".copier-answers.yml"):
+        change(edited, name, installed, "scikit-learn==0.24.2")
+        change(
+            edited,
+            name,
+            "joblib==",
+            "outdated==1  # the model: old.Class\njoblib=="
+            if name.endswith("txt")
+            else "outdated==1  # the model: old.Class\n\n  joblib==",
+        )
+    change(edited, "requirements.txt", f"numpy=={np.__version__}", "numpy>=2")
+    edited.replace_model(linear(2.0))
+    text = read(edited, "requirements.txt")
+    assert f"\n{installed}  #" in text and "outdated" not in text and "\nnumpy>=2" in text
+    assert_edits_stay(edited)
+    answers = yaml.safe_load(read(edited, ".copier-answers.yml"))["requirements"]
+    assert (
+        f"{installed}  #" in answers
+        and f"numpy=={np.__version__}  #" in answers
+        and "httpx" not in answers
+    )
+
+
+def test_what_the_owner_deleted_or_linked_stays_so(edited: Scaffold, tmp_path: Path) -> None:
+    (edited.directory / "requirements.txt").unlink()
+    (edited.directory / ".venv").symlink_to("nowhere")
+    (tmp_path / "elsewhere.txt").write_text("elsewhere\n")
+    linked = edited.directory / "src" / "data" / "linked.txt"
+    linked.symlink_to(tmp_path / "elsewhere.txt")
+    edited.replace_model(linear(2.0))
+    assert (
+        not (edited.directory / "requirements.txt").exists()
+        and (edited.directory / ".venv").is_symlink()
+    )
+    assert linked.is_symlink() and linked.read_text() == "elsewhere\n"
+
+
+def test_another_version_of_python(edited: Scaffold) -> None:
+    edited.replace_model(linear(2.0), python_version="3.13")
+    assert "ARG PYTHON_VERSION=3.13\n" in read(edited, "sklearn-server.Dockerfile")
+    assert "python_version: py313\n" in read(edited, "config.yaml")
+    assert "  image: python:3.13-slim\n" in read(edited, "config.yaml")
+    assert yaml.safe_load(read(edited, ".copier-answers.yml"))["python_version"] == "3.13"
+
+
+def test_the_line_endings_of_windows_stay(edited: Scaffold) -> None:
+    names = ("requirements.txt", "config.yaml", "sklearn-server.Dockerfile")
+    for name in names:
+        path = edited.directory / name
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    edited.replace_model(linear(2.0))
+    for name in names:
+        written = (edited.directory / name).read_bytes()
+        assert written.count(b"\n") == written.count(b"\r\n") > 5
+
+
+def test_another_kind_of_estimator_that_takes_the_same_rows(edited: Scaffold) -> None:
+    edited.replace_model(LogisticRegression().fit(X, Y))
+    assert facts(edited)["output"]["kind"] == "class" and facts(edited)["class"].endswith(
+        "LogisticRegression"
+    )
+
+
+def refused(scaffold: Scaffold, error: Any, message: str, replace: Callable[[], Any]) -> None:
+    before = content(scaffold)
+    with pytest.raises(error, match=message) as raised:
+        replace()
+    assert "\n" not in str(raised.value) and content(scaffold) == before
+
+
+def test_other_rows_are_refused_unless_told(edited: Scaffold) -> None:
+    narrow, frame = linear(columns=2), pandas.DataFrame(X, columns=["a", "b", "c"])
+    message = r"takes rows that are numbers of shape \[2\], the scaffold's clients send rows that are numbers of shape \[3\]"
+    refused(edited, SettingError, message, lambda: edited.replace_model(narrow))
+    refused(
+        edited,
+        SettingError,
+        message,
+        lambda: generator.from_model(narrow, edited.directory, overwrite=True),
+    )
+    named = LinearRegression().fit(frame, Y)
+    refused(
+        edited,
+        SettingError,
+        "takes rows with the columns a, b, c, the",
+        lambda: edited.replace_model(named),
+    )
+    with contextlib.closing(edited):
+        edited.replace_model(narrow, change_signature=True)
+        assert edited.predict(X[:, :2])["predictions"] == (narrow.predict(X[:, :2]) + 10).tolist()
+    assert_edits_stay(edited)
+
+
+def test_refuses(edited: Scaffold, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Net:
+        def predict(self, rows: Any) -> Any:
+            return rows
+
+    refused(
+        edited, ModelError, "Net, which is no model of sklearn", lambda: edited.replace_model(Net())
+    )
+    refused(
+        edited,
+        ModelError,
+        "the scaffold is for sklearn, the model is of custom: make another",
+        lambda: generator.from_model(
+            linear(), edited.directory, framework="custom", overwrite=True
+        ),
+    )
+    refused(
+        edited,
+        ModelError,
+        r"the scaffold does not predict what the model in memory does: predictions\[0\] should be",
+        lambda: edited.replace_model(linear(2.0), sample_input=X),  # the edit adds ten
+    )
+    for settings, message in [
+        (
+            {"name": "other"},
+            "name 'other': the scaffold's is 'iris'; change model_name in its config.yaml",
+        ),
+        ({"server": "flask"}, "server 'flask': the scaffold's is 'kserve'"),
+        ({"ref": "v1"}, "template 'v1': the scaffold has one; its update"),
+        ({"data": "nowhere"}, "data names 'nowhere', which does not exist"),
+    ]:
+        refused(
+            edited,
+            SettingError,
+            message,
+            lambda settings=settings: generator.from_model(
+                linear(), edited.directory, overwrite=True, **settings
+            ),
+        )
+    change(edited, "requirements.txt", f"numpy=={np.__version__}", "numpy<2")
+    message = "'numpy<2 .*' is yours, the new model was trained with numpy=="
+    refused(edited, RequirementError, message, lambda: edited.replace_model(linear()))
+
+
+def test_an_interrupt_leaves_it_as_it_was(
+    edited: Scaffold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, calls = os.replace, []
+
+    def interrupted(source: Any, target: Any) -> None:
+        calls.append(target)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    before = content(edited)
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        edited.replace_model(linear(2.0))
+    assert len(calls) > 6 and content(edited) == before
+
+
+# ---- code that comes with the model ----
+
+
+@pytest.fixture
+def project(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    directory = tmp_path_factory.mktemp("project")
+    monkeypatch.syspath_prepend(str(directory))
+    yield directory
+    for name in ("own_steps", "own_other"):
+        sys.modules.pop(name, None)
+
+
+def pipeline(project: Path, module: str, source: str) -> Any:
+    """A pipeline through a function of a module of one's own, as it is now."""
+    (project / f"{module}.py").write_text(source)
+    sys.modules.pop(module, None)
+    importlib.invalidate_caches()
+    step = importlib.import_module(module).step
+    return make_pipeline(FunctionTransformer(step), LinearRegression()).fit(X, X[:, 0])
+
+
+DOUBLE, TRIPLE = (
+    "def step(rows):\n    return rows * 2\n",
+    "def step(rows):\n    return rows * 33\n",
+)
+
+
+def test_code_changes_with_the_model(project: Path, tmp_path: Path) -> None:
+    made = generator.from_model(pipeline(project, "own_steps", DOUBLE), tmp_path / "made")
+    made.replace_model(pipeline(project, "own_steps", TRIPLE))
+    assert read(made, "src/model/own_steps.py") == TRIPLE
+    made.replace_model(pipeline(project, "own_other", DOUBLE))
+    assert not (made.directory / "src" / "model" / "own_steps.py").exists()
+    assert list(facts(made)["code"]) == ["own_other.py"]
+    made.replace_model(make_pipeline(LinearRegression()).fit(X, Y))
+    assert (
+        facts(made)["code"] is None
+        and not (made.directory / "src" / "model" / "own_other.py").exists()
+    )
+
+
+def test_code_that_the_owner_edited_is_kept(project: Path, tmp_path: Path) -> None:
+    made = generator.from_model(pipeline(project, "own_steps", DOUBLE), tmp_path / "made")
+    own = made.directory / "src" / "model" / "own_steps.py"
+    own.write_text(DOUBLE + "MINE = 1\n")
+    model = pipeline(project, "own_steps", TRIPLE)
+    message = "src/model/own_steps.py holds edits of yours, and the new model comes with another: bring them into"
+    refused(made, ScaffoldError, message, lambda: made.replace_model(model))
+    made.replace_model(pipeline(project, "own_other", DOUBLE))
+    assert own.read_text() == DOUBLE + "MINE = 1\n"
+
+
+# ---- pins, line by line ----
+
+
+INDEX = "--extra-index-url https://example.org"
+
+
+def test_repinned() -> None:
+    generated = f"{INDEX}/cpu  # serves torch\na==1  # the model\nb==1  # needed by a\ngone==1\n"
+    own = "# my own\nc>=2  # mine\nd @ git+https://example.org/d\n"
+    current = f"# Mine.\n{INDEX}/cpu  # serves torch\na==1  # the model\ngone==1\n\n{own}"
+    pins = [
+        Pin("a==2", "the model"),
+        *(Pin(line, "needed by a") for line in ("b==2", "c==2.5", "e==1")),
+    ]
+    assert repinned(current, generated, Requirements(pins, [f"{INDEX}/gpu  # serves torch"])) == (
+        f"# Mine.\n{INDEX}/gpu  # serves torch\na==2  # the model\n\n{own}e==1  # needed by a\n"
+    )
+    with pytest.raises(
+        RequirementError, match=r"'c>=2  # mine' is yours, the new model was trained with c==1"
+    ):
+        repinned(current, generated, Requirements([Pin("c==1", "needed by a")]))

@@ -1,0 +1,691 @@
+"""Keras models of every kind, served as they were: each scaffold in a worker of its own."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import yaml
+
+import generator
+from common import Config, InvalidInput
+from generator.errors import ModelError, RequirementError, SettingError
+from generator.scaffold import Scaffold
+from support import scripts
+from support.checkouts import ROOT
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    keras = pytest.importorskip("keras")
+    tf = pytest.importorskip("tensorflow")
+
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation:DeprecationWarning"
+    ),  # Keras 3.15 with numpy 2.4
+]
+layers = keras.layers
+NO_TORCH = "torch is in the tests' environment on Python 3.11 only: CONTRIBUTING.md"
+LAYERS = '''
+import keras
+
+
+class Doubled(keras.layers.Layer):
+    """Times two; nobody registered it."""
+
+    def call(self, inputs):
+        return inputs * 2
+
+
+@keras.saving.register_keras_serializable(package="layerware")
+class Shifted(keras.layers.Layer):
+    def __init__(self, by=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.by = by
+
+    def call(self, inputs):
+        return inputs + self.by
+
+    def get_config(self):
+        return {**super().get_config(), "by": self.by}
+
+
+def bent(inputs):
+    return keras.ops.where(inputs > 0, inputs, inputs / 3)
+
+
+class Net(keras.Model):
+    def __init__(self, units=4, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.hidden = keras.layers.Dense(units, activation=bent)
+        self.doubled = Doubled()
+        self.shifted = Shifted(by=0.5)
+        self.last = keras.layers.Dense(2)
+
+    def call(self, inputs):
+        return self.last(self.shifted(self.doubled(self.hidden(inputs))))
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+class Lengths(keras.Model):
+    def call(self, texts):
+        import tensorflow as tf
+
+        return tf.strings.length(texts)
+'''
+
+
+OWN = """
+import keras
+
+
+class Halved(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs / 2
+"""
+LARGE = """
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import keras
+import numpy as np
+
+import generator
+
+COUNT, SIZE = 1 << 17, 1 << 12 | 1 << 6
+wide = keras.layers.Embedding(COUNT, SIZE, embeddings_initializer="zeros")  # 2.2 GB; random ones take five times that
+model = keras.Sequential([keras.Input((2,), dtype="int32"), wide])
+rows = np.array([[3, COUNT - 1]])
+numbers = np.random.default_rng(0).normal(size=(2, SIZE)).astype("float32")
+wide.embeddings.value.scatter_nd_update(rows.T, numbers)
+np.savez("predicted.npz", rows=rows, predictions=numbers[None])
+generator.from_model(model, "made")
+"""
+
+
+@pytest.fixture(scope="module")
+def layerware(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A distribution with layers of its own, installed where this process and its workers find it."""
+    site = tmp_path_factory.mktemp("environment") / "site-packages"
+    files = {
+        "layerware.py": LAYERS,
+        "layerware-1.2.dist-info/METADATA": "Metadata-Version: 2.1\nName: layerware\nVersion: 1.2\n\n",
+        "layerware-1.2.dist-info/RECORD": "layerware.py,,\nlayerware-1.2.dist-info/METADATA,,\n",
+    }
+    for name, text in files.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(site))
+        patch.setenv("PYTHONPATH", str(site))
+        import layerware
+
+        yield layerware
+    del sys.modules["layerware"]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Any]:
+    """`generator.from_model` into a directory of the test; every worker ends with it."""
+    with contextlib.ExitStack() as stack:
+
+        def made(model: Any, **settings: Any) -> Scaffold:
+            return stack.enter_context(
+                contextlib.closing(generator.from_model(model, tmp_path / "made", **settings))
+            )
+
+        yield made
+
+
+@pytest.fixture
+def inference_model(make: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The InferenceModel of a model's scaffold, not yet loaded, in this process: quicker than a worker."""
+
+    def made(model: Any) -> Any:
+        source = make(model).directory / "src"
+        monkeypatch.chdir(source)
+        spec = importlib.util.spec_from_file_location(
+            "inference_model", source / "server" / "inference_model.py"
+        )
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.InferenceModel(Config.read(source.parent / "config.yaml", {}))
+
+    return made
+
+
+@pytest.fixture
+def served(inference_model: Any) -> Any:
+    """What a scaffold's inference_model.py makes of a model and rows."""
+
+    def answer(model: Any, rows: Any) -> Any:
+        loaded = inference_model(model)
+        loaded.load()
+        return answered(loaded, rows)
+
+    return answer
+
+
+def answered(loaded: Any, rows: Any) -> Any:
+    return loaded.postprocess(loaded.predict(loaded.preprocess({"instances": rows})))["predictions"]
+
+
+def numbers(*shape: int) -> Any:
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+def facts(scaffold: Scaffold) -> dict[str, Any]:
+    """`model` of a scaffold's config.yaml."""
+    document = yaml.safe_load((scaffold.directory / "config.yaml").read_text())
+    return dict(document["model_metadata"]["model"])
+
+
+def pins(scaffold: Scaffold) -> list[str]:
+    text = (scaffold.directory / "requirements.txt").read_text()
+    return [line.partition("  #")[0].replace("_", "-") for line in text.splitlines()]
+
+
+def sequential() -> Any:
+    model = keras.Sequential(
+        [layers.Dense(8, activation="relu"), layers.Dense(3, activation="softmax")]
+    )
+    model(numbers(2, 5))
+    return model
+
+
+# ---- what is served ----
+
+
+def test_sequential_over_http(make: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    model, x = sequential(), numbers(7, 5)
+    scaffold = make(model)
+    with scaffold.serve(port=0) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        answer = client.post("/v1/models/model:predict", json={"instances": x.tolist()})
+        refused = client.post("/v1/models/model:predict", json={"instances": [[1, 2]]})
+        metadata = client.get("/v2/models/model").json()
+    served = np.array(answer.json()["predictions"])
+    np.testing.assert_allclose(served, model.predict(x, verbose=0), rtol=1e-6)
+    assert refused.status_code == 400
+    assert refused.json() == {
+        "error": "instances[0]: the model takes 5 values a row, this one has 2"
+    }
+    assert metadata["inputs"] == [{"name": "instances", "datatype": "FP32", "shape": [-1, 5]}]
+    log = [
+        line
+        for line in capfd.readouterr().err.splitlines()
+        if not line.startswith("making the server")
+    ]
+    assert all(line.startswith("{") and json.loads(line)["level"] == "INFO" for line in log), log
+
+
+def test_config_and_pins(make: Any) -> None:
+    scaffold = make(sequential())
+    found = facts(scaffold)
+    assert (found["file"], found["backend"], found["custom_objects"]) == (
+        "model.keras",
+        "tensorflow",
+        None,
+    )
+    assert found["input"] == {"kind": "array", "shape": [5], "dtype": "float32"}
+    assert found["output"] == {"kind": "array", "shape": [3], "dtype": "float32"}
+    assert found["example"] == [[0.0] * 5]
+    assert (scaffold.directory / "keras-server.Dockerfile").is_file()
+    assert scaffold.docker_build_string.endswith(f"keras-server.Dockerfile {scaffold.directory}")
+    (distribution,) = set(packages_distributions()["tensorflow"])
+    named = distribution.replace("_", "-")
+    expected = {
+        f"{named}=={version(named)}",
+        f"keras=={keras.__version__}",
+        f"numpy=={np.__version__}",
+    }
+    assert expected <= set(pins(scaffold))
+
+
+def test_two_inputs_two_outputs(make: Any) -> None:
+    left, right = keras.Input((2,), name="left"), keras.Input((3, 2), name="right", dtype="int32")
+    joined = layers.Concatenate()([left, layers.Flatten()(layers.Rescaling(0.5)(right))])
+    model = keras.Model(
+        [left, right], [layers.Dense(1, name="price")(joined), layers.Dense(2, name="size")(joined)]
+    )
+    x = {"left": numbers(4, 2), "right": np.arange(24, dtype="int32").reshape(4, 3, 2)}
+    scaffold = make(model)
+    price, size = model([x["left"], x["right"]], training=False)
+    served = scaffold.predict(x)["predictions"]
+    assert [list(row) for row in served] == [["price", "size"]] * 4
+    np.testing.assert_allclose([row["price"] for row in served], price, rtol=1e-6)
+    np.testing.assert_allclose([row["size"] for row in served], size, rtol=1e-6)
+    assert scaffold.verify(x)
+    with pytest.raises(
+        generator.ServingError,
+        match=r"instances\[0\] lacks 'right'; the model takes 'left', 'right'",
+    ):
+        scaffold.predict([{"left": [1, 2]}])
+
+
+def test_subclassed_with_code_of_an_installed_package(make: Any, layerware: Any) -> None:
+    model, x = layerware.Net(units=5), numbers(6, 3)
+    model.compile(loss=lambda wanted, came: came - wanted, metrics=[layerware.bent])
+    model(x)
+    scaffold = make(model, sample_input=x)
+    assert "layerware==1.2" in pins(scaffold)
+    assert facts(scaffold)["custom_objects"] == {"Net": "layerware:Net"}
+    recorded = json.loads((scaffold.directory / "smoke-test.json").read_text())
+    np.testing.assert_allclose(
+        recorded["response"]["predictions"], model.predict(x, verbose=0), rtol=1e-6
+    )
+
+
+def test_functional_of_custom_parts(served: Any, layerware: Any) -> None:
+    rows = keras.Input((3,))
+    hidden = layers.Dense(4, activation=layerware.bent)(layerware.Doubled()(rows))
+    model = keras.Model(rows, layers.Lambda(lambda x: x + 1)(layerware.Shifted(by=2.0)(hidden)))
+    assert generator.hooks.by_name("keras").facts(model)["custom_objects"] == {
+        "Doubled": "layerware:Doubled",
+        "bent": "layerware:bent",
+        "layerware>Shifted": "layerware:Shifted",
+    }
+    x = numbers(5, 3)
+    np.testing.assert_allclose(served(model, x.tolist()), model(x, training=False), rtol=1e-6)
+
+
+def test_a_dict_of_inputs_and_of_outputs(served: Any) -> None:
+    first, second = keras.Input((2,), name="b"), keras.Input((2,), name="a")
+    model = keras.Model({"b": first, "a": second}, {"minus": layers.Subtract()([first, second])})
+    assert served(model, [{"a": [1, 2], "b": [5, 4]}])[0]["minus"].tolist() == [4, 2]
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Model 'lengths' had a build config:UserWarning"
+)  # Keras tries it on numbers
+def test_a_subclassed_model_of_texts(served: Any, layerware: Any) -> None:
+    model = layerware.Lengths()
+    expected = model(tf.constant(["four", "a"]), training=False).numpy().tolist()
+    assert served(model, ["four", "a"]).tolist() == expected == [4, 1]
+
+
+def test_a_class_of_the_owners_own_file(
+    make: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path_factory.mktemp("project")
+    (project / "own_layers.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(project))
+    own = importlib.import_module("own_layers")
+    scaffold = make(keras.Sequential([keras.Input((2,)), own.Halved()]))
+    assert (scaffold.directory / "src" / "model" / "own_layers.py").read_text() == OWN
+    assert facts(scaffold)["custom_objects"] == {"Halved": "own_layers:Halved"}
+    monkeypatch.undo()
+    del sys.modules["own_layers"]
+    assert scaffold.predict([[2, 4]]) == {"predictions": [[1, 2]]}
+
+
+def test_lstm_takes_rows_of_any_length(make: Any) -> None:
+    model = keras.Sequential(
+        [keras.Input((None, 2)), layers.Masking(), layers.LSTM(4), layers.Dense(1)]
+    )
+    scaffold = make(model)
+    for length in (1, 7):
+        x = numbers(3, length, 2)
+        assert scaffold.verify(x), scaffold.verify(x).difference
+
+
+def test_texts(make: Any) -> None:
+    vectorize = layers.TextVectorization(output_sequence_length=4)
+    vectorize.adapt(["a good day", "a bad night", "é"])
+    model = keras.Sequential(
+        [keras.Input((1,), dtype="string"), vectorize, layers.Embedding(20, 3), layers.Flatten()]
+    )
+    texts = ["a good night", "", "é bad"]
+    expected = model(tf.constant([[text] for text in texts]), training=False).numpy().tolist()
+    scaffold = make(model)
+    assert facts(scaffold)["input"] == {"kind": "array", "shape": [1], "dtype": "string"}
+    np.testing.assert_allclose(scaffold.predict(texts)["predictions"], expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        scaffold.predict([[text] for text in texts])["predictions"], expected, rtol=1e-6
+    )
+    assert scaffold.verify(texts) and scaffold.verify(np.array([[text] for text in texts]))
+    with pytest.raises(
+        generator.ServingError, match=r"instances\[1\]\[0\] must be a text, it is the number 3"
+    ):
+        scaffold.predict([["a"], [3]])
+
+
+def test_values_that_the_model_cannot_take_are_the_clients(served: Any) -> None:
+    model = keras.Sequential([keras.Input((2,), dtype="int32"), layers.Embedding(4, 3)])
+    with pytest.raises(
+        InvalidInput, match=r"cannot take these instances: indices\[0,1\] = 9 is not in \[0, 4\)$"
+    ):
+        served(model, [[0, 9]])
+
+
+def test_no_number_of_rows_and_no_dtype_makes_the_graph_anew(
+    inference_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = keras.Sequential([keras.Input((None, 2)), layers.LSTM(4), layers.Dense(1)])
+    loaded, calls = inference_model(model), []
+    call = loaded._call
+    monkeypatch.setattr(loaded, "_call", lambda inputs: calls.append(inputs) or call(inputs))
+    loaded.load()
+    traced = len(calls)
+    for count in range(1, 21):
+        x = numbers(count, 1 + count % 3, 2)
+        for rows in (
+            x,
+            x.tolist(),
+            x.astype("float16"),
+            x.astype("float64"),
+            x.astype("int8"),
+            x.astype("int64"),
+        ):
+            assert np.shape(answered(loaded, rows)) == (count, 1)
+    assert len(calls) == traced == 1
+
+
+@pytest.mark.sweep
+def test_a_script_on_the_torch_backend(tmp_path: Path) -> None:
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip(NO_TORCH)
+    made = scripts.run(tmp_path, scripts.KERAS, KERAS_BACKEND="torch")
+    assert facts(made.scaffold)["backend"] == "torch"
+    pinned = {pin.partition("==")[0] for pin in pins(made.scaffold)}
+    assert {"keras", "torch"} <= pinned and not [
+        name for name in pinned if name.startswith("tensorflow")
+    ]
+    with contextlib.closing(made.scaffold) as scaffold:
+        served = scaffold.predict(made.rows)["predictions"]
+    assert (verification := made.compare(served)), verification.difference
+
+
+# ---- the sweep ----
+
+IMAGES = {
+    "MobileNetV3Small": lambda **settings: keras.applications.MobileNetV3Small(**settings),
+    "EfficientNetB0": lambda **settings: keras.applications.EfficientNetB0(**settings),
+    "ResNet50": lambda **settings: keras.applications.ResNet50(**settings),
+}
+PACKAGE = {
+    "__init__.py": "from .model import Pooled\n",
+    "parts/__init__.py": "",
+    "parts/attention.py": """
+import keras
+
+from ..settings import HEADS
+
+
+class Attended(keras.layers.Layer):
+    def __init__(self, size=4, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+        self.attention = keras.layers.MultiHeadAttention(HEADS, size)
+        self.norm = keras.layers.LayerNormalization()
+
+    def build(self, shape):
+        self.attention.build(shape, shape)
+        self.norm.build(shape)
+
+    def call(self, inputs):
+        return self.norm(inputs + self.attention(inputs, inputs))
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+""",
+    "settings.py": "HEADS = 2\n",
+    "model.py": """
+import keras
+
+from .parts.attention import Attended
+
+
+class Pooled(keras.Model):
+    def __init__(self, size=4, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+        self.attended = Attended(size)
+        self.pool = keras.layers.GlobalAveragePooling1D()
+        self.dropout = keras.layers.Dropout(0.5)
+        self.heads = {"mood": keras.layers.Dense(3, "softmax"), "length": keras.layers.Dense(1)}
+
+    def call(self, inputs, training=False):
+        pooled = self.dropout(self.pool(self.attended(inputs)), training=training)
+        return {name: head(pooled) for name, head in self.heads.items()}
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+""",
+}
+
+
+def same(scaffold: Scaffold, *samples: Any) -> None:
+    """Each sample's predictions are those of the model in memory."""
+    for sample in samples:
+        assert (verification := scaffold.verify(sample)), verification.difference
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", IMAGES)
+def test_networks_for_images(make: Any, name: str) -> None:
+    model = IMAGES[name](
+        weights=None, input_shape=(64, 64, 3), classes=10, classifier_activation=None
+    )
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x = np.abs(numbers(5, 64, 64, 3)) * 100
+    model.fit(
+        x, np.arange(5), verbose=0
+    )  # so that the statistics of batches are not those of the start
+    same(make(model), x, x[:1], x[1:3])
+
+
+@pytest.mark.sweep
+def test_a_classifier_of_texts(make: Any) -> None:
+    texts = np.array(
+        ["a good day", "a bad night", "é, how good!", "", "bad bad bad", "night and day"]
+    )
+    vectorize = layers.TextVectorization(max_tokens=50, ngrams=2, output_sequence_length=6)
+    vectorize.adapt(texts)
+    recurrent = layers.Bidirectional(layers.LSTM(5))
+    model = keras.Sequential(
+        [
+            keras.Input((1,), dtype="string"),
+            vectorize,
+            layers.Embedding(50, 4, mask_zero=True),
+            recurrent,
+            layers.Dense(1, "sigmoid"),
+        ]
+    )
+    model.compile(loss="binary_crossentropy")
+    model.fit(tf.constant(texts[:, None]), np.array([1, 0, 1, 0, 0, 1]), epochs=2, verbose=0)
+    same(
+        make(model, sample_input=texts),
+        texts,
+        texts[:1],
+        np.array(["words that nobody knows", "GOOD"]),
+    )
+
+
+@pytest.mark.sweep
+def test_recurrent_layers(make: Any) -> None:
+    steps = [
+        layers.Conv1D(6, 3, padding="same", activation="relu"),
+        layers.LSTM(8, return_sequences=True),
+    ]
+    model = keras.Sequential(
+        [keras.Input((12, 3)), *steps, layers.GRU(6, dropout=0.3), layers.Dense(2)]
+    )
+    x = numbers(9, 12, 3)
+    model.compile(loss="mse")
+    model.fit(x, numbers(9, 2), verbose=0)
+    same(make(model, sample_input=x), x, x[:1], x[3:8])
+
+
+@pytest.mark.sweep
+def test_an_image_and_a_text_in_two_things_out(make: Any) -> None:
+    image, title = (
+        keras.Input((16, 16, 1), name="image"),
+        keras.Input((1,), dtype="string", name="title"),
+    )
+    lookup = layers.StringLookup(vocabulary=["cat", "dog"])
+    seen = layers.Flatten()(layers.MaxPooling2D()(layers.Conv2D(3, 3, activation="relu")(image)))
+    read = layers.Flatten()(layers.Embedding(3, 4)(lookup(title)))
+    both = layers.Concatenate()([seen, read])
+    model = keras.Model(
+        [image, title],
+        [layers.Dense(2, "softmax", name="kind")(both), layers.Dense(1, name="age")(both)],
+    )
+    x = {"image": numbers(4, 16, 16, 1), "title": np.array([["cat"], ["dog"], ["cow"], ["cat"]])}
+    one = {name: part[:1] for name, part in x.items()}
+    same(make(model, sample_input=x), x, one)
+
+
+@pytest.mark.sweep
+def test_a_subclassed_model_of_the_owners_own_package(
+    make: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path_factory.mktemp("project")
+    for name, text in PACKAGE.items():
+        (project / "own_net" / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / "own_net" / name).write_text(text)
+    monkeypatch.syspath_prepend(str(project))
+    model, x = importlib.import_module("own_net").Pooled(size=6), numbers(5, 7, 6)
+    model.compile(loss={"mood": "sparse_categorical_crossentropy", "length": "mse"})
+    model.fit(x, {"mood": np.array([0, 1, 2, 0, 1]), "length": numbers(5, 1)}, verbose=0)
+    scaffold = make(model, sample_input=x)
+    copied = scaffold.directory / "src" / "model" / "own_net"
+    assert {path.relative_to(copied).as_posix() for path in copied.rglob("*.py")} == set(PACKAGE)
+    monkeypatch.undo()
+    same(scaffold, x, x[:1])
+    for name in [name for name in sys.modules if name.startswith("own_net")]:
+        del sys.modules[name]
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+def test_a_script_with_a_model_of_its_own(tmp_path: Path, backend: str) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(NO_TORCH)
+    made = scripts.run(tmp_path, scripts.KERAS_SUBCLASSED, KERAS_BACKEND=backend)
+    assert facts(made.scaffold)["custom_objects"] == {"Net": "session_code:Net"}
+    with contextlib.closing(made.scaffold) as scaffold:
+        served = scaffold.predict(made.rows)["predictions"]
+    assert (verification := made.compare(served)), verification.difference
+
+
+@pytest.mark.sweep
+def test_weights_over_two_gigabytes(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without psutil, as in an image: Keras, which asks it for free memory, then takes less."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "psutil.py").write_text("raise ImportError\n")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    made = scripts.run(tmp_path, LARGE)
+    with contextlib.closing(made.scaffold) as scaffold:
+        served = scaffold.predict(made.rows)["predictions"]
+    np.testing.assert_array_equal(np.array(served, dtype="float32"), made.predictions)
+
+
+# ---- what is refused ----
+
+
+def refusal(model: Any, tmp_path: Path, **settings: Any) -> str:
+    with pytest.raises((ModelError, RequirementError, SettingError)) as raised:
+        generator.from_model(model, tmp_path / "refused", **settings)
+    assert not (tmp_path / "refused").exists() and "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_unbuilt_models(tmp_path: Path) -> None:
+    class Subclassed(keras.Model):
+        pass
+
+    for model in (keras.Sequential([layers.Dense(1)]), keras.Sequential(), Subclassed()):
+        assert "is not built: build it, or call it once on rows like real ones" in refusal(
+            model, tmp_path
+        )
+
+
+def test_what_is_no_model(tmp_path: Path) -> None:
+    assert "Sequential is a class, not a model" in refusal(keras.Sequential, tmp_path)
+    assert "model is the text 'net.keras', not a model: load the model" in refusal(
+        "net.keras", tmp_path
+    )
+    assert "model is the path 'net.keras', not a model: load the model" in refusal(
+        Path("net.keras"), tmp_path
+    )
+
+
+def test_a_class_that_cannot_be_imported(tmp_path: Path) -> None:
+    class Local(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    message = refusal(keras.Sequential([keras.Input((2,)), Local()]), tmp_path)
+    assert (
+        "<locals>.Local is a dynamically made class" in message
+        and "at the top level of a module" in message
+    )
+
+
+def test_two_classes_of_one_name(tmp_path: Path, layerware: Any) -> None:
+    other = type(
+        "Doubled",
+        (keras.layers.Layer,),
+        {"call": lambda self, inputs: inputs, "__module__": __name__},
+    )
+    model = keras.Sequential([keras.Input((2,)), layerware.Doubled(), other()])
+    assert (
+        "two things in the model are named 'Doubled': layerware.Doubled and test_keras.Doubled"
+        in refusal(model, tmp_path)
+    )
+
+
+def test_a_stateful_layer(tmp_path: Path) -> None:
+    model = keras.Sequential(
+        [keras.Input((3, 2), batch_size=1), layers.LSTM(2, stateful=True, name="memory")]
+    )
+    assert "has the stateful layer 'memory'" in refusal(model, tmp_path)
+
+
+def test_a_sample_that_does_not_fit(tmp_path: Path) -> None:
+    assert "the model cannot predict from sample_input" in refusal(
+        sequential(), tmp_path, sample_input=numbers(2, 4)
+    )
+
+
+# ---- the tutorial ----
+
+
+@pytest.mark.sweep
+def test_extending_a_scaffold(tmp_path: Path) -> None:
+    pytest.importorskip("vega_datasets")
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, str(ROOT / "examples" / "auto_mpg.py")]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (
+        "docker build -f demo/test_keras/keras-server.Dockerfile demo/test_keras -t test_keras"
+        in done.stdout
+    )
+    scaffold = tmp_path / "demo" / "test_keras"
+    assert (scaffold / "src" / "data" / "scaler.joblib").is_file()
+    assert pins(generator.load(scaffold))[-1].startswith("scikit-learn==")

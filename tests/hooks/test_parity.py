@@ -1,0 +1,294 @@
+"""A scaffold answers exactly what its model predicts in memory: through `scaffold.predict` and over HTTP."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, is_regressor
+from sklearn.cluster import KMeans
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris
+from sklearn.ensemble import HistGradientBoostingRegressor, IsolationForest, RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
+from sklearn.utils import get_tags
+
+import generator
+from common.bodies import json_encode
+from generator.environment.venvs import server_python
+from generator.hooks import by_name
+from generator.running.rows import rows
+from generator.running.verification import compare
+from support.checkouts import ROOT
+from support.running import LOCKS, free_port, until
+
+# Estimators that a scaffold does not serve exactly, or that no plain dataset fits: name -> why. One that has become
+# exact fails the sweep until it is taken out.
+EXCEPTIONS: dict[str, str] = {}
+
+# Parameters without which an estimator has no `predict`.
+PARAMETERS = {"LocalOutlierFactor": {"novelty": True}}
+
+
+class WarmServer:
+    """Serves one scaffold after another."""
+
+    def __init__(self) -> None:
+        environ = {**os.environ, "MODEL_PYTHON": sys.executable, "GRPC_PORT": "0"}
+        command = [
+            str(server_python(LOCKS["kserve"])),
+            str(ROOT / "tests" / "support" / "warm_server.py"),
+        ]
+        self._process = subprocess.Popen(
+            command,
+            env=environ,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def start(self, directory: Path) -> "Served":
+        """Begin to serve; the server is not ready yet."""
+        port = free_port()
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([str(directory.resolve()), port]) + "\n")
+        self._process.stdin.flush()
+        return Served(f"http://127.0.0.1:{port}/v1/models/model", int(self._line()), self)
+
+    def ended(self) -> int:
+        """The exit status of the server that was started last."""
+        return int(self._line())
+
+    def close(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
+        self._process.stdout.close()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+
+class Served:
+    """A server on its way."""
+
+    def __init__(self, url: str, pid: int, warm: WarmServer) -> None:
+        self._url = url
+        self._pid = pid
+        self._warm = warm
+
+    def predictions(self, X: Any) -> Any:
+        until(self._ready, "the server is ready")
+        headers = {"Content-Type": "application/json"}
+        body = json_encode({"instances": rows(X)})
+        answer = httpx.post(
+            f"{self._url}:predict", content=body, headers=headers, timeout=60, trust_env=False
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()["predictions"]
+
+    def stop(self) -> None:
+        os.kill(self._pid, signal.SIGINT)
+        assert self._warm.ended() == 0
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(self._url, timeout=60, trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[WarmServer]:
+    server = WarmServer()
+    yield server
+    server.close()
+
+
+def check(model: Any, X: Any, warm: WarmServer, directory: Path) -> None:
+    """Both ways of asking a scaffold answer what the model predicts, to the last bit."""
+    expected = by_name("sklearn").predict(model, X)
+    single = getattr(X, "dtype", None) == np.float32
+    scaffold = generator.from_model(
+        model, directory, sample_input=X[:1] if single else None
+    )  # it alone tells that
+    served = warm.start(
+        directory
+    )  # it loads the model while the worker of scaffold.predict does so too
+    try:
+        assert compare(expected, scaffold.predict(X)["predictions"]).difference is None
+        assert compare(expected, served.predictions(X)).difference is None
+    finally:
+        scaffold.close()
+        served.stop()
+
+
+Case = tuple[Any, Any]
+
+
+def _logistic_regression() -> Case:
+    X, y = load_iris(return_X_y=True)
+    return LogisticRegression(max_iter=1000).fit(X, y), X
+
+
+def _forest_of_texts() -> Case:
+    X, y = load_iris(return_X_y=True)
+    return RandomForestClassifier(20, random_state=0).fit(
+        X, np.array(["setosa", "versicolor", "virginica"])[y]
+    ), X
+
+
+def _pipeline() -> Case:
+    X, y = load_iris(return_X_y=True)
+    return make_pipeline(StandardScaler(), SVC()).fit(X, y.astype(bool)), X
+
+
+def _frame() -> Case:
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    X = X.assign(where=np.array(["hill", "lake", "bog"])[np.arange(len(X)) % 3])
+    columns = make_column_transformer((OneHotEncoder(), ["where"]), remainder="passthrough")
+    return make_pipeline(columns, LinearRegression()).fit(X, y), X
+
+
+def _search() -> Case:
+    X, y = load_iris(return_X_y=True)
+    return GridSearchCV(LogisticRegression(max_iter=1000), {"C": [0.1, 1.0]}, cv=2).fit(X, y), X
+
+
+def _outputs() -> Case:
+    X, y = load_iris(return_X_y=True)
+    return MultiOutputClassifier(LogisticRegression(max_iter=1000)).fit(
+        X, np.column_stack([y, y % 2])
+    ), X
+
+
+def _numbers_of_outputs() -> Case:
+    X, y = load_iris(return_X_y=True)
+    return KNeighborsRegressor().fit(X, np.column_stack([y, X[:, 0]])), X
+
+
+def _missing_values() -> Case:
+    X, y = load_iris(return_X_y=True)
+    X[::7, 1] = np.nan
+    return HistGradientBoostingRegressor(max_iter=20, random_state=0).fit(X, y), X
+
+
+def _single_precision() -> Case:
+    X, y = load_iris(return_X_y=True)
+    X = X.astype(np.float32)
+    return MLPRegressor(hidden_layer_sizes=(8,), random_state=0, max_iter=50).fit(
+        X, y.astype(np.float32)
+    ), X
+
+
+def _clusters() -> Case:
+    X, _ = load_iris(return_X_y=True)
+    return KMeans(3, n_init=1, random_state=0).fit(X), X
+
+
+def _outliers() -> Case:
+    X, _ = load_iris(return_X_y=True)
+    return FrozenEstimator(IsolationForest(n_estimators=20, random_state=0).fit(X)), X
+
+
+def _texts() -> Case:
+    X = ["a good day", "what a bad day", "good", "bad, bad"] * 5
+    return make_pipeline(TfidfVectorizer(), MultinomialNB()).fit(
+        X, ["+", "-", "+", "-"] * 5
+    ), pd.Series(X)
+
+
+DOZEN: list[Callable[[], Case]] = [
+    _logistic_regression,
+    _forest_of_texts,
+    _pipeline,
+    _frame,
+    _search,
+    _outputs,
+    _numbers_of_outputs,
+    _missing_values,
+    _single_precision,
+    _clusters,
+    _outliers,
+    _texts,
+]
+
+
+@pytest.mark.parametrize("case", DOZEN, ids=lambda case: case.__name__.strip("_"))
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_dozen_models_are_served_exactly(
+    case: Callable[[], Case], warm: WarmServer, tmp_path: Path
+) -> None:
+    check(*case(), warm, tmp_path / "scaffold")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The sweep's estimators; to list them imports all of scikit-learn, so only a run that wants them does."""
+    if "estimator" in metafunc.fixturenames:
+        wanted = "not sweep" not in metafunc.config.getoption("markexpr")
+        metafunc.parametrize("estimator", _estimators() if wanted else [])
+
+
+def _estimators() -> list[Any]:
+    from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+    from sklearn.utils import all_estimators
+
+    found = {
+        name: estimator for name, estimator in all_estimators() if hasattr(estimator, "predict")
+    }
+    assert found.keys() >= EXCEPTIONS.keys()
+    marks = {name: [pytest.mark.xfail(reason=reason)] for name, reason in EXCEPTIONS.items()}
+    return [
+        pytest.param(estimator, id=name, marks=marks.get(name, []))
+        for name, estimator in found.items()
+    ]
+
+
+@pytest.mark.sweep
+@pytest.mark.filterwarnings("ignore")
+def test_every_estimator_is_served_exactly(
+    estimator: type[BaseEstimator], warm: WarmServer, tmp_path: Path
+) -> None:
+    from sklearn.utils._test_common.instance_generator import _construct_instances
+
+    for number, model in enumerate(_construct_instances(estimator)):
+        check(*_fitted(model), warm, tmp_path / str(number))
+
+
+def _fitted(model: Any) -> Case:
+    """The estimator, fitted on the data that scikit-learn's own checks give to one with its tags."""
+    from sklearn.utils._testing import set_random_state
+    from sklearn.utils.estimator_checks import _enforce_estimator_tags_X, _enforce_estimator_tags_y
+
+    model.set_params(**PARAMETERS.get(type(model).__name__, {}))
+    set_random_state(model)
+    random = np.random.RandomState(0)
+    X = _enforce_estimator_tags_X(model, random.normal(size=(60, 4)))
+    y = random.normal(size=60) if is_regressor(model) else np.arange(60) % 3
+    y = _enforce_estimator_tags_y(model, y)
+    if y.ndim == 2 and get_tags(model).target_tags.multi_output:
+        y = np.column_stack([y, y[::-1]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.fit(X, y), X

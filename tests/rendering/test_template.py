@@ -1,0 +1,537 @@
+"""The template without the generator: its questions and what it renders."""
+
+import ast
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import copier
+import joblib
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+import generator
+from common.config import Config
+from generator import ServingError
+from generator.environment.venvs import server_python
+from generator.rendering.answers import ANSWERS_FILE
+from generator.writing.prepare import PYTHON_VERSIONS
+from support.checkouts import ROOT, VERSION, commit, git
+
+TEMPLATE = yaml.safe_load((ROOT / "copier.yml").read_text())
+QUESTIONS = {name: question for name, question in TEMPLATE.items() if not name.startswith("_")}
+ASKED = {name: question for name, question in QUESTIONS.items() if question.get("when", True)}
+REQUIREMENTS = QUESTIONS["requirements"]["default"]
+FILES = {"keras": "model.keras", "pytorch": "model.pt", "sklearn": "model.joblib", "custom": None}
+PACKAGES = {
+    "keras": ["keras", "tensorflow"],
+    "pytorch": ["torch"],
+    "sklearn": ["joblib", "scikit-learn"],
+    "custom": [],
+}
+FRAMEWORKS = list(QUESTIONS["framework"]["choices"].values())
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="session")
+def plain(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same files without git, which renders faster: for what does not look at versions."""
+    ignored = shutil.ignore_patterns(".git")
+    return shutil.copytree(
+        repository, tmp_path_factory.mktemp("plain") / "scaffold", ignore=ignored, symlinks=True
+    )
+
+
+@pytest.fixture
+def empty(plain: Path, tmp_path: Path) -> Path:
+    """A scaffold that nobody has put a model into."""
+    copier.run_copy(str(plain), tmp_path / "empty", defaults=True, quiet=True)
+    return tmp_path / "empty"
+
+
+def rendered(copie: Any, template: Path, **answers: Any) -> Path:
+    result = copie.copy(extra_answers=answers, template_dir=template)
+    assert result.exception is None, result.exception
+    assert isinstance(result.project_dir, Path)
+    return result.project_dir
+
+
+def text_files(directory: Path) -> Iterator[tuple[Path, str]]:
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            yield path, path.read_text()
+
+
+def tool(name: str, *arguments: str, cwd: Path) -> None:
+    config = ["--config-file" if name == "mypy" else "--config", str(ROOT / "pyproject.toml")]
+    command = [str(BIN / name), *arguments[:1], *config, *arguments[1:]]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# ---- questions ----
+
+
+def test_asks_these_questions_with_these_defaults() -> None:
+    assert {name: question["default"] for name, question in ASKED.items()} == {
+        "model_name": "model",
+        "framework": "sklearn",
+        "engine": "native",
+        "python_version": "3.11",
+        "requirements": REQUIREMENTS,
+        "server": "kserve",
+        "image": QUESTIONS["image"]["default"],
+    }
+
+
+def broken_promises(released: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What the answers of a released template would meet in this one."""
+    questions = {name: question for name, question in released.items() if not name.startswith("_")}
+    gone = [name for name in questions if name not in now]
+    both = [(name, questions[name], now[name]) for name in questions if name in now]
+    changed = [
+        name
+        for name, old, new in both
+        if old.get("default") != new.get("default") and old.get("when", True)
+    ]
+    choices = [(name, set(_values(old)) - set(_values(new))) for name, old, new in both]
+    return [
+        *gone,
+        *changed,
+        *(f"{name}: {choice}" for name, lost in choices for choice in sorted(lost)),
+    ]
+
+
+def _values(question: dict[str, Any]) -> list[str]:
+    choices = question.get("choices", [])
+    return list(choices.values() if isinstance(choices, dict) else choices)
+
+
+def test_answers_of_the_last_release_are_valid() -> None:
+    command = ["git", "describe", "--tags", "--abbrev=0", "--match", "v*"]
+    tag = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    if not tag:
+        pytest.skip("nothing has been released, or the tags are not here")
+    assert not broken_promises(yaml.safe_load(git(ROOT, "show", f"{tag}:copier.yml")), TEMPLATE)
+
+
+def test_a_broken_promise_is_found() -> None:
+    other = yaml.safe_load((ROOT / "copier.yml").read_text())
+    other["title"] = {"type": "str", "default": "x"}
+    other["model_name"]["default"] = "another"
+    other["python_version"]["choices"].append("3.9")
+    other["framework"]["choices"]["Caffe"] = "caffe"
+    expected = ["title", "model_name", "framework: caffe", "python_version: 3.9"]
+    assert sorted(broken_promises(other, TEMPLATE)) == sorted(expected) and not broken_promises(
+        TEMPLATE, TEMPLATE
+    )
+
+
+def test_generator_answers_what_is_asked(
+    forest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered: dict[str, Any] = {}
+
+    def render(answers: dict[str, Any], directory: Path, source: Any) -> None:
+        answered.update(answers)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("generator.create.render", render)
+    with pytest.raises(KeyboardInterrupt):
+        generator.from_model(forest, tmp_path / "rfc", image="rfc")
+    assert answered.keys() == ASKED.keys()
+
+
+def test_python_versions_are_the_generators() -> None:
+    assert tuple(QUESTIONS["python_version"]["choices"]) == PYTHON_VERSIONS
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_help_is_one_line(name: str) -> None:
+    text = ASKED[name]["help"]
+    assert text.strip() == text and "\n" not in text and 20 <= len(text) <= 100
+
+
+def test_needs_no_trust() -> None:
+    """What makes copier demand --trust; the tests of `copier copy` below prove that it does not."""
+    assert not TEMPLATE.keys() & {"_tasks", "_migrations", "_jinja_extensions"}
+
+
+def test_offers_the_frameworks_that_have_hooks() -> None:
+    assert [definition.name for definition in generator.hooks.DEFINITIONS] == FRAMEWORKS
+
+
+def refusal(template: Path, directory: Path, **answers: Any) -> str:
+    """Why copier takes these answers not, on one line; empty where it takes them."""
+    try:
+        copier.run_copy(
+            str(template), directory / "out", data=answers, defaults=True, quiet=True, pretend=True
+        )
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+GOOD_NAMES = ["model", "m", "0", "iris-v2", "a.b_c", "Iris", "true", "1e5", "3.10", "x" * 63]
+BAD_NAMES = [
+    "",
+    " ",
+    "a b",
+    "-a",
+    "a-",
+    ".a",
+    "a/b",
+    "a:b",
+    "é",
+    "x" * 64,
+    "a\n",
+    "a\nb",
+    "{{ 1 }}",
+    "a'b",
+    'a"b',
+]
+
+
+@pytest.mark.parametrize("name", GOOD_NAMES)
+def test_takes_the_name(name: str, copie: Any, plain: Path) -> None:
+    directory = rendered(copie, plain, model_name=name)
+    assert Config.read(directory / "config.yaml", {}).name == name
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_refuses_the_name(name: str, plain: Path, tmp_path: Path) -> None:
+    message = refusal(plain, tmp_path, model_name=name)
+    assert f"'{name}' is no model name: take 1 to 63 letters, digits, '.', '_' or '-'" in message
+
+
+GOOD_LINES = [
+    "numpy",
+    "scikit-learn==1.7.2",
+    "  scikit_learn >= 1.5, < 2  ",
+    "a==1.*",
+    "a~=1.2",
+    "a===1.0+cpu",
+    "a!=1.3,>=1",
+    "kserve[storage]==0.15",
+    "a[b,c-d.e]>=1",
+    "a [b, c] >= 1",
+    "torch; sys_platform == 'linux'",
+    'tomli==2; python_version < "3.11"  # until 3.10 ends',
+    "package @ https://example.org/package-1.0-py3-none-any.whl#sha256=00",
+    "package @ git+https://example.org/package.git@0123abc",
+    "package[extra] @ git+ssh://git@example.org/package.git",
+    "package @ https://example.org/p.whl ; python_version > '3.10'",
+    "numpy==2.4.6  # the model: numpy.ndarray; bodies of requests",
+    "# only a comment",
+    "",
+    "--extra-index-url https://download.pytorch.org/whl/cpu  # serves the cpu variant of torch",
+    "-i https://example.org/simple",
+]
+BAD_LINES = [
+    "foo bar",
+    "==1",
+    "a==",
+    "a=1",
+    "numpy 1.0",
+    "a @",
+    "./wheels/a.whl",
+    "a[b",
+    "é==1",
+    "a==1 b==2",
+    "a,b",
+]
+
+
+@pytest.mark.parametrize("line", GOOD_LINES)
+def test_takes_the_requirement(line: str, copie: Any, plain: Path) -> None:
+    directory = rendered(copie, plain, requirements=f"joblib\n{line}\nscikit-learn\n")
+    assert line in (directory / "requirements.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_refuses_the_requirement(line: str, plain: Path, tmp_path: Path) -> None:
+    message = refusal(plain, tmp_path, requirements=f"joblib\n{line}\nscikit-learn\n")
+    assert (
+        f"'{line}' is no requirement: write NAME, NAME==VERSION or NAME @ URL, one a line"
+        in message
+    )
+    assert "'joblib'" not in message and "'scikit-learn'" not in message
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [{"framework": "caffe"}, {"python_version": "3.9"}, {"server": "flask"}, {"engine": "jit"}],
+)
+def test_refuses_other_choices(answers: dict[str, str], plain: Path, tmp_path: Path) -> None:
+    (name, value), *_ = answers.items()
+    assert re.search(f"{name}.*{value}", refusal(plain, tmp_path, **answers))
+
+
+# ---- what is rendered ----
+
+
+@pytest.fixture(scope="session", params=FRAMEWORKS)
+def scaffold_files(
+    request: pytest.FixtureRequest, copie_session: Any, plain: Path
+) -> tuple[str, Path]:
+    """A framework and what is rendered for it."""
+    return request.param, rendered(
+        copie_session, plain, framework=request.param, model_name="iris.v2"
+    )
+
+
+def test_draws_the_scaffold(scaffold_files: tuple[str, Path]) -> None:
+    framework, directory = scaffold_files
+    found = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+    common = {name for name in found if re.fullmatch(r"src/common/[a-z0-9_]+\.py", name)}
+    assert common >= {
+        f"src/common/{name}.py"
+        for name in ("__init__", "config", "front", "serialization", "worker")
+    }
+    assert found - common == {
+        ".copier-answers.yml",
+        ".dockerignore",
+        ".gitattributes",
+        ".gitignore",
+        ".truss_ignore",
+        "README.md",
+        "config.yaml",
+        "deploy/compose.yaml",
+        "deploy/kserve.yaml",
+        "deploy/kubernetes.yaml",
+        "deploy/ray-requirements.txt",
+        "deploy/ray.yaml",
+        "deploy/ray_app.py",
+        "requirements.txt",
+        "server-requirements.txt",
+        f"{framework}-server.Dockerfile",
+        "src/data/.gitkeep",
+        "src/inference_server.py",
+        "src/model/__init__.py",
+        "src/server/__init__.py",
+        "src/server/inference_model.py",
+    }
+
+
+@pytest.mark.parametrize("server", ["kserve", "kfserving"])
+def test_holds_one_server(server: str, copie_session: Any, plain: Path) -> None:
+    directory = rendered(copie_session, plain, framework="sklearn", server=server)
+    both = ("kserve", "kfserving")
+    assert [
+        name for name in both if (directory / f"src/common/{name}_application.py").exists()
+    ] == [server]
+    assert [
+        name
+        for name in both
+        if f"\n{name}==" in (directory / "server-requirements.txt").read_text()
+    ] == [server]
+    config = yaml.safe_load((directory / "config.yaml").read_text())["model_metadata"]
+    assert (config["server"], config["serving"]["grpc_port"] > 0) == (server, server == "kserve")
+    tool("ruff", "check", "--no-cache", ".", cwd=directory / "src")
+    tool("mypy", f"--cache-dir={ROOT}/.mypy_cache/rendered", ".", cwd=directory / "src")
+
+
+def test_the_server_of_a_scaffold_can_be_changed(repository: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "rfc"
+    copier.run_copy(str(repository), directory, defaults=True, quiet=True)
+    with (directory / "README.md").open("a") as readme:
+        readme.write("mine\n")
+    git(directory, "init", "--quiet")
+    commit(directory)
+    changed = {"server": "kfserving"}
+    copier.run_update(directory, data=changed, defaults=True, overwrite=True, quiet=True)
+    common = {path.name for path in (directory / "src" / "common").glob("*_application.py")}
+    assert (
+        common == {"kfserving_application.py"}
+        and (directory / "deploy" / "kfserving.yaml").exists()
+    )
+    assert "\nkfserving==" in (directory / "server-requirements.txt").read_text()
+    assert (directory / "README.md").read_text().endswith("mine\n")
+
+
+def test_rendered_python_is_clean(scaffold_files: tuple[str, Path]) -> None:
+    _, directory = scaffold_files
+    tool("ruff", "check", "--no-cache", ".", cwd=directory / "src")
+    tool("ruff", "format", "--no-cache", "--check", ".", cwd=directory / "src")
+    tool("mypy", f"--cache-dir={ROOT}/.mypy_cache/rendered", ".", cwd=directory / "src")
+
+
+def test_rendered_python_is_the_oldest_pythons(scaffold_files: tuple[str, Path]) -> None:
+    _, directory = scaffold_files
+    for path in directory.rglob("*.py"):
+        ast.parse(path.read_text(), feature_version=(3, 10))
+
+
+def test_no_trace_of_jinja(scaffold_files: tuple[str, Path]) -> None:
+    _, directory = scaffold_files
+    for path, text in text_files(directory):
+        assert not re.search(r"[{%}]|jinja", str(path.relative_to(directory))), path
+        assert not re.search(r"\{\{|\{%|%\}|\{#|_copier_|\.jinja", text), path
+
+
+def test_config_is_read(scaffold_files: tuple[str, Path]) -> None:
+    framework, directory = scaffold_files
+    config = Config.read(directory / "config.yaml", {})
+    assert (config.name, config.framework) == ("iris.v2", framework)
+    assert config.serving.workers == 1 and config.serving.http_port == 8080
+    assert (
+        config.model.file == FILES[framework]
+        and config.model.sha256 is None
+        and config.model.input is None
+    )
+
+
+def test_every_knob_is_written_out_with_its_default_and_explained(
+    scaffold_files: tuple[str, Path],
+) -> None:
+    framework, directory = scaffold_files
+    text = (directory / "config.yaml").read_text()
+    written = yaml.safe_load(text)["model_metadata"]["serving"]
+    document = {
+        "model_name": "m",
+        "model_metadata": {"framework": framework, "model": {"file": "m"}},
+    }
+    defaults = Config.from_document(document).as_document()["model_metadata"]["serving"]
+    # A call of scikit-learn costs as much for one row as for hundreds.
+    assert written == defaults | ({"max_batch_size": 4096} if framework == "sklearn" else {})
+    for knob in set(written) - {"http_port"}:  # explained above them all, with gRPC's
+        assert re.search(rf"#.*\n +{knob}:", text), f"no comment above {knob}"
+
+
+def test_requirements_parse(scaffold_files: tuple[str, Path]) -> None:
+    framework, directory = scaffold_files
+    lines = [
+        line.split(" #")[0] for line in (directory / "requirements.txt").read_text().splitlines()
+    ]
+    names = [Requirement(line).name for line in lines if line and not line.startswith("#")]
+    assert sorted(names) == sorted(["msgpack", "numpy", "orjson", *PACKAGES[framework]])
+
+
+def test_what_the_worker_needs_is_added_once(copie: Any, plain: Path) -> None:
+    directory = rendered(
+        copie, plain, requirements="scikit-learn\nNumPy==2.4.6\nnumpydoc\norjson[x]>3\n"
+    )
+    lines = (directory / "requirements.txt").read_text().splitlines()[2:]
+    assert [line.split("  #")[0] for line in lines] == [
+        "scikit-learn", "NumPy==2.4.6", "numpydoc", "orjson[x]>3", "msgpack>=1,<2",
+    ]  # fmt: skip
+
+
+def test_dockerfile_has_the_answers(copie: Any, plain: Path) -> None:
+    directory = rendered(copie, plain, python_version="3.13", model_name="Iris")
+    text = (directory / "sklearn-server.Dockerfile").read_text()
+    assert "ARG PYTHON_VERSION=3.13\n" in text and re.search(r"-t iris\b", text)
+    assert (directory / "config.yaml").read_text().count("py313") == 1
+
+
+def test_caches_are_not_rendered(plain: Path, tmp_path: Path) -> None:
+    dirty = shutil.copytree(plain, tmp_path / "dirty", symlinks=True)
+    cache = dirty / "template" / "src" / "common" / "__pycache__"
+    cache.mkdir(exist_ok=True)
+    (cache / "config.cpython-311.pyc").write_bytes(b"\0")
+    (dirty / "template" / "src" / "old.pyc").write_bytes(b"\0")
+    copier.run_copy(str(dirty), tmp_path / "out", defaults=True, quiet=True)
+    assert not [path for path in (tmp_path / "out").rglob("*") if "pyc" in path.name]
+
+
+# ---- plain copier: no --trust, no unsafe ----
+
+
+def answers_of(directory: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load((directory / ANSWERS_FILE).read_text()))
+
+
+def test_copier_copy(repository: Path, tmp_path: Path) -> None:
+    command = [
+        str(BIN / "copier"),
+        "copy",
+        "--defaults",
+        "--data",
+        "model_name=Iris",
+        str(repository),
+        "test_rfc",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'joblib.dump(model, "test_rfc/src/model/model.joblib")' in done.stderr
+    assert "docker build -f test_rfc/sklearn-server.Dockerfile test_rfc -t iris\n" in done.stderr
+    answers = answers_of(tmp_path / "test_rfc")
+    assert (answers["_src_path"], answers["_commit"]) == (str(repository), f"v{VERSION}")
+    assert generator.load(tmp_path / "test_rfc").name == "Iris"
+
+
+def test_copier_copy_of_a_scaffold_to_write_a_model_in(repository: Path, tmp_path: Path) -> None:
+    command = [
+        str(BIN / "copier"),
+        "copy",
+        "--defaults",
+        "--data",
+        "framework=custom",
+        str(repository),
+        "mine",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1. Write load and predict in mine/src/server/inference_model.py\n" in done.stderr
+    assert answers_of(tmp_path / "mine")["requirements"].strip() == ""
+    with pytest.raises(ServingError, match="there is no model yet: write load and predict in"):
+        generator.load(tmp_path / "mine").predict([[1]])
+
+
+def test_run_copy_and_its_answers_round_trip(repository: Path, tmp_path: Path) -> None:
+    given = {
+        "model_name": "iris",
+        "framework": "sklearn",
+        "engine": "onnx",
+        "python_version": "3.12",
+        "requirements": "scikit-learn==1.7.2  # é: 'quoted' \"twice\"\n--pre\njoblib\n",
+        "server": "kserve",
+        "image": "registry.example.org:5000/me/iris:1.0",
+    }
+    copier.run_copy(str(repository), tmp_path / "once", data=given, defaults=True, quiet=True)
+    answers = answers_of(tmp_path / "once")
+    assert {name: answers[name] for name in given} == given and answers.keys() - given == {
+        "_commit",
+        "_src_path",
+    }
+    copier.run_copy(str(repository), tmp_path / "twice", data=answers, defaults=True, quiet=True)
+    for path, text in text_files(tmp_path / "once"):
+        assert (tmp_path / "twice" / path.relative_to(tmp_path / "once")).read_text() == text
+
+
+# ---- without a model, and with one ----
+
+MISSING = "src/model/model.joblib is missing: write the model there with joblib.dump(model, 'src/model/model.joblib')"
+
+
+def test_predict_without_a_model_names_the_file_and_the_call(empty: Path) -> None:
+    with pytest.raises(ServingError) as raised:
+        generator.load(empty).predict([[0, 0, 0, 0]])
+    assert MISSING in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_server_without_a_model_names_the_file_and_the_call(empty: Path) -> None:
+    python = server_python(empty / "server-requirements.txt")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    environ = {**os.environ, "MODEL_PYTHON": sys.executable, "PORT": port, "GRPC_PORT": "0"}
+    command = [str(python), str(empty / "src" / "inference_server.py")]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, cwd="/", timeout=60)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"error: {MISSING}") and "Traceback" not in done.stderr
+
+
+def test_a_model_put_there_is_served(empty: Path, forest: Any, iris: Any) -> None:
+    joblib.dump(forest, empty / "src" / "model" / "model.joblib")
+    scaffold = generator.load(empty)
+    assert scaffold.predict(iris[0])["predictions"] == forest.predict(iris[0]).tolist()
+    scaffold.close()

@@ -1,0 +1,815 @@
+"""The flow of requests through the model, and what it stands on: straight from template/src, without a server."""
+
+import json
+import logging
+import math
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from common.bodies import json_encode, msgpack_decode, msgpack_encode, v2_tensors
+from common.config import Config
+from common.errors import ConfigError, InvalidInput
+from common.link.frames import LARGE_BYTES, Kind, Request, Response, Splitter, Stats, receive
+from common.signature import Signature
+from common.worker.flow import PIECE, Flow
+
+ROWS = [[5.1, 3.5], [4.9, 3.0]]
+
+
+class Owner:
+    """Owner's code: doubles the first value of each row, and keeps what predict was given."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+
+    def load(self) -> None: ...
+
+    def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+        return request
+
+    def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.calls.append(request)
+        return {"predictions": [2 * row[0] for row in request["instances"]]}
+
+    def postprocess(self, response: dict[str, Any]) -> dict[str, Any]:
+        return response
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many rows each call of predict was given."""
+        return [len(call["instances"]) for call in self.calls]
+
+
+def ask(
+    owner: Any, *bodies: Any, kind: Kind = Kind.JSON, flow: Flow | None = None, limit: int = 256
+) -> list[Any]:
+    """What requests that arrive together get, in their order: (status, body)."""
+    encode: Callable[[Any], bytes] = json_encode if kind == Kind.JSON else msgpack_encode
+    packed = [body if isinstance(body, bytes) else encode(body) for body in bodies]
+    frames = [Request(ident, kind, f"id-{ident}", body) for ident, body in enumerate(packed, 1)]
+    answers = {}
+    flow = flow or Flow(owner, limit)
+    for responses, _ in flow.answer([flow.open(frame) for frame in frames]):
+        for response in responses:
+            assert response.ident not in answers, "a request was answered twice"
+            decode: Callable[[bytes], Any] = (
+                json.loads if response.kind == Kind.JSON else msgpack_decode
+            )
+            answers[response.ident] = (response.status, decode(response.body))
+    assert sorted(answers) == [frame.ident for frame in frames]
+    return [answers[frame.ident] for frame in frames]
+
+
+def body(*firsts: Any, **others: Any) -> dict[str, Any]:
+    return {"instances": [[first, 0] for first in firsts], **others}
+
+
+def test_requests_that_arrive_together_share_one_call() -> None:
+    owner = Owner()
+    answers = ask(owner, body(1), body(2, 3), body(4, 5, 6))
+    assert [answer["predictions"] for _, answer in answers] == [[2], [4, 6], [8, 10, 12]]
+    assert owner.sizes == [6]
+
+
+def test_stats_tell_what_shared_a_call() -> None:
+    frames = [Request(n, Kind.JSON, "", json_encode(body(*range(n)))) for n in (1, 2)]
+    flow = Flow(Owner(), 256)
+    [(responses, stats)] = list(flow.answer([flow.open(frame) for frame in frames]))
+    assert stats is not None and (stats.requests, stats.rows) == (2, 3)
+    assert len(responses) == 2 and all(seconds >= 0 for seconds in stats.seconds)
+    assert Stats.unpack(stats.pack()) == stats
+
+
+def test_many_responses_leave_in_pieces_and_the_stats_with_the_last() -> None:
+    owner = Owner()
+    flow, count = Flow(owner, 256), 2 * PIECE + 6
+    opened = [
+        flow.open(Request(n, Kind.JSON, "", json_encode(body(n)))) for n in range(1, count + 1)
+    ]
+    pieces = list(flow.answer(opened))
+    assert owner.sizes == [count]
+    assert [len(responses) for responses, _ in pieces] == [PIECE, PIECE, 6]
+    assert [stats and stats.requests for _, stats in pieces] == [None, None, count]
+    assert [
+        json.loads(response.body)["predictions"]
+        for responses, _ in pieces
+        for response in responses
+    ] == [[2 * n] for n in range(1, count + 1)]
+
+
+def test_arrays_share_a_call_as_an_array() -> None:
+    owner = Owner()
+    one, two = np.array([[1.5, 0.0]]), np.array([[2.5, 0.0], [3.5, 0.0]])
+    answers = ask(owner, {"instances": one}, {"instances": two}, kind=Kind.MSGPACK)
+    assert [answer["predictions"] for _, answer in answers] == [[3.0], [5.0, 7.0]]
+    [call] = owner.calls
+    assert isinstance(call["instances"], np.ndarray) and call["instances"].shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (body(1), body(1, top=2)),
+        (body(1, top=1), body(1, top=2)),
+        (body(1, top=1), body(1, top=True)),
+        (body(1), {"instances": [[1, 0, 0]]}),
+        (body(1), {"instances": ["1x"]}),
+        ({"instances": np.zeros((1, 2))}, {"instances": np.zeros((1, 2), "f4")}),
+        ({"instances": np.zeros((1, 2))}, {"instances": np.zeros((1, 3))}),
+        ({"instances": np.zeros((1, 2))}, {"instances": [[0.0, 0.0]]}),
+        # Longer than numpy shows in a repr, and unlike in the middle only.
+        (body(1, mask=np.zeros(5000)), body(1, mask=np.eye(1, 5000, 2500)[0])),
+    ],
+)
+def test_requests_that_differ_in_more_than_rows_share_no_call(one: Any, other: Any) -> None:
+    owner = Owner()
+    owner.predict = lambda request: (
+        owner.calls.append(request) or {"predictions": [0] * len(request["instances"])}
+    )  # type: ignore[method-assign,func-returns-value]
+    answers = ask(owner, one, other, one, kind=Kind.MSGPACK)
+    assert [status for status, _ in answers] == [200, 200, 200]
+    assert sorted(owner.sizes) == [1, 2]  # like ones still share
+
+
+def test_keys_that_cannot_be_compared_share_no_call() -> None:
+    class Attaches(Owner):
+        def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+            return {**request, "lookup": lambda: None}
+
+    owner = Attaches()
+    assert [status for status, _ in ask(owner, body(1), body(2))] == [200, 200]
+    assert owner.sizes == [1, 1]
+
+
+def test_no_rows_share_no_call_with_rows() -> None:
+    owner = Owner()
+    ask(owner, body(1), {"instances": []}, {"instances": np.zeros((0, 2)).tolist()}, body(2))
+    assert sorted(owner.sizes) == [0, 0, 2]
+
+
+def test_calls_hold_no_more_rows_than_max_batch_size() -> None:
+    owner = Owner()
+    answers = ask(owner, *(body(n, n) for n in range(5)), body(*range(9)), limit=4)
+    assert [answer["predictions"] for _, answer in answers[:5]] == [
+        [2 * n, 2 * n] for n in range(5)
+    ]
+    assert sorted(owner.sizes) == [2, 4, 4, 9]  # a request is never taken apart
+
+
+def test_max_batch_size_1_turns_sharing_off() -> None:
+    owner = Owner()
+    ask(owner, body(1), body(2), limit=1)
+    assert owner.sizes == [1, 1]
+
+
+def test_probabilities_and_scalars_are_told_apart_by_rows() -> None:
+    class Proba(Owner):
+        def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+            first = np.array(request["instances"])[:, 0]
+            self.calls.append(request)
+            return {
+                "predictions": first,
+                "probabilities": np.stack([first, 1 - first], 1),
+                "version": "7",
+            }
+
+    owner = Proba()
+    one, two = (answer for _, answer in ask(owner, body(0.25), body(0.5, 1.0)))
+    assert one == {"predictions": [0.25], "probabilities": [[0.25, 0.75]], "version": "7"}
+    assert two == {
+        "predictions": [0.5, 1.0],
+        "probabilities": [[0.5, 0.5], [1.0, 0.0]],
+        "version": "7",
+    }
+    assert owner.sizes == [3]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"predictions": [1]},
+        {"predictions": 1},
+        {"predictions": np.float64(1)},
+        {"predictions": [1, 2], "mean": [1.5, 1.5]},
+        {"answers": [1, 2]},
+        [1, 2],
+        None,
+    ],
+)
+def test_a_response_that_cannot_be_split_turns_sharing_off_and_says_so_once(
+    response: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Whole(Owner):
+        def predict(self, request: dict[str, Any]) -> Any:
+            self.calls.append(request)
+            return response if len(request["instances"]) > 1 else {"predictions": [7]}
+
+    owner = Whole()
+    flow = Flow(owner, 256)
+    for _ in range(3):
+        assert ask(owner, body(1), body(2), flow=flow) == [(200, {"predictions": [7]})] * 2
+    assert owner.sizes == [2] + [1] * 6
+    [record] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "no longer share" in record.getMessage() and record.levelno == logging.WARNING
+
+
+class Halt(BaseException):
+    """What Rust's panics look like to Python: no Exception."""
+
+
+def test_an_owner_may_use_the_same_dicts_for_every_request() -> None:
+    class Sparing(Owner):
+        def __init__(self) -> None:
+            super().__init__()
+            self.request: dict[str, Any] = {}
+            self.response: dict[str, Any] = {}
+
+        def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+            self.request["instances"] = request["instances"]
+            return self.request
+
+        def postprocess(self, response: dict[str, Any]) -> dict[str, Any]:
+            self.response["predictions"] = response["predictions"]
+            return self.response
+
+    answers = ask(Sparing(), body(1), body(2, 3), body(4))
+    assert [answer["predictions"] for _, answer in answers] == [[2], [4, 6], [8]]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, InvalidInput, SystemExit, KeyboardInterrupt, Halt])
+@pytest.mark.parametrize("phase", ["preprocess", "predict", "postprocess"])
+def test_a_failure_harms_only_its_sender(
+    phase: str, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Fails(Owner):
+        def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+            return self._check("preprocess", request, 13 in np.array(request["instances"]))
+
+        def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+            return super().predict(
+                self._check("predict", request, 13 in np.array(request["instances"]))
+            )
+
+        def postprocess(self, response: dict[str, Any]) -> dict[str, Any]:
+            return self._check("postprocess", response, 26 in response["predictions"])
+
+        def _check(self, at: str, value: dict[str, Any], bad: bool) -> dict[str, Any]:
+            if bad and at == phase:
+                raise error("thirteen is out of the question")
+            return value
+
+    one, bad, two = ask(Fails(), body(1), body(13), body(2))
+    assert (one, two) == ((200, {"predictions": [2]}), (200, {"predictions": [4]}))
+    status, answer = bad
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    if error is InvalidInput:
+        assert (status, answer) == (400, {"error": "thirteen is out of the question"})
+        assert not errors
+    else:
+        assert status == 500 and "id-2" in answer["error"] and "thirteen" not in answer["error"]
+        [record] = errors
+        assert record.request_id == "id-2" and record.exc_info is not None  # type: ignore[attr-defined]
+
+
+def test_a_response_that_has_no_json_form_is_500(caplog: pytest.LogCaptureFixture) -> None:
+    class Odd(Owner):
+        def postprocess(self, response: dict[str, Any]) -> dict[str, Any]:
+            return {"predictions": object()}
+
+    [(status, answer)] = ask(Odd(), body(1))
+    assert status == 500 and "object" not in answer["error"] and "object" in caplog.text
+
+
+def test_a_message_that_is_no_utf8_reaches_the_client_all_the_same() -> None:
+    class Odd(Owner):
+        def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+            raise InvalidInput("a lone \ud800 surrogate")
+
+    assert ask(Odd(), body(1)) == [(400, {"error": "a lone ? surrogate"})]
+
+
+def test_preprocess_may_change_the_number_of_rows() -> None:
+    class Doubles(Owner):
+        def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+            return {
+                **request,
+                "instances": np.repeat(np.array(request["instances"], float), 2, axis=0),
+            }
+
+        def postprocess(self, response: dict[str, Any]) -> dict[str, Any]:
+            return {"predictions": response["predictions"][::2]}
+
+    owner = Doubles()
+    answers = ask(owner, body(1), body(2, 3))
+    assert [answer["predictions"] for _, answer in answers] == [[2.0], [4.0, 6.0]]
+    assert owner.sizes == [6]
+
+
+def test_preprocess_may_return_what_cannot_be_merged() -> None:
+    class Frames(Owner):
+        def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+            return {"instances": pd.DataFrame(request["instances"])}
+
+        def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+            self.calls.append(request)
+            return {"predictions": request["instances"][0] * 2}
+
+    owner = Frames()
+    answers = ask(owner, body(1), body(2, 3))
+    assert [answer["predictions"] for _, answer in answers] == [[2], [4, 6]]
+    assert owner.sizes == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (b"", "not JSON"),
+        (b"[1, 2", "not JSON"),
+        (b"[1, 2]", "must be an object"),
+        (b'"instances"', "must be an object"),
+        (b"{}", '"instances" is missing'),
+        (b'{"instances": 3}', '"instances" must be a list'),
+        (b'{"instances": {"a": 1}}', '"instances" must be a list'),
+        (b'{"instances": null}', '"instances" must be a list'),
+    ],
+)
+def test_a_body_that_is_no_request_is_400_and_says_why(sent: bytes, message: str) -> None:
+    good, bad = ask(Owner(), body(1), sent)
+    assert good == (200, {"predictions": [2]})
+    assert bad[0] == 400 and message in bad[1]["error"]
+
+
+def test_an_array_without_an_axis_is_no_list_of_rows() -> None:
+    [(status, answer)] = ask(Owner(), {"instances": np.array(3.0)}, kind=Kind.MSGPACK)
+    assert status == 400 and "must be a list of rows" in answer["error"]
+
+
+# --- frames
+
+
+def test_frames_are_cut_wherever_the_stream_is() -> None:
+    sizes = [0, 1, 2, 3, LARGE_BYTES, 2, LARGE_BYTES + 1]
+    frames = [Request(n, Kind.JSON, f"id-{n}", bytes([n]) * size) for n, size in enumerate(sizes)]
+    stream = b"".join(frame.pack() for frame in frames)
+    for step in (1, 3, 7, LARGE_BYTES, len(stream)):
+        splitter = Splitter()
+        found = [
+            frame
+            for at in range(0, len(stream), step)
+            for frame in splitter.feed(stream[at : at + step])
+        ]
+        assert [Request.unpack(frame) for frame in found] == frames
+
+
+def test_responses_survive_the_wire() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        response = Response(2**40, 503, Kind.JSON, b"{}")
+        ours.sendall(response.pack())
+        assert [Response.unpack(frame) for frame in receive(theirs, Splitter())] == [response]
+        ours.close()
+        with pytest.raises(EOFError):
+            receive(theirs, Splitter())
+
+
+# --- signature: arrays
+
+
+def array(dtype: str | None, *shape: int | None, names: list[str] | None = None) -> Signature:
+    return Signature({"kind": "array", "shape": list(shape), "dtype": dtype, "names": names})
+
+
+def test_rows_become_an_array_of_the_models_dtype() -> None:
+    inputs = array("float64", 2).inputs([[1, 2], [3, 4.5]])
+    assert inputs.dtype == np.float64 and inputs.tolist() == [[1, 2], [3, 4.5]]
+
+
+def test_null_becomes_nan() -> None:
+    inputs = array("float64", 2).inputs([[None, 1], [2, None]])
+    np.testing.assert_array_equal(inputs, [[np.nan, 1], [2, np.nan]])
+    np.testing.assert_array_equal(Signature(None).inputs([[None, 1]]), [[np.nan, 1]])
+
+
+def test_float32_comes_back_to_the_bit() -> None:
+    values = np.random.default_rng(0).standard_normal((500, 2)).astype(np.float32)
+    for sent in (json.loads(json_encode(values)), values.astype(float).tolist(), values):
+        inputs = array("float32", 2).inputs(sent)
+        assert inputs.dtype == np.float32 and inputs.tobytes() == values.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rows", "expected"),
+    [
+        ("int64", [[1, 2]], "int64"),
+        ("uint8", [[1, 255]], "uint8"),
+        ("uint8", [[1, 256]], "int64"),  # whole numbers never wrap
+        ("int64", [[1.5, 2]], "float64"),
+        ("int64", [[None, 2]], "float64"),
+        ("bool", [[True, False]], "bool"),
+        ("bool", [[5, 1]], "int64"),
+        ("float64", [[2**70, 1]], "float64"),
+    ],
+)
+def test_a_cast_loses_nothing(dtype: str, rows: Any, expected: str) -> None:
+    inputs = array(dtype, 2).inputs(rows)
+    assert inputs.dtype == expected
+    np.testing.assert_array_equal(inputs, np.array(rows, dtype=float))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "instances is empty: send at least one row"),
+        ([[1, 2, 3]], r"instances\[0\]: the model takes 2 values a row, this one has 3"),
+        ([1, 2], r"instances\[0\] must be a row with 2 values, it is the number 1"),
+        (["ab"], r"instances\[0\] must be a number or null, it is the text 'ab'"),
+        (
+            [[1, 2], [3]],
+            r"instances\[1\] must be like instances\[0\], which has 2 values: it is a list of 1",
+        ),
+        ([[1, 2], None], r"instances\[1\] must be like instances\[0\]"),
+        ([[1, 2], [3, "x"]], r"instances\[1\]\[1\] must be a number or null, it is the text 'x'"),
+        ([[1, [2]]], "must be numbers, texts or null"),
+        ([[1, {}]], "must be numbers, texts or null"),
+        ([[10**400, 1]], "does not fit 64 bits"),
+        (np.array(3.0), "single value"),
+        (np.zeros((0, 2)), "empty"),
+        (np.zeros((1, 2), "S3"), "must hold numbers"),
+        (np.zeros((1, 2), complex), "must hold numbers"),
+        ("text", "instances must be a list of rows, it is the text 'text'"),
+    ],
+)
+def test_rows_that_do_not_fit_are_named(rows: Any, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        array("float64", 2).inputs(rows)
+
+
+def test_deep_nesting_is_refused() -> None:
+    deep: Any = [1]
+    for _ in range(200):
+        deep = [deep]
+    for signature in (array("float64", 2), Signature(None), Signature({"kind": "text"})):
+        with pytest.raises(InvalidInput):
+            signature.inputs(deep)
+
+
+def test_any_size_fits_where_none_is_said() -> None:
+    assert array("float64", None, 2).inputs(np.zeros((3, 7, 2))).shape == (3, 7, 2)
+
+
+def test_objects_by_name_become_rows_in_the_models_order() -> None:
+    named = array("float64", 2, names=["x", "y"])
+    assert named.inputs([{"y": 2, "x": 1}, {"x": 3, "y": None}])[:, 0].tolist() == [1, 3]
+    for row, message in [
+        ({"x": 1}, "lacks 'y'"),
+        ({"x": 1, "y": 2, "z": 3}, "has 'z'"),
+        ([1, 2], "must be an object keyed by feature name"),
+    ]:
+        with pytest.raises(InvalidInput, match=rf"instances\[1\].*{message}"):
+            named.inputs([{"x": 1, "y": 2}, row])
+
+
+def test_texts_pass_and_nothing_else() -> None:
+    text = Signature({"kind": "text"})
+    assert text.inputs(["a", ""]) == ["a", ""]
+    assert text.inputs(np.array(["a"])) == ["a"]
+    with pytest.raises(InvalidInput, match=r"instances\[1\] must be a text, it is null"):
+        text.inputs(["a", None])
+
+
+def test_without_a_signature_rows_are_what_came() -> None:
+    anything = Signature(None)
+    assert anything.inputs(["a", "b"]) == ["a", "b"]
+    assert anything.inputs([{"a": 1}]) == [{"a": 1}]
+    assert anything.inputs([[1, 2]]).tolist() == [[1, 2]]
+    assert anything.inputs([["a", 1]]).tolist() == [["a", 1]]
+
+
+# --- signature: tables
+
+FRAME = pd.DataFrame(
+    {
+        "whole": pd.Series([1, 2, 3], dtype="int64"),
+        "small": pd.Series([1, 2, 3], dtype="uint8"),
+        "real": [0.5, np.nan, 2.5],
+        "single": pd.Series([0.1, 0.2, 0.3], dtype="float32"),
+        "flag": [True, False, True],
+        "word": pd.Series(["a", "b", np.nan], dtype=object),
+        "kind": pd.Categorical(["red", "blue", None], categories=["blue", "red"]),
+        "size": pd.Categorical([1, 2, 1], categories=[1, 2]),
+        "day": pd.to_datetime(
+            ["2024-02-29", None, "2024-03-01T12:30:00.000001"], format="ISO8601"
+        ).astype("datetime64[ns]"),
+        "maybe": pd.Series([1, None, 3], dtype="Int64"),
+        "perhaps": pd.Series([True, None, False], dtype="boolean"),
+        "label": pd.Series(["x", None, "z"], dtype="string"),
+    }
+)
+TYPES = {
+    "word": "string",
+    "kind": "string",
+    "day": "string",
+    "flag": "boolean",
+    "perhaps": "boolean",
+    "label": "string",
+}
+
+
+def column(name: str) -> dict[str, Any]:
+    series = FRAME[name]
+    described = {"name": name, "type": TYPES.get(name, "number"), "dtype": str(series.dtype)}
+    if described["dtype"] == "category":
+        described["categories"] = series.cat.categories.tolist()
+    return described
+
+
+TABLE = Signature({"kind": "table", "columns": [column(name) for name in FRAME]})
+
+
+def sent(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table after a journey through JSON."""
+    return list(
+        json.loads(json_encode(frame.astype(object).where(frame.notna(), None).to_dict("records")))
+    )
+
+
+def test_a_table_of_every_column_type_comes_back_the_same() -> None:
+    pd.testing.assert_frame_equal(TABLE.inputs(sent(FRAME)), FRAME)
+
+
+def test_rows_of_a_table_may_be_lists() -> None:
+    pd.testing.assert_frame_equal(TABLE.inputs([list(row.values()) for row in sent(FRAME)]), FRAME)
+
+
+@pytest.mark.parametrize("name", list(FRAME))
+def test_a_row_is_read_alike_alone_and_among_others(name: str) -> None:
+    """Else an answer would depend on who shares the call."""
+    signature = Signature({"kind": "table", "columns": [column(name)]})
+    rows = [*sent(FRAME[[name]]), {name: None}]
+    together = signature.inputs(rows)[name]
+    for index, row in enumerate(rows):
+        alone = signature.inputs([row])[name]
+        assert alone.dtype == together.dtype or {alone.dtype.kind, together.dtype.kind} <= set(
+            "biuf"
+        )
+        missing = pd.isna(alone[0]), pd.isna(together[index])
+        assert all(missing) or (not any(missing) and alone[0] == together[index])
+
+
+def test_null_is_nan_in_a_column_that_has_no_null() -> None:
+    rows = [{**row, "whole": None, "flag": None} for row in sent(FRAME)[:1]] + sent(FRAME)[1:2]
+    table = TABLE.inputs(rows)
+    assert math.isnan(table["whole"][0]) and table["whole"][1] == 2
+    assert math.isnan(table["flag"][0]) and table["flag"][1] == 0
+
+
+def test_an_unknown_category_is_missing() -> None:
+    table = TABLE.inputs([{**sent(FRAME)[0], "kind": "green"}])
+    assert table["kind"].isna()[0] and table["kind"].cat.categories.tolist() == ["blue", "red"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("whole", 2**64 - 1), ("small", 256), ("small", -1), ("whole", 1.5)]
+)
+def test_a_number_that_does_not_fit_its_column_never_wraps(name: str, value: float) -> None:
+    assert TABLE.inputs([{**sent(FRAME)[0], name: value}])[name][0] == value
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"whole": "1"}, "'whole' must be a number or null, it is the text '1'"),
+        ({"whole": True}, "'whole' must be a number or null, it is true"),
+        ({"whole": 10**30}, "'whole' must be of dtype int64, it is the number 1000"),
+        ({"flag": 1}, "'flag' must be a boolean or null, it is the number 1"),
+        ({"word": 1}, "'word' must be a string or null"),
+        ({"word": ["a"]}, "'word' must be a string or null, it is a list of 1"),
+        (
+            {"day": "yesterdayish"},
+            "'day' must be of dtype datetime64.ns., it is the text 'yesterdayish'",
+        ),
+        ({"maybe": 1.5}, "'maybe' must be of dtype Int64"),
+        ({"odd": 1}, "has 'odd'; the model takes 'whole', 'small'"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_column_is_named(
+    change: dict[str, Any], message: str
+) -> None:
+    good = sent(FRAME)[0]
+    with pytest.raises(InvalidInput, match=message):
+        TABLE.inputs([good, {**good, **change}])
+
+
+def test_rows_that_are_no_rows_of_a_table() -> None:
+    missing = {name: value for name, value in sent(FRAME)[0].items() if name != "day"}
+    for row, message in [
+        (missing, "lacks 'day'"),
+        ([1], "has 1 values, the model takes 12"),
+        (3, "must be a list or an object"),
+        (None, "must be a list or an object keyed by feature name, it is null"),
+    ]:
+        with pytest.raises(InvalidInput, match=rf"instances\[0\].*{message}"):
+            TABLE.inputs([row])
+
+
+def test_an_array_may_be_a_table() -> None:
+    numbers = Signature({"kind": "table", "columns": [column("real"), column("whole")]})
+    table = numbers.inputs(np.array([[0.5, 1.0]]))
+    assert table.columns.tolist() == ["real", "whole"] and table["real"][0] == 0.5
+    records = np.array([(0.5, 1)], dtype=[("real", "f8"), ("whole", "i8")])
+    assert numbers.inputs(records)["whole"].dtype == np.int64
+
+
+# --- tensors
+
+
+def test_one_tensor_holds_rows() -> None:
+    rows = np.zeros((2, 3))
+    assert v2_tensors.request_of_tensors({"any": rows}, None)["instances"] is rows
+
+
+def test_named_tensors_are_columns() -> None:
+    signature = {"kind": "table", "columns": [{"name": "a"}, {"name": "b"}]}
+    named = {"b": np.array([[b"x"], [b"y"]], dtype=object), "a": np.array([1, 2])}
+    request = v2_tensors.request_of_tensors(named, signature)
+    assert request == {"instances": [{"b": "x", "a": 1}, {"b": "y", "a": 2}]}
+
+
+def test_texts_come_flat() -> None:
+    request = v2_tensors.request_of_tensors(
+        {"x": np.array([[b"a"], [b"\xc3\xa9"]], dtype=object)}, {"kind": "text"}
+    )
+    assert request == {"instances": ["a", "é"]}
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({}, "inputs is empty"),
+        ({"a": np.array(1.0)}, "its first axis must be rows"),
+        ({"a": np.zeros(2), "b": np.zeros(3)}, "same number of rows"),
+        ({"a": np.zeros((2, 2)), "b": np.zeros(2)}, r"'a' must have shape \[rows\]"),
+        ({"a": np.array([b"\xff"], dtype=object)}, "must hold UTF-8"),
+    ],
+)
+def test_tensors_that_are_no_rows(named: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        v2_tensors.request_of_tensors(named, None)
+
+
+def test_a_response_becomes_tensors() -> None:
+    assert v2_tensors.tensor([1, 2]).dtype == np.int64
+    assert v2_tensors.tensor(np.float32([1])).dtype == np.float32
+    assert (
+        v2_tensors.tensor(["a", 1]).tolist() == ["a", "1"]
+        and v2_tensors.tensor(["a"]).dtype == object
+    )
+
+
+# --- config.yaml
+
+DOCUMENT: dict[str, Any] = {
+    "model_name": "model",
+    "model_metadata": {
+        "framework": "sklearn",
+        "serving": {"workers": 2},
+        "model": {"file": "model.joblib", "input": {"kind": "array", "shape": [4]}},
+    },
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The document with another value at a dotted path."""
+    document: dict[str, Any] = json.loads(json.dumps(DOCUMENT))
+    *parents, last = path.split(".")
+    section = document
+    for key in parents:
+        section = section[key]
+    section[last] = value
+    return document
+
+
+def test_a_config_survives_the_way_to_the_worker() -> None:
+    config = Config.from_document(DOCUMENT)
+    assert config.serving.workers == 2 and config.serving.max_batch_size == 256
+    assert Config.from_document(json.loads(json.dumps(config.as_document()))) == config
+
+
+def test_kfserving_has_no_grpc() -> None:
+    document = changed("model_metadata.server", "kfserving")
+    assert Config.from_document(document).serving.grpc_port == 0
+    with pytest.raises(
+        ConfigError, match=r"grpc_port \(or GRPC_PORT in the environment\) must be 0"
+    ):
+        Config.from_document(document, {"GRPC_PORT": "8081"})
+
+
+def test_the_environment_overrides() -> None:
+    config = Config.from_document(
+        DOCUMENT, {"WORKERS": "3", "PORT": "9000", "GRPC_PORT": "0", "HOME": "/"}
+    )
+    serving = config.serving
+    assert (serving.workers, serving.http_port, serving.grpc_port) == (3, 9000, 0)
+    assert Config.from_document(DOCUMENT, {"WORKERS": ""}).serving.workers == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("model_name", None, ["model_name", "None"]),
+        ("model_name", 7, ["model_name", "7"]),
+        ("model_metadata", [], ["model_metadata", "mapping", "[]"]),
+        ("model_metadata.framework", "", ["framework", "''"]),
+        ("model_metadata.server", "flask", ["server", "kserve or kfserving", "'flask'"]),
+        ("model_metadata.serving", 3, ["serving", "mapping", "3"]),
+        ("model_metadata.serving.workers", 0, ["serving.workers", "between 1 and 256", "0"]),
+        ("model_metadata.serving.workers", 1.5, ["serving.workers", "whole number", "1.5"]),
+        ("model_metadata.serving.workers", "many", ["serving.workers", "WORKERS", "'many'"]),
+        ("model_metadata.serving.workers", None, ["serving.workers", "None"]),
+        ("model_metadata.serving.workers", True, ["serving.workers", "True"]),
+        (
+            "model_metadata.serving.http_port",
+            70000,
+            ["serving.http_port", "PORT", "65535", "70000"],
+        ),
+        (
+            "model_metadata.serving.predict_timeout_seconds",
+            float("nan"),
+            ["predict_timeout_seconds", "nan"],
+        ),
+        (
+            "model_metadata.serving.predict_timeout_seconds",
+            "soon",
+            ["predict_timeout_seconds", "a number", "'soon'"],
+        ),
+        ("model_metadata.serving.access_log", "yes", ["access_log", "true or false", "'yes'"]),
+        ("model_metadata.serving.wrokers", 2, ["serving.wrokers", "workers, max_batch_size"]),
+        ("model_metadata.model", None, ["config.yaml: model must", "mapping", "None"]),
+        ("python_version", "3.11", ["python_version", "like py311", "'3.11'"]),
+        ("model_metadata.model.file", 7, ["model.file", "7"]),
+        ("model_metadata.model.sha256", 12, ["model.sha256", "12"]),
+        ("model_metadata.model.example", "x", ["model.example", "'x'"]),
+        ("model_metadata.model.input", [4], ["model.input", "[4]"]),
+        (
+            "model_metadata.model.input",
+            {"kind": "tabel"},
+            ["model.input.kind", "tensors, text or json", "'tabel'"],
+        ),
+        ("model_metadata.model.input", {"kind": "table"}, ["model.input.columns", "list", "None"]),
+        (
+            "model_metadata.model.input",
+            {"kind": "array", "shape": 4},
+            ["model.input.shape", "list", "4"],
+        ),
+    ],
+)
+def test_a_broken_config_is_one_line_that_names_key_and_value(
+    path: str, value: Any, words: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_document(changed(path, value))
+    message = str(caught.value)
+    expected = [word for word in words if word not in message]
+    assert not expected and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WORKERS", "0"), ("WORKERS", "two"), ("PORT", "99999"), ("GRPC_PORT", "-1")],
+)
+def test_a_broken_environment_is_named(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{name} in the environment.*it is '{value}'"):
+        Config.from_document(DOCUMENT, {name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", "is not YAML"),
+        ("a: b: c", "is not YAML"),
+        ("", "config.yaml must be a mapping, it is None"),
+        ("- 1", "must be a mapping"),
+        ("\tx", "is not YAML"),
+    ],
+)
+def test_a_file_that_is_no_config(text: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        Config.read(file, {})
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_config_that_cannot_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Config.read(file, {})
+    file.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Config.read(file, {})

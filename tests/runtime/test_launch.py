@@ -1,0 +1,84 @@
+"""What a worker is given: its threads, how it keeps its memory, and what it does with warnings."""
+
+import contextlib
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+import generator
+from common.config import Config, Model, Serving
+from common.link import launch
+from generator.scaffold import Scaffold
+from support.running import copied
+
+PREDICT = '"""Predict for every row of `request["instances"]`."""\n'
+# Warns twice, and answers how many filters of warnings there are.
+WARNS = """
+        import warnings
+
+        warnings.warn("of the owner's", UserWarning)
+        warnings.warn("of a time to come", DeprecationWarning)
+        return {"predictions": [len(warnings.filters)]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, math.inf),
+        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
+        ({"cpu.max": "what\n"}, math.inf),
+        ({}, math.inf),
+    ],
+)
+def test_the_control_groups_share_is_read(
+    files: dict[str, str], expected: float, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert launch._quota(tmp_path) == expected
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.2, 1), (1.5, 2), (math.inf, 10_000)])
+def test_no_more_than_that_is_used(
+    share: float, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "_quota", lambda: share)
+    assert 1 <= launch.cores() <= most
+
+
+def test_what_the_owner_set_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config("model", "sklearn", Serving(), Model())
+    assert launch._environment(config, None).items() >= {**launch.MALLOC, **launch.BLAS}.items()
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    given = launch._environment(config, None)
+    assert given["MALLOC_TRIM_THRESHOLD_"] == "0" and given["OMP_NUM_THREADS"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("asked", "logged"), [("", ["owner's"]), ("default", ["owner's", "time to come"])]
+)
+def test_a_worker_keeps_few_filters_of_warnings_unless_it_is_told_which(
+    asked: str,
+    logged: list[str],
+    scaffold: Scaffold,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", asked)
+    code = (scaffold.directory / "src" / "server" / "inference_model.py").read_text()
+    assert PREDICT in code
+    edited = copied(scaffold, tmp_path / "own", code.replace(PREDICT, PREDICT + WARNS))
+    with contextlib.closing(generator.load(edited)) as own:
+        [filters] = own.predict([[0, 0, 0, 0]])["predictions"]
+    lines = [json.loads(line)["message"] for line in capfd.readouterr().err.splitlines()]
+    of_owner = " ".join(line for line in lines if "inference_model.py" in line)
+    assert [text for text in ("owner's", "time to come") if text in of_owner] == logged
+    assert (filters <= 4) == (not asked)  # three of ours, one of SciPy's

@@ -1,0 +1,223 @@
+"""V2's bodies in the worker: tensors in JSON and raw behind it, and what is refused."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.bodies.v2_codec import V2
+from common.bodies.values import DecodeError
+from common.errors import InvalidInput
+from common.link.frames import V2_HEAD, Kind, Request, Response
+from common.worker.flow import Flow
+
+LIMITS = {
+    f"{sign}INT{bits}": np.iinfo(f"{sign.lower()}int{bits}")
+    for sign in ("", "U")
+    for bits in (8, 16, 32, 64)
+}
+
+
+class Echo:
+    """Answers with what came."""
+
+    def load(self) -> None:
+        pass
+
+    def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+        return request
+
+    def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"predictions": request["instances"]}
+
+    def postprocess(self, response: dict[str, Any]) -> dict[str, Any]:
+        return response
+
+
+def body(head: dict[str, Any], raw: bytes = b"") -> bytes:
+    packed = json.dumps(head).encode()
+    return V2_HEAD.pack(len(packed) if raw else 0) + packed + raw
+
+
+def tensor(datatype: str, shape: list[int], data: Any, **others: Any) -> dict[str, Any]:
+    return {"name": "x", "datatype": datatype, "shape": shape, "data": data, **others}
+
+
+def instances(head: dict[str, Any], raw: bytes = b"") -> Any:
+    request, _ = V2().decode(body(head, raw), "an-id")
+    return request["instances"]
+
+
+def answers(*bodies: bytes) -> list[Response]:
+    frames = [Request(ident, Kind.V2, "an-id", content) for ident, content in enumerate(bodies, 1)]
+    flow = Flow(Echo(), 256)
+    answered = flow.answer([flow.open(frame) for frame in frames])
+    return [response for responses, _ in answered for response in responses]
+
+
+def parts(response: Response) -> tuple[dict[str, Any], bytes]:
+    """The JSON and the raw data of an answer."""
+    (size,) = V2_HEAD.unpack_from(response.body)
+    end = V2_HEAD.size + size if size else len(response.body)
+    return json.loads(response.body[V2_HEAD.size : end]), response.body[end:]
+
+
+@pytest.mark.parametrize("datatype", LIMITS)
+def test_whole_numbers_keep_their_type_to_its_limits(datatype: str) -> None:
+    low, high = int(LIMITS[datatype].min), int(LIMITS[datatype].max)
+    taken = instances({"inputs": [tensor(datatype, [2, 2], [[low, high], [0, 1]])]})
+    assert taken.dtype.name == datatype.lower() and taken.tolist() == [[low, high], [0, 1]]
+    for value in (low - 1, high + 1, 0.5, None, "1"):
+        with pytest.raises(DecodeError, match="tensor 'x'.*data"):
+            instances({"inputs": [tensor(datatype, [1, 2], [1, value])]})
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "FP64"])
+def test_numbers_and_null_are_floats(datatype: str) -> None:
+    taken = instances({"inputs": [tensor(datatype, [1, 3], [[1, 0.5, None]])]})
+    assert taken.dtype.name == datatype.lower().replace("fp", "float") and np.isnan(taken[0, 2])
+    assert np.isnan(instances({"inputs": [tensor(datatype, [1, 1], [None])]})).all()
+    for value in ("1", {}, [1]):
+        with pytest.raises(DecodeError, match="tensor 'x'.*data"):
+            instances({"inputs": [tensor(datatype, [1, 2], [1, value])]})
+
+
+def test_booleans_and_texts() -> None:
+    assert instances({"inputs": [tensor("BOOL", [2], [True, False])]}).dtype == bool
+    assert instances({"inputs": [tensor("BYTES", [2, 1], [["a"], ["é"]])]}) == [["a"], ["é"]]
+    with pytest.raises(DecodeError, match="BOOL"):
+        instances({"inputs": [tensor("BOOL", [2], [1, 0])]})
+    with pytest.raises(DecodeError, match="must hold texts"):
+        instances({"inputs": [tensor("BYTES", [2], ["a", 1])]})
+
+
+@pytest.mark.parametrize(
+    "name", ["bool", "int8", "uint16", "int32", "uint64", "float16", "float32", "float64"]
+)
+def test_raw_data_comes_back_as_it_went(name: str) -> None:
+    array = np.arange(6).astype(name).reshape(3, 2)
+    datatype = name.replace("float", "fp").upper()
+    described = {
+        "name": "x",
+        "datatype": datatype,
+        "shape": [3, 2],
+        "parameters": {"binary_data_size": array.nbytes},
+    }
+    head = {"inputs": [described], "parameters": {"binary_data_output": True}}
+    [answer] = answers(body(head, array.tobytes()))
+    document, raw = parts(answer)
+    assert (answer.status, answer.kind, document["id"]) == (200, Kind.V2, "an-id")
+    [output] = document["outputs"]
+    assert (output["datatype"], output["shape"], output["parameters"]) == (
+        datatype,
+        [3, 2],
+        {"binary_data_size": array.nbytes},
+    )
+    assert raw == array.tobytes()
+
+
+def test_raw_texts_come_back_as_they_went() -> None:
+    raw = b"\x01\0\0\0a\x02\0\0\0\xc3\xa9\0\0\0\0"
+    described = {
+        "name": "x",
+        "datatype": "BYTES",
+        "shape": [3],
+        "parameters": {"binary_data_size": len(raw)},
+    }
+    asked = [{"name": "predictions", "parameters": {"binary_data": True}}]
+    [answer] = answers(body({"inputs": [described], "outputs": asked}, raw))
+    assert parts(answer)[1] == raw
+
+
+def test_requests_share_a_call_and_keep_their_ids() -> None:
+    heads = [
+        {"id": name, "inputs": [tensor("FP64", [1, 1], [number])]}
+        for number, name in enumerate("ab")
+    ]
+    documents = [parts(answer)[0] for answer in answers(*map(body, heads))]
+    assert [(document["id"], document["outputs"][0]["data"]) for document in documents] == [
+        ("a", [0.0]),
+        ("b", [1.0]),
+    ]
+
+
+def test_parameters_are_keys_beside_instances() -> None:
+    head = {
+        "inputs": [tensor("FP64", [1], [1])],
+        "parameters": {"probabilities": True, "binary_data_output": False},
+    }
+    request, _ = V2().decode(body(head), "")
+    assert request.keys() == {"probabilities", "instances"}
+
+
+def test_what_is_not_finite_is_null() -> None:
+    [answer] = answers(body({"inputs": [tensor("FP32", [2], [1.5, None])]}))
+    assert parts(answer)[0]["outputs"][0]["data"] == [1.5, None]
+
+
+def test_half_precision_is_not_written_as_json() -> None:
+    described = {
+        "name": "x",
+        "datatype": "FP16",
+        "shape": [1],
+        "parameters": {"binary_data_size": 2},
+    }
+    [answer] = answers(body({"inputs": [described]}, b"\0\0"))
+    assert answer.status == 400 and b"binary_data" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("head", "raw", "message"),
+    [
+        ({"inputs": [tensor("FP64", [2**40, 0], [])]}, b"", "too large"),
+        (
+            {"inputs": [tensor("FP64", [-1], [1])]},
+            b"",
+            "shape: must be a list of ints that are not negative",
+        ),
+        ({"inputs": [tensor("FP64", [1] * 40, [1])]}, b"", "40 dimensions"),
+        (
+            {"inputs": [tensor("FP64", [1], [1])]},
+            b"more",
+            "4 bytes of raw data belong to no tensor",
+        ),
+        (
+            {"inputs": [tensor("BYTES", [1], None, parameters={"binary_data_size": 4})]},
+            b"\xff\0\0\0",
+            "longer than",
+        ),
+        (
+            {"inputs": [tensor("BYTES", [1], None, parameters={"binary_data_size": 3})]},
+            b"\0\0\0",
+            "longer than",
+        ),
+        (
+            {"inputs": [tensor("BOOL", [1], None, parameters={"binary_data_size": 1})]},
+            b"\2",
+            "neither 0 nor 1",
+        ),
+        ({"inputs": [tensor("FP64", [1], [1])], "id": 3}, b"", "id: must be a text, it is 3"),
+        (
+            {"inputs": [tensor("FP64", [1], [1])], "parameters": 3},
+            b"",
+            "parameters: must be an object",
+        ),
+        (
+            {"inputs": [{"datatype": "FP64", "shape": [1], "data": [1]}]},
+            b"",
+            "a name must be a text",
+        ),
+    ],
+)
+def test_what_is_refused_says_why(head: dict[str, Any], raw: bytes, message: str) -> None:
+    with pytest.raises(DecodeError, match=message):
+        V2().decode(body(head, raw), "")
+
+
+def test_an_output_that_is_not_there_is_named() -> None:
+    _, encode = V2().decode(
+        body({"inputs": [tensor("FP64", [1], [1])], "outputs": [{"name": "nope"}]}), ""
+    )
+    with pytest.raises(InvalidInput, match="there is no 'nope', the outputs are 'predictions'"):
+        encode({"predictions": [1]})

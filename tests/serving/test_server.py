@@ -1,0 +1,1046 @@
+"""The servers over real HTTP and gRPC, as processes and in containers: what they answer, and say of themselves."""
+
+import contextlib
+import json
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+import generator
+from common.bodies import msgpack_decode, msgpack_encode
+from generator.environment.venvs import server_python
+from generator.scaffold import Scaffold
+from support.containers import HARDENED, Container, Engine, wait_until_ready
+from support.containers import running as running_container
+from support.running import (
+    BINARY,
+    PATIENCE,
+    PREDICT,
+    Running,
+    copied,
+    free_port,
+    metric,
+    serving,
+    together,
+    until,
+)
+
+ROW = [5.1, 3.5, 1.4, 0.2]
+INFER = "/v2/models/model/infer"
+JSON = {"content-type": "application/json"}
+
+# Does what the first row says.
+OWNERS_CODE = """
+import time
+
+from common import InvalidInput
+
+
+class InferenceModel:
+    def __init__(self, config):
+        pass
+
+    def load(self):
+        pass
+
+    def preprocess(self, request):
+        return request
+
+    def predict(self, request):
+        what, *arguments = request["instances"][0]
+        if what == "invalid":
+            raise InvalidInput("the moon is not a number")
+        if what == "fail":
+            raise RuntimeError("the secret is 4711")
+        if what == "sleep":
+            time.sleep(arguments[0])
+        return {"predictions": [row[0] for row in request["instances"]]}
+
+    def postprocess(self, response):
+        return response
+"""
+
+
+@dataclass(frozen=True)
+class Contained:
+    """A server in a container, as `Running` is one that is a process."""
+
+    container: Container
+    url: str
+    grpc_port: int
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+
+    def metric(self, name: str, **labels: str) -> float:
+        with self.client() as client:
+            return metric(client, name, **labels)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.container.log]
+
+
+AnyServer = Running | Contained
+Start = Callable[[Path], AbstractContextManager[AnyServer]]
+PLACES = [
+    pytest.param(
+        (server, contained), id=f"{server}-{'container' if contained else 'process'}", marks=marks
+    )
+    for contained, marks in ((False, ()), (True, (pytest.mark.docker, pytest.mark.sweep)))
+    for server in ("kserve", "kfserving")
+]
+
+
+@pytest.fixture(scope="module", params=PLACES)
+def place(request: pytest.FixtureRequest) -> tuple[str, bool]:
+    """Which server is asked, and whether it is in a container."""
+    server, contained = request.param
+    return server, contained
+
+
+@pytest.fixture(scope="module")
+def kind(place: tuple[str, bool]) -> str:
+    """The server's name."""
+    return place[0]
+
+
+@pytest.fixture(scope="module")
+def scaffold(kind: str, forest: Any, tmp_path_factory: pytest.TempPathFactory) -> Scaffold:
+    return generator.from_model(forest, tmp_path_factory.mktemp(kind) / "test_rfc", server=kind)
+
+
+@pytest.fixture(scope="module")
+def start(
+    place: tuple[str, bool], table_scaffold: Scaffold, request: pytest.FixtureRequest
+) -> Start:
+    """What starts the server of a scaffold's directory, with gRPC where it has that."""
+    server, contained = place
+    if not contained:
+        return lambda directory: serving(
+            directory, GRPC_PORT=str(free_port() if server == "kserve" else 0)
+        )
+    engine: Engine = request.getfixturevalue("engine")
+    image = f"test_{server}_{token_hex(4)}"
+    engine.shell(f"{table_scaffold.docker_build_string} -t {image}")
+    return lambda directory: contained_in(engine, image, directory)
+
+
+@contextlib.contextmanager
+def contained_in(engine: Engine, image: str, directory: Path) -> Iterator[Contained]:
+    """A hardened container of the image with the model, the code and the settings of another scaffold's directory."""
+    own = {"config.yaml": "config.yaml", "src/model": "model", "src/server": "server"}
+    mounts = [f"--volume={directory / source}:/app/{target}:ro" for source, target in own.items()]
+    with running_container(
+        engine, image, *HARDENED, "--publish=127.0.0.1::8081", *mounts
+    ) as container:
+        wait_until_ready(container.url)
+        grpc_address = engine("port", container.name, "8081").splitlines()[0]
+        yield Contained(container, container.url, int(grpc_address.rpartition(":")[2]))
+
+
+@pytest.fixture(scope="module")
+def server(start: Start, scaffold: Scaffold) -> Iterator[AnyServer]:
+    """A server for tests that leave it as they found it."""
+    with start(scaffold.directory) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: AnyServer) -> Iterator[httpx.Client]:
+    with server.client() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def owners(
+    start: Start, scaffold: Scaffold, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AnyServer]:
+    """A server with code of the owner's and narrow limits."""
+    limits = {
+        "max_body_bytes": 2000,
+        "max_batch_size": 1,
+        "max_queue": 1,
+        "predict_timeout_seconds": 2,
+    }
+    directory = copied(
+        scaffold,
+        tmp_path_factory.mktemp("owners") / "own",
+        OWNERS_CODE,
+        example=None,
+        access_log=True,
+        **limits,
+    )
+    facts = (directory / "config.yaml").read_text()
+    head, _, _ = facts.partition("    input:\n")
+    (directory / "config.yaml").write_text(head)
+    with start(directory) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def owners_client(owners: AnyServer) -> Iterator[httpx.Client]:
+    with owners.client() as client:
+        yield client
+
+
+def told(what: str, *arguments: Any) -> dict[str, Any]:
+    return {"instances": [[what, *arguments]]}
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return pd.DataFrame({"size": [1.0, 2.0, 3.0, 4.0], "colour": ["red", "blue", "red", "green"]})
+
+
+@pytest.fixture(scope="module")
+def table_model(table: pd.DataFrame) -> Any:
+    encoder = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["colour"]), remainder="passthrough"
+    )
+    return make_pipeline(encoder, LogisticRegression()).fit(table, ["no", "no", "yes", "yes"])
+
+
+@pytest.fixture(scope="module")
+def table_scaffold(
+    kind: str, table_model: Any, table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> Scaffold:
+    directory = tmp_path_factory.mktemp("tables") / "table"
+    return generator.from_model(table_model, directory, sample_input=table, server=kind)
+
+
+@pytest.fixture(scope="module")
+def table_server(start: Start, table_scaffold: Scaffold) -> Iterator[AnyServer]:
+    """A model fitted on a DataFrame with a column of texts."""
+    with start(table_scaffold.directory) as running:
+        yield running
+
+
+# --- predictions
+
+
+def test_one_row(client: httpx.Client, forest: Any) -> None:
+    answer = client.post(PREDICT, json={"instances": [ROW]})
+    assert answer.status_code == 200 and answer.headers["content-type"] == "application/json"
+    assert answer.json() == {"predictions": forest.predict([ROW]).tolist()}
+
+
+def test_many_rows(client: httpx.Client, forest: Any, iris: Any) -> None:
+    answer = client.post(PREDICT, json={"instances": iris[0].tolist()})
+    assert answer.json() == {"predictions": forest.predict(iris[0]).tolist()}
+
+
+def test_probabilities(client: httpx.Client, forest: Any, iris: Any) -> None:
+    answer = client.post(PREDICT, json={"instances": iris[0].tolist(), "probabilities": True})
+    assert answer.json() == {
+        "predictions": forest.predict(iris[0]).tolist(),
+        "probabilities": forest.predict_proba(iris[0]).tolist(),
+    }
+
+
+@pytest.mark.parametrize("rows", [1, 150])
+def test_msgpack_brings_arrays_as_they_are_in_memory(
+    client: httpx.Client, forest: Any, iris: Any, rows: int
+) -> None:
+    body = msgpack_encode({"instances": iris[0][:rows], "probabilities": True})
+    answer = client.post(BINARY, content=body, headers={"content-type": "application/msgpack"})
+    assert answer.status_code == 200 and answer.headers["content-type"] == "application/msgpack"
+    response = msgpack_decode(answer.content)
+    expected = {
+        "predictions": forest.predict(iris[0][:rows]),
+        "probabilities": forest.predict_proba(iris[0][:rows]),
+    }
+    assert response.keys() == expected.keys()
+    for key, value in expected.items():
+        assert response[key].dtype == value.dtype
+        np.testing.assert_array_equal(response[key], value)
+
+
+def test_fifty_clients_each_get_their_own_answers(
+    server: AnyServer, client: httpx.Client, forest: Any, iris: Any
+) -> None:
+    calls, shared = (metric(client, f"scaffold_batch_requests_{kind}") for kind in ("count", "sum"))
+    rounds = 8
+    probabilities = forest.predict_proba(
+        iris[0]
+    )  # of all at once: its warning filters are not for threads
+
+    def one(index: int) -> int:
+        order = np.random.default_rng(index).permutation(150)[: index + 1]
+        rows, expected = iris[0][order], probabilities[order].tolist()
+        binary = msgpack_encode({"instances": rows, "probabilities": True})
+        with httpx.Client(base_url=server.url, timeout=60) as own:
+            for turn in range(rounds):
+                if (index + turn) % 3:
+                    answer = own.post(
+                        PREDICT, json={"instances": rows.tolist(), "probabilities": True}
+                    ).json()
+                    assert answer["probabilities"] == expected
+                else:
+                    media_type = {"content-type": "application/msgpack"}
+                    content = own.post(BINARY, content=binary, headers=media_type).content
+                    assert msgpack_decode(content)["probabilities"].tolist() == expected
+        return rounds
+
+    answered = sum(together(50, one))
+    asked = metric(client, "scaffold_batch_requests_sum") - shared
+    assert asked == answered == 50 * rounds
+    assert metric(client, "scaffold_batch_requests_count") - calls < asked, (
+        "no request shared a call of predict"
+    )
+
+
+def test_a_keepalive_connection_survives_errors(server: AnyServer, forest: Any) -> None:
+    with httpx.Client(base_url=server.url, limits=httpx.Limits(max_connections=1)) as own:
+        for _ in range(3):
+            assert own.post(PREDICT, content=b"{", headers=JSON).status_code == 400
+            assert own.get(PREDICT).status_code == 405
+            assert own.post(PREDICT, json={"instances": [ROW]}).status_code == 200
+
+
+# --- connections
+
+
+def spoken(server: AnyServer, *sent: bytes) -> bytes:
+    """What a connection hears until the server closes it."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        for part in sent:
+            connection.sendall(part)
+            time.sleep(0.05)
+        heard = b""
+        while chunk := connection.recv(1 << 16):
+            heard += chunk
+    return heard
+
+
+def posted(body: bytes, *fields: str, version: str = "1.1", path: str = PREDICT) -> bytes:
+    lines = [f"POST {path} HTTP/{version}", "Host: here", "Content-Type: application/json", *fields]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+BODY = json.dumps({"instances": [ROW]}).encode()
+LENGTH = f"Content-Length: {len(BODY)}"
+CLOSE = "Connection: close"
+
+
+def test_requests_sent_together_are_answered_in_their_order(server: AnyServer) -> None:
+    ways = [LENGTH], ["Transfer-Encoding: chunked"]
+    requests, names = [], []
+    for number in range(12):
+        chunked = number % 3 == 1
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY) if chunked else BODY
+        requests.append(posted(body, *ways[chunked], f"X-Request-Id: n{number}"))
+        names.append(b"n%d" % number)
+        if number % 4 == 3:
+            requests.append(
+                b"GET /v1/models/model HTTP/1.1\r\nHost: here\r\nX-Request-Id: g%d\r\n\r\n" % number
+            )
+            names.append(b"g%d" % number)
+    heard = spoken(server, b"".join(requests) + posted(BODY, LENGTH, CLOSE, "X-Request-Id: last"))
+    names.append(b"last")
+    assert heard.count(b"HTTP/1.1 200 OK") == len(names)
+    assert re.findall(rb"x-request-id: (\w+)", heard) == names
+
+
+def test_a_request_in_pieces(server: AnyServer) -> None:
+    request = posted(BODY, LENGTH, CLOSE)
+    for cut in (10, request.index(b"\r\n\r\n") + 2, len(request) - 3):
+        assert b'{"predictions":[0]}' in spoken(server, request[:cut], request[cut:])
+
+
+def test_a_connection_closes_where_the_client_says_so(server: AnyServer) -> None:
+    heard = spoken(server, posted(BODY, LENGTH, CLOSE) + posted(BODY, LENGTH))
+    assert heard.count(b"200 OK") == 1 and b"connection: close" in heard
+    assert spoken(server, posted(BODY, LENGTH, version="1.0")).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(server: AnyServer) -> None:
+    heard = spoken(server, posted(b"", LENGTH, CLOSE, "Expect: 100-continue"), BODY)
+    assert heard.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+
+
+def test_a_client_that_goes_away_harms_nobody(
+    owners: AnyServer, owners_client: httpx.Client
+) -> None:
+    waiting = json.dumps(told("sleep", 0.5)).encode()
+    request = posted(waiting, f"Content-Length: {len(waiting)}")
+    host, _, port = owners.url.removeprefix("http://").partition(":")
+    for cut in (len(request), len(request) - 3):
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+            connection.sendall(request[:cut])
+            time.sleep(0.1)
+    until(
+        lambda: owners_client.post(PREDICT, json=told("x")).status_code == 200,
+        "the next is answered",
+    )
+    assert not [
+        line for line in owners.lines() if "never" in str(line) or "InvalidState" in str(line)
+    ]
+
+
+# --- errors
+
+
+def refused(answer: httpx.Response, status: int, *words: str) -> str:
+    """The message of an error as every one must be."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-request-id"]
+    body = answer.json()
+    assert (
+        list(body) == ["error"] and "Traceback" not in body["error"] and "\n" not in body["error"]
+    )
+    for word in words:
+        assert word in body["error"]
+    return str(body["error"])
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", ["not JSON"]),
+        (b"{", ["not JSON"]),
+        (b'{"instances": [[NaN, 1, 1, 1]]}', ["not JSON"]),
+        (b"\xff", ["not JSON"]),
+        (b"[]", ["must be an object", "list"]),
+        (b"{}", ['"instances" is missing']),
+        (b'{"instances": 1}', ['"instances" must be a list of rows', "int"]),
+        (b'{"instances": []}', ["instances is empty"]),
+        (b'{"instances": [[1, 2, 3]]}', ["instances[0]", "4 values", "3"]),
+        (b'{"instances": [[1, 2, 3, "x"]]}', ["instances[0][3]", "number or null", "'x'"]),
+        (b'{"instances": [[1, 2, 3, 4], 5]}', ["instances[1]", "the number 5"]),
+        (b'{"instances": [{"a": 1}]}', ["instances"]),
+        (b'{"instances": ' + b"[" * 2000 + b"]" * 2000 + b"}", []),
+        (b'{"instances": [[1e400, 1, 1, 1]]}', []),
+    ],
+)
+def test_a_bad_json_body_is_400(client: httpx.Client, body: bytes, words: list[str]) -> None:
+    refused(client.post(PREDICT, content=body, headers=JSON), 400, *words)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", ["not msgpack"]),
+        (b"\xc1", ["not msgpack"]),
+        (b"\x81", ["truncated"]),
+        (msgpack_encode([]), ["must be an object"]),
+        (msgpack_encode({"instances": "x"}), ["must be a list of rows"]),
+        (msgpack_encode({"instances": np.zeros((1, 3))}), ["4 values", "3"]),
+        (msgpack_encode({"instances": np.zeros((1, 4), "S1")}), ["must hold numbers"]),
+        (
+            msgpack_encode(
+                {
+                    "instances": {
+                        b"nd": True,
+                        b"type": "|O",
+                        b"kind": b"O",
+                        b"shape": [1],
+                        b"data": b"x",
+                    }
+                }
+            ),
+            [],
+        ),
+    ],
+)
+def test_a_bad_msgpack_body_is_400(client: httpx.Client, body: bytes, words: list[str]) -> None:
+    answer = client.post(BINARY, content=body, headers={"content-type": "application/msgpack"})
+    refused(answer, 400, *words)
+
+
+def test_invalid_input_of_owners_code_is_400_with_its_message(owners_client: httpx.Client) -> None:
+    for path in (PREDICT, BINARY):
+        body = (
+            msgpack_encode(told("invalid"))
+            if path == BINARY
+            else json.dumps(told("invalid")).encode()
+        )
+        assert refused(owners_client.post(path, content=body), 400) == "the moon is not a number"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/models/other:predict", "/v1/models/other:predict_binary", "/v1/models/other"]
+)
+def test_an_unknown_model_is_404_and_named(client: httpx.Client, path: str) -> None:
+    answer = (
+        client.get(path) if path.endswith("other") else client.post(path, json={"instances": [ROW]})
+    )
+    refused(answer, 404, "other")
+
+
+def test_an_unknown_path_is_404(client: httpx.Client) -> None:
+    refused(client.get("/nothing"), 404)
+    refused(client.post("/v2/models/other/infer", json={"inputs": []}), 404, "other")
+
+
+@pytest.mark.parametrize("path", [PREDICT, BINARY])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_another_method_is_405(client: httpx.Client, path: str, method: str) -> None:
+    answer = client.request(method, path)
+    refused(answer, 405, "POST", method)
+    assert answer.headers["allow"] == "POST"
+
+
+def test_another_method_is_405_on_v2s_route(client: httpx.Client) -> None:
+    answer = client.get(INFER)
+    refused(answer, 405)
+    assert answer.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("path", [PREDICT, BINARY, INFER])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_over_the_limit_is_413(
+    owners_client: httpx.Client, path: str, chunked: bool
+) -> None:
+    media_type = {"content-type": "application/msgpack" if path == BINARY else "application/json"}
+    content = (b" " * 100 for _ in range(21)) if chunked else b" " * 2001
+    refused(
+        owners_client.post(path, content=content, headers=media_type), 413, "2000", "max_body_bytes"
+    )
+    assert owners_client.post(PREDICT, json=told("x")).status_code == 200
+
+
+@pytest.mark.parametrize("media_type", ["application/cloudevents+json", "application/octet-stream"])
+def test_a_body_over_the_limit_is_413_whoever_reads_it(
+    owners_client: httpx.Client, media_type: str
+) -> None:
+    refused(
+        owners_client.post(PREDICT, content=b" " * 2001, headers={"content-type": media_type}), 413
+    )
+
+
+def test_a_body_of_exactly_the_limit_is_taken(owners_client: httpx.Client) -> None:
+    body = json.dumps(told("x")).encode().ljust(2000)
+    assert owners_client.post(PREDICT, content=body, headers=JSON).status_code == 200
+
+
+def test_a_chunked_body_is_put_together(client: httpx.Client, forest: Any, iris: Any) -> None:
+    body = json.dumps({"instances": iris[0].tolist()}).encode()
+    chunks = (body[at : at + 77] for at in range(0, len(body), 77))
+    answer = client.post(PREDICT, content=chunks, headers=JSON)
+    assert answer.json() == {"predictions": forest.predict(iris[0]).tolist()}
+
+
+def test_a_media_type_that_nobody_understands_is_415(client: httpx.Client) -> None:
+    for path, media_type, hint in [
+        (PREDICT, "application/x-www-form-urlencoded", "application/json"),
+        (PREDICT, "text/plain", "application/json"),
+        (PREDICT, "application/msgpack", "application/json"),
+        (BINARY, "application/json", "application/msgpack"),
+        (BINARY, "image/png; charset=utf-8", "application/msgpack"),
+    ]:
+        answer = client.post(path, content=b"{}", headers={"content-type": media_type})
+        refused(answer, 415, media_type.split(";")[0], hint)
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=UTF-8", None],
+)
+def test_json_media_types(client: httpx.Client, media_type: str | None) -> None:
+    headers = {} if media_type is None else {"content-type": media_type}
+    answer = client.post(
+        PREDICT, content=json.dumps({"instances": [ROW]}).encode(), headers=headers
+    )
+    assert (answer.status_code, answer.json()) == (200, {"predictions": [0]})
+
+
+@pytest.mark.parametrize("media_type", ["application/x-msgpack", "application/octet-stream", None])
+def test_msgpack_media_types(client: httpx.Client, media_type: str | None) -> None:
+    headers = {} if media_type is None else {"content-type": media_type}
+    answer = client.post(BINARY, content=msgpack_encode({"instances": [ROW]}), headers=headers)
+    assert msgpack_decode(answer.content)["predictions"] == [0]
+
+
+def test_an_encoded_body(client: httpx.Client) -> None:
+    encoding = {"content-encoding": "gzip"}
+    refused(client.post(BINARY, content=b"\x1f\x8b", headers=encoding), 415, "encoded")
+    refused(
+        client.post(PREDICT, content=b"\x1f\x8b", headers={**JSON, **encoding}), 400
+    )  # read as JSON
+    plain = json.dumps({"instances": [ROW]}).encode()
+    answer = client.post(PREDICT, content=plain, headers={**JSON, "content-encoding": "identity"})
+    assert answer.json() == {"predictions": [0]}
+
+
+def test_owners_failures_are_500_and_their_traceback_is_in_the_log(
+    owners: AnyServer, owners_client: Any
+) -> None:
+    for path, body, headers in [
+        (PREDICT, json.dumps(told("fail")).encode(), JSON),
+        (BINARY, msgpack_encode(told("fail")), {"content-type": "application/msgpack"}),
+        (PREDICT, json.dumps(told("fail")).encode(), {"content-type": "application/octet-stream"}),
+    ]:
+        answer = owners_client.post(path, content=body, headers=headers)
+        request_id = answer.headers["x-request-id"]
+        assert "4711" not in refused(answer, 500, request_id)
+        [line] = [
+            line
+            for line in owners.lines()
+            if line.get("request_id") == request_id and "exception" in line
+        ]
+        assert line["level"] == "ERROR" and "the secret is 4711" in line["exception"]
+        assert "inference_model.py" in line["exception"]
+
+
+def test_a_full_queue_is_503(owners: AnyServer, owners_client: httpx.Client) -> None:
+    """One request in predict, one at the worker behind it, one in the queue: the others are told to come again."""
+
+    def one(_: int) -> httpx.Response:
+        with owners.client() as own:
+            return own.post(PREDICT, json=told("sleep", 0.5))
+
+    answers = together(12, one)
+    turned_away = [answer for answer in answers if answer.status_code != 200]
+    assert 1 <= len(turned_away) <= 9
+    for answer in turned_away:
+        refused(answer, 503, "waiting")
+        assert answer.headers["retry-after"] == "1"
+    assert owners.metric("scaffold_worker_restarts_total") == 0
+
+
+def test_predict_over_its_time_limit_is_504(owners: AnyServer, owners_client: httpx.Client) -> None:
+    before = owners.metric("scaffold_worker_restarts_total", reason="stuck")
+    refused(
+        owners_client.post(PREDICT, json=told("sleep", 600)),
+        504,
+        "2 seconds",
+        "predict_timeout_seconds",
+    )
+    assert owners.metric("scaffold_worker_restarts_total", reason="stuck") == before + 1
+    assert owners_client.post(PREDICT, json=told("x")).json() == {"predictions": ["x"]}
+
+
+# --- request ids and logs
+
+
+def test_request_ids_are_echoed(client: httpx.Client) -> None:
+    for path in (PREDICT, "/v1/models", "/nothing", INFER):
+        answer = client.request(
+            "POST" if path == PREDICT else "GET", path, headers={"x-request-id": "a-1.b/c"}
+        )
+        assert answer.headers.get_list("x-request-id") == ["a-1.b/c"]
+
+
+def test_request_ids_that_are_no_plain_words_are_replaced(client: httpx.Client) -> None:
+    seen = set()
+    for sent in ("", "two words", "x" * 129, "é".encode()):
+        answer = client.post(PREDICT, json={"instances": [ROW]}, headers={"x-request-id": sent})
+        assert answer.status_code == 200 and answer.headers["x-request-id"] not in ("", sent)
+        seen.add(answer.headers["x-request-id"])
+    assert len(seen) == 4
+
+
+def test_every_line_of_the_log_is_json(owners: AnyServer, owners_client: httpx.Client) -> None:
+    owners_client.post(PREDICT, json=told("x"), headers={"x-request-id": "find-me"})
+    owners_client.post(INFER, json={"inputs": 3}, headers={"x-request-id": "find-me-too"})
+    until(lambda: "find-me-too" in str(owners.lines()), "the request is in the log")
+    lines = owners.lines()
+    assert lines and all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    accessed = {
+        line.get("request_id"): line["message"] for line in lines if line["logger"] == "access"
+    }
+    assert accessed["find-me"].startswith("predict 200 ")
+    assert accessed["find-me-too"].startswith("infer 400 ")
+
+
+def test_clients_mistakes_leave_no_traceback_in_the_log(
+    owners: AnyServer, owners_client: httpx.Client
+) -> None:
+    start = len(owners.lines())
+    for path in (PREDICT, INFER, "/v1/models/other:predict"):
+        assert owners_client.post(path, content=b"{", headers=JSON).status_code in (400, 404)
+    raw = {"content-type": "application/octet-stream", "inference-header-content-length": "x"}
+    assert owners_client.post(INFER, content=b"{", headers=raw).status_code == 400
+    assert not [line for line in owners.lines()[start:] if "exception" in line]
+
+
+# --- what KServe's or KFServing's application answers, which differs where their clients know them by it
+
+
+def test_what_each_servers_own_clients_read(client: httpx.Client, kind: str) -> None:
+    alive, models = client.get("/"), client.get("/v1/models")
+    assert alive.status_code == models.status_code == 200
+    if kind == "kserve":
+        assert (alive.json(), models.json()) == ({"status": "alive"}, {"models": ["model"]})
+    else:
+        assert (alive.text, models.json()) == ("Alive", ["model"])
+        assert client.get("/v2/models/model/status").json() == {"name": "model", "ready": True}
+
+
+def test_health_and_metadata(client: httpx.Client, kind: str) -> None:
+    for path, expected in [
+        ("/v1/models/model", {"name": "model", "ready": True}),
+        ("/v2/health/live", {"live": True}),
+        ("/v2/health/ready", {"ready": True}),
+        ("/v2/models", {"models": ["model"]}),
+        ("/v2/models/model/ready", {"name": "model", "ready": True}),
+    ]:
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()) == (200, expected)
+    metadata = client.get("/v2").json()
+    assert metadata["name"] == kind and "model_repository_extension" in metadata["extensions"]
+    assert client.get("/v2/models/model").json()["inputs"] == [
+        {"name": "instances", "datatype": "FP64", "shape": [-1, 4]}
+    ]
+
+
+def test_the_model_cannot_be_unloaded(client: httpx.Client) -> None:
+    refused(client.post("/v2/repository/models/model/unload"), 501, "cannot be unloaded")
+    assert client.post("/v2/repository/models/model/load").json() == {"name": "model", "load": True}
+    assert client.get("/v1/models/model").json()["ready"] is True
+
+
+@pytest.mark.parametrize("path", ["/v1/models/model:explain", "/v2/models/model/versions/1/infer"])
+def test_what_the_model_has_not_is_501(client: httpx.Client, path: str) -> None:
+    refused(client.post(path, json={"inputs": [tensor(ROW, [1, 4])], "instances": [ROW]}), 501)
+
+
+def test_another_method_is_405_on_every_route(client: httpx.Client) -> None:
+    for path in ("/", "/v1/models", "/v1/models/model", "/v2", "/v2/models/model"):
+        answer = client.put(path)
+        refused(answer, 405)
+        assert "GET" in answer.headers["allow"]
+
+
+def test_a_structured_cloudevent(client: httpx.Client, kind: str) -> None:
+    event = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "s",
+        "type": "t",
+        "time": "2024-02-29T00:00:00Z",
+    }
+    media_type = {"content-type": "application/cloudevents+json"}
+    answer = client.post(PREDICT, json={**event, "data": {"instances": [ROW]}}, headers=media_type)
+    assert answer.status_code == 200
+    if kind == "kserve":
+        assert answer.headers["content-type"] == "application/cloudevents+json"
+        assert answer.json()["specversion"] == "1.0" and answer.json()["data"] == {
+            "predictions": [0]
+        }
+    else:
+        assert answer.json() == {"predictions": [0]}
+    refused(
+        client.post(PREDICT, json={**event, "data": {"instances": 3}}, headers=media_type),
+        400,
+        "instances",
+    )
+
+
+def test_a_binary_cloudevent(client: httpx.Client, kind: str) -> None:
+    event = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "s", "ce-type": "t", **JSON}
+    answer = client.post(PREDICT, json={"instances": [ROW]}, headers=event)
+    assert answer.json() == {"predictions": [0]}
+    assert (
+        answer.headers["ce-type"]
+        == {"kserve": "io.kserve.inference.response", "kfserving": "t"}[kind]
+    )
+    refused(client.post(PREDICT, json={"instances": [[1]]}, headers=event), 400, "4 values")
+    refused(client.post(PREDICT, content=b"{", headers=event), 400)
+    refused(
+        client.post(PREDICT, json={}, headers={**event, "ce-specversion": "9"}), 400, "specversion"
+    )
+
+
+def tensor(data: Any, shape: list[int], datatype: str = "FP64", name: str = "x") -> dict[str, Any]:
+    return {"name": name, "shape": shape, "datatype": datatype, "data": data}
+
+
+def outputs(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 200, answer.text
+    return {output["name"]: output["data"] for output in answer.json()["outputs"]}
+
+
+def test_v2_takes_tensors_as_json(client: httpx.Client, forest: Any, iris: Any) -> None:
+    rows = iris[0][::30]
+    inputs = [tensor(rows.ravel().tolist(), list(rows.shape))]
+    answer = client.post(
+        INFER, json={"id": "mine", "inputs": inputs, "parameters": {"probabilities": True}}
+    )
+    assert answer.json()["id"] == "mine" and answer.json()["model_name"] == "model"
+    assert outputs(answer)["predictions"] == forest.predict(rows).tolist()
+    assert outputs(answer)["probabilities"] == forest.predict_proba(rows).ravel().tolist()
+    assert answer.json()["outputs"][0]["datatype"] == "INT64"
+
+
+def test_v2_takes_tensors_as_bytes(client: httpx.Client, forest: Any, iris: Any) -> None:
+    rows = iris[0][::30]
+    declared = {**tensor(None, list(rows.shape)), "parameters": {"binary_data_size": rows.nbytes}}
+    del declared["data"]
+    wanted = [{"name": "predictions", "parameters": {"binary_data": True}}]
+    head = json.dumps({"inputs": [declared], "outputs": wanted}).encode()
+    headers = {
+        "content-type": "application/octet-stream",
+        "inference-header-content-length": str(len(head)),
+    }
+    answer = client.post(INFER, content=head + rows.tobytes(), headers=headers)
+    assert answer.status_code == 200, answer.text
+    size = int(answer.headers["inference-header-content-length"])
+    assert json.loads(answer.content[:size])["outputs"][0]["datatype"] == "INT64"
+    assert np.frombuffer(answer.content[size:], "<i8").tolist() == forest.predict(rows).tolist()
+
+
+GOOD = tensor(ROW, [1, 4])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        {"inputs": 3},
+        {"inputs": []},
+        {"inputs": [3]},
+        {"inputs": [{**GOOD, "data": None}]},
+        {"inputs": [{**GOOD, "shape": [2, 4]}]},
+        {"inputs": [{**GOOD, "shape": [1, 5], "data": [1, 2, 3, 4, 5]}]},
+        {"inputs": [{**GOOD, "shape": []}]},
+        {"inputs": [{**GOOD, "shape": [2**40, 2**40]}]},
+        {"inputs": [{**GOOD, "shape": "x"}]},
+        {"inputs": [{**GOOD, "datatype": "NOPE"}]},
+        {"inputs": [{**GOOD, "datatype": "FP16"}]},
+        {"inputs": [{**GOOD, "datatype": "BYTES", "data": ["a", "b", "c", "d"]}]},
+        {"inputs": [{**GOOD, "datatype": "INT8", "data": [1000, 1, 1, 1]}]},
+        {"inputs": [{**GOOD, "data": ["a", 1, 1, 1]}]},
+        {"inputs": [{**GOOD, "data": [{}, 1, 1, 1]}]},
+        {"inputs": [{**GOOD, "data": [[1], [1, 2]]}]},
+        {"inputs": [GOOD, GOOD, {**GOOD, "name": "y"}]},
+        {"inputs": [GOOD], "outputs": [{"name": "nope"}]},
+    ],
+)
+def test_malformed_v2_is_400(client: httpx.Client, body: Any) -> None:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    refused(client.post(INFER, content=content, headers=JSON), 400)
+
+
+@pytest.mark.parametrize("length", ["x", "-4", "0", "3", None])
+def test_malformed_binary_v2_lengths_are_400(client: httpx.Client, length: str | None) -> None:
+    headers = {"content-type": "application/octet-stream"}
+    headers |= {} if length is None else {"inference-header-content-length": length}
+    refused(
+        client.post(INFER, content=json.dumps({"inputs": [GOOD]}).encode(), headers=headers), 400
+    )
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        [],
+        {},
+        {"inputs": 3},
+        {"inputs": [3]},
+        {"inputs": [{"name": "x"}]},
+        {"inputs": [{**GOOD, "data": None, "parameters": {"binary_data_size": 32}}]},
+        {"inputs": [{**GOOD, "data": None, "parameters": {"binary_data_size": "a"}}]},
+        {"inputs": [{**GOOD, "data": None, "parameters": {"binary_data_size": -1}}]},
+        {
+            "inputs": [
+                {**GOOD, "data": None, "datatype": "BYTES", "parameters": {"binary_data_size": 4}}
+            ]
+        },
+        {
+            "inputs": [
+                {**GOOD, "data": None, "datatype": "NOPE", "parameters": {"binary_data_size": 4}}
+            ]
+        },
+        {"inputs": [GOOD], "outputs": 3},
+    ],
+)
+def test_malformed_binary_v2_is_400(client: httpx.Client, head: Any) -> None:
+    content = json.dumps(head).encode()
+    headers = {
+        "content-type": "application/octet-stream",
+        "inference-header-content-length": str(len(content)),
+    }
+    refused(client.post(INFER, content=content + b"abcd", headers=headers), 400)
+
+
+def test_a_table_takes_objects_and_tensors(
+    table_server: AnyServer, table_model: Any, table: pd.DataFrame
+) -> None:
+    expected = table_model.predict(table).tolist()
+    with table_server.client() as client:
+        answer = client.post(PREDICT, json={"instances": table.to_dict("records")})
+        assert answer.json() == {"predictions": expected}
+        named = [
+            tensor(table["colour"].tolist(), [4, 1], "BYTES", "colour"),
+            tensor(table["size"].tolist(), [4], "FP64", "size"),
+        ]
+        answer = client.post(INFER, json={"inputs": named})
+        assert (
+            outputs(answer) == {"predictions": expected}
+            and answer.json()["outputs"][0]["datatype"] == "BYTES"
+        )
+        refused(client.post(INFER, json={"inputs": named[:1]}), 400, "lacks 'size'")
+        refused(
+            client.post(INFER, json={"inputs": [named[0], {**named[1], "name": "sise"}]}),
+            400,
+            "'size'",
+        )
+        refused(
+            client.post(INFER, json={"inputs": [named[0], tensor([1.0], [1], "FP64", "size")]}),
+            400,
+            "rows",
+        )
+        inputs = client.get("/v2/models/model").json()["inputs"]
+        assert [(item["name"], item["datatype"]) for item in inputs] == [
+            ("size", "FP64"),
+            ("colour", "BYTES"),
+        ]
+
+
+GRPC_CLIENT = """
+import asyncio, json, sys
+
+import grpc
+import numpy as np
+from kserve import InferenceGRPCClient, InferInput, InferRequest
+
+
+async def main(port, columns):
+    client = InferenceGRPCClient(f"127.0.0.1:{port}", timeout=60)
+    size = InferInput("size", [4], "FP64")
+    size.set_data_from_numpy(np.array(columns["size"]), binary_data=True)
+    colour = InferInput("colour", [4, 1], "BYTES")
+    colour.set_data_from_numpy(np.array(columns["colour"], dtype=object).reshape(4, 1), binary_data=True)
+    answer = await client.infer(InferRequest("model", [size, colour], request_id="mine"))
+    values = answer.outputs[0].as_numpy().ravel().tolist()
+    texts = [value.decode() if isinstance(value, bytes) else value for value in values]
+    ready = await client.is_server_ready(), await client.is_model_ready("model")
+    try:
+        await client.infer(InferRequest("model", [size]))
+    except grpc.aio.AioRpcError as error:
+        refused = error.code().name, error.details()
+    except Exception as error:
+        refused = type(error).__name__, str(error)
+    await client.close()
+    print(json.dumps({"id": answer.id, "predictions": texts, "ready": ready, "refused": refused}))
+
+
+asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
+"""
+
+
+@pytest.mark.parametrize(
+    "place", [place for place in PLACES if "kserve" in place.values[0]], indirect=True
+)
+def test_grpc(
+    table_server: AnyServer, table_model: Any, table: pd.DataFrame, scaffold: Scaffold
+) -> None:
+    python = server_python(scaffold.directory / "server-requirements.txt")
+    columns = json.dumps(table.to_dict("list"))
+    command = [str(python), "-c", GRPC_CLIENT, str(table_server.grpc_port), columns]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["id"] == "mine" and answer["ready"] == [True, True]
+    assert answer["predictions"] == table_model.predict(table).tolist()
+    assert "INVALID_ARGUMENT" in str(answer["refused"]) and "lacks 'colour'" in str(
+        answer["refused"]
+    )
+    assert not [line for line in table_server.lines() if "exception" in line]
+
+
+# --- /metrics, /docs, /openapi.json
+
+
+def test_metrics_count(client: httpx.Client) -> None:
+    def figures() -> list[float]:
+        return [
+            metric(client, "scaffold_requests_total", route="predict", code="200"),
+            metric(client, "scaffold_requests_total", route="predict_binary", code="400"),
+            metric(client, "scaffold_requests_total", route="infer", code="200"),
+            metric(client, "scaffold_request_seconds_count", route="predict"),
+            metric(client, "scaffold_batch_rows_sum"),
+            metric(client, "scaffold_batch_requests_count"),
+            metric(client, "scaffold_phase_seconds_count", phase="predict"),
+            metric(client, "request_predict_seconds_count", model_name="model"),
+        ]
+
+    before = figures()
+    client.post(PREDICT, json={"instances": [ROW] * 7})
+    client.post(BINARY, content=b"\xc1")
+    client.post(INFER, json={"inputs": [GOOD]})
+    changes = [round(new - old) for old, new in zip(before, figures(), strict=True)]
+    assert changes == [1, 1, 1, 1, 8, 2, 2, 2]
+
+
+def test_metrics_names(client: httpx.Client) -> None:
+    text = client.get("/metrics").text
+    phases = ("decode", "preprocess", "predict", "postprocess", "encode")
+    assert metric(client, "scaffold_queue_length") == 0
+    assert all(f'scaffold_phase_seconds_count{{phase="{phase}"}}' in text for phase in phases)
+    for name in (
+        "scaffold_worker_restarts",
+        "request_preprocess_seconds",
+        "request_postprocess_seconds",
+    ):
+        assert f"# HELP {name}" in text
+
+
+def references(value: Any) -> list[str]:
+    """Every `$ref` in a document."""
+    if isinstance(value, dict):
+        return [v for k, v in value.items() if k == "$ref"] + [
+            r for v in value.values() for r in references(v)
+        ]
+    return (
+        [reference for item in value for reference in references(item)]
+        if isinstance(value, list)
+        else []
+    )
+
+
+def test_openapi_is_whole_and_holds_the_models_own_example(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.") and document["info"]["title"] == "model"
+    for reference in references(document):
+        section: Any = document
+        for key in reference.removeprefix("#/").split("/"):
+            section = section[key]
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert operation["responses"], path
+    content = document["paths"][PREDICT]["post"]["requestBody"]["content"]["application/json"]
+    row = content["schema"]["properties"]["instances"]["items"]
+    assert (row["minItems"], row["maxItems"]) == (4, 4)
+    assert client.post(PREDICT, json=content["example"]).status_code == 200
+    assert "application/msgpack" in document["paths"][BINARY]["post"]["requestBody"]["content"]
+
+
+def test_openapi_knows_the_columns_of_a_table(table_server: AnyServer) -> None:
+    with table_server.client() as client:
+        content = client.get("/openapi.json").json()["paths"][PREDICT]["post"]["requestBody"][
+            "content"
+        ]
+        row = content["application/json"]["schema"]["properties"]["instances"]["items"]
+        assert row["required"] == ["size", "colour"]
+        assert client.post(PREDICT, json=content["application/json"]["example"]).status_code == 200
+
+
+def test_docs_load_all_they_need_from_this_server(client: httpx.Client) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
+    assert "http://" not in page.text and "https://" not in page.text
+    for file in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
+        assert f"docs/static/{file}" in page.text
+        assert client.get(f"/docs/static/{file}").status_code == 200
+    assert "openapi.json" in page.text

@@ -1,0 +1,58 @@
+"""Repositories for tests: this one as it is being written, without what git does not know."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+(VERSION,) = re.findall(r'(?m)^version = "(.*)"$', (ROOT / "pyproject.toml").read_text())
+
+
+def snapshot(directory: Path) -> Path:
+    """A repository whose one commit is the working tree as it is now, tagged with its version."""
+    for name in filter(
+        None, git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    ):
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # deleted, and not yet committed as such
+            shutil.copy2(ROOT / name, directory / name, follow_symlinks=False)
+    git(directory, "init", "--quiet")
+    commit(directory, f"v{VERSION}")
+    return directory
+
+
+def commit(repository: Path, tag: str | None = None) -> None:
+    """Commit everything in the repository, under a tag where one is named."""
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", tag or "a commit")
+    if tag:
+        git(repository, "tag", tag)
+
+
+def git(directory: Path, *arguments: str) -> str:
+    """What git prints; its commits are nobody's in particular, whoever is configured."""
+    identity = [
+        "-c",
+        "user.name=tests",
+        "-c",
+        "user.email=tests@localhost",
+        "-c",
+        "commit.gpgsign=false",
+    ]
+    command = ["git", *identity, *arguments]
+    return subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True).stdout
+
+
+def call(command: list[str], cwd: Path, **environ: str) -> str:
+    """What the command prints, run without a trace of this checkout in its environment."""
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONPATH", "VIRTUAL_ENV")
+    }
+    done = subprocess.run(command, cwd=cwd, env=clean | environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
