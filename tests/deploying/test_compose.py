@@ -145,7 +145,7 @@ def test_it_brings_up_a_server_that_is_bounded_and_comes_back(up: Container, for
     assert (host["ReadonlyRootfs"], host["CapDrop"]) == (True, ["ALL"])
     assert host["SecurityOpt"] == ["no-new-privileges:true"]
     assert up.inspect(".Config.StopTimeout") == "75"
-    assert up.engine("top", up.name).count("common.worker.main") == 2
+    assert up.engine("top", up.name).count("common.worker") == 2
     up.engine("exec", up.name, "sh", "-c", "kill -INT 1")
     until(lambda: up.inspect(".RestartCount") == "1", "it is started again")
     wait_until_ready(up.url)

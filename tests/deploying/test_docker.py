@@ -130,7 +130,7 @@ def test_threads_fit_the_processors_that_the_container_is_given(engine: Engine, 
         command = (
             "/opt/server/bin/python",
             "-c",
-            "from common.process import cores; print(cores())",
+            "from common.link.launch import cores; print(cores())",
         )
         assert engine("exec", container.name, *command) == "1"
 
@@ -205,7 +205,7 @@ def test_stop_before_it_is_ready_ends_at_once(engine: Engine, image: str, tmp_pa
         engine, image, "--volume", f"{stuck}:/app/server/inference_model.py:ro"
     ) as container:
         deadline = time.monotonic() + READY_SECONDS
-        while "common.worker.main" not in engine("top", container.name):
+        while "common.worker" not in engine("top", container.name):
             assert time.monotonic() < deadline, container.log
             time.sleep(0.1)
         engine("stop", container.name)

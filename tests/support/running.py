@@ -114,7 +114,7 @@ class Running:
         return [
             int(pid)
             for pid, parent, args in (row for row in rows if len(row) == 3)
-            if int(parent) == self.process.pid and "common.worker.main" in args
+            if int(parent) == self.process.pid and "common.worker" in args
         ]
 
 
