@@ -76,8 +76,8 @@ TRAIN = """
 CAPTURE = """
 import sys, types, threading
 
-from generator.pickled import definitions, references
-from generator.sources import capture
+from generator.capture.pickle_references import definitions, references
+from generator.capture.collect import capture
 
 
 def travel(model):

@@ -8,7 +8,7 @@ from support.running import LOCKS, TEMPLATE
 
 SCRIPT = """
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from common.metrics import observe
+from common.serving.metrics import observe
 
 def text(count):
     registry = CollectorRegistry()
