@@ -44,7 +44,8 @@ from common.config import Config
 from common.errors import ConfigError
 from generator import ModelError, Scaffold, ScaffoldError, ServingError, SettingError
 from generator.hooks import by_name
-from generator.hooks.onnx import convert
+from generator.hooks.onnx import check, convert
+from generator.running.runtime import TEMPLATE_SOURCE, load
 from generator.running.verification import compare
 from support.running import configure, serving
 
@@ -64,9 +65,7 @@ def engine(model: Any, sample: Any = None) -> Any:
     """What a scaffold's worker predicts with, without the scaffold."""
     description = MODEL.describe(model, sample)
     content = convert.compiled(model, description, sample)
-    return convert.load(convert.TEMPLATE_SOURCE, "onnx_engine").OnnxModel(
-        content, model, description.output
-    )
+    return load(TEMPLATE_SOURCE, "onnx_engine").OnnxModel(content, model, description.output)
 
 
 def facts(scaffold: Scaffold) -> dict[str, Any]:
@@ -144,12 +143,12 @@ def test_predicts_what_the_model_predicts(case: Callable[[], Case]) -> None:
     assert compiled.takes(rows)
     expected, came = model.predict(rows), compiled.predict(rows)
     assert expected.dtype == came.dtype and expected.shape == came.shape
-    assert compare(expected, came.tolist(), convert.TOLERANCE)
+    assert compare(expected, came.tolist(), check.TOLERANCE)
     assert hasattr(compiled, "predict_proba") == hasattr(model, "predict_proba")
     if hasattr(model, "predict_proba"):
         assert (
             np.abs(model.predict_proba(rows) - compiled.predict_proba(rows)).max()
-            <= convert.TOLERANCE
+            <= check.TOLERANCE
         )
 
 
@@ -186,7 +185,7 @@ def test_trees_decide_alike_on_their_thresholds(model: Any, rows: Any, targets: 
 
 
 def edge_rows(model: Any, rows: Any) -> list[Any]:
-    return list(convert._on_thresholds(np.random.default_rng(0), model, rows))
+    return list(check._on_thresholds(np.random.default_rng(0), model, rows))
 
 
 def test_a_threshold_between_two_float32() -> None:
@@ -462,7 +461,7 @@ def test_every_estimator_is_compiled_or_left_as_it_is(name: str, estimator: Any)
         fitted, rows = _fitted(model)
         try:
             compiled = engine(fitted, rows)
-        except convert.NotCompiled as error:
+        except check.NotCompiled as error:
             assert name not in MUST, error
             pytest.skip(f"the model itself is served: {error}")
         assert compare(
