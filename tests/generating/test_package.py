@@ -101,7 +101,7 @@ def test_installed_scaffold_is_the_checkouts(
 ) -> None:
     """Every file of the template that needs no rendering has arrived as it is, the dotfiles too."""
     directory, _ = made
-    others = {f"src/common/{name}.py" for name in ("kfserving_application", "tornado_asgi")}
+    others = {f"src/common/serving/{name}.py" for name in ("kfserving_application", "tornado_asgi")}
     assert not [name for name in others if (directory / name).exists()]
     plain = [
         name.removeprefix("template/")

@@ -290,10 +290,17 @@ def scaffold_files(
 def test_draws_the_scaffold(scaffold_files: tuple[str, Path]) -> None:
     framework, directory = scaffold_files
     found = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
-    common = {name for name in found if re.fullmatch(r"src/common/[a-z0-9_]+\.py", name)}
+    common = {name for name in found if re.fullmatch(r"src/common/[a-z0-9_/]+\.py", name)}
     assert common >= {
         f"src/common/{name}.py"
-        for name in ("__init__", "config", "front", "serialization", "worker")
+        for name in (
+            "__init__",
+            "config",
+            "bodies/__init__",
+            "link/frames",
+            "serving/server",
+            "worker/main",
+        )
     }
     assert found - common == {
         ".copier-answers.yml",
@@ -325,7 +332,7 @@ def test_holds_one_server(server: str, copie_session: Any, plain: Path) -> None:
     directory = rendered(copie_session, plain, framework="sklearn", server=server)
     both = ("kserve", "kfserving")
     assert [
-        name for name in both if (directory / f"src/common/{name}_application.py").exists()
+        name for name in both if (directory / f"src/common/serving/{name}_application.py").exists()
     ] == [server]
     assert [
         name
@@ -347,7 +354,7 @@ def test_the_server_of_a_scaffold_can_be_changed(repository: Path, tmp_path: Pat
     commit(directory)
     changed = {"server": "kfserving"}
     copier.run_update(directory, data=changed, defaults=True, overwrite=True, quiet=True)
-    common = {path.name for path in (directory / "src" / "common").glob("*_application.py")}
+    common = {path.name for path in (directory / "src" / "common").rglob("*_application.py")}
     assert (
         common == {"kfserving_application.py"}
         and (directory / "deploy" / "kfserving.yaml").exists()
