@@ -367,6 +367,8 @@ def test_rendered_python_is_clean(scaffold_files: tuple[str, Path]) -> None:
     _, directory = scaffold_files
     tool("ruff", "check", "--no-cache", ".", cwd=directory / "src")
     tool("ruff", "format", "--no-cache", "--check", ".", cwd=directory / "src")
+    owned = ["--line-length=120", "server/inference_model.py"]  # as wide as it has always been
+    tool("ruff", "format", "--no-cache", "--check", *owned, cwd=directory / "src")
     tool("mypy", f"--cache-dir={ROOT}/.mypy_cache/rendered", ".", cwd=directory / "src")
 
 

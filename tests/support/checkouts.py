@@ -5,7 +5,10 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 (VERSION,) = re.findall(r'(?m)^version = "(.*)"$', (ROOT / "pyproject.toml").read_text())
@@ -21,6 +24,27 @@ def snapshot(directory: Path) -> Path:
             shutil.copy2(ROOT / name, directory / name, follow_symlinks=False)
     git(directory, "init", "--quiet")
     commit(directory, f"v{VERSION}")
+    return directory
+
+
+def archived(version: str, directory: Path) -> Path:
+    """The files of an earlier commit of this repository, written into a new directory.
+
+    A clone without its history fails the test, with how to fetch it.
+    """
+    try:
+        git(ROOT, "cat-file", "-e", f"{version}^{{commit}}")
+    except subprocess.CalledProcessError:
+        pytest.fail(
+            f"commit {version} is not in the history of {ROOT}: run git fetch --unshallow",
+            pytrace=False,
+        )
+    directory.mkdir(parents=True)
+    archive = directory.with_name(f"{directory.name}.tar")
+    git(ROOT, "archive", f"--output={archive}", version)
+    with tarfile.open(archive) as files:
+        files.extractall(directory, filter="tar")
+    archive.unlink()
     return directory
 
 
