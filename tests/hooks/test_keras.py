@@ -1,4 +1,4 @@
-"""Keras models of every kind, served as they were: each scaffold in a worker of its own."""
+"""Keras: the scaffold of each kind of model gives the predictions of the model in memory."""
 
 import contextlib
 import importlib.util
@@ -30,11 +30,8 @@ with warnings.catch_warnings():
     keras = pytest.importorskip("keras")
     tf = pytest.importorskip("tensorflow")
 
-pytestmark = [
-    pytest.mark.filterwarnings(
-        "ignore:__array__ implementation:DeprecationWarning"
-    ),  # Keras 3.15 with numpy 2.4
-]
+# Keras 3.15 causes it with numpy 2.4.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 layers = keras.layers
 NO_TORCH = "torch is in the tests' environment on Python 3.11 only: CONTRIBUTING.md"
 LAYERS = '''
@@ -42,7 +39,7 @@ import keras
 
 
 class Doubled(keras.layers.Layer):
-    """Times two; nobody registered it."""
+    """Not registered with Keras."""
 
     def call(self, inputs):
         return inputs * 2
@@ -107,7 +104,8 @@ import numpy as np
 import generator
 
 COUNT, SIZE = 1 << 17, 1 << 12 | 1 << 6
-wide = keras.layers.Embedding(COUNT, SIZE, embeddings_initializer="zeros")  # 2.2 GB; random ones take five times that
+# 2.2 GB. Random weights would take five times as much memory.
+wide = keras.layers.Embedding(COUNT, SIZE, embeddings_initializer="zeros")
 model = keras.Sequential([keras.Input((2,), dtype="int32"), wide])
 rows = np.array([[3, COUNT - 1]])
 numbers = np.random.default_rng(0).normal(size=(2, SIZE)).astype("float32")
@@ -119,12 +117,13 @@ generator.from_model(model, "made")
 
 @pytest.fixture(scope="module")
 def layerware(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A distribution with layers of its own, installed where this process and its workers find it."""
+    """An installed distribution with its own layers, importable here and in workers."""
     site = tmp_path_factory.mktemp("environment") / "site-packages"
+    info = "layerware-1.2.dist-info"
     files = {
         "layerware.py": LAYERS,
-        "layerware-1.2.dist-info/METADATA": "Metadata-Version: 2.1\nName: layerware\nVersion: 1.2\n\n",
-        "layerware-1.2.dist-info/RECORD": "layerware.py,,\nlayerware-1.2.dist-info/METADATA,,\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: layerware\nVersion: 1.2\n\n",
+        f"{info}/RECORD": f"layerware.py,,\n{info}/METADATA,,\n",
     }
     for name, text in files.items():
         (site / name).parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +139,7 @@ def layerware(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Any]:
-    """`generator.from_model` into a directory of the test; every worker ends with it."""
+    """`generator.from_model` into the test's directory. The workers end with the test."""
     with contextlib.ExitStack() as stack:
 
         def made(model: Any, **settings: Any) -> Scaffold:
@@ -153,7 +152,10 @@ def make(tmp_path: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def inference_model(make: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The InferenceModel of a model's scaffold, not yet loaded, in this process: quicker than a worker."""
+    """A function from a model to its scaffold's InferenceModel, in this process, not yet loaded.
+
+    This is faster than a worker.
+    """
 
     def made(model: Any) -> Any:
         source = make(model).directory / "src"
@@ -171,7 +173,7 @@ def inference_model(make: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def served(inference_model: Any) -> Any:
-    """What a scaffold's inference_model.py makes of a model and rows."""
+    """A function from a model and rows to the predictions of its scaffold, in this process."""
 
     def answer(model: Any, rows: Any) -> Any:
         loaded = inference_model(model)
@@ -309,16 +311,15 @@ def test_a_dict_of_inputs_and_of_outputs(served: Any) -> None:
     assert served(model, [{"a": [1, 2], "b": [5, 4]}])[0]["minus"].tolist() == [4, 2]
 
 
-@pytest.mark.filterwarnings(
-    "ignore:Model 'lengths' had a build config:UserWarning"
-)  # Keras tries it on numbers
+# Keras builds the model with numbers, which it does not take.
+@pytest.mark.filterwarnings("ignore:Model 'lengths' had a build config:UserWarning")
 def test_a_subclassed_model_of_texts(served: Any, layerware: Any) -> None:
     model = layerware.Lengths()
     expected = model(tf.constant(["four", "a"]), training=False).numpy().tolist()
     assert served(model, ["four", "a"]).tolist() == expected == [4, 1]
 
 
-def test_a_class_of_the_owners_own_file(
+def test_a_class_in_the_owners_file(
     make: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = tmp_path_factory.mktemp("project")
@@ -364,7 +365,7 @@ def test_texts(make: Any) -> None:
         scaffold.predict([["a"], [3]])
 
 
-def test_values_that_the_model_cannot_take_are_the_clients(served: Any) -> None:
+def test_a_value_out_of_range_is_invalid_input(served: Any) -> None:
     model = keras.Sequential([keras.Input((2,), dtype="int32"), layers.Embedding(4, 3)])
     with pytest.raises(
         InvalidInput, match=r"cannot take these instances: indices\[0,1\] = 9 is not in \[0, 4\)$"
@@ -372,12 +373,12 @@ def test_values_that_the_model_cannot_take_are_the_clients(served: Any) -> None:
         served(model, [[0, 9]])
 
 
-def test_no_number_of_rows_and_no_dtype_makes_the_graph_anew(
+def test_the_graph_is_traced_once_for_all_row_counts_and_dtypes(
     inference_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = keras.Sequential([keras.Input((None, 2)), layers.LSTM(4), layers.Dense(1)])
     loaded, calls = inference_model(model), []
-    call = loaded._call
+    call = loaded._call  # noqa: SLF001  the function that TensorFlow traces
     monkeypatch.setattr(loaded, "_call", lambda inputs: calls.append(inputs) or call(inputs))
     loaded.load()
     traced = len(calls)
@@ -470,7 +471,7 @@ class Pooled(keras.Model):
 
 
 def same(scaffold: Scaffold, *samples: Any) -> None:
-    """Each sample's predictions are those of the model in memory."""
+    """Check that each sample's predictions are those of the model in memory."""
     for sample in samples:
         assert (verification := scaffold.verify(sample)), verification.difference
 
@@ -485,7 +486,7 @@ def test_networks_for_images(make: Any, name: str) -> None:
     x = np.abs(numbers(5, 64, 64, 3)) * 100
     model.fit(
         x, np.arange(5), verbose=0
-    )  # so that the statistics of batches are not those of the start
+    )  # moves the batch statistics away from their initial values
     same(make(model), x, x[:1], x[1:3])
 
 
@@ -532,7 +533,7 @@ def test_recurrent_layers(make: Any) -> None:
 
 
 @pytest.mark.sweep
-def test_an_image_and_a_text_in_two_things_out(make: Any) -> None:
+def test_an_image_and_a_text_as_inputs_and_two_outputs(make: Any) -> None:
     image, title = (
         keras.Input((16, 16, 1), name="image"),
         keras.Input((1,), dtype="string", name="title"),
@@ -551,7 +552,7 @@ def test_an_image_and_a_text_in_two_things_out(make: Any) -> None:
 
 
 @pytest.mark.sweep
-def test_a_subclassed_model_of_the_owners_own_package(
+def test_a_subclassed_model_in_the_owners_package(
     make: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = tmp_path_factory.mktemp("project")
@@ -573,7 +574,7 @@ def test_a_subclassed_model_of_the_owners_own_package(
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("backend", ["tensorflow", "torch"])
-def test_a_script_with_a_model_of_its_own(tmp_path: Path, backend: str) -> None:
+def test_a_script_that_defines_its_model(tmp_path: Path, backend: str) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(NO_TORCH)
     made = scripts.run(tmp_path, scripts.KERAS_SUBCLASSED, KERAS_BACKEND=backend)
@@ -587,7 +588,7 @@ def test_a_script_with_a_model_of_its_own(tmp_path: Path, backend: str) -> None:
 def test_weights_over_two_gigabytes(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without psutil, as in an image: Keras, which asks it for free memory, then takes less."""
+    """Runs without psutil, as in an image. Keras asks psutil for the free memory."""
     site = tmp_path_factory.mktemp("site")
     (site / "psutil.py").write_text("raise ImportError\n")
     monkeypatch.setenv("PYTHONPATH", str(site))
@@ -617,7 +618,7 @@ def test_unbuilt_models(tmp_path: Path) -> None:
         )
 
 
-def test_what_is_no_model(tmp_path: Path) -> None:
+def test_values_that_are_not_models(tmp_path: Path) -> None:
     assert "Sequential is a class, not a model" in refusal(keras.Sequential, tmp_path)
     assert "model is the text 'net.keras', not a model: load the model" in refusal(
         "net.keras", tmp_path

@@ -1,4 +1,4 @@
-"""PyTorch modules: what is served is what they give in memory, whatever they give."""
+"""PyTorch: a scaffold gives the outputs of the module in memory, whatever their structure."""
 
 import contextlib
 import copy
@@ -45,7 +45,8 @@ NETS = """
     class Convolutions(nn.Module):
         def __init__(self):
             super().__init__()
-            self.body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5))
+            convolution = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+            self.body = nn.Sequential(*convolution, nn.Flatten(), nn.Dropout(0.5))
             self.head = nn.Linear(4 * 6 * 6, 3)
 
         def forward(self, image):
@@ -65,13 +66,16 @@ NETS = """
 
         def forward(self, ids, mask, scale=None):
             read = self.words(ids) * mask.unsqueeze(-1)
-            return {"logits": self.head(read.sum(1)), "span": Span(read[:, 0], read[:, -1, 0]), "pair": (ids, None)}
+            span = Span(read[:, 0], read[:, -1, 0])
+            return {"logits": self.head(read.sum(1)), "span": span, "pair": (ids, None)}
 
 
     class Scorer(Reader):
         def forward(self, ids, mask, scale=None):
             read = super().forward(ids, mask)
-            return {"logits": read["logits"], "likely": read["logits"].argmax(-1), "parts": {"pair": read["pair"]}}
+            logits = read["logits"]
+            parts = {"pair": read["pair"]}
+            return {"logits": logits, "likely": logits.argmax(-1), "parts": parts}
     """
 
 
@@ -82,7 +86,7 @@ def seeded() -> None:
 
 @pytest.fixture(scope="module")
 def nets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """An installed package with modules in it, for this process and for workers."""
+    """An installed package of modules, importable here and in workers."""
     site = tmp_path_factory.mktemp("env") / "site-packages"
     (site / "nets").mkdir(parents=True)
     (site / "nets" / "__init__.py").write_text(textwrap.dedent(NETS))
@@ -107,7 +111,7 @@ def perceptron() -> Any:
 
 @pytest.fixture(scope="module")
 def mlp() -> Any:
-    """In training mode, but for one part of it."""
+    """In training mode, except one submodule."""
     made = perceptron()
     made[1].eval()
     return made
@@ -115,7 +119,7 @@ def mlp() -> Any:
 
 @pytest.fixture(scope="module")
 def served(mlp: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scaffold]:
-    """A scaffold of the perceptron, proved on a sample."""
+    """A scaffold of the perceptron, verified with a sample."""
     made = generator.from_model(
         mlp, tmp_path_factory.mktemp("torch") / "mlp", sample_input=torch.randn(5, 4)
     )
@@ -125,7 +129,7 @@ def served(mlp: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scaff
 
 @pytest.fixture
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """What makes a scaffold without proof and loads its InferenceModel into this process."""
+    """A function that makes a scaffold without proof and loads its InferenceModel here."""
 
     def load(model: Any, sample: Any = None, **settings: Any) -> Any:
         monkeypatch.setattr("generator.writing.prepare.Prepared._prove", lambda *_: None)
@@ -139,7 +143,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any
 
 @pytest.fixture(scope="module")
 def same(tmp_path_factory: pytest.TempPathFactory) -> Scaffold:
-    """A scaffold of a module that gives what it takes, for tests that put another in its place."""
+    """A scaffold of the identity, for tests that replace its module."""
     return generator.from_model(nn.Identity(), tmp_path_factory.mktemp("same") / "same")
 
 
@@ -166,12 +170,22 @@ def loaded(scaffold: Scaffold, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def predictions(model: Any, rows: Any) -> Any:
-    """As a client reads them."""
+    """The predictions as a client parses them."""
     return json_decode(json_encode(model.predict({"instances": rows})))["predictions"]
 
 
+def recorded(directory: Path) -> Any:
+    """`model` of a scaffold's config.yaml."""
+    return Config.read(directory / "config.yaml", {}).model
+
+
+def stored(directory: Path) -> Any:
+    """The module in a scaffold's model file."""
+    return torch.load(directory / "src" / "model" / "model.pt", weights_only=False)
+
+
 def in_memory(model: Any, *rows: Any) -> Any:
-    """What the module gives in evaluation, a copy of it being asked."""
+    """The outputs of a copy of the module, in evaluation mode."""
     with torch.inference_mode():
         return copy.deepcopy(model).eval()(*rows)
 
@@ -179,8 +193,8 @@ def in_memory(model: Any, *rows: Any) -> Any:
 # ---- a scaffold, its worker and its server ----
 
 
-def test_a_scaffold_is_proved_and_says_what_it_holds(served: Scaffold) -> None:
-    model = served._config.model
+def test_a_scaffold_is_verified_and_described(served: Scaffold) -> None:
+    model = recorded(served.directory)
     assert model.file == "model.pt" and (served.directory / "smoke-test.json").exists()
     assert model.input == {"kind": "array", "shape": [4], "dtype": "float32"}
     assert model.output == {"kind": "array", "shape": [3], "dtype": "float32"}
@@ -190,7 +204,7 @@ def test_a_scaffold_is_proved_and_says_what_it_holds(served: Scaffold) -> None:
     )
 
 
-def test_the_model_in_memory_is_as_it_was(served: Scaffold, mlp: Any) -> None:
+def test_the_model_in_memory_is_unchanged(served: Scaffold, mlp: Any) -> None:
     assert [module.training for module in mlp.modules()] == [True, True, False, True, True]
     assert all(parameter.requires_grad and parameter.grad is None for parameter in mlp.parameters())
 
@@ -205,7 +219,7 @@ def test_the_running_variant_of_torch_is_pinned(served: Scaffold) -> None:
     )
 
 
-def test_a_worker_predicts_in_a_process_of_its_own(served: Scaffold, mlp: Any) -> None:
+def test_a_worker_predicts_as_the_model_in_memory(served: Scaffold, mlp: Any) -> None:
     rows = torch.randn(7, 4)
     assert served.verify(rows)
     answer = np.array(served.predict(rows)["predictions"], dtype=np.float32)
@@ -250,7 +264,7 @@ def test_convolutions_of_an_installed_package(nets: Any, tmp_path: Path) -> None
     model, rows = nets.Convolutions(), torch.randn(3, 1, 8, 8)
     statistics = model.body[1].running_mean.clone()
     with closing(generator.from_model(model, tmp_path / "cnn", sample_input=rows)) as scaffold:
-        assert scaffold._config.model.input == {
+        assert recorded(scaffold.directory).input == {
             "kind": "array",
             "shape": [1, 8, 8],
             "dtype": "float32",
@@ -262,14 +276,15 @@ def test_convolutions_of_an_installed_package(nets: Any, tmp_path: Path) -> None
     assert torch.equal(model.body[1].running_mean, statistics)
 
 
-def test_a_package_of_ones_own_travels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_owners_package_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "own_nets"
     package.mkdir()
     (package / "__init__.py").write_text("from .model import Twice\n")
     (package / "parts.py").write_text("def double(rows):\n    return rows * 2\n")
     (package / "model.py").write_text(
         "from torch import nn\n\nfrom .parts import double\n\n\n"
-        "class Twice(nn.Linear):\n    def forward(self, rows):\n        return double(super().forward(rows))\n"
+        "class Twice(nn.Linear):\n    def forward(self, rows):\n"
+        "        return double(super().forward(rows))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     model = __import__("own_nets").Twice(4, 2)
@@ -296,7 +311,7 @@ def test_several_inputs_and_named_outputs(
             {"name": "ids", "shape": [5], "dtype": "int64"},
             {"name": "mask", "shape": [5], "dtype": "float32"},
         ]
-        assert scaffold._config.model.input == {"kind": "tensors", "inputs": described}
+        assert recorded(scaffold.directory).input == {"kind": "tensors", "inputs": described}
         answer = predictions(
             loaded(scaffold, monkeypatch), [{"ids": [1, 2, 3, 4, 5], "mask": [1, 1, 1, 1, 0]}]
         )
@@ -315,7 +330,7 @@ def test_a_program_of_torch_export_takes_any_number_of_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Encoder(nn.TransformerEncoder):
-        """A class that no other process knows."""
+        """A local class, which no other process can import."""
 
     model = Encoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)
     model.lock = threading.Lock()
@@ -323,7 +338,7 @@ def test_a_program_of_torch_export_takes_any_number_of_rows(
         model, tmp_path / "e", sample_input=torch.randn(1, 5, 8), format="export"
     )
     with closing(made) as scaffold:
-        assert scaffold._config.model.file == "model.pt2"
+        assert recorded(scaffold.directory).file == "model.pt2"
         assert "torch==" in (tmp_path / "e" / "requirements.txt").read_text()
         served = loaded(scaffold, monkeypatch)
     assert model.training
@@ -360,7 +375,7 @@ def test_a_scripted_module(worker: Any) -> None:
             predictions(made, rows.tolist()), model.eval()(rows).detach(), rtol=1e-6
         )
         with pytest.raises(InvalidInput, match="^the model cannot take these instances: .*shape"):
-            made._call(torch.ones(1, 3))
+            made._call(torch.ones(1, 3))  # noqa: SLF001  past the check of the shape
 
 
 def test_the_hook_predicts_what_is_served(worker: Any) -> None:
@@ -369,8 +384,8 @@ def test_the_hook_predicts_what_is_served(worker: Any) -> None:
     assert compare(expected, predictions(worker(model, rows), rows.tolist()), 1e-6)
 
 
-def test_states_that_are_counted_by_layers_are_told_apart_by_rows(worker: Any) -> None:
-    """Two layers: of two rows, the states look as if each were a row's."""
+def test_states_of_layers_are_not_taken_for_rows(worker: Any) -> None:
+    """With two layers and two rows, the states have the shape of an output with a row each."""
     model = nn.LSTM(3, 4, num_layers=2, batch_first=True)
     made = worker(model, torch.randn(2, 5, 3))
     for rows in (torch.randn(count, 5, 3) for count in (1, 2, 3)):
@@ -380,8 +395,8 @@ def test_states_that_are_counted_by_layers_are_told_apart_by_rows(worker: Any) -
             np.testing.assert_allclose(served[1][0], hidden, rtol=1e-5)
 
 
-class Gives(nn.Module):
-    """Gives what a function makes of its rows."""
+class Applied(nn.Module):
+    """Returns a function of its rows."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         super().__init__()
@@ -404,36 +419,39 @@ class Scored:
     ("function", "expected"),
     [
         (lambda rows: rows[:, 0], [1.0, 3.0]),
-        (lambda rows: {"sum": rows.sum(1), "rows": rows}, [{"sum": 3, "rows": [1, 2]}, {"sum": 7, "rows": [3, 4]}]),
+        (lambda rows: {"sum": rows.sum(1), "rows": rows},
+         [{"sum": 3, "rows": [1, 2]}, {"sum": 7, "rows": [3, 4]}]),
         (lambda rows: (rows[:, 0], rows), [[1, [1, 2]], [3, [3, 4]]]),
         (lambda rows: Pair(rows[:, 0], rows[:, 1]), [{"low": 1, "high": 2}, {"low": 3, "high": 4}]),
         (lambda rows: rows.max(1), [{"values": 2, "indices": 1}, {"values": 4, "indices": 1}]),
         (lambda rows: Scored(rows[:, 0]), [{"score": 1, "note": None}, {"score": 3, "note": None}]),
-        (lambda rows: {"all": rows, "mean": rows.mean()}, [{"all": [1, 2], "mean": 1.5}, {"all": [3, 4], "mean": 3.5}]),
+        (lambda rows: {"all": rows, "mean": rows.mean()},
+         [{"all": [1, 2], "mean": 1.5}, {"all": [3, 4], "mean": 3.5}]),
         (lambda rows: rows.mean(), [1.5, 3.5]),
         (lambda rows: rows.view(1, 2) * 2, [[2, 4], [6, 8]]),
         (lambda rows: rows.bfloat16(), [[1, 2], [3, 4]]),
         (lambda rows: rows.to_sparse(), [[1, 2], [3, 4]]),
-        (lambda rows: [{"at": {"last": rows[:, -1:]}}], [[{"at": {"last": [2]}}], [{"at": {"last": [4]}}]]),
+        (lambda rows: [{"at": {"last": rows[:, -1:]}}],
+         [[{"at": {"last": [2]}}], [{"at": {"last": [4]}}]]),
     ],
-    ids=["tensor", "dict", "tuple", "named tuple", "torch's", "dataclass", "loss", "number", "one row only", "bfloat16",
-         "sparse", "nested"],
+    ids=["tensor", "dict", "tuple", "named tuple", "torch's", "dataclass", "loss", "number",
+         "one row only", "bfloat16", "sparse", "nested"],
 )  # fmt: skip
-def test_one_entry_a_row_with_the_names_of_the_outputs(
+def test_each_row_has_one_entry_with_the_names_of_the_outputs(
     same: Scaffold, monkeypatch: pytest.MonkeyPatch, function: Any, expected: Any
 ) -> None:
     model = loaded(same, monkeypatch)
-    model._model = Gives(function)
+    monkeypatch.setattr(model, "_model", Applied(function))
     assert predictions(model, [[1, 2], [3, 4]]) == expected
     hook = by_name("pytorch")
-    assert compare(hook.predict(Gives(function), [[1.0, 2], [3, 4]]), expected, hook.tolerance)
+    assert compare(hook.predict(Applied(function), [[1.0, 2], [3, 4]]), expected, hook.tolerance)
 
 
-def test_requests_that_share_a_batch_get_what_each_would_alone(
+def test_requests_in_a_batch_get_the_same_answers_as_alone(
     same: Scaffold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = loaded(same, monkeypatch)
-    model._model = Gives(lambda rows: {"rows": rows, "mean": rows.mean()})
+    monkeypatch.setattr(model, "_model", Applied(lambda rows: {"rows": rows, "mean": rows.mean()}))
     frames = [
         Request(n, Kind.JSON, str(n), json_encode({"instances": [[n, n], [n, 0]]}))
         for n in (1, 2, 3)
@@ -471,11 +489,11 @@ def test_requests_that_share_a_batch_get_what_each_would_alone(
     ],
 )
 def test_numbers_are_cast_to_the_models_dtype(
-    worker: Any, made: Any, sample: Any, dtype: str, rows: Any
+    worker: Any, tmp_path: Path, made: Any, sample: Any, dtype: str, rows: Any
 ) -> None:
     model = made()
     served = worker(model, sample)
-    assert served._config.model.input["dtype"] == dtype
+    assert recorded(tmp_path / "made_0").input["dtype"] == dtype
     expected = in_memory(model, torch.tensor(rows).to(getattr(torch, dtype))).double()
     np.testing.assert_allclose(predictions(served, rows), expected, rtol=1e-6)
 
@@ -500,7 +518,7 @@ def test_rows_that_the_model_cannot_take(
     assert len(predictions(model, [[1, 2]])) == 1
 
 
-def test_inputs_are_named_without_a_sample_too(worker: Any) -> None:
+def test_inputs_have_names_without_a_sample_too(worker: Any) -> None:
     model = nn.Bilinear(3, 4, 2)
     served = worker(model)
     answer = predictions(served, [{"input1": [1, 2, 3], "input2": [1, 2, 3, 4]}])
@@ -514,8 +532,9 @@ def test_inputs_are_named_without_a_sample_too(worker: Any) -> None:
         served.predict({"instances": [[1, 2, 3]]})
 
 
-def test_an_image_is_no_example_for_config_yaml(worker: Any) -> None:
-    assert worker(nn.Flatten(), torch.zeros(1, 3, 32, 32))._config.model.example is None
+def test_an_image_is_too_large_to_be_the_example(worker: Any, tmp_path: Path) -> None:
+    worker(nn.Flatten(), torch.zeros(1, 3, 32, 32))
+    assert recorded(tmp_path / "made_0").example is None
 
 
 # ---- what cannot be served ----
@@ -547,7 +566,9 @@ def test_an_image_is_no_example_for_config_yaml(worker: Any) -> None:
     ],
     ids=["meta", "state_dict", "checkpoint", "text", "path", "no forward", "class", "lock"],
 )
-def test_what_is_no_model_or_cannot_travel(tmp_path: Path, made: Any, message: str) -> None:
+def test_values_that_are_not_models_and_models_that_cannot_be_saved(
+    tmp_path: Path, made: Any, message: str
+) -> None:
     with pytest.raises(ModelError, match=message) as raised:
         generator.from_model(made(), tmp_path / "no")
     assert "\n" not in str(raised.value) and not (tmp_path / "no").exists()
@@ -568,17 +589,18 @@ def test_a_lazy_module_has_to_be_called_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrapper", [nn.DataParallel, torch.compile], ids=["DataParallel", "compile"]
 )
-def test_what_training_wraps_around_a_model_is_taken_off(worker: Any, wrapper: Any) -> None:
+def test_a_wrapper_for_training_is_removed(worker: Any, tmp_path: Path, wrapper: Any) -> None:
     model = nn.Linear(2, 1)
     with pytest.warns(
         UserWarning, match="the Linear inside of .* is served, without what is around it"
     ):
-        served = worker(wrapper(model))
-    assert type(served._model) is nn.Linear and torch.equal(served._model.weight, model.weight)
+        worker(wrapper(model))
+    served = stored(tmp_path / "made_0")
+    assert type(served) is nn.Linear and torch.equal(served.weight, model.weight)
 
 
-def test_distributed_training_is_taken_off(
-    worker: Any, tmp_path_factory: pytest.TempPathFactory
+def test_distributed_data_parallel_is_removed(
+    worker: Any, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     model, rows = perceptron(), torch.randn(5, 4)
     meeting = (tmp_path_factory.mktemp("group") / "meeting").as_uri()
@@ -591,7 +613,7 @@ def test_distributed_training_is_taken_off(
             served = worker(wrapped, rows)
     finally:
         torch.distributed.destroy_process_group()
-    assert type(served._model) is nn.Sequential and model.training
+    assert type(stored(tmp_path / "made_0")) is nn.Sequential and model.training
     np.testing.assert_allclose(
         predictions(served, rows.tolist()), in_memory(model, rows), rtol=1e-6, atol=1e-7
     )
@@ -627,7 +649,7 @@ def test_a_sample_that_the_model_cannot_take(
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_a_format_that_cannot_be_had(mlp: Any, forest: Any, tmp_path: Path) -> None:
+def test_formats_that_are_refused(mlp: Any, forest: Any, tmp_path: Path) -> None:
     rows = torch.ones(2, 4)
     for model, sample, format, error, message in [
         (mlp, None, "export", SettingError, "format 'export' needs a sample_input"),
@@ -647,11 +669,11 @@ def test_a_format_that_cannot_be_had(mlp: Any, forest: Any, tmp_path: Path) -> N
             "format 'export' takes no TorchScript",
         ),
         (
-            Gives(lambda rows: rows.view(2, -1)),
+            Applied(lambda rows: rows.view(2, -1)),
             rows,
             "export",
             ModelError,
-            "torch.export cannot export Gives: .*specialized",
+            "torch.export cannot export Applied: .*specialized",
         ),
     ]:
         with pytest.raises(error, match=message):
@@ -665,15 +687,15 @@ def test_a_file_that_holds_a_state_dict_is_named(
     scaffold = generator.load(tmp_path / "made_0")
     torch.save(nn.Linear(2, 1).state_dict(), scaffold.directory / "src" / "model" / "model.pt")
     text = (scaffold.directory / "config.yaml").read_text()
-    recorded = Config.read(scaffold.directory / "config.yaml").model.sha256
-    (scaffold.directory / "config.yaml").write_text(text.replace(str(recorded), "null"))
+    digest = recorded(scaffold.directory).sha256
+    (scaffold.directory / "config.yaml").write_text(text.replace(digest, "null"))
     with pytest.raises(
         TypeError, match="model.pt holds a OrderedDict, not a module: build that here, and load the"
     ):
         loaded(scaffold, monkeypatch)
 
 
-def test_what_a_module_refers_to_is_told_without_a_copy_of_its_weights() -> None:
+def test_references_of_a_module_are_found_without_copying_its_weights() -> None:
     module = nn.Linear(1 << 14, 1 << 12, bias=False)  # 256 MB
     import tracemalloc
 
@@ -687,8 +709,8 @@ def test_what_a_module_refers_to_is_told_without_a_copy_of_its_weights() -> None
 # ---- the sweep ----
 
 FORMATS = pytest.mark.parametrize("format", [None, "export"], ids=["whole", "exported"])
-# Of the largest number. Another number of rows takes other kernels, and so does a program of torch.export, which has
-# its operators taken apart and none of the fused ones that nn.TransformerEncoder takes in evaluation.
+# Relative to the largest number. Another number of rows uses other kernels. So does a program of
+# torch.export: it has none of the fused operators that nn.TransformerEncoder uses in evaluation.
 TOLERANCE = 1e-6
 PACKAGE = {
     "__init__.py": "from .models.residual import Residual\n",
@@ -701,13 +723,15 @@ from ..settings import CHANNELS
 
 
 def convolution(channels, stride=1):
-    return nn.Sequential(nn.Conv2d(channels, CHANNELS, 3, stride, 1, bias=False), nn.BatchNorm2d(CHANNELS))
+    weights = nn.Conv2d(channels, CHANNELS, 3, stride, 1, bias=False)
+    return nn.Sequential(weights, nn.BatchNorm2d(CHANNELS))
 
 
 class Skip(nn.Module):
     def __init__(self):
         super().__init__()
-        self.first, self.second, self.relu = convolution(CHANNELS), convolution(CHANNELS), nn.ReLU(inplace=True)
+        self.first, self.second = convolution(CHANNELS), convolution(CHANNELS)
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, image):
         return self.relu(image + self.second(self.relu(self.first(image))))
@@ -722,7 +746,8 @@ class Residual(nn.Module):
     def __init__(self):
         super().__init__()
         self.body = nn.Sequential(parts.convolution(3, 2), nn.ReLU(), parts.Skip(), parts.Skip())
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(8, 5))
+        pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Sequential(pool, nn.Flatten(), nn.Dropout(0.5), nn.Linear(8, 5))
 
     def forward(self, image):
         return self.head(self.body(image))
@@ -732,7 +757,7 @@ class Residual(nn.Module):
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Scaffold]]:
-    """`generator.from_model` into a directory of the test; its worker ends with the test."""
+    """`generator.from_model` into the test's directory. Its worker ends with the test."""
     with contextlib.ExitStack() as stack:
 
         def made(model: Any, sample: Any, format: str | None) -> Scaffold:
@@ -745,27 +770,25 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Scaffold]]:
 
 
 def assert_same(scaffold: Scaffold, model: Any, *samples: Any) -> None:
-    """A worker answers for each sample, and for its first row alone, what the model in memory does."""
+    """Check that a worker predicts as the model, for each sample and for its first row alone."""
     for sample in samples:
-        first = (
-            {name: part[:1] for name, part in sample.items()}
-            if isinstance(sample, dict)
-            else sample[:1]
-        )
-        for rows in (sample, first):
+        for rows in (sample, of_tensors(sample, lambda tensor: tensor[:1])):
             expected = by_name("pytorch").predict(model, rows)
-            sent = (
-                {name: part.numpy() for name, part in rows.items()}
-                if isinstance(rows, dict)
-                else rows
-            )
+            sent = of_tensors(rows, lambda tensor: tensor.numpy())
             verification = compare(expected, scaffold.predict(sent)["predictions"], TOLERANCE)
             assert verification, verification.difference
 
 
+def of_tensors(rows: Any, function: Callable[[Any], Any]) -> Any:
+    """A function of one tensor, or of each tensor of a dict."""
+    if isinstance(rows, dict):
+        return {name: function(tensor) for name, tensor in rows.items()}
+    return function(rows)
+
+
 @pytest.mark.sweep
 @FORMATS
-def test_a_script_with_a_model_of_its_own(tmp_path: Path, format: str | None) -> None:
+def test_a_script_that_defines_its_model(tmp_path: Path, format: str | None) -> None:
     made = scripts.run(tmp_path, scripts.PYTORCH, *filter(None, [format]))
     with closing(made.scaffold) as scaffold:
         assert (scaffold.directory / "src" / "model" / "session_code.py").exists() == (
@@ -778,7 +801,7 @@ def test_a_script_with_a_model_of_its_own(tmp_path: Path, format: str | None) ->
 
 @pytest.mark.sweep
 @FORMATS
-def test_convolutions_of_a_package_of_ones_own(
+def test_convolutions_of_the_owners_package(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str | None
 ) -> None:
     for name, text in PACKAGE.items():
@@ -787,7 +810,7 @@ def test_convolutions_of_a_package_of_ones_own(
     with monkeypatch.context() as patch:
         patch.syspath_prepend(str(tmp_path))
         model, x = __import__("own_residual").Residual(), torch.randn(6, 3, 16, 16)
-        model(x)  # so that the statistics of batches are not those of the start
+        model(x)  # moves the batch statistics away from their initial values
         scaffold = make(model, x, format)
     copied = scaffold.directory / "src" / "model" / "own_residual"
     assert {path.relative_to(copied).as_posix() for path in copied.rglob("*.py")} == (
@@ -811,7 +834,7 @@ def test_encoders(make: Any, format: str | None) -> None:
 @FORMATS
 @pytest.mark.parametrize("name", ["Scorer", "Reader"])
 def test_named_outputs(nets: Any, make: Any, name: str, format: str | None) -> None:
-    """Dicts of tensors; the reader has a named tuple among them."""
+    """The outputs are dicts of tensors. The reader's hold a named tuple too."""
     model = getattr(nets, name)()
     x = {"ids": torch.randint(0, 20, (4, 7)), "mask": torch.rand(4, 7)}
     assert_same(make(model, x, format), model, x)
