@@ -1,4 +1,4 @@
-"""V2's bodies in the worker: tensors in JSON and raw behind it, and what is refused."""
+"""V2 bodies in the worker: tensors in JSON and as raw data, and bodies that are refused."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ LIMITS = {
 
 
 class Echo:
-    """Answers with what came."""
+    """A model whose predictions are the instances."""
 
     def load(self) -> None:
         pass
@@ -57,14 +57,14 @@ def answers(*bodies: bytes) -> list[Response]:
 
 
 def parts(response: Response) -> tuple[dict[str, Any], bytes]:
-    """The JSON and the raw data of an answer."""
+    """The JSON and the raw data of a response."""
     (size,) = V2_HEAD.unpack_from(response.body)
-    end = V2_HEAD.size + size if size else len(response.body)
+    end = V2_HEAD.size + (size or len(response.body))
     return json.loads(response.body[V2_HEAD.size : end]), response.body[end:]
 
 
 @pytest.mark.parametrize("datatype", LIMITS)
-def test_whole_numbers_keep_their_type_to_its_limits(datatype: str) -> None:
+def test_integers_are_taken_within_the_limits_of_their_type(datatype: str) -> None:
     low, high = int(LIMITS[datatype].min), int(LIMITS[datatype].max)
     taken = instances({"inputs": [tensor(datatype, [2, 2], [[low, high], [0, 1]])]})
     assert taken.dtype.name == datatype.lower() and taken.tolist() == [[low, high], [0, 1]]
@@ -74,7 +74,7 @@ def test_whole_numbers_keep_their_type_to_its_limits(datatype: str) -> None:
 
 
 @pytest.mark.parametrize("datatype", ["FP32", "FP64"])
-def test_numbers_and_null_are_floats(datatype: str) -> None:
+def test_numbers_and_null_become_floats(datatype: str) -> None:
     taken = instances({"inputs": [tensor(datatype, [1, 3], [[1, 0.5, None]])]})
     assert taken.dtype.name == datatype.lower().replace("fp", "float") and np.isnan(taken[0, 2])
     assert np.isnan(instances({"inputs": [tensor(datatype, [1, 1], [None])]})).all()
@@ -83,19 +83,19 @@ def test_numbers_and_null_are_floats(datatype: str) -> None:
             instances({"inputs": [tensor(datatype, [1, 2], [1, value])]})
 
 
-def test_booleans_and_texts() -> None:
+def test_booleans_and_strings() -> None:
     assert instances({"inputs": [tensor("BOOL", [2], [True, False])]}).dtype == bool
     assert instances({"inputs": [tensor("BYTES", [2, 1], [["a"], ["é"]])]}) == [["a"], ["é"]]
-    with pytest.raises(DecodeError, match="BOOL"):
+    with pytest.raises(DecodeError, match="must hold true or false for BOOL"):
         instances({"inputs": [tensor("BOOL", [2], [1, 0])]})
-    with pytest.raises(DecodeError, match="must hold texts"):
+    with pytest.raises(DecodeError, match="must hold strings for BYTES, it holds 1"):
         instances({"inputs": [tensor("BYTES", [2], ["a", 1])]})
 
 
 @pytest.mark.parametrize(
     "name", ["bool", "int8", "uint16", "int32", "uint64", "float16", "float32", "float64"]
 )
-def test_raw_data_comes_back_as_it_went(name: str) -> None:
+def test_raw_data_is_returned_unchanged(name: str) -> None:
     array = np.arange(6).astype(name).reshape(3, 2)
     datatype = name.replace("float", "fp").upper()
     described = {
@@ -117,7 +117,7 @@ def test_raw_data_comes_back_as_it_went(name: str) -> None:
     assert raw == array.tobytes()
 
 
-def test_raw_texts_come_back_as_they_went() -> None:
+def test_raw_strings_are_returned_unchanged() -> None:
     raw = b"\x01\0\0\0a\x02\0\0\0\xc3\xa9\0\0\0\0"
     described = {
         "name": "x",
@@ -130,7 +130,7 @@ def test_raw_texts_come_back_as_they_went() -> None:
     assert parts(answer)[1] == raw
 
 
-def test_requests_share_a_call_and_keep_their_ids() -> None:
+def test_requests_in_a_batch_keep_their_ids() -> None:
     heads = [
         {"id": name, "inputs": [tensor("FP64", [1, 1], [number])]}
         for number, name in enumerate("ab")
@@ -142,7 +142,7 @@ def test_requests_share_a_call_and_keep_their_ids() -> None:
     ]
 
 
-def test_parameters_are_keys_beside_instances() -> None:
+def test_parameters_become_keys_of_the_request() -> None:
     head = {
         "inputs": [tensor("FP64", [1], [1])],
         "parameters": {"probabilities": True, "binary_data_output": False},
@@ -151,12 +151,12 @@ def test_parameters_are_keys_beside_instances() -> None:
     assert request.keys() == {"probabilities", "instances"}
 
 
-def test_what_is_not_finite_is_null() -> None:
+def test_nan_is_encoded_as_null() -> None:
     [answer] = answers(body({"inputs": [tensor("FP32", [2], [1.5, None])]}))
     assert parts(answer)[0]["outputs"][0]["data"] == [1.5, None]
 
 
-def test_half_precision_is_not_written_as_json() -> None:
+def test_fp16_is_refused_in_json() -> None:
     described = {
         "name": "x",
         "datatype": "FP16",
@@ -174,9 +174,9 @@ def test_half_precision_is_not_written_as_json() -> None:
         (
             {"inputs": [tensor("FP64", [-1], [1])]},
             b"",
-            "shape: must be a list of ints that are not negative",
+            "shape: must hold integers that are not negative, it holds -1",
         ),
-        ({"inputs": [tensor("FP64", [1] * 40, [1])]}, b"", "40 dimensions"),
+        ({"inputs": [tensor("FP64", [1] * 40, [1])]}, b"", "at most 32 dimensions, it has 40"),
         (
             {"inputs": [tensor("FP64", [1], [1])]},
             b"more",
@@ -195,27 +195,39 @@ def test_half_precision_is_not_written_as_json() -> None:
         (
             {"inputs": [tensor("BOOL", [1], None, parameters={"binary_data_size": 1})]},
             b"\2",
-            "neither 0 nor 1",
+            "must be 0 or 1",
         ),
-        ({"inputs": [tensor("FP64", [1], [1])], "id": 3}, b"", "id: must be a text, it is 3"),
+        ({"inputs": [tensor("FP64", [1], [1])], "id": 3}, b"", "id: must be a string, it is 3"),
         (
             {"inputs": [tensor("FP64", [1], [1])], "parameters": 3},
             b"",
-            "parameters: must be an object",
+            "parameters: must be an object, it is 3",
         ),
         (
             {"inputs": [{"datatype": "FP64", "shape": [1], "data": [1]}]},
             b"",
-            "a name must be a text",
+            "a name must be a string, it is null",
         ),
+        (
+            {"inputs": [tensor("FP64", [1], [1]), tensor("FP64", [1], [1])]},
+            b"",
+            "inputs: two objects have the name 'x': rename one",
+        ),
+        ({"inputs": [[1]]}, b"", "inputs: must hold objects only, it holds a list"),
+        ({"inputs": {}}, b"", "inputs: must be a list of objects, it is an object"),
+        ({"inputs": [tensor("INT8", [1], [128])]}, b"", "INT8 holds -128 to 127, 128 is outside"),
+        ({"inputs": [tensor("INT8", [1], ["a"])]}, b"", "data: must hold integers for INT8"),
+        ({"inputs": [tensor("FP64", [2], [1])]}, b"", "must have 2 elements for the shape .2., it"),
     ],
 )
-def test_what_is_refused_says_why(head: dict[str, Any], raw: bytes, message: str) -> None:
+def test_a_body_that_is_refused_gets_the_reason(
+    head: dict[str, Any], raw: bytes, message: str
+) -> None:
     with pytest.raises(DecodeError, match=message):
         V2().decode(body(head, raw), "")
 
 
-def test_an_output_that_is_not_there_is_named() -> None:
+def test_an_unknown_output_is_named() -> None:
     _, encode = V2().decode(
         body({"inputs": [tensor("FP64", [1], [1])], "outputs": [{"name": "nope"}]}), ""
     )

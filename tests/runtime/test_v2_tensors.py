@@ -1,4 +1,4 @@
-"""`kind: tensors`: several named inputs in the signature and in V2, and V2's name for each output."""
+"""`kind: tensors`: several named inputs in the signature and in V2, and V2's output names."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ SIGNATURE: dict[str, Any] = {"kind": "tensors", "inputs": INPUTS}
 ROW = {"ids": [1, 2, 3], "age": 0.5, "state": [[1]]}
 
 
-def test_rows_become_an_array_for_each_input() -> None:
+def test_rows_become_one_array_for_each_input() -> None:
     inputs = Signature(SIGNATURE).inputs([ROW, {**ROW, "age": None}])
     assert {name: (array.shape, array.dtype.name) for name, array in inputs.items()} == {
         "ids": ((2, 3), "int64"),
@@ -33,7 +33,8 @@ def test_rows_become_an_array_for_each_input() -> None:
     [
         (
             [[1, 2, 3]],
-            r"instances\[0\] must be an object keyed by input name \('ids', 'age', 'state'\), it is a list of 3",
+            r"instances\[0\] must be an object keyed by input name \('ids', 'age', 'state'\), "
+            "it is a list of 3",
         ),
         ([{"ids": [1, 2, 3]}], r"instances\[0\] lacks 'age', 'state'"),
         ([{**ROW, "x": 1}], r"instances\[0\] has 'x'"),
@@ -52,12 +53,12 @@ def test_rows_become_an_array_for_each_input() -> None:
         ),
     ],
 )
-def test_a_row_that_does_not_fit_names_the_input(rows: Any, message: str) -> None:
+def test_the_error_for_a_row_names_the_input(rows: Any, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         Signature(SIGNATURE).inputs(rows)
 
 
-def test_tensors_of_v2_become_rows_and_are_described() -> None:
+def test_v2_tensors_become_rows_and_metadata() -> None:
     named = {
         "ids": np.ones((2, 3), "int64"),
         "age": np.ones(2, "float32"),
@@ -85,7 +86,7 @@ def test_tensors_of_v2_become_rows_and_are_described() -> None:
         ([[1, [1, 2]], [2, [3, 4]]], {"predictions_0": (2,), "predictions_1": (2, 2)}),
     ],
 )
-def test_each_output_is_a_tensor_of_v2(
+def test_each_output_becomes_a_v2_tensor(
     predictions: Any, shapes: dict[str, tuple[int, ...]]
 ) -> None:
     found = v2_tensors.tensors_of_response({"predictions": predictions})

@@ -1,7 +1,7 @@
-"""The bodies of requests and responses: JSON, and msgpack that carries numpy's arrays and Python's types.
+"""Request and response bodies: JSON, and msgpack with numpy's arrays and Python's types.
 
-Bodies come from the network, so both decoders raise `DecodeError` and nothing else, never unpickle, and take
-no memory that the body's own length does not account for.
+Bodies come from the network. Both decoders raise `DecodeError` and nothing else. They never
+unpickle, and the memory that they take is in proportion to the length of the body.
 """
 
 from .json_codec import json_decode, json_encode

@@ -1,4 +1,4 @@
-"""JSON bodies, with a form for what numpy, pandas and Python have and JSON lacks."""
+"""JSON bodies, with conversions for the types of numpy, pandas and Python that JSON lacks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,29 @@ from typing import Any
 import numpy as np
 import orjson
 
-from .values import Array, DecodeError, Forms, array_items, scalar_item, step, type_name
+from .values import (
+    Array,
+    Converters,
+    DecodeError,
+    array_to_list,
+    convert,
+    scalar_to_python,
+    type_name,
+)
 
 # orjson itself would leave out the fields of a dataclass that start with an underscore.
-_JSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
-_FEW_ITEMS = 16  # are written faster as Python's values
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
+# A few items are encoded faster as Python values. Not float32: it would get more digits.
+_FEW_ITEMS = 16
+_SAME_AS_PYTHON = "?bBhHiIlLqQd"
 
 
 def json_decode(body: bytes | memoryview) -> Any:
-    """Decode a JSON text (RFC 8259) in UTF-8.
+    """Decode JSON (RFC 8259) in UTF-8.
 
-    Literals that are not JSON (`NaN`, `Infinity`), numbers out of a double's range, lone surrogates and more
-    than 1024 levels raise `DecodeError`.
+    Raises:
+        DecodeError: the body is not JSON. So are `NaN` and `Infinity`, numbers out of the range
+            of a double, lone surrogates, and more than 1024 levels of nesting.
     """
     try:
         return orjson.loads(body)
@@ -37,75 +48,80 @@ def json_encode(value: Any) -> bytes:
 
     | value | JSON |
     |---|---|
-    | numpy arrays and scalars, pandas' Series, sparse matrices, sets, sequences | numbers, strings, lists |
-    | structured arrays; pandas' DataFrame with named columns | list of objects by field or column |
-    | NaN, infinity, NaT, NA, masked elements | `null` |
+    | numpy array or scalar, pandas Series, sparse matrix, set, sequence | number, string, list |
+    | structured array, DataFrame whose column names are strings | list of objects |
+    | NaN, infinity, NaT, NA, masked element | `null` |
     | complex | `[re, im]` |
     | datetime, date, time, datetime64 | string, ISO 8601 |
-    | timedelta, timedelta64 | number of seconds; years and months as an ISO 8601 duration |
+    | timedelta, timedelta64 | number of seconds; ISO 8601 duration for years and months |
     | Decimal, UUID | string |
-    | bytes | string where they are UTF-8, else `{"b64": "..."}`, as in TensorFlow Serving's REST API and V1 |
-    | keys that are not strings | the JSON of the key, as a string |
+    | bytes | string if it is UTF-8, else `{"b64": "..."}` as in TensorFlow Serving's REST API |
+    | key that is not a string | the JSON of the key, as a string |
 
     Raises:
-        TypeError: a value has no JSON form; the message names its type.
+        TypeError: a value cannot be encoded. The message names its type.
     """
     try:
-        return orjson.dumps(value, _json_default, _JSON_OPTIONS)
+        return orjson.dumps(value, _default, _OPTIONS)
     except TypeError:
-        return _json_encode_tree(value)
+        return _encode_converted(value)
 
 
-def _json_encode_tree(value: Any) -> bytes:
+def _default(value: Any) -> Any:
+    """orjson's `default`: it is called for each value that orjson does not support."""
+    return convert(value, _CONVERTERS)
+
+
+def _encode_converted(value: Any) -> bytes:
     try:
-        return orjson.dumps(_json_tree(value), _json_default, _JSON_OPTIONS)
+        return orjson.dumps(_convert_all(value), _default, _OPTIONS)
     except (ValueError, RecursionError) as error:
-        raise TypeError(f"the value has no JSON form: {error}") from error
+        raise TypeError(f"the value cannot be encoded as JSON: {error}") from error
 
 
-def _json_tree(value: Any) -> Any:
-    """Rebuild a value so that nothing is left on which orjson gives up without asking `_json_default`."""
+def _convert_all(value: Any) -> Any:
+    """Convert on every level what orjson refuses without calling `_default`."""
     if value is None or isinstance(value, (str, bool, orjson.Fragment)):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, enum.Enum):
-        return _json_number(value)
+        return _convert_number(value)
     if isinstance(value, dict):
-        return _json_object(value)
+        return _convert_dict(value)
     if isinstance(value, (list, tuple)):
-        return [_json_tree(item) for item in value]
-    return _json_tree(_json_default(value))
+        return [_convert_all(item) for item in value]
+    return _convert_all(_default(value))
 
 
-def _json_number(number: int | float) -> Any:
+def _convert_number(number: int | float) -> Any:
     if isinstance(number, float):
         return float(number)
-    return number if -(1 << 63) <= number < 1 << 64 else orjson.Fragment(int.__repr__(number))
+    if -(1 << 63) <= number < 1 << 64:
+        return number
+    return orjson.Fragment(int.__repr__(number))
 
 
-def _json_object(mapping: dict[Any, Any]) -> dict[str, Any]:
-    tree = {_json_key(key): _json_tree(value) for key, value in mapping.items()}
-    if len(tree) != len(mapping):
-        raise TypeError("two keys of a dict have the same JSON form")
-    return tree
+def _convert_dict(mapping: dict[Any, Any]) -> dict[str, Any]:
+    converted = {_convert_key(key): _convert_all(value) for key, value in mapping.items()}
+    if len(converted) != len(mapping):
+        raise TypeError("two keys of a dict are the same string in JSON: rename one")
+    return converted
 
 
-def _json_key(key: Any) -> str:
+def _convert_key(key: Any) -> str:
     if isinstance(key, str):
         return str.__str__(key)
     text = json_encode(key).decode()
     if text.startswith(("[", "{")):
-        raise TypeError(f"a dict's key of type {type_name(key)} has no JSON form")
-    return str(orjson.loads(text)) if text.startswith('"') else text
+        raise TypeError(f"a dict key of type {type_name(key)} cannot be a key in JSON: use a str")
+    if text.startswith('"'):
+        return str(orjson.loads(text))
+    return text
 
 
-def _json_default(value: Any) -> Any:
-    return step(value, _JSON_FORMS)
+def _convert_array(array: Array) -> Any:
+    """An array of numbers as encoded JSON, any other as lists.
 
-
-def _json_array(array: Array) -> Any:
-    """A fragment of JSON for numbers; for the rest what `_json_default` is asked about again.
-
-    orjson gets to see no other arrays than these: of NaT it makes a date in 1677 or 1970.
+    orjson must not encode other arrays: it writes NaT as a date in 1677 or 1970.
     """
     if (
         type(array) is not np.ndarray
@@ -113,40 +129,39 @@ def _json_array(array: Array) -> Any:
         or array.dtype.kind not in "biuf"
         or array.itemsize > 8
     ):
-        return array_items(array)
-    if (
-        array.size <= _FEW_ITEMS and array.dtype.char in "?bBhHiIlLqQd"
-    ):  # no float32, whose digits would be more
+        return array_to_list(array)
+    if array.size <= _FEW_ITEMS and array.dtype.char in _SAME_AS_PYTHON:
         return array.tolist()
-    # Older versions of orjson have no float16.
-    dtype = np.dtype(np.float32) if array.dtype.kind == "f" and array.itemsize == 2 else array.dtype
+    dtype = array.dtype
+    if dtype.char == "e":  # float16, which older versions of orjson do not support
+        dtype = np.dtype(np.float32)
     native = np.ascontiguousarray(array, dtype=dtype.newbyteorder("="))
     return orjson.Fragment(orjson.dumps(native, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
-def _json_scalar(scalar: np.generic) -> Any:
-    # `item` gives a long double back as it is.
+def _convert_scalar(scalar: np.generic) -> Any:
+    # `item` would return a longdouble or a clongdouble unchanged.
     if isinstance(scalar, np.floating):
         return float(scalar)
     if isinstance(scalar, np.complexfloating):
         return complex(scalar)
-    return scalar_item(scalar)
+    return scalar_to_python(scalar)
 
 
-def _json_bytes(data: bytes | bytearray | memoryview) -> Any:
+def _convert_bytes(data: bytes | bytearray | memoryview) -> Any:
     try:
         return bytes(data).decode()
     except UnicodeDecodeError:
         return {"b64": base64.b64encode(data).decode()}
 
 
-_JSON_FORMS: Forms = (
-    (np.ndarray, _json_array),
-    (np.generic, _json_scalar),
+_CONVERTERS: Converters = (
+    (np.ndarray, _convert_array),
+    (np.generic, _convert_scalar),
     (complex, lambda number: [number.real, number.imag]),
     ((dt.date, dt.time), operator.methodcaller("isoformat")),
     (dt.timedelta, operator.methodcaller("total_seconds")),
     ((Decimal, uuid.UUID), str),
-    ((bytes, bytearray, memoryview), _json_bytes),
+    ((bytes, bytearray, memoryview), _convert_bytes),
     (float, float),
 )

@@ -1,4 +1,4 @@
-"""msgpack bodies, on the wire what Truss writes. The decoder takes bodies from the network and never unpickles."""
+"""msgpack bodies, in the same wire format as Truss."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import numpy as np
 
-from .ndarray_codec import check_keys, decode_numpy, pack_array, pack_scalar
-from .values import DecodeError, Forms, shown, step
+from .ndarray_codec import check_keys, decode_numpy, encode_array, encode_scalar
+from .values import Converters, DecodeError, convert, describe
 
 
 def msgpack_decode(body: bytes | memoryview) -> Any:
-    """Decode msgpack (github.com/msgpack/msgpack/blob/master/spec.md) with what `msgpack_encode` adds to it.
+    """Decode msgpack, and the maps that `msgpack_encode` writes for other types.
 
-    Map keys are str or bin, as with Truss and by msgpack's own default; ext types are refused. Arrays come
-    out writable and in C order.
+    Source: github.com/msgpack/msgpack/blob/master/spec.md. Map keys are str or bin, as Truss
+    writes them. Arrays are writable and in C order.
+
+    Raises:
+        DecodeError: the body is not such msgpack, or holds an ext type.
     """
     try:
         _check_complete(body)
@@ -34,56 +37,62 @@ def msgpack_decode(body: bytes | memoryview) -> Any:
     except DecodeError:
         raise
     except (msgpack.StackError, RecursionError):
-        raise DecodeError(
-            "the body is not msgpack that can be read: it is nested too deeply"
-        ) from None
+        raise DecodeError("the body is not msgpack: it is nested too deeply") from None
     except msgpack.OutOfData:
         raise DecodeError("the body is not msgpack: it is truncated") from None
     except (ValueError, TypeError, msgpack.UnpackException) as error:
-        reason = str(error) or "a byte that no type starts with"
-        raise DecodeError(f"the body is not msgpack that can be read: {reason}") from None
+        reason = str(error) or "it has a byte that starts no type"
+        raise DecodeError(f"the body is not msgpack: {reason}") from None
 
 
 def msgpack_encode(value: Any) -> bytes:
-    """Encode a value as msgpack, on the wire what Truss and msgpack-numpy write.
+    """Encode a value as msgpack, in the wire format of Truss and msgpack-numpy.
 
-    What msgpack lacks becomes a map with bin keys: the formats of arrays, numpy scalars and complex numbers
-    are msgpack-numpy's, those of datetimes, dates, times, timedeltas, Decimals and UUIDs are Truss's. Tuples,
-    sets and arrays of objects become lists; arrays of datetime64 and timedelta64 lists of datetimes and
-    timedeltas, or of ISO 8601 strings where Python's range ends.
+    A type that msgpack lacks becomes a map with bin keys:
+
+    | value | map |
+    |---|---|
+    | numpy array or scalar, complex | as msgpack-numpy writes it |
+    | datetime, date, time, timedelta, Decimal, UUID | as Truss writes it |
+
+    Tuples, sets and arrays of objects become lists. So do arrays of datetime64 and timedelta64:
+    their items are datetimes and timedeltas, or ISO 8601 strings out of the range of these.
 
     Raises:
-        TypeError: a value has no msgpack form; the message names its type.
+        TypeError: a value cannot be encoded. The message names its type.
     """
     try:
-        body: bytes = msgpack.packb(value, default=_msgpack_default)
+        body: bytes = msgpack.packb(value, default=_default)
     except (ValueError, OverflowError, RecursionError) as error:
-        raise TypeError(f"the value has no msgpack form: {error}") from error
+        raise TypeError(f"the value cannot be encoded as msgpack: {error}") from error
     return body
 
 
-def _msgpack_default(value: Any) -> Any:
-    # msgpack does not ask a second time.
-    form = step(value, _MSGPACK_FORMS)
-    return form if isinstance(form, _MSGPACK_TYPES) else _msgpack_default(form)
+def _default(value: Any) -> Any:
+    """msgpack's `default`. msgpack calls it only once for a value."""
+    converted = convert(value, _CONVERTERS)
+    if isinstance(converted, _NATIVE_TYPES):
+        return converted
+    return _default(converted)
 
 
-def _pack_datetime(moment: dt.datetime) -> dict[bytes, Any]:
-    # The base class's method: pandas.Timestamp's own adds nanoseconds, which no reader takes.
+def _encode_datetime(moment: dt.datetime) -> dict[bytes, Any]:
+    # pandas.Timestamp's own isoformat adds nanoseconds, which no reader accepts.
     text = dt.datetime.isoformat(moment)
-    zulu = text[: -len("+00:00")] + "Z" if text.endswith("+00:00") else text
-    return {b"__dt_datetime_iso__": True, b"data": zulu}
+    if text.endswith("+00:00"):
+        text = text.removesuffix("+00:00") + "Z"
+    return {b"__dt_datetime_iso__": True, b"data": text}
 
 
-def _pack_timedelta(span: dt.timedelta) -> dict[bytes, Any]:
+def _encode_timedelta(span: dt.timedelta) -> dict[bytes, Any]:
     return {b"__dt_timedelta__": True, b"data": [span.days, span.seconds, span.microseconds]}
 
 
 def _refuse_int(number: int) -> Any:
-    raise TypeError(f"an int of {number.bit_length()} bits has no msgpack form: 64 is the most")
+    raise TypeError(f"msgpack has ints of at most 64 bits, this int has {number.bit_length()} bits")
 
 
-_MSGPACK_TYPES = (
+_NATIVE_TYPES = (
     type(None),
     bool,
     int,
@@ -96,14 +105,14 @@ _MSGPACK_TYPES = (
     tuple,
     dict,
 )
-_MSGPACK_FORMS: Forms = (
-    (np.ndarray, pack_array),
-    (np.generic, pack_scalar),
+_CONVERTERS: Converters = (
+    (np.ndarray, encode_array),
+    (np.generic, encode_scalar),
     (complex, lambda number: {b"complex": True, b"data": complex.__repr__(number)}),
-    (dt.datetime, _pack_datetime),
+    (dt.datetime, _encode_datetime),
     (dt.date, lambda day: {b"__dt_date_iso__": True, b"data": dt.date.isoformat(day)}),
     (dt.time, lambda time: {b"__dt_time_iso__": True, b"data": dt.time.isoformat(time)}),
-    (dt.timedelta, _pack_timedelta),
+    (dt.timedelta, _encode_timedelta),
     (Decimal, lambda number: {b"__decimal__": True, b"data": str(number)}),
     (uuid.UUID, lambda ident: {b"__uuid__": True, b"data": str(ident)}),
     (int, _refuse_int),
@@ -111,10 +120,10 @@ _MSGPACK_FORMS: Forms = (
 
 
 def _check_complete(body: bytes | memoryview) -> None:
-    """Walk through the whole body before anything of it is built.
+    """Check that the body holds as many bytes as its headers claim, before any value is built.
 
-    `unpackb` makes a list as long as its header says before it has seen an item, and does so on each of a
-    thousand levels. In a body that is complete the lengths add up to less than its own.
+    `unpackb` allocates a list as long as its header claims before it reads an item, on each of
+    up to a thousand levels. In a complete body, the claimed lengths are in sum less than its own.
     """
     unpacker = msgpack.Unpacker(read_size=len(body), max_buffer_size=len(body))
     unpacker.feed(body)
@@ -122,7 +131,7 @@ def _check_complete(body: bytes | memoryview) -> None:
 
 
 def _refuse_ext(code: int, data: bytes) -> Any:
-    raise DecodeError(f"the body holds msgpack's ext type {code}, which is not taken")
+    raise DecodeError(f"the body holds the msgpack ext type {code}: send no ext types")
 
 
 def _decode_map(mapping: dict[Any, Any]) -> Any:
@@ -135,20 +144,24 @@ def _decode_map(mapping: dict[Any, Any]) -> Any:
 
 def _decode_value(marker: bytes, mapping: dict[Any, Any]) -> Any:
     name = marker.decode()
-    data_type, parse = _PARSERS[marker]
+    expected, data_type, parse = _PARSERS[marker]
     check_keys(mapping, name, {marker, b"data"})
+    if mapping[marker] is not True:
+        raise DecodeError(f"{name}: must be true, it is {describe(mapping[marker])}")
     data = mapping[b"data"]
-    if mapping[marker] is not True or type(data) is not data_type:
-        raise DecodeError(f"{name}: must be true, with data of type {data_type.__name__}")
     try:
-        return parse(data)
+        if type(data) is data_type:
+            return parse(data)
     except (ValueError, ArithmeticError):
-        raise DecodeError(f"{name}: data does not parse: {shown(data)}") from None
+        pass
+    raise DecodeError(f"{name}: data must be {expected}, it is {describe(data)}")
 
 
 def _utc_offset(text: str) -> str:
-    """`Z` as the offset that Python 3.10 knows as well."""
-    return f"{text[:-1]}+00:00" if text.endswith("Z") else text
+    """Write `Z` as an offset: Python 3.10 does not parse `Z`."""
+    if text.endswith("Z"):
+        return text.removesuffix("Z") + "+00:00"
+    return text
 
 
 def _parse_datetime(text: str) -> dt.datetime:
@@ -165,13 +178,14 @@ def _parse_timedelta(parts: list[Any]) -> dt.timedelta:
     return dt.timedelta(*parts)
 
 
-_PARSERS: dict[bytes, tuple[type, Callable[[Any], Any]]] = {
-    b"complex": (str, complex),
-    b"__dt_datetime_iso__": (str, _parse_datetime),
-    b"__dt_date_iso__": (str, dt.date.fromisoformat),
-    b"__dt_time_iso__": (str, _parse_time),
-    b"__dt_timedelta__": (list, _parse_timedelta),
-    b"__decimal__": (str, Decimal),
-    b"__uuid__": (str, uuid.UUID),
+# What data must be, its type, and what parses it.
+_PARSERS: dict[bytes, tuple[str, type, Callable[[Any], Any]]] = {
+    b"complex": ("a complex number as a string", str, complex),
+    b"__dt_datetime_iso__": ("an ISO 8601 datetime", str, _parse_datetime),
+    b"__dt_date_iso__": ("an ISO 8601 date", str, dt.date.fromisoformat),
+    b"__dt_time_iso__": ("an ISO 8601 time", str, _parse_time),
+    b"__dt_timedelta__": ("a list of days, seconds, microseconds", list, _parse_timedelta),
+    b"__decimal__": ("a decimal number as a string", str, Decimal),
+    b"__uuid__": ("a UUID as a string", str, uuid.UUID),
 }
 _MARKERS = frozenset({b"nd", *_PARSERS})

@@ -1,4 +1,11 @@
-"""numpy's arrays and scalars in msgpack: msgpack-numpy's maps, and everything that is checked before one is made."""
+"""numpy's arrays and scalars in msgpack, in the wire format of msgpack-numpy.
+
+Source: github.com/lebedov/msgpack-numpy. An array is the map {nd: true, type, kind, shape, data}, a
+scalar {nd: false, type, data}, with bin keys. `type` is numpy's `dtype.str`, or for a structured
+dtype a list of fields as in `dtype.descr`. `data` holds the items in C order.
+
+Everything is checked before an array is made. Objects are refused: nothing is unpickled.
+"""
 
 from __future__ import annotations
 
@@ -12,92 +19,108 @@ from typing import Any
 
 import numpy as np
 
-from .values import Array, DecodeError, DType, array_items, scalar_item, shown
+from .values import Array, DecodeError, DType, array_to_list, describe, scalar_to_python
 
-_MAX_DIMENSIONS = 32  # numpy 1's own limit
-_MAX_FORMAT_DEPTH = 16
+_MAX_DIMENSIONS = 32  # numpy 1's limit
+_MAX_DESCR_DEPTH = 16
 _MAX_ITEM_BYTES = 1 << 20
-# `tolist` makes a list of some 60 bytes for each row, however few bytes of data the row has.
+# `tolist` makes a list of about 60 bytes for each row, however few bytes of data the row has.
 _SPARE_ROWS = 256
 _ROWS_PER_BYTE = 4
-_FORMAT = re.compile(r"[<>|](b1|[iu][1248]|f(2|4|8|12|16)|c(8|16|24|32)|[SUV][1-9][0-9]{0,6})")
+_PLAIN_DTYPE = re.compile(r"[<>|](b1|[iu][1248]|f(2|4|8|12|16)|c(8|16|24|32)|[SUV][1-9][0-9]{0,6})")
 
 
-def pack_array(array: Array) -> Any:
-    """An array as a map, or as lists where `decode_numpy` would not take it back."""
+def encode_array(array: Array) -> Any:
+    """An array as msgpack-numpy's map, or as lists where `decode_numpy` would refuse the map."""
     if isinstance(array, np.ma.MaskedArray):
-        return array_items(array)
+        return array_to_list(array)
     try:
-        wire, data = _pack_items(array)
+        descr, data = _encode_items(array)
     except DecodeError:
-        return array_items(array)
-    kind = b"V" if array.dtype.names else b""
-    return {b"nd": True, b"type": wire, b"kind": kind, b"shape": array.shape, b"data": data}
+        return array_to_list(array)
+    kind = _kind(descr)
+    return {b"nd": True, b"type": descr, b"kind": kind, b"shape": array.shape, b"data": data}
 
 
-def pack_scalar(scalar: np.generic) -> Any:
-    """A numpy scalar as a map, or as Python's value where `decode_numpy` would not take it back."""
+def encode_scalar(scalar: np.generic) -> Any:
+    """A numpy scalar as msgpack-numpy's map, or as a Python value where that would be refused."""
     try:
-        wire, data = _pack_items(np.asarray(scalar))
+        descr, data = _encode_items(np.asarray(scalar))
     except DecodeError:
-        return scalar_item(scalar)
-    return {b"nd": False, b"type": wire, b"data": data}
+        return scalar_to_python(scalar)
+    return {b"nd": False, b"type": descr, b"data": data}
 
 
-def _pack_items(array: Array) -> tuple[Any, bytes]:
-    """The format and the data of an array, without the padding that a structured dtype may have.
+def _encode_items(array: Array) -> tuple[Any, bytes]:
+    """The `type` and the `data` of an array. Padding between the fields of records is left out.
 
     Raises:
-        DecodeError: `msgpack_decode` would not take it back.
+        DecodeError: `decode_numpy` would refuse them.
     """
-    wire = _wire_format(array.dtype)
-    dtype = _parse_format(wire, array.ndim)
+    descr = _dtype_to_descr(array.dtype)
+    dtype = _descr_to_dtype(descr, array.ndim)
     check_size(dtype, array.shape, array.size * dtype.itemsize)
-    return wire, (array if array.dtype == dtype else array.astype(dtype)).tobytes()
+    if array.dtype != dtype:
+        array = array.astype(dtype)
+    return descr, array.tobytes()
 
 
-def _wire_format(dtype: DType) -> Any:
+def _dtype_to_descr(dtype: DType) -> Any:
     if dtype.names is None:
         return dtype.str
-    return [_wire_field(name, dtype[name]) for name in dtype.names]
+    return [_field_to_descr(name, dtype[name]) for name in dtype.names]
 
 
-def _wire_field(name: str, dtype: DType) -> list[Any]:
+def _field_to_descr(name: str, dtype: DType) -> list[Any]:
     shape: list[int] = []
     while dtype.subdtype is not None:
         shape.extend(dtype.shape)
         dtype = dtype.subdtype[0]
-    return [name, _wire_format(dtype), shape] if shape else [name, _wire_format(dtype)]
+    field = [name, _dtype_to_descr(dtype)]
+    if shape:
+        field.append(shape)
+    return field
+
+
+def _kind(descr: Any) -> bytes:
+    if isinstance(descr, list):
+        return b"V"
+    return b""
 
 
 def decode_numpy(mapping: dict[Any, Any]) -> Any:
-    """The array or scalar that a map with the key `nd` stands for.
+    """Decode a map that has the key `nd` to an array or a numpy scalar.
 
     Raises:
-        DecodeError: it stands for none, or for one that is not taken.
+        DecodeError: the map is not in the wire format, or its type is not supported.
     """
     if mapping[b"nd"] is True:
         return _decode_array(mapping)
     if mapping[b"nd"] is False:
         check_keys(mapping, "nd", {b"nd", b"type", b"data"})
         return build_array(mapping[b"type"], (), mapping[b"data"])[()]
-    raise DecodeError(f"nd: must be true or false, not {shown(mapping[b'nd'])}")
+    raise DecodeError(f"nd: must be true or false, it is {describe(mapping[b'nd'])}")
 
 
 def _decode_array(mapping: dict[Any, Any]) -> Array:
     # Old versions of msgpack-numpy wrote no kind.
     check_keys(mapping, "nd", {b"nd", b"type", b"shape", b"data"}, {b"kind"})
-    expected = b"V" if isinstance(mapping[b"type"], list) else b""
+    expected = _kind(mapping[b"type"])
     kind = mapping.get(b"kind", expected)
     if type(kind) is not bytes or kind != expected:
-        raise DecodeError(f"kind: must be {expected!r} with such a type, not {shown(kind)}")
+        raise DecodeError(f"kind: must be {expected!r} for this type, it is {describe(kind)}")
     return build_array(mapping[b"type"], parse_shape(mapping[b"shape"], "shape"), mapping[b"data"])
 
 
-def build_array(wire: Any, shape: tuple[int, ...], data: Any) -> Array:
+def build_array(descr: Any, shape: tuple[int, ...], data: Any) -> Array:
+    """An array from its `type`, its shape and the bytes of its items.
+
+    Raises:
+        DecodeError: the type is not supported, or the data does not fit the type and the shape.
+    """
     if not isinstance(data, bytes):
-        raise DecodeError(f"data: must be bin, not {shown(data)}")
-    dtype = _parse_format(wire, len(shape))
+        raise DecodeError(f"data: must be bytes (msgpack's bin), it is {describe(data)}")
+    dtype = _descr_to_dtype(descr, len(shape))
     check_size(dtype, shape, len(data))
     array: Array = np.ndarray(shape, dtype=dtype, buffer=data).copy()
     _check_items(array)
@@ -107,111 +130,150 @@ def build_array(wire: Any, shape: tuple[int, ...], data: Any) -> Array:
 def check_keys(
     mapping: dict[Any, Any], name: str, required: Set[bytes], optional: Set[bytes] = frozenset()
 ) -> None:
-    """Refuse a map that has not just these keys."""
+    """Check that a map has all required keys, and no other than these and the optional ones.
+
+    Raises:
+        DecodeError: it does not. The message starts with `name`.
+    """
     if missing := required - mapping.keys():
-        raise DecodeError(f"{name}: the map lacks {min(missing)!r}")
+        raise DecodeError(f"{name}: the map has no key {min(missing)!r}: add it")
     for key in mapping.keys() - required - optional:
-        raise DecodeError(f"{name}: the map has a key too many, {shown(key)}")
+        raise DecodeError(f"{name}: the map has the unknown key {describe(key)}: remove it")
 
 
 def check_size(dtype: DType, shape: tuple[int, ...], length: int) -> None:
-    """Refuse an array that its data does not fill, or that grows beyond measure once it is used."""
-    if math.prod(shape) * dtype.itemsize != length:
+    """Check the length of the data in bytes, and that the array is not huge without much data.
+
+    Raises:
+        DecodeError: the data does not fill the array, or `tolist` would take too much memory.
+    """
+    needed = math.prod(shape) * dtype.itemsize
+    if needed != length:
         raise DecodeError(
-            f"data: {length} bytes are not shape {shape} of {dtype.itemsize} bytes each"
+            f"data: must have {needed} bytes for the shape {list(shape)}, it has {length}"
         )
     if length and len(shape) <= _ROWS_PER_BYTE and dtype.kind != "V":
-        return  # it has no more rows on each of its axes than bytes
+        return  # no axis has more rows than there are bytes
     if not length and math.prod(filter(None, shape)) * dtype.itemsize > _MAX_ITEM_BYTES:
-        raise DecodeError(f"shape: {shape} is too large for an array without elements")
+        raise DecodeError(f"shape: {list(shape)} is too large for an array without elements")
     if _count_rows(dtype, shape) > _SPARE_ROWS + _ROWS_PER_BYTE * length:
-        raise DecodeError(f"shape: {shape} has too many rows for {length} bytes of data")
+        raise DecodeError(f"shape: {list(shape)} has too many rows for {length} bytes of data")
 
 
 def _count_rows(dtype: DType, shape: tuple[int, ...]) -> int:
-    """How many lists and records `tolist` makes of an array."""
-    lists = sum(itertools.accumulate(shape[:-1], operator.mul, initial=1)) if shape else 0
-    return lists + math.prod(shape) * _count_item_rows(dtype)
+    """The number of lists and records that `tolist` makes of an array."""
+    records = math.prod(shape) * _count_item_rows(dtype)
+    if not shape:
+        return records
+    return records + sum(itertools.accumulate(shape[:-1], operator.mul, initial=1))
 
 
 def _count_item_rows(dtype: DType) -> int:
     if dtype.subdtype is not None:
         return _count_rows(*dtype.subdtype)
-    return 1 + sum(_count_item_rows(dtype[name]) for name in dtype.names) if dtype.names else 0
+    if not dtype.names:
+        return 0
+    return 1 + sum(_count_item_rows(dtype[name]) for name in dtype.names)
 
 
 def _check_items(array: Array) -> None:
-    """Refuse what numpy takes but cannot give out as values: bools of 2, characters beyond Unicode."""
+    """Refuse bytes that numpy accepts but are no bool or no Unicode character."""
     for name in array.dtype.names or ():
         _check_items(array[name])
     if not array.size:
         return
     if array.dtype.kind == "b" and np.frombuffer(array.tobytes(), np.uint8).max() > 1:
-        raise DecodeError("data: a bool is neither 0 nor 1")
+        raise DecodeError("data: the byte of a bool must be 0 or 1")
     if array.dtype.kind == "U":
-        code_points = np.frombuffer(
-            array.tobytes(), np.dtype("u4").newbyteorder(array.dtype.byteorder)
-        )
+        byte_order = array.dtype.byteorder
+        code_points = np.frombuffer(array.tobytes(), np.dtype("u4").newbyteorder(byte_order))
         surrogates = (code_points >= 0xD800) & (code_points < 0xE000)
         if code_points.max() > 0x10FFFF or surrogates.any():
-            raise DecodeError("data: a character is not one of Unicode")
+            raise DecodeError("data: a code point is no Unicode character: encode it as UTF-32")
 
 
 def parse_shape(value: Any, name: str) -> tuple[int, ...]:
-    if type(value) is not list or any(type(size) is not int or size < 0 for size in value):
-        raise DecodeError(f"{name}: must be a list of ints that are not negative")
+    """A shape from a list of integers.
+
+    Raises:
+        DecodeError: it is no such list, or has over 32 dimensions. The message starts with `name`.
+    """
+    if type(value) is not list:
+        raise DecodeError(f"{name}: must be a list of integers, it is {describe(value)}")
+    for size in value:
+        if type(size) is not int or size < 0:
+            raise DecodeError(
+                f"{name}: must hold integers that are not negative, it holds {describe(size)}"
+            )
     if len(value) > _MAX_DIMENSIONS:
-        raise DecodeError(f"{name}: {len(value)} dimensions are more than {_MAX_DIMENSIONS}")
+        raise DecodeError(
+            f"{name}: must have at most {_MAX_DIMENSIONS} dimensions, it has {len(value)}"
+        )
     return tuple(value)
 
 
-def _parse_format(wire: Any, dimensions: int, depth: int = 0) -> DType:
-    """The dtype of a format: `dtype.str`, or for a structured one a list of fields as in `dtype.descr`.
+def _descr_to_dtype(descr: Any, dimensions: int, depth: int = 0) -> DType:
+    """The dtype of a map's `type`.
 
-    `dimensions` is how many the arrays around it have, `depth` how many formats are.
+    Args:
+        descr: a string as in `dtype.str`, or a list of fields as in `dtype.descr`.
+        dimensions: how many dimensions the arrays around it have.
+        depth: how many structured dtypes it is nested in.
     """
-    if isinstance(wire, str):
-        return _parse_plain_format(wire)
-    if type(wire) is not list or not wire:
-        raise DecodeError(f"type: must be a dtype's string or a list of fields, not {shown(wire)}")
-    if depth == _MAX_FORMAT_DEPTH:
-        raise DecodeError(f"type: more than {_MAX_FORMAT_DEPTH} levels of fields")
-    return _structured([_parse_field(field, dimensions, depth) for field in wire])
+    if isinstance(descr, str):
+        return _plain_dtype(descr)
+    if type(descr) is not list or not descr:
+        raise DecodeError(
+            f"type: must be numpy's dtype.str or a list of fields, it is {describe(descr)}"
+        )
+    if depth == _MAX_DESCR_DEPTH:
+        raise DecodeError(f"type: must have at most {_MAX_DESCR_DEPTH} levels of fields")
+    return _structured_dtype([_decode_field(field, dimensions, depth) for field in descr])
 
 
 @functools.lru_cache(maxsize=256)
-def _parse_plain_format(text: str) -> DType:
-    if not _FORMAT.fullmatch(text):
-        raise DecodeError(f"type: {shown(text)} is not a dtype that is taken")
+def _plain_dtype(text: str) -> DType:
+    if not _PLAIN_DTYPE.fullmatch(text):
+        raise DecodeError(
+            f"type: {describe(text)} is not supported: send numbers, bools, strings or bytes, "
+            "with numpy's dtype.str as type"
+        )
     try:
         dtype = np.dtype(text)
-    except TypeError:  # long doubles differ from machine to machine
-        raise DecodeError(f"type: {text!r} is not a dtype of this machine") from None
+    except TypeError:  # a longdouble, whose size differs from machine to machine
+        raise DecodeError(f"type: {text!r} does not exist on this machine: send '<f8'") from None
     _check_item_bytes(dtype.itemsize)
     return dtype
 
 
-def _parse_field(field: Any, dimensions: int, depth: int) -> tuple[str, DType]:
+def _decode_field(field: Any, dimensions: int, depth: int) -> tuple[str, DType]:
     if type(field) is not list or len(field) not in (2, 3) or not isinstance(field[0], str):
-        raise DecodeError("type: a field must be [name, format] or [name, format, shape]")
-    shape = parse_shape(field[2], "type") if len(field) == 3 else ()
+        raise DecodeError(
+            "type: a field must be the list [name, type] or [name, type, shape], "
+            f"it is {describe(field)}"
+        )
+    name, descr, *rest = field
+    shape: tuple[int, ...] = ()
+    if rest:
+        shape = parse_shape(rest[0], "type")
     dimensions += len(shape)
     if dimensions > _MAX_DIMENSIONS:
         raise DecodeError(
-            f"type: a field with {dimensions} dimensions, more than {_MAX_DIMENSIONS}"
+            f"type: a field must have at most {_MAX_DIMENSIONS} dimensions, "
+            f"{name[:40]!r} has {dimensions}"
         )
-    dtype = _parse_format(field[1], dimensions, depth + 1)
+    dtype = _descr_to_dtype(descr, dimensions, depth + 1)
     _check_item_bytes(math.prod(shape) * dtype.itemsize)
-    return field[0], np.dtype((dtype, shape)) if shape else dtype
+    return name, np.dtype((dtype, shape))
 
 
 def _check_item_bytes(count: int) -> None:
     if not 0 < count <= _MAX_ITEM_BYTES:
-        raise DecodeError(f"type: an element of {count} bytes, not of 1 to {_MAX_ITEM_BYTES}")
+        raise DecodeError(f"type: an element must have 1 to {_MAX_ITEM_BYTES} bytes, not {count}")
 
 
-def _structured(fields: list[tuple[str, DType]]) -> DType:
-    """As numpy.lib.format reads `dtype.descr`: a nameless field of raw bytes is padding, not a field."""
+def _structured_dtype(fields: list[tuple[str, DType]]) -> DType:
+    """The dtype of fields. One of raw bytes without a name is padding, as in numpy.lib.format."""
     name, dtype = fields[0]
     if len(fields) == 1 and not name and _is_raw(dtype):
         return dtype
@@ -220,7 +282,7 @@ def _structured(fields: list[tuple[str, DType]]) -> DType:
     kept = [at for at, (name, dtype) in enumerate(fields) if name or not _is_raw(dtype)]
     names = [fields[at][0] for at in kept]
     if not all(names) or not 0 < len(names) == len(set(names)):
-        raise DecodeError("type: fields must have names, each its own")
+        raise DecodeError("type: the names of fields must be distinct and not empty")
     return np.dtype(
         {
             "names": names,

@@ -1,4 +1,4 @@
-"""The bodies of V2: tensors whose data stands in the JSON, or raw behind it.
+"""V2 bodies: tensors whose data stands in the JSON, or raw behind it.
 
 Source: KServe's Open Inference Protocol (V2), "Inference", and its binary tensor data extension.
 """
@@ -16,22 +16,23 @@ from ..link.frames import V2_HEAD
 from .json_codec import json_decode, json_encode
 from .ndarray_codec import build_array, check_size, parse_shape
 from .v2_tensors import DATATYPES, datatype, request_of_tensors, tensors_of_response
-from .values import Array, DecodeError, shown
+from .values import Array, DecodeError, describe
 
 Encoder = Callable[[Any], bytes]
 
 DTYPES: dict[str, np.dtype[Any]] = {
     known: np.dtype(name).newbyteorder("<") for name, known in DATATYPES.items()
 }
-TEXT = "BYTES"
-TEXT_SIZE = struct.Struct("<I")
-# What JSON values may be the data of a dtype, as numpy's kinds.
-FROM_JSON = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
+BYTES = "BYTES"
+ELEMENT_SIZE = struct.Struct("<I")  # in front of each element of a raw BYTES tensor
+# The kinds of arrays that numpy makes of JSON data, for each kind of dtype that may hold them.
+JSON_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
+JSON_NAMES = {"b": "true or false", "i": "integers", "u": "integers", "f": "numbers or null"}
 BINARY_OUTPUT = "binary_data_output"
 
 
 class V2:
-    """V2's bodies for one model.
+    """Decodes and encodes V2 bodies for one model.
 
     Args:
         name: the model's name.
@@ -43,156 +44,173 @@ class V2:
         self._signature = signature
 
     def decode(self, body: bytes | memoryview, request_id: str) -> tuple[dict[str, Any], Encoder]:
-        """The request of the flow that a body stands for, and what encodes its response.
+        """Decode a body to a request for the model, and make the encoder of its response.
 
         Args:
-            body: the size of the JSON in front of raw data, as `frames.V2_HEAD` packs it, or 0; then the body.
-            request_id: the id that the response bears where the body has none.
+            body: the size of the JSON as `frames.V2_HEAD` packs it, then the body itself. The size
+                is 0 if no raw data follows the JSON.
+            request_id: the id of the response if the body has none.
 
         Raises:
-            DecodeError: the body is not what V2 says.
-            InvalidInput: its tensors are no rows.
+            DecodeError: the body is not as V2 specifies it.
+            InvalidInput: its tensors do not form rows.
         """
         (size,) = V2_HEAD.unpack_from(body)
-        end = V2_HEAD.size + size if size else len(body)
+        end = V2_HEAD.size + (size or len(body))
         head = json_decode(body[V2_HEAD.size : end])
         if not isinstance(head, dict):
-            raise DecodeError(f'the body must be an object with "inputs", it is {shown(head)}')
-        named = _inputs(head, memoryview(body)[end:])
-        parameters = _mapping(head, "parameters")
+            raise DecodeError(f'the body must be an object with "inputs", it is {describe(head)}')
+        tensors = _decode_inputs(head, memoryview(body)[end:])
+        parameters = _object(head, "parameters")
         binary = bool(parameters.pop(BINARY_OUTPUT, False))
         answer_id = head.get("id") or request_id
         if not isinstance(answer_id, str):
-            raise DecodeError(f"id: must be a text, it is {shown(answer_id)}")
-        request = {**parameters, **request_of_tensors(named, self._signature)}
-        return request, partial(self._encode, answer_id, _outputs(head, binary), binary)
+            raise DecodeError(f"id: must be a string, it is {describe(answer_id)}")
+        request = {**parameters, **request_of_tensors(tensors, self._signature)}
+        return request, partial(self._encode, answer_id, _requested(head, binary), binary)
 
-    def _encode(self, answer_id: str, asked: dict[str, bool], binary: bool, response: Any) -> bytes:
-        """The response's body, with the size of its JSON in front as `decode` takes it.
+    def _encode(
+        self, answer_id: str, requested: dict[str, bool], binary: bool, response: Any
+    ) -> bytes:
+        """Encode a response, with the size of its JSON in front as for `decode`.
 
         Args:
-            answer_id: what the response is the answer to.
-            asked: the outputs to answer with, and whether each as raw data; all where it is empty.
-            binary: whether all are to be raw.
-            response: the response of the flow.
+            answer_id: the response's id.
+            requested: the names of the outputs to send, and whether each is sent as raw data.
+                All outputs are sent if it is empty.
+            binary: whether all outputs are then sent as raw data.
+            response: the model's response.
         """
-        named = tensors_of_response(response)
-        if missing := asked.keys() - named.keys():
-            there = ", ".join(repr(name) for name in named)
-            raise InvalidInput(f"outputs: there is no {min(missing)!r}, the outputs are {there}")
-        described, raw = [], []
-        for name, is_raw in (asked or dict.fromkeys(named, binary)).items():
-            array = named[name]
-            output = {"name": name, "datatype": datatype(array.dtype) or TEXT, "shape": array.shape}
+        tensors = tensors_of_response(response)
+        if missing := requested.keys() - tensors.keys():
+            names = ", ".join(map(repr, tensors))
+            raise InvalidInput(f"outputs: there is no {min(missing)!r}, the outputs are {names}")
+        outputs: list[dict[str, Any]] = []
+        raw: list[bytes] = []
+        for name, is_raw in (requested or dict.fromkeys(tensors, binary)).items():
+            array = tensors[name]
+            kind = datatype(array.dtype) or BYTES
+            outputs.append({"name": name, "datatype": kind, "shape": array.shape})
             if is_raw:
-                raw.append(_raw(array))
-                described.append({**output, "parameters": {"binary_data_size": len(raw[-1])}})
-            elif array.dtype == np.float16:
-                raise InvalidInput(
-                    f"outputs: {name!r} is FP16, which JSON does not carry; ask for binary_data"
-                )
+                raw.append(_encode_raw(array))
+                outputs[-1]["parameters"] = {"binary_data_size": len(raw[-1])}
             else:
-                described.append({**output, "data": array.reshape(-1)})
-        head = json_encode({"id": answer_id, "model_name": self._name, "outputs": described})
+                outputs[-1]["data"] = _json_data(name, array)
+        head = json_encode({"id": answer_id, "model_name": self._name, "outputs": outputs})
         return b"".join([V2_HEAD.pack(len(head) if raw else 0), head, *raw])
 
 
-def _mapping(parent: dict[str, Any], key: str) -> dict[str, Any]:
+def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    """A copy of the object under a key. It is empty if there is none."""
     value = parent.get(key)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise DecodeError(f"{key}: must be an object, it is {shown(value)}")
+        raise DecodeError(f"{key}: must be an object, it is {describe(value)}")
     return dict(value)
 
 
-def _list(parent: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """The objects of a list, each with a name."""
+def _named_objects(parent: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """The list of objects under a key. Each has a `name`, and the names are distinct."""
     value = parent.get(key)
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise DecodeError(f"{key}: must be a list of objects, it is {shown(value)}")
+    if not isinstance(value, list):
+        raise DecodeError(f"{key}: must be a list of objects, it is {describe(value)}")
+    names = set()
     for item in value:
-        if not isinstance(item.get("name"), str):
-            raise DecodeError(f"{key}: a name must be a text, it is {shown(item.get('name'))}")
-    if len({item["name"] for item in value}) != len(value):
-        raise DecodeError(f"{key}: two have the same name")
+        if not isinstance(item, dict):
+            raise DecodeError(f"{key}: must hold objects only, it holds {describe(item)}")
+        name = item.get("name")
+        if not isinstance(name, str):
+            raise DecodeError(f"{key}: a name must be a string, it is {describe(name)}")
+        if name in names:
+            raise DecodeError(f"{key}: two objects have the name {describe(name)}: rename one")
+        names.add(name)
     return value
 
 
-def _outputs(head: dict[str, Any], binary: bool) -> dict[str, bool]:
-    """The outputs that are asked for, and whether each as raw data."""
+def _requested(head: dict[str, Any], binary: bool) -> dict[str, bool]:
+    """The names of the requested outputs, and whether each is to be raw data."""
     if head.get("outputs") is None:
         return {}
-    asked = _list(head, "outputs")
     return {
-        item["name"]: bool(_mapping(item, "parameters").get("binary_data", binary))
-        for item in asked
+        item["name"]: bool(_object(item, "parameters").get("binary_data", binary))
+        for item in _named_objects(head, "outputs")
     }
 
 
-def _inputs(head: dict[str, Any], raw: memoryview) -> dict[str, Array]:
-    """The tensors under `inputs`, with those in the raw data taken from it in their order."""
-    named = {}
-    for described in _list(head, "inputs"):
+def _decode_inputs(head: dict[str, Any], raw: memoryview) -> dict[str, Array]:
+    """The tensors under `inputs`. Raw data belongs to those with a `binary_data_size`, in order."""
+    tensors = {}
+    for described in _named_objects(head, "inputs"):
         name = described["name"]
-        size = _mapping(described, "parameters").get("binary_data_size")
+        size = _object(described, "parameters").get("binary_data_size")
         try:
             if size is None:
-                named[name] = _from_json(described)
+                tensors[name] = _decode_json(described)
             else:
-                named[name] = _from_raw(described, _taken(raw, size))
+                tensors[name] = _decode_raw(described, _take(raw, size))
                 raw = raw[size:]
         except DecodeError as error:
             raise DecodeError(f"inputs: the tensor {name!r}: {error}") from None
     if raw:
         raise DecodeError(
-            f"inputs: {len(raw)} bytes of raw data belong to no tensor; see binary_data_size"
+            f"inputs: {len(raw)} bytes of raw data belong to no tensor: check binary_data_size"
         )
-    return named
+    return tensors
 
 
-def _taken(raw: memoryview, size: Any) -> bytes:
+def _take(raw: memoryview, size: Any) -> bytes:
     if type(size) is not int or not 0 <= size <= len(raw):
         raise DecodeError(
-            f"binary_data_size: must be between 0 and {len(raw)}, what is left, it is {shown(size)}"
+            f"binary_data_size: must be an integer from 0 to {len(raw)}, the bytes that are left, "
+            f"it is {describe(size)}"
         )
     return bytes(raw[:size])
 
 
 def _dtype(described: dict[str, Any]) -> np.dtype[Any] | None:
-    """The dtype of a tensor; None for texts."""
-    named = described.get("datatype")
-    if named == TEXT:
+    """The dtype of a tensor's `datatype`, or None for BYTES."""
+    name = described.get("datatype")
+    if name == BYTES:
         return None
-    if not isinstance(named, str) or named not in DTYPES:
-        raise DecodeError(f"datatype: must be {', '.join(DTYPES)} or {TEXT}, it is {shown(named)}")
-    return DTYPES[named]
+    if not isinstance(name, str) or name not in DTYPES:
+        raise DecodeError(f"datatype: must be {', '.join(DTYPES)} or BYTES, it is {describe(name)}")
+    return DTYPES[name]
 
 
-def _from_raw(described: dict[str, Any], data: bytes) -> Array:
+def _decode_raw(described: dict[str, Any], data: bytes) -> Array:
     dtype, shape = _dtype(described), parse_shape(described.get("shape"), "shape")
-    return _shaped(_texts(data), shape) if dtype is None else build_array(dtype.str, shape, data)
+    if dtype is None:
+        return _reshape(_decode_elements(data), shape)
+    return build_array(dtype.str, shape, data)
 
 
-def _texts(data: bytes) -> Array:
-    """Elements with their size in front, a little-endian u32."""
-    texts, at = [], 0
-    while at < len(data):
-        start = at + TEXT_SIZE.size
-        stop = start + TEXT_SIZE.unpack_from(data, at)[0] if start <= len(data) else start
-        if stop > len(data):
-            raise DecodeError("data: an element is longer than what is left of the data")
-        texts.append(data[start:stop])
-        at = stop
-    return _objects(texts)
+def _decode_elements(data: bytes) -> Array:
+    """The elements of raw BYTES data. Each has its size in front, as a little-endian uint32."""
+    elements, at = [], 0
+    while at + ELEMENT_SIZE.size <= len(data):
+        start = at + ELEMENT_SIZE.size
+        at = start + ELEMENT_SIZE.unpack_from(data, at)[0]
+        elements.append(data[start:at])
+    if at != len(data):
+        raise DecodeError("data: an element is longer than the rest: check the sizes in front")
+    return _objects(elements)
 
 
-def _raw(array: Array) -> bytes:
-    """The data of a tensor as `_from_raw` takes it."""
+def _encode_raw(array: Array) -> bytes:
+    """The raw data of a tensor, as `_decode_raw` takes it."""
     if array.dtype == object:
-        encoded = [item.encode() for item in array.reshape(-1)]
-        return b"".join(TEXT_SIZE.pack(len(text)) + text for text in encoded)
+        elements = [item.encode() for item in array.reshape(-1)]
+        return b"".join(ELEMENT_SIZE.pack(len(element)) + element for element in elements)
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _json_data(name: str, array: Array) -> Array:
+    if array.dtype == np.float16:
+        raise InvalidInput(
+            f"outputs: {name!r} is FP16, which V2 forbids in JSON: set binary_data to true"
+        )
+    return array.reshape(-1)
 
 
 def _objects(items: list[Any]) -> Array:
@@ -201,65 +219,80 @@ def _objects(items: list[Any]) -> Array:
     return array
 
 
-def _from_json(described: dict[str, Any]) -> Array:
+def _decode_json(described: dict[str, Any]) -> Array:
     dtype, shape = _dtype(described), parse_shape(described.get("shape"), "shape")
     data = described.get("data")
     if not isinstance(data, list):
-        raise DecodeError(f"data: must be a list, it is {shown(data)}")
+        raise DecodeError(f"data: must be a list, it is {describe(data)}")
     if dtype == np.float16:
-        raise DecodeError("datatype: FP16 is not carried by JSON; send its data raw")
+        raise DecodeError("datatype: V2 forbids FP16 in JSON: send FP32, or raw data")
     if dtype is None:
-        return _shaped(_objects(_flat(data)), shape, str)
-    return _shaped(_numbers(data, dtype), shape)
+        return _reshape(_strings(data), shape)
+    return _reshape(_numbers(data, dtype), shape)
 
 
-def _flat(data: list[Any]) -> list[Any]:
-    """The items of a list that may be nested as the tensor is."""
+def _flatten(data: list[Any]) -> list[Any]:
+    """The items of a list that may be nested like the tensor."""
     while data and isinstance(data[0], list):
         if not all(isinstance(item, list) for item in data):
-            raise DecodeError("data: its lists are not alike")
+            raise DecodeError("data: must not mix lists and values on one level")
         data = [item for part in data for item in part]
     return data
 
 
-def _shaped(values: Array, shape: tuple[int, ...], kind: type | None = None) -> Array:
-    if math.prod(shape) != values.size:
-        raise DecodeError(f"data: {values.size} elements are not shape {list(shape)}")
-    if kind is not None and not all(type(item) is kind for item in values):
-        raise DecodeError(f"data: must hold texts, as the datatype is {TEXT}")
+def _reshape(values: Array, shape: tuple[int, ...]) -> Array:
+    needed = math.prod(shape)
+    if needed != values.size:
+        raise DecodeError(
+            f"data: must have {needed} elements for the shape {list(shape)}, it has {values.size}"
+        )
     check_size(values.dtype, shape, values.nbytes)
     return values.reshape(shape)
 
 
+def _strings(data: list[Any]) -> Array:
+    items = _flatten(data)
+    for item in items:
+        if type(item) is not str:
+            raise DecodeError(f"data: must hold strings for BYTES, it holds {describe(item)}")
+    return _objects(items)
+
+
 def _numbers(data: list[Any], dtype: np.dtype[Any]) -> Array:
-    """The numbers of a list, nested or not, flat; null is NaN.
+    """The numbers of a list that may be nested, as a flat array. null becomes NaN.
 
     Raises:
-        DecodeError: one is no number, or does not fit the dtype.
+        DecodeError: an item is not a number, or does not fit the dtype.
     """
+    name = datatype(dtype)
     try:
-        values = np.array(data)
-        if not values.size:
-            return np.empty(0, dtype)
-        if values.dtype.kind == "O" and dtype.kind == "f" and None in _flat(data):
-            values = np.array([np.nan if item is None else item for item in _flat(data)])
-        if (
-            dtype == np.uint64
-            and values.dtype.kind == "f"
-            and all(type(item) is int for item in _flat(data))
-        ):
-            values = np.array(
-                data, dtype
-            )  # mixed with smaller ones, numbers over 2**63 make floats
+        values = _to_array(data, dtype)
     except (ValueError, TypeError, OverflowError):
-        raise DecodeError("data: its lists are not alike, or hold what is no number") from None
-    if values.dtype.kind not in FROM_JSON[dtype.kind]:
-        raise DecodeError(f"data: must hold what {datatype(dtype)} does")
-    if dtype.kind in "iu" and not _fits(values, dtype):
-        raise DecodeError(f"data: a number does not fit {datatype(dtype)}")
+        raise DecodeError("data: must hold numbers, in lists of equal length") from None
+    if not values.size:
+        return np.empty(0, dtype)
+    if values.dtype.kind not in JSON_KINDS[dtype.kind]:
+        raise DecodeError(f"data: must hold {JSON_NAMES[dtype.kind]} for {name}")
+    if dtype.kind in "iu":
+        _check_range(values, dtype)
     return values.astype(dtype, copy=False).reshape(-1)
 
 
-def _fits(values: Array, dtype: np.dtype[Any]) -> bool:
+def _to_array(data: list[Any], dtype: np.dtype[Any]) -> Array:
+    values = np.array(data)
+    if values.dtype.kind == "O" and dtype.kind == "f" and None in _flatten(data):
+        return np.array([np.nan if item is None else item for item in _flatten(data)])
+    # numpy makes floats of numbers over 2**63 beside smaller ones.
+    is_float = values.dtype.kind == "f"
+    if dtype == np.uint64 and is_float and all(type(item) is int for item in _flatten(data)):
+        return np.array(data, dtype)
+    return values
+
+
+def _check_range(values: Array, dtype: np.dtype[Any]) -> None:
     limits = np.iinfo(dtype)
-    return limits.min <= int(values.min()) and int(values.max()) <= limits.max
+    for value in (int(values.min()), int(values.max())):
+        if not limits.min <= value <= limits.max:
+            raise DecodeError(
+                f"data: {datatype(dtype)} holds {limits.min} to {limits.max}, {value} is outside"
+            )

@@ -1,4 +1,4 @@
-"""What JSON and msgpack share: values that neither knows, brought nearer to what both write."""
+"""Conversions that the JSON and the msgpack encoder share, and the error of the decoders."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 DType = np.dtype[Any]
-Forms = tuple[tuple[Any, Callable[[Any], Any]], ...]
-# pandas' NA and NaT, known by name so that no worker has to import pandas for them.
+Converters = tuple[tuple[Any, Callable[[Any], Any]], ...]  # types, and what converts their values
+
+# pandas' NA and NaT are recognised by name, so that no worker has to import pandas.
 _MISSING = frozenset({"NAType", "NaTType"})
 _FINER_THAN_MICROSECONDS = frozenset({"ns", "ps", "fs", "as"})
 _ISO_DURATIONS = {
@@ -27,23 +28,32 @@ _ISO_DURATIONS = {
     "m": "PT{}M",
     "s": "PT{}S",
 }
+_JSON_NAMES = {type(None): "null", dict: "an object", list: "a list"}
 
 
 class DecodeError(ValueError):
-    """The body is not what the route takes. The message is one line for the client."""
+    """A request body is not valid. The message is one line for the client."""
 
 
-def step(value: Any, forms: Forms) -> Any:
-    """Bring a value one step nearer to what the encoder writes itself."""
+def convert(value: Any, converters: Converters) -> Any:
+    """Convert a value that an encoder does not support. The result may need converting again.
+
+    Args:
+        value: any value.
+        converters: the encoder's own converters. They come before those that all encoders share.
+
+    Raises:
+        TypeError: no converter takes the value. The message names its type.
+    """
     if type(value).__name__ in _MISSING:
         return None
-    for types, form in forms:
+    for types, converter in converters:
         if isinstance(value, types):
-            return form(value)
-    return _builtin(value)
+            return converter(value)
+    return _to_builtin(value)
 
 
-def _builtin(value: Any) -> Any:
+def _to_builtin(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, Mapping):
@@ -54,75 +64,95 @@ def _builtin(value: Any) -> Any:
         if dataclasses.is_dataclass(value):
             return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         if hasattr(value, "columns") and hasattr(value, "to_dict"):
-            return _table(value)
+            return _frame_rows(value)
         for method in ("to_numpy", "toarray", "tolist"):
             if hasattr(value, method):
                 return getattr(value, method)()
     raise TypeError(f"a value of type {type_name(value)} cannot be serialized")
 
 
-def _table(frame: Any) -> Any:
-    """The rows of a DataFrame: by name where each column has one of its own, else as lists."""
+def _frame_rows(frame: Any) -> Any:
+    """The rows of a DataFrame: dicts if its column names are distinct strings, else lists."""
     names = list(frame.columns)
-    named = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
-    return frame.to_dict(orient="records") if named else frame.to_numpy()
+    if all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
+        return frame.to_dict(orient="records")
+    return frame.to_numpy()
 
 
-def array_items(array: Array) -> Any:
-    """The items of an array as nested lists of Python's values, records as dicts."""
-    if array.dtype.names:
-        return list(array) if array.ndim else _record(array)
-    return _times(array) if array.dtype.kind in "mM" else array.tolist()
+def array_to_list(array: Array) -> Any:
+    """An array as nested lists of Python values, with records as dicts."""
+    if array.dtype.kind in "mM":
+        return _times_to_list(array)
+    if not array.dtype.names:
+        return array.tolist()
+    if array.ndim:
+        return list(array)
+    return _record_to_dict(array)
 
 
-def scalar_item(scalar: np.generic) -> Any:
-    """A numpy scalar as Python's value."""
+def scalar_to_python(scalar: np.generic) -> Any:
+    """A numpy scalar as a Python value, a record as a dict."""
     if scalar.dtype.names:
-        return _record(scalar)
-    return _time(scalar) if scalar.dtype.kind in "mM" else scalar.item()
+        return _record_to_dict(scalar)
+    if scalar.dtype.kind in "mM":
+        return _time_to_python(scalar)
+    return scalar.item()
 
 
-def _record(record: Any) -> dict[str, Any]:
+def _record_to_dict(record: Any) -> dict[str, Any]:
     return {name: record[name] for name in record.dtype.names}
 
 
-def _times(array: Array) -> Any:
+def _times_to_list(array: Array) -> Any:
     nat: Any = np.array("NaT", dtype=array.dtype)
     plain = np.ma.filled(array, nat)
     values = np.empty(plain.size, dtype=object)
-    values[:] = [_time(scalar) for scalar in plain.ravel()]
+    values[:] = [_time_to_python(scalar) for scalar in plain.ravel()]
     return values.reshape(plain.shape).tolist()
 
 
-def _time(scalar: Any) -> Any:
-    """Python's own value for a datetime64 or timedelta64; ISO 8601 where Python has none, None for NaT."""
+def _time_to_python(scalar: Any) -> Any:
+    """A datetime64 or timedelta64 as Python's own type, or None for NaT.
+
+    What is out of the range of Python's type becomes an ISO 8601 string.
+    """
     unit, _ = np.datetime_data(scalar.dtype)
     value = scalar.item()
     if isinstance(value, int) and unit in _FINER_THAN_MICROSECONDS:
         value = scalar.astype(f"{scalar.dtype.kind}8[us]").item()
+    if isinstance(value, int) and isinstance(scalar, np.datetime64):
+        return str(scalar)
     if isinstance(value, int):
-        return str(scalar) if isinstance(scalar, np.datetime64) else _iso_duration(scalar)
+        return _iso_duration(scalar)
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
         return dt.datetime.combine(value, dt.time())
     return value
 
 
 def _iso_duration(span: np.timedelta64) -> str | int:
-    whole = span.astype("m8[s]") if np.datetime_data(span.dtype)[0] == "ms" else span
-    unit, step = np.datetime_data(whole.dtype)
-    count = int(whole.astype(np.int64)) * step
-    return _ISO_DURATIONS[unit].format(count) if unit in _ISO_DURATIONS else count
+    if np.datetime_data(span.dtype)[0] == "ms":
+        span = span.astype("m8[s]")
+    unit, size = np.datetime_data(span.dtype)
+    count = int(span.astype(np.int64)) * size
+    if unit in _ISO_DURATIONS:
+        return _ISO_DURATIONS[unit].format(count)
+    return count
 
 
 def type_name(value: Any) -> str:
-    """The type of a value as messages name it."""
+    """The name of a value's type for an error message, such as `fractions.Fraction`."""
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
-def shown(value: Any) -> str:
-    """A value in a message: short, on one line, and never the repr of a container of unknown depth."""
+def describe(value: Any) -> str:
+    """A decoded value for an error message: on one short line, in the words of JSON.
+
+    A container is never shown itself, because it may be nested deeply.
+    """
     if isinstance(value, (str, bytes)):
         return reprlib.repr(value[:60])
-    return (
-        repr(value) if value is None or isinstance(value, (bool, int, float)) else type_name(value)
-    )
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    return _JSON_NAMES.get(type(value)) or type_name(value)
