@@ -1,1 +1,1 @@
-"""The owner's own code: found, followed, and copied into `src/model/`."""
+"""Finds the user's own code that a model needs, and copies it into `src/model/`."""

@@ -1,4 +1,4 @@
-"""Functions and classes without source that can stand alone, pickled by value with cloudpickle."""
+"""Pickles functions and classes by value with cloudpickle, if source cannot rebuild them."""
 
 import io
 import pickle
@@ -9,23 +9,23 @@ import cloudpickle
 
 from ..errors import ModelError
 
-_NOTED = (str, ())  # stands for what is met: nobody reads the pickle
+_PLACEHOLDER = (str, ())  # pickled in place of what is only noted: nobody reads that pickle
 
 
 def references(definition: Any) -> tuple[list[Any], list[str]]:
-    """The classes and functions, and the names of the modules, that the code of a definition refers to.
+    """What the code of a definition refers to: classes and functions, and names of modules.
 
     Raises:
         ModelError: it holds something that cannot be pickled.
     """
-    pickler = _Explorer(definition)
+    pickler = _ReferencePickler(definition)
     try:
         pickler.dump(definition)
-    except Exception as error:  # what it holds may raise anything
+    except Exception as error:  # an object may raise anything when it is pickled
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(
-            f"{definition.__module__}.{definition.__qualname__} cannot be pickled by value: {reason}: "
-            "define it in a module of your own, and let it make there what it needs"
+            f"{definition.__module__}.{definition.__qualname__} cannot be pickled by value: "
+            f"{reason}: define it in a module of your own that creates what it needs"
         ) from error
     return pickler.definitions, pickler.modules
 
@@ -35,8 +35,8 @@ def dump(definitions: dict[str, Any]) -> bytes:
     return bytes(cloudpickle.dumps(definitions, protocol=pickle.DEFAULT_PROTOCOL))
 
 
-class _Explorer(cloudpickle.Pickler):
-    """Goes into one definition, as cloudpickle does, and only notes the others that it meets."""
+class _ReferencePickler(cloudpickle.Pickler):
+    """Pickles one definition by value. It only notes the others that it meets."""
 
     def __init__(self, definition: Any) -> None:
         super().__init__(io.BytesIO())
@@ -45,12 +45,12 @@ class _Explorer(cloudpickle.Pickler):
         self.modules: list[str] = []
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, io.IOBase):  # cloudpickle would read it
+        if isinstance(obj, io.IOBase):  # cloudpickle would store the file's content
             raise pickle.PicklingError(f"{obj!r} is an open file")
         if isinstance(obj, ModuleType):
             self.modules.append(obj.__name__)
-            return _NOTED
+            return _PLACEHOLDER
         if isinstance(obj, (type, FunctionType)) and obj not in (self._definition, str):
             self.definitions.append(obj)
-            return _NOTED
+            return _PLACEHOLDER
         return super().reducer_override(obj)

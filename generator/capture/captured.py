@@ -1,4 +1,4 @@
-"""What is captured of the owner's own code: files for `src/model/`, and the names to write the model with."""
+"""What a capture collects: files for `src/model/`, and the names that the model's pickle uses."""
 
 import contextlib
 import sys
@@ -16,14 +16,16 @@ RESERVED = {"__main__", "common", "server", "model", "inference_server", SESSION
 
 @dataclass
 class Captured:
-    """Code that travels with the model.
+    """The user's own code that a model needs.
 
     Attributes:
-        files: path in `src/model/` to content.
-        modules: the names under which the model's file refers to them.
-        imports: each module that they import and an installed distribution holds, to the file that imports it.
-        path: the directories to import from where nothing of the owner's is importable.
-        names: the definitions to refer to by another module and name, while the model is written.
+        files: maps a path in `src/model/` to its content.
+        modules: the modules that these files provide.
+        imports: maps each module of an installed distribution that the files import, to one of
+            the files that import it.
+        path: directories for `sys.path`, from which none of the user's own code is importable.
+        names: the session's definitions, each with the module and the name that it has in the
+            scaffold.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -34,11 +36,11 @@ class Captured:
 
     @property
     def by_value(self) -> list[str]:
-        """What is pickled by value, which ties the scaffold to the running minor version of Python."""
+        """The definitions pickled by value: only the running minor version of Python reads them."""
         return [value.__qualname__ for value, module, _ in self.names if module == PICKLED_CODE]
 
     def outside(self, references: Mapping[str, str]) -> dict[str, str]:
-        """Those of the modules that an installed distribution must hold."""
+        """The references whose module is not captured. A distribution must provide these."""
         return {module: name for module, name in references.items() if module not in self.modules}
 
     def write(self, directory: Path) -> None:
@@ -49,22 +51,27 @@ class Captured:
 
     @contextlib.contextmanager
     def renamed(self) -> Iterator[None]:
-        """While it lasts, whatever refers to the session's definitions by name names the modules in the scaffold."""
+        """Inside this context, the session's definitions have the names of their scaffold modules.
+
+        A pickle that is written here refers to `session_code.NAME` and `pickled_code.NAME`.
+        """
         with contextlib.ExitStack() as stack:
             for module in (SESSION_CODE, PICKLED_CODE):
-                members = {
-                    name: value
-                    for value, to, name in self.names
-                    if to == module and "." not in name
-                }
-                stack.enter_context(_stand_in(module, members))
+                stack.enter_context(_in_sys_modules(module, self._members(module)))
             for value, module, name in self.names:
                 stack.enter_context(_named(value, module, name))
             yield
 
+    def _members(self, module: str) -> dict[str, Any]:
+        """The top-level definitions of a scaffold module, by name."""
+        return {
+            name: value for value, home, name in self.names if home == module and "." not in name
+        }
+
 
 @contextlib.contextmanager
-def _stand_in(name: str, members: Mapping[str, Any]) -> Iterator[None]:
+def _in_sys_modules(name: str, members: Mapping[str, Any]) -> Iterator[None]:
+    """A module with these members in `sys.modules`, in place of one that has the name already."""
     module, before = ModuleType(name), sys.modules.get(name)
     vars(module).update(members)
     sys.modules[name] = module
@@ -78,7 +85,7 @@ def _stand_in(name: str, members: Mapping[str, Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _named(definition: Any, module: str, name: str) -> Iterator[None]:
-    # Python 3.13 drops a class's first line when its module is set
+    # Python 3.13 deletes __firstlineno__ when __module__ is set
     kept = ("__module__", "__qualname__", "__firstlineno__")
     before = {
         attribute: getattr(definition, attribute)

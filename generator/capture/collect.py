@@ -1,93 +1,89 @@
-"""The owner's own code: what a model refers to and no installed distribution holds goes into `src/model/`.
+"""Collects the user's own code that a model refers to, for `src/model/`.
 
-- A module from a file is copied with its package path, and so are the local modules that it imports in turn.
-- A definition of the session (a script's `__main__`, a notebook) is written as source into `session_code.py`.
-- What has no source that could stand alone, such as a lambda, is pickled by value into `pickled_code.pickle`.
+- A module in a file is copied with its package path, and so are the local modules that it imports.
+- A definition of the session (a script's `__main__`, a notebook) is written as source into
+  `session_code.py`.
+- What source alone cannot rebuild, such as a lambda, is pickled by value into
+  `pickled_code.pickle`.
 
-Nothing is imported for it, and whatever cannot travel is an error here.
+Nothing is imported for this. Code that cannot be captured is an error here.
 """
 
 import ast
-import os
 import re
-import sys
-import sysconfig
-from collections.abc import Iterable, Sequence
-from importlib.machinery import ModuleSpec, PathFinder
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from packaging.requirements import Requirement
-from packaging.utils import NormalizedName, canonicalize_name
-
 from ..environment.installed import Environment
-from ..environment.pins import parse
 from ..errors import ModelError
-from ..importing import is_source, locate
-from .captured import PICKLE, PICKLED_CODE, RESERVED, SESSION_CODE, Captured
+from ..importing import locate
+from .captured import PICKLE, PICKLED_CODE, SESSION_CODE, Captured
 from .imports import Import, imports
+from .ownership import Ownership, is_standard
 from .pickle_references import lookup
 from .session import MAIN, Definition, Session
-from .staleness import change
 
 _LOADER = Path(__file__).with_name(f"{PICKLED_CODE}.py")
-_STANDARD = tuple(os.path.join(sysconfig.get_path(kind), "") for kind in ("stdlib", "platstdlib"))
 
 
 def capture(definitions: Iterable[Any], given: Sequence[str] = ()) -> Captured:
-    """The code that travels with a model.
+    """The user's own code that a model needs.
 
     Args:
-        definitions: the classes and functions that the model refers to, the owner's and all others.
-        given: the owner's requirement lines: what they provide is no code to copy.
+        definitions: the classes and functions that the model refers to, the user's and all others.
+        given: the user's requirement lines. What they provide is not copied.
 
     Raises:
-        ModelError: something cannot travel; the message names it, and what to do.
+        ModelError: something cannot be captured. The message names it and how to fix it.
     """
-    capturing = _Capturing(given)
+    capturing = _Capturing(Ownership(Environment(), given))
     for definition in definitions:
         capturing.add(definition)
     return capturing.finish()
 
 
 class _Capturing:
-    """One capture: definitions are added, and draw in what they need."""
+    """One capture. Each definition that is added brings what it needs."""
 
-    def __init__(self, given: Sequence[str]) -> None:
-        self._environment = Environment()
-        self._given = _names(given)
+    def __init__(self, ownership: Ownership) -> None:
+        self._ownership = ownership
         self._session = Session()
         self._captured = Captured()
         self._definitions: dict[str, Definition] = {}
         self._values: dict[str, Any] = {}
-        self._local: dict[str, bool] = {}
-        self._given_path: dict[str, None] = {}
 
     def add(self, definition: Any, pickled: bool = False) -> None:
-        """Take a definition and what it needs; `pickled` says that code pickled by value refers to it."""
+        """Add a definition and what it needs.
+
+        Args:
+            definition: a class or a function.
+            pickled: whether code that is pickled by value refers to it.
+        """
         module = definition.__module__
         name = getattr(definition, "__qualname__", None) or definition.__name__
         if lookup(module, name) is definition:
             self._add_named(definition, module, name, pickled)
         elif isinstance(definition, FunctionType):
             self._add_value(definition)
-        elif module == MAIN or self._is_local(module):
-            raise _not_by_name(definition)
+        elif module == MAIN or self._ownership.is_local(module):
+            raise _not_importable(definition)
 
     def finish(self) -> Captured:
-        """All that was taken, ready to be written."""
+        """All that was added, ready to be written."""
         captured = self._captured
         for name in self._definitions:
             captured.names += _with_members(self._session.value(name), SESSION_CODE)
         if self._definitions:
-            self._write_code(
-                f"{SESSION_CODE}.py", self._session.text(self._definitions.values()).encode()
-            )
+            source = self._session.text(self._definitions.values()).encode()
+            self._write_code(f"{SESSION_CODE}.py", source)
         if self._values:
             self._write_values()
         captured.modules |= {SESSION_CODE, PICKLED_CODE}
-        captured.path = [*self._environment.path, *self._given_path] if captured.files else []
+        if captured.files:
+            captured.path = self._ownership.path
         return captured
 
     def _write_values(self) -> None:
@@ -100,6 +96,7 @@ class _Capturing:
         captured.names += [(value, PICKLED_CODE, name) for name, value in self._values.items()]
 
     def _add_named(self, definition: Any, module: str, name: str, pickled: bool) -> None:
+        """Add a definition that its module holds under its name."""
         if module == MAIN:
             closure = self._session.closure(name.partition(".")[0])
             if closure is None:
@@ -108,16 +105,19 @@ class _Capturing:
                 self._definitions |= closure
         elif pickled:
             self._add_import(module, PICKLE)
-        elif self._is_local(module):
+        elif self._ownership.is_local(module):
             self._copy(module)
 
     def _add_value(self, definition: Any) -> None:
+        """Add a definition to pickle by value, and what it refers to."""
         if any(value is definition for value in self._values.values()):
             return
         from . import by_value
 
         name = re.sub(r"\W+", "_", definition.__qualname__).strip("_")
-        self._values[f"{name}_{len(self._values)}" if name in self._values else name] = definition
+        if name in self._values:
+            name = f"{name}_{len(self._values)}"
+        self._values[name] = definition
         definitions, modules = by_value.references(definition)
         for found in definitions:
             self.add(found, pickled=True)
@@ -125,15 +125,15 @@ class _Capturing:
             self._add_import(module, PICKLE)
 
     def _add_import(self, module: str, file: str) -> None:
-        if _is_standard(module):
+        if is_standard(module):
             return
-        if self._is_local(module):
+        if self._ownership.is_local(module):
             self._copy(module)
         else:
             self._captured.imports.setdefault(module, file)
 
     def _copy(self, module: str) -> None:
-        """Copy the module's file, those of the packages around it, and those of the local modules it imports."""
+        """Copy a module's file, its parent packages, and the local modules that it imports."""
         if module in self._captured.modules:
             return
         if parent := module.rpartition(".")[0]:
@@ -141,145 +141,78 @@ class _Capturing:
         spec = locate(module)
         if spec is None or (not spec.has_location and not spec.submodule_search_locations):
             raise ModelError(
-                f"module {module} works in the running process only: put what it holds into a file"
+                f"module {module} exists in the running process only: put its code into a file"
             )
         self._captured.modules.add(module)
         if spec.has_location:
-            self._check_name(module.partition(".")[0])
-            _check_source(spec)
-            file = module.replace(".", "/") + (
-                "/__init__.py" if spec.submodule_search_locations is not None else ".py"
-            )
-            self._write_code(file, Path(str(spec.origin)).read_bytes(), spec)
+            self._ownership.check_copyable(module, spec)
+            source = Path(str(spec.origin)).read_bytes()
+            self._write_code(_copied_path(module, spec), source, spec.parent or "", spec.origin)
 
-    def _write_code(self, file: str, source: bytes, spec: ModuleSpec | None = None) -> None:
+    def _write_code(
+        self, file: str, source: bytes, package: str = "", origin: str | None = SESSION_CODE
+    ) -> None:
         self._captured.files[file] = source
-        for found in imports(_parse(source, spec), (spec.parent or "") if spec else ""):
+        for found in imports(_parse(source, origin), package):
             self._follow(found, file)
 
     def _follow(self, found: Import, file: str) -> None:
-        if _is_standard(found.module):
+        if is_standard(found.module):
             return
         if locate(found.module) is not None:
             self._add_import(found.module, file)
         elif found.required:
             raise ModelError(
-                f"{file}: no file is found for {found.module} of '{found.written}', an import that only works in the "
-                f"running process, if there: install {found.module}, or put it beside {file} as a file"
+                f"{file}: no file is found for {found.module} of '{found.written}', an import that "
+                f"works in the running process at most: install {found.module}, or put a file for "
+                f"it beside {file}"
             )
 
-    def _is_local(self, module: str) -> bool:
-        """Whether the module is of the owner's own files, and of none that a requirement line provides."""
-        if module not in self._local:
-            self._local[module] = not _is_standard(module) and self._is_owners(module)
-        return self._local[module]
 
-    def _is_owners(self, module: str) -> bool:
-        top = module.partition(".")[0]
-        owner = self._environment.owner(module)
-        if {canonicalize_name(top), canonicalize_name(owner.name) if owner else ""} & self._given:
-            self._given_path[_root(top)] = None
-            return False
-        if owner is not None:
-            return owner.is_project
-        spec = locate(module)
-        # a package that somebody installed without a record of it is no code to copy
-        return not (spec and "-packages" in os.path.dirname(str(spec.origin)))
-
-    def _check_name(self, top: str) -> None:
-        """A module whose name something else takes would be the other one in the scaffold."""
-        spec = locate(top)
-        installed = PathFinder.find_spec(top, self._environment.path)
-        if top in RESERVED:
-            taken = "is a name of the scaffold's own"
-        elif top in sys.stdlib_module_names:
-            taken = "is a module of the standard library"
-        elif installed and spec and installed.has_location and installed.origin != spec.origin:
-            taken = f"is installed too, at {installed.origin}"
-        else:
-            return
-        raise ModelError(
-            f"module {top} ({spec and spec.origin}) cannot be copied: {top} {taken}; rename yours"
-        )
+def _copied_path(module: str, spec: ModuleSpec) -> str:
+    """The path of a module's copy in `src/model/`."""
+    path = module.replace(".", "/")
+    if spec.submodule_search_locations is None:
+        return f"{path}.py"
+    return f"{path}/__init__.py"
 
 
-def _names(given: Sequence[str]) -> set[NormalizedName]:
-    return {canonicalize_name(Requirement(pin.line).name) for pin in parse(given).pins}
-
-
-def _is_standard(module: str) -> bool:
-    if module.partition(".")[0] not in sys.stdlib_module_names:
-        return False
-    spec = locate(module)
-    return spec is None or not spec.has_location or str(spec.origin).startswith(_STANDARD)
-
-
-def _root(top: str) -> str:
-    """The directory to import a module from."""
-    spec = locate(top)
-    places = [str(spec.origin)] if spec and spec.has_location else []
-    places += (spec and spec.submodule_search_locations) or []
-    directory = Path(places[0]).parent if places else Path()
-    return str(
-        directory.parent
-        if spec and spec.has_location and spec.submodule_search_locations
-        else directory
-    )
-
-
-def _check_source(spec: ModuleSpec) -> None:
-    where = f"module {spec.name} ({spec.origin})"
-    if not is_source(spec):
-        raise ModelError(
-            f"{where} is no Python source, and no installed distribution holds it, so it runs on this machine only: "
-            f'publish it, and give the line for it, as in requirements=["{spec.name.partition(".")[0]} @ git+https://..."]'
-        )
-    try:
-        source = Path(str(spec.origin)).read_bytes()
-        changed = change(sys.modules[spec.name], source) if spec.name in sys.modules else None
-    except (OSError, SyntaxError) as error:
-        raise ModelError(
-            f"{where} changed since it was imported, and cannot be read now: {error}"
-        ) from error
-    if changed:
-        raise ModelError(
-            f"{where} changed since it was imported: {changed} in the running process is not what the file says; "
-            "restart the session, and make the model with the file as it is"
-        )
-
-
-def _parse(source: bytes, spec: ModuleSpec | None) -> ast.Module:
+def _parse(source: bytes, origin: str | None) -> ast.Module:
     try:
         return ast.parse(source)
     except SyntaxError as error:
         raise ModelError(
-            f"{spec.origin if spec else SESSION_CODE} is not Python: {error}"
+            f"{origin} is not valid Python: {error}; correct it, and create the model again"
         ) from error
 
 
 def _with_members(definition: Any, module: str) -> list[tuple[Any, str, str]]:
-    """The definition and the classes and functions in it, which pickles name too."""
-    members = vars(definition).values() if isinstance(definition, type) else ()
-    inner = [getattr(member, "__func__", member) for member in members]
-    prefix = f"{definition.__qualname__}."
-    ours = [
-        item for item in inner if isinstance(item, (type, FunctionType)) and item.__module__ == MAIN
-    ]
+    """A definition, and the classes and functions in it: pickles refer to them by name too."""
     found = [(definition, module, definition.__qualname__)]
-    for item in ours:
-        if item.__qualname__.startswith(prefix):
-            found += _with_members(item, module)
+    for member in _members(definition):
+        found += _with_members(member, module)
     return found
 
 
-def _not_by_name(definition: Any) -> ModelError:
+def _members(definition: Any) -> Iterator[Any]:
+    """The classes and functions that a class of the session defines in its body."""
+    if not isinstance(definition, type):
+        return
+    for value in vars(definition).values():
+        member = getattr(value, "__func__", value)
+        is_definition = isinstance(member, (type, FunctionType)) and member.__module__ == MAIN
+        if is_definition and member.__qualname__.startswith(f"{definition.__qualname__}."):
+            yield member
+
+
+def _not_importable(definition: Any) -> ModelError:
     name = f"{definition.__module__}.{definition.__qualname__}"
     if lookup(definition.__module__, definition.__qualname__) is not None:
         return ModelError(
-            f"two different classes are called {name}: the model's own, and the one that its module holds now; "
-            "make the model anew with the latter"
+            f"two different classes are called {name}: the model's own, and the one that its "
+            "module holds now; create the model again, with the latter"
         )
     return ModelError(
         f"{name} is a dynamically made class, which its module does not hold under that name: "
-        "define it with a class statement at the top level of a module, and make the model anew"
+        "define it with a class statement at the top level of a module, and create the model again"
     )

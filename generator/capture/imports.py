@@ -1,28 +1,25 @@
-"""What source imports, read off the source: nothing is imported for it."""
+"""Reads the import statements of source code, without importing or running anything."""
 
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_MISSING_IS_FINE = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
+# An `except` for one of these handles a failed import.
+_IMPORT_ERRORS = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
-
-_NEVER_RUN = {
-    "TYPE_CHECKING",
-    "typing.TYPE_CHECKING",
-    "__name__ == '__main__'",
-}  # conditions, in a module's own code
+# Under one of these conditions, nothing runs when a module is imported.
+_NEVER_TRUE = {"TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'"}
 
 
 @dataclass(frozen=True)
 class Import:
-    """A module that source imports.
+    """A module that source code imports.
 
     Attributes:
         module: its absolute name.
-        required: whether it must be there. A name that `from package import name` takes may be no module at all, and
-            what stands in `try` may be missing.
-        written: the import as it stands in the source.
+        required: whether the code fails without it. An import inside a `try` may fail, and a name
+            after `from package import` may be something else than a module.
+        written: the statement as it stands in the source.
     """
 
     module: str
@@ -31,50 +28,54 @@ class Import:
 
 
 def imports(tree: ast.AST, package: str) -> Iterator[Import]:
-    """Everything that source imports when it is imported or run, wherever in it that stands.
+    """Every import in the source, at any depth.
 
     Args:
         tree: the parsed source.
         package: the package that relative imports start from, "" for a top-level module.
     """
-    for node, optional in _statements(tree, False):
+    for node, optional in _nodes(tree, False):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(alias.name, not optional, ast.unparse(node))
         elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
-            module = absolute(node, package)
+            module = absolute_name(node, package)
             yield Import(module, not optional, ast.unparse(node))
             for alias in node.names:
                 yield Import(f"{module}.{alias.name}", False, ast.unparse(node))
 
 
-def absolute(node: ast.ImportFrom, package: str) -> str:
-    """The module that an import names, seen from its package."""
-    parts = package.split(".")
-    base = parts[: len(parts) - node.level + 1] if node.level else []
-    return ".".join([*base, *filter(None, [node.module])])
+def absolute_name(node: ast.ImportFrom, package: str) -> str:
+    """The absolute name of the module in `from module import name`, in code of the package."""
+    parts: list[str] = []
+    if node.level:
+        parents = package.split(".")
+        parts = parents[: len(parents) - node.level + 1]
+    if node.module:
+        parts.append(node.module)
+    return ".".join(parts)
 
 
-def _statements(node: ast.AST, optional: bool) -> Iterator[tuple[ast.AST, bool]]:
-    """The nodes below, each with whether its failing to import is provided for."""
-    children: list[tuple[ast.AST, bool]]
-    if isinstance(node, ast.If) and ast.unparse(node.test) in _NEVER_RUN:
-        children = [(child, optional) for child in node.orelse]
-    elif isinstance(node, ast.Try) and any(map(_catches, node.handlers)):
-        tried = [
-            *node.body,
-            *node.handlers,
-        ]  # what the handler imports stands in for what was tried
-        children = [(child, True) for child in tried] + [
-            (child, optional) for child in (*node.orelse, *node.finalbody)
-        ]
+def _nodes(node: ast.AST, optional: bool) -> Iterator[tuple[ast.AST, bool]]:
+    """All nodes below a node. The flag tells whether the code handles a failed import there."""
+    for child, handled in _children(node, optional):
+        yield child, handled
+        yield from _nodes(child, handled)
+
+
+def _children(node: ast.AST, optional: bool) -> Iterator[tuple[ast.AST, bool]]:
+    if isinstance(node, ast.If) and ast.unparse(node.test) in _NEVER_TRUE:
+        yield from ((child, optional) for child in node.orelse)
+    elif isinstance(node, ast.Try) and any(map(_catches_import_error, node.handlers)):
+        # the handlers too: what they import is a fallback
+        yield from ((child, True) for child in (*node.body, *node.handlers))
+        yield from ((child, optional) for child in (*node.orelse, *node.finalbody))
     else:
-        children = [(child, optional) for child in ast.iter_child_nodes(node)]
-    for child, provided in children:
-        yield child, provided
-        yield from _statements(child, provided)
+        yield from ((child, optional) for child in ast.iter_child_nodes(node))
 
 
-def _catches(handler: ast.ExceptHandler) -> bool:
-    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-    return any(kind is None or ast.unparse(kind) in _MISSING_IS_FINE for kind in kinds)
+def _catches_import_error(handler: ast.ExceptHandler) -> bool:
+    kinds = [handler.type]
+    if isinstance(handler.type, ast.Tuple):
+        kinds = [*handler.type.elts]
+    return any(kind is None or ast.unparse(kind) in _IMPORT_ERRORS for kind in kinds)

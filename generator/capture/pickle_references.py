@@ -1,4 +1,4 @@
-"""What a model refers to, read off the pickling of it: nothing is stored and nothing is ever unpickled."""
+"""Finds what a model's pickle refers to. Nothing is stored, and nothing is unpickled."""
 
 import copyreg
 import pickle
@@ -10,34 +10,38 @@ from pickle import whichmodule  # type: ignore[attr-defined]  # typeshed leaves 
 from types import FunctionType
 from typing import Any
 
-from generator.errors import ModelError
+from ..errors import ModelError
 
-_PROTOCOL = 5  # the first with out-of-band buffers: arrays are passed by reference
-_PATH_LENGTH = 20  # steps into the model that an error follows: each pickles the rest once more
+_PROTOCOL = 5  # the first with out-of-band buffers, which keep arrays from being copied
+_MAX_PATH_LENGTH = 20  # of the path in an error: each step pickles the rest once more
 
-_MENDS = (
-    ("<lambda>", "replace the lambda by a function in an importable module"),
+_PLACEHOLDER = (str, ())  # pickled in place of what is only noted
+
+# A sign in the reason of a failure, and how to fix that
+_FIXES = (
+    ("<lambda>", "replace the lambda with a function in an importable module"),
     ("local object", "define it at the top level of an importable module"),
     ("<locals>", "define it at the top level of an importable module"),
-    ("not the same object", "make the model anew with the definition that its module holds now"),
+    ("not the same object", "create the model again with the definition that its module holds"),
     ("attribute lookup", "define it under that name at the top level of its module"),
     ("recursion", "nest the model less deeply, or raise sys.setrecursionlimit"),
 )
-_OTHER_MEND = (
-    "leave it out of the model's state by __getstate__, or replace it by something that pickles"
-)
+_OTHER_FIX = "leave it out of the state in __getstate__, or replace it with a picklable object"
 
 
 def references(obj: object) -> dict[str, str]:
-    """Everything that a pickle of `obj` refers to, as {module name: a qualified name in it, as an example}.
+    """The modules that a pickle of `obj` refers to, each with a qualified name in it as an example.
 
-    Classes, functions and instances' types count, the standard library's too, in the order in which
-    pickling meets them. Raises ModelError where `obj` cannot be pickled.
+    Classes, functions and the types of instances count, the standard library's too. They come in
+    the order in which pickle meets them.
+
+    Raises:
+        ModelError: `obj` cannot be pickled.
     """
     pickler = _ReferencePickler()
     try:
         with warnings.catch_warnings():
-            # to find where a ufunc lives, pickle tries its name on every module, deprecated ones too
+            # pickle looks for a ufunc in every module, in deprecated ones too
             warnings.simplefilter("ignore")
             pickler.dump(obj)
     except Exception as error:  # the object's own __reduce__ and __getstate__ may raise anything
@@ -46,9 +50,9 @@ def references(obj: object) -> dict[str, str]:
 
 
 def definitions(obj: object) -> list[Any]:
-    """Every class and function that a pickle of `obj` refers to, those too that cannot be found by their names.
+    """Every class and function that a pickle of `obj` refers to, importable by name or not.
 
-    What cannot be pickled for another reason ends the list: `references` tells what that is.
+    The list ends at the first object that cannot be pickled: `references` raises the error for it.
     """
     pickler = _DefinitionPickler()
     with suppress(Exception), warnings.catch_warnings():
@@ -58,7 +62,7 @@ def definitions(obj: object) -> list[Any]:
 
 
 def lookup(module: str, name: str) -> Any:
-    """What a loaded module holds under a qualified name; None where it holds nothing there."""
+    """The object with this qualified name in a loaded module; None if there is none."""
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
@@ -73,11 +77,11 @@ class _Sink:
 
 
 def _leave_out_of_band(buffer: pickle.PickleBuffer) -> None:
-    """Keep a buffer out of the stream: a false result means that its content is not copied."""
+    """Keep a buffer out of the pickle: pickle does not copy it when the result is false."""
 
 
 class _ReferencePickler(pickle.Pickler):
-    """Writes nothing, notes which module and name each object comes from."""
+    """Writes nothing. It notes the module and the name that each object comes from."""
 
     def __init__(self) -> None:
         super().__init__(_Sink(), protocol=_PROTOCOL, buffer_callback=_leave_out_of_band)
@@ -88,7 +92,7 @@ class _ReferencePickler(pickle.Pickler):
             self._note(obj, obj.__qualname__)
             return NotImplemented
         reduced = _reduce(obj)
-        if isinstance(reduced, str):  # pickled by its name: a builtin, a ufunc, a cached function
+        if isinstance(reduced, str):  # pickled by name: a builtin, a ufunc, a cached function
             self._note(obj, reduced)
         else:
             self._note(type(obj), type(obj).__qualname__)
@@ -99,7 +103,7 @@ class _ReferencePickler(pickle.Pickler):
 
 
 class _DefinitionPickler(pickle.Pickler):
-    """Writes nothing, notes classes and functions; one that is not found by its name passes as if it were."""
+    """Writes nothing. It notes classes and functions, those without an importable name too."""
 
     def __init__(self) -> None:
         super().__init__(_Sink(), protocol=_PROTOCOL, buffer_callback=_leave_out_of_band)
@@ -108,7 +112,9 @@ class _DefinitionPickler(pickle.Pickler):
     def reducer_override(self, obj: Any, /) -> Any:
         if isinstance(obj, (type, FunctionType)):
             self.definitions.append(obj)
-            return NotImplemented if lookup(obj.__module__, obj.__qualname__) is obj else (str, ())
+            if lookup(obj.__module__, obj.__qualname__) is obj:
+                return NotImplemented
+            return _PLACEHOLDER
         reduced = _reduce(obj)
         if isinstance(reduced, str) and isinstance(getattr(obj, "__module__", None), str):
             self.definitions.append(obj)
@@ -116,35 +122,41 @@ class _DefinitionPickler(pickle.Pickler):
 
 
 class _PartPickler(_ReferencePickler):
-    """Takes what is above the part as written, so that a part which refers back is not blamed."""
+    """Pickles a part of a model. It skips what the part is in, which a part may refer back to."""
 
     def __init__(self, above: list[object]) -> None:
         super().__init__()
         self._above = {id(obj) for obj in above}
 
     def persistent_id(self, obj: object, /) -> str | None:
-        return "above" if id(obj) in self._above else None
+        if id(obj) in self._above:
+            return "above"
+        return None
 
 
 def _reduce(obj: Any) -> Any:
-    """What pickle itself would ask `obj` for."""
-    if type(obj).__module__ == "torch.storage":  # numbers only, of which a pickle would hold a copy
-        return str, ()
+    """What pickle itself would reduce `obj` to."""
+    if type(obj).__module__ == "torch.storage":  # it holds numbers only, and would be copied
+        return _PLACEHOLDER
     registered = copyreg.dispatch_table.get(type(obj))
-    return registered(obj) if registered else obj.__reduce_ex__(_PROTOCOL)
+    if registered:
+        return registered(obj)
+    return obj.__reduce_ex__(_PROTOCOL)
 
 
 def _explain(obj: object, error: Exception) -> str:
-    path = "" if isinstance(error, RecursionError) else _culprit(obj)
+    path = ""
+    if not isinstance(error, RecursionError):
+        path = _failing_path(obj)
     reason = " ".join(str(error).split()) or type(error).__name__
-    mend = next((mend for sign, mend in _MENDS if sign in reason), _OTHER_MEND)
-    return f"the model cannot be pickled: {path}{reason}: {mend}"
+    fix = next((fix for sign, fix in _FIXES if sign in reason), _OTHER_FIX)
+    return f"the model cannot be pickled: {path}{reason}: {fix}"
 
 
-def _culprit(obj: object) -> str:
-    """The path of the innermost part of `obj` that fails by itself, or nothing if that is `obj`."""
+def _failing_path(obj: object) -> str:
+    """The innermost part that fails by itself, as in `model.steps[0]: `; "" for `obj` itself."""
     path, above = "", [obj]
-    while len(above) < _PATH_LENGTH:
+    while len(above) < _MAX_PATH_LENGTH:
         failing = (found for found in _parts(above[-1]) if not _pickles(found[1], above))
         step, part = next(failing, ("", None))
         if not step:
@@ -163,13 +175,14 @@ def _parts(obj: Any) -> Iterator[tuple[str, object]]:
 
 
 def _state(obj: Any) -> dict[str, object]:
-    """The attributes that a pickle of `obj` would hold, where they can be told."""
+    """The attributes that a pickle of `obj` would hold, if they are known."""
     try:
         reduced = _reduce(obj)
     except Exception:
         return {}
-    state = reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
-    return state if isinstance(state, dict) else {}
+    if isinstance(reduced, tuple) and len(reduced) > 2 and isinstance(reduced[2], dict):
+        return reduced[2]
+    return {}
 
 
 def _pickles(obj: object, above: list[object]) -> bool:

@@ -1,6 +1,7 @@
-"""Functions of the model that have no source which could stand alone: pickled by value, for one minor Python version.
+"""Functions and classes of the model that source alone cannot rebuild. They are pickled by value.
 
-The model's file refers to them as `pickled_code.NAME`. The generator copies this module into `src/model/`.
+The model's file refers to them as `pickled_code.NAME`. Their pickle is bound to the minor version
+of Python that wrote it. The generator copies this module into `src/model/`.
 """
 
 import pickle

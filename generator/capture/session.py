@@ -1,6 +1,7 @@
-"""Definitions of the running session (a script's `__main__`, a notebook) as the readable source of a module.
+"""Writes definitions of the running session as the source of a module.
 
-Source is where Python's tracebacks find it: in the script, or in `linecache`, to which IPython gives every cell.
+A session is a script's `__main__` or a notebook. The source is in the script, or in `linecache`,
+where IPython puts every cell.
 """
 
 import __future__
@@ -14,27 +15,23 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from ..errors import ModelError
-from .imports import absolute
+from .imports import absolute_name
 from .pickle_references import lookup
 from .staleness import fingerprint, fingerprints, functions
 
 MAIN = "__main__"
-_DOCSTRING = '''"""Code of the model that was defined in {origin}, written out when the scaffold was made.
+_DOCSTRING = '''"""Code of the model, defined in {origin} and copied when the scaffold was made.
 
-The model's file refers to what is here as `session_code.NAME`. Edit it as you like, but keep the names.
+The model's file refers to it as `session_code.NAME`: edit it as you like, but keep the names.
 """'''
-_NESTING = (
-    ast.If,
-    ast.Try,
-    ast.With,
-    ast.For,
-    ast.While,
-    ast.ExceptHandler,
-)  # what may stand around a definition
+_LITERALS = (type(None), bool, int, float, complex, str, bytes, tuple, list, dict, set)
+
+# Statements that a top-level definition may be inside of
+_NESTING = (ast.If, ast.Try, ast.With, ast.For, ast.While, ast.ExceptHandler)
 
 
 @dataclass(frozen=True)
@@ -44,10 +41,10 @@ class Definition:
     Attributes:
         name: what it defines.
         text: its source.
-        place: where it stands among all others: the number of its file, and the line.
+        place: the number of its file and the line, which order all definitions.
         uses: the global names in it.
-        first: those of them that it uses while it is being defined: bases, decorators, defaults.
-        chains: what it reads of global names, as `np.linalg.norm`.
+        first: the global names that defining it uses: bases, decorators, defaults.
+        chains: the attributes that it reads, as in `np.linalg.norm`.
     """
 
     name: str
@@ -59,7 +56,7 @@ class Definition:
 
 
 class Session:
-    """What `__main__` holds, and the source of it."""
+    """What `__main__` holds, and its source."""
 
     def __init__(self) -> None:
         self._namespace = vars(sys.modules[MAIN])
@@ -67,10 +64,10 @@ class Session:
         self._parsed: dict[str, ast.Module] = {}
 
     def closure(self, name: str) -> dict[str, Definition] | None:
-        """The definition of a name and all that it uses in turn; None where source cannot give all of it.
+        """A definition and all that it uses in turn; None if source cannot rebuild all of that.
 
         Raises:
-            ModelError: the source is not what was run, or a class has none.
+            ModelError: the source changed since it ran, or a class has no source.
         """
         found: dict[str, Definition] = {}
         queue = [name]
@@ -88,7 +85,7 @@ class Session:
         return found
 
     def text(self, definitions: Iterable[Definition]) -> str:
-        """The module that holds the definitions, with what they need."""
+        """The source of a module that holds the definitions and what they use."""
         ordered = list(_ordered(definitions))
         lines = {
             line
@@ -100,12 +97,9 @@ class Session:
         imports = list(_merged(lines.difference(constants)))
         if self._flags:
             imports.insert(0, "from __future__ import annotations")
-        head = "\n\n".join("\n".join(part) for part in (imports, constants) if part)
-        parts = [
-            _DOCSTRING.format(origin=self._origin) + (f"\n\n{head}" if head else ""),
-            *(d.text for d in ordered),
-        ]
-        return "\n\n\n".join(parts) + "\n"
+        docstring = _DOCSTRING.format(origin=self._origin)
+        head = filter(None, [docstring, "\n".join(imports), "\n".join(constants)])
+        return "\n\n\n".join(["\n\n".join(head), *(each.text for each in ordered)]) + "\n"
 
     def value(self, name: str) -> Any:
         """What the session holds under a name."""
@@ -113,14 +107,18 @@ class Session:
 
     @property
     def _origin(self) -> str:
-        file = self._namespace.get("__file__")
-        return os.path.basename(file) if file else "a notebook or an interactive session"
+        file: str | None = self._namespace.get("__file__")
+        if not file:
+            return "a notebook or an interactive session"
+        return os.path.basename(file)
 
     @property
     def _flags(self) -> int:
-        """How the session compiles: `from __future__ import annotations` leaves its name behind."""
-        future = __future__.annotations
-        return future.compiler_flag if self._namespace.get("annotations") is future else 0
+        """The compiler flags of `from __future__ import annotations`, if the session has it."""
+        is_used = self._namespace.get("annotations") is __future__.annotations
+        if is_used:
+            return __future__.annotations.compiler_flag
+        return 0
 
     def _definition(self, name: str) -> Definition | None:
         if name not in self._found:
@@ -128,59 +126,64 @@ class Session:
         return self._found[name]
 
     def _find(self, name: str, value: Any) -> Definition | None:
-        ours = [function for function in functions(value) if function.__module__ == MAIN]
-        own_files = dict.fromkeys(
-            f.__code__.co_filename for f in ours if linecache.getlines(f.__code__.co_filename)
-        )
-        is_class = isinstance(value, type)
-        nodes = [
-            (file, node)
-            for file in own_files or self._files * is_class
-            for node in self._nodes(file, name)
-        ]
-        if not nodes and own_files:
-            raise _changed(name, *own_files)
-        if not nodes and is_class and not ours and self._files:
-            raise ModelError(
-                f"{MAIN}.{name} is a dynamically made class, of which there is no source: "
-                f"define it with a class statement, or in a module of its own, and make the model anew"
-            )
+        codes = [each.__code__ for each in functions(value) if each.__module__ == MAIN]
+        nodes = self._candidates(name, value, codes)
         if not nodes:
             return None
-        lines = {function.__code__.co_firstlineno for function in ours}
+        lines = {code.co_firstlineno for code in codes}
         around = [
             (file, node) for file, node in nodes if lines & set(range(_start(node), _end(node)))
         ]
         file, node = (around or nodes)[-1]
-        self._check_unchanged(name, file, ours)
+        self._check_unchanged(name, file, codes)
         return self._read(name, file, node)
 
-    def _check_unchanged(self, name: str, file: str, ours: list[FunctionType]) -> None:
+    def _candidates(
+        self, name: str, value: Any, codes: list[CodeType]
+    ) -> list[tuple[str, ast.stmt]]:
+        """The statements that may have defined a name, each with its file."""
+        is_class = isinstance(value, type)
+        own_files = list(dict.fromkeys(filter(_has_source, (code.co_filename for code in codes))))
+        files = own_files
+        if is_class and not own_files:
+            files = self._files
+        nodes = [(file, node) for file in files for node in self._nodes(file, name)]
+        if not nodes and own_files:
+            raise _changed(name, ", ".join(own_files))
+        if not nodes and is_class and not codes and self._files:
+            raise ModelError(
+                f"{MAIN}.{name} is a dynamically made class, which has no source: define it with a "
+                "class statement or in a module of its own, and create the model again"
+            )
+        return nodes
+
+    def _check_unchanged(self, name: str, file: str, codes: list[CodeType]) -> None:
         compiled = fingerprints(
             compile(self._parse(file), file, "exec", flags=self._flags, dont_inherit=True)
         )
-        codes = [function.__code__ for function in ours if function.__code__.co_filename == file]
-        if not compiled.issuperset(map(fingerprint, codes)):
+        own = (fingerprint(code) for code in codes if code.co_filename == file)
+        if not compiled.issuperset(own):
             raise _changed(name, file)
 
     def _read(self, name: str, file: str, node: ast.stmt) -> Definition:
         lines = linecache.getlines(file)[_start(node) - 1 : _end(node) - 1]
-        # a string over several lines must not be dedented with the rest
-        text = ast.unparse(node) if node.col_offset else "".join(lines).rstrip()
+        text = "".join(lines).rstrip()
+        if node.col_offset:  # dedenting the text would change a string over several lines
+            text = ast.unparse(node)
         table = symtable.symtable(text, file, "exec")
-        place = (self._files.index(file) if file in self._files else len(self._files), _start(node))
+        place = ([*self._files, file].index(file), _start(node))
         uses = frozenset(_globals(table, through_functions=True)) - {name}
         first = frozenset(_globals(table, through_functions=False)) - {name}
         return Definition(name, text, place, uses, first, frozenset(_chains(node)))
 
     @cached_property
     def _files(self) -> list[str]:
-        """Where definitions may stand: the script, and the cells in the order in which they ran."""
+        """The files of the session: the script, and the cells in the order in which they ran."""
         script = self._namespace.get("__file__")
         cells = [
             file for file, entry in linecache.cache.items() if len(entry) > 1 and entry[1] is None
         ]
-        return [file for file in (script, *cells) if file and linecache.getlines(file)]
+        return [file for file in (script, *cells) if file and _has_source(file)]
 
     def _nodes(self, file: str, name: str) -> list[ast.stmt]:
         return [
@@ -192,7 +195,7 @@ class Session:
             linecache.checkcache(file)
             try:
                 self._parsed[file] = ast.parse("".join(linecache.getlines(file)))
-            except SyntaxError:  # a cell that never ran, or a script that changed
+            except SyntaxError:  # a cell that did not run, or a script that changed
                 self._parsed[file] = ast.Module([], [])
         return self._parsed[file]
 
@@ -204,29 +207,28 @@ class Session:
         return is_definition and getattr(value, "__module__", None) == MAIN
 
     def _lines(self, name: str, chains: Iterable[str]) -> list[str] | None:
-        """The lines that give a global name what it holds here; None where no line can."""
+        """The lines of source that rebuild a global name; None if there are none."""
         if name not in self._namespace or name.startswith("__") or self._is_defined_here(name):
             return []
         value = self._namespace[name]
         if value is getattr(builtins, name, None):
             return []
         if isinstance(value, ModuleType):
-            alias = "" if value.__name__ == name else f" as {name}"
-            return [f"import {value.__name__}{alias}", *_submodules(name, value, chains)]
+            statement = _with_alias(f"import {value.__name__}", value.__name__, name)
+            return [statement, *_submodules(name, value, chains)]
         for module, attribute in (*self._imported(name), *_origins(value)):
             if lookup(module, attribute) is value:
-                return [
-                    f"from {module} import {attribute}"
-                    + (f" as {name}" if attribute != name else "")
-                ]
-        return [f"{name} = {value!r}"] if _is_literal(value) else None
+                return [_with_alias(f"from {module} import {attribute}", attribute, name)]
+        if _is_literal(value):
+            return [f"{name} = {value!r}"]
+        return None
 
     def _imported(self, name: str) -> Iterator[tuple[str, str]]:
-        """What the session's own imports say the name is."""
+        """The modules that the session's own statements import a name from."""
         for file in self._files:
             for node in ast.walk(self._parse(file)):
                 if isinstance(node, ast.ImportFrom):
-                    module = absolute(node, self._namespace.get("__package__") or "")
+                    module = absolute_name(node, self._namespace.get("__package__") or "")
                     yield from (
                         (module, each.name)
                         for each in node.names
@@ -236,8 +238,12 @@ class Session:
 
 def _changed(name: str, file: str) -> ModelError:
     return ModelError(
-        f"{file} changed since {MAIN}.{name} was defined by it: run it again, and make the model anew"
+        f"{file} changed since it defined {MAIN}.{name}: run it again, and create the model again"
     )
+
+
+def _has_source(file: str) -> bool:
+    return bool(linecache.getlines(file))
 
 
 def _top_level(node: ast.AST) -> Iterator[ast.stmt]:
@@ -271,40 +277,53 @@ def _globals(table: symtable.SymbolTable, through_functions: bool) -> Iterator[s
 
 
 def _chains(node: ast.AST) -> Iterator[str]:
+    """The chains of attributes in a definition, as in `np.linalg.norm`."""
     for part in ast.walk(node):
-        text = ast.unparse(part) if isinstance(part, ast.Attribute) else ""
-        if text.replace(".", "").isidentifier():
-            yield text
+        if isinstance(part, ast.Attribute):
+            text = ast.unparse(part)
+            if text.replace(".", "").isidentifier():
+                yield text
+
+
+def _with_alias(statement: str, imported: str, name: str) -> str:
+    """An import statement that gives what it imports another name, if that is needed."""
+    if imported == name:
+        return statement
+    return f"{statement} as {name}"
 
 
 def _submodules(name: str, module: ModuleType, chains: Iterable[str]) -> Iterator[str]:
-    """Imports of the submodules that are read as attributes: importing the package may not load them."""
+    """Imports of the submodules that chains read: importing the package may not load them."""
     for chain in chains:
         root, *attributes = chain.split(".")
-        found: Any = module if root == name else None
-        for attribute in attributes:
-            inner = getattr(found, attribute, None)
-            if (
-                not isinstance(inner, ModuleType)
-                or inner.__name__ != f"{found.__name__}.{attribute}"
-            ):
-                break
-            found = inner
-            yield f"import {found.__name__}"
+        if root == name:
+            yield from _imports_along(module, attributes)
+
+
+def _imports_along(module: ModuleType, attributes: Iterable[str]) -> Iterator[str]:
+    for attribute in attributes:
+        inner = getattr(module, attribute, None)
+        if not isinstance(inner, ModuleType) or inner.__name__ != f"{module.__name__}.{attribute}":
+            return
+        module = inner
+        yield f"import {module.__name__}"
 
 
 def _merged(imports: Iterable[str]) -> Iterator[str]:
-    """Sorted, with one line for all that comes from one module."""
+    """Import statements in order, with one `from module import ...` for each module."""
     merged: dict[str, list[str]] = {}
     for line in sorted(imports):
         start, _, name = line.partition(" import ")
-        merged.setdefault(start, []).extend([name] if name else [])
+        merged.setdefault(start, []).append(name)
     for start, names in merged.items():
-        yield f"{start} import {', '.join(names)}" if names else start
+        if start.startswith("from "):
+            yield f"{start} import {', '.join(names)}"
+        else:
+            yield start
 
 
 def _origins(value: Any) -> Iterator[tuple[str, str]]:
-    """The modules that a definition may be imported from: public ones first, then the one that it says it is of."""
+    """Where a definition may be imported from: public modules first, then the one it names."""
     module = getattr(value, "__module__", None)
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     if isinstance(module, str) and isinstance(name, str) and name.isidentifier():
@@ -325,11 +344,8 @@ def _is_literal(value: Any) -> bool:
         return False
 
 
-_LITERALS = (type(None), bool, int, float, complex, str, bytes, tuple, list, dict, set)
-
-
 def _ordered(definitions: Iterable[Definition]) -> Iterator[Definition]:
-    """As they were defined, but each after those that it uses while it is being defined."""
+    """The definitions in their own order, but each after those that defining it uses."""
     waiting = {
         definition.name: definition
         for definition in sorted(definitions, key=lambda each: each.place)

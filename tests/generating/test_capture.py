@@ -1,4 +1,4 @@
-"""Code of no installed distribution travels with the model: real scripts, packages, projects and notebooks."""
+"""A model's own code is captured: from real scripts, packages, projects and notebooks."""
 
 import contextlib
 import importlib.util
@@ -49,7 +49,13 @@ PACKAGE = {
     "owner/unused.py": "import not_installed_either",
     "owner/features/__init__.py": "from .scaling import Scale",
     "owner/features/scaling.py": SCALING,
-    "owner/features/helpers.py": "from scipy.special import expit\n\n\ndef scale(X):\n    return expit(X)",
+    "owner/features/helpers.py": """
+        from scipy.special import expit
+
+
+        def scale(X):
+            return expit(X)
+    """,
     "late.py": "OFFSET = 0.5",
 }
 COPIED = {path for path in PACKAGE if "unused" not in path}
@@ -80,7 +86,7 @@ from generator.capture.pickle_references import definitions, references
 from generator.capture.collect import capture
 
 
-def travel(model):
+def capture_all(model):
     captured = capture(definitions(model))
     with captured.renamed():
         references(model)
@@ -97,7 +103,7 @@ def write(directory: Path, files: Mapping[str, str]) -> None:
 def run(
     directory: Path, *command: str, path: tuple[Path, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """A Python process in the directory, which alone, with `path`, can import what lies there."""
+    """Run Python in the directory. Only it can import what is there and in `path`."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *path)))}
     return subprocess.run(
         [sys.executable, *command],
@@ -110,7 +116,7 @@ def run(
 
 
 def made(directory: Path, *command: str, path: tuple[Path, ...] = ()) -> Path:
-    """The scaffold that a process made, found to predict in a worker that knows nothing of the process's files."""
+    """The scaffold that a process made. It predicts here, where the process's files are unknown."""
     done = run(directory, *command, path=path)
     assert done.returncode == 0, done.stderr
     expected = json.loads(done.stdout.splitlines()[-1])
@@ -120,7 +126,7 @@ def made(directory: Path, *command: str, path: tuple[Path, ...] = ()) -> Path:
 
 
 def code(scaffold: Path) -> set[str]:
-    """The files of code in a scaffold."""
+    """The files of captured code in a scaffold."""
     directory = scaffold / "src" / "model"
     files = {
         path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
@@ -177,10 +183,11 @@ def test_an_editable_project_is_copied(tmp_path: Path, kind: str) -> None:
     assert "owner-project" not in pins(scaffold)
 
 
-def test_a_line_of_the_owners_stands_for_the_code(tmp_path: Path) -> None:
+def test_what_a_given_line_provides_is_not_copied(tmp_path: Path) -> None:
     project = tmp_path / "project"
     line = "owner @ git+https://git.example/owner@1f0c"
-    train = f"{TRAIN}\n    from owner.features import Scale\n\n    train(Scale(), requirements=[{line!r}])"
+    settings = f"requirements=[{line!r}]"
+    train = f"{TRAIN}\n    from owner.features import Scale\n\n    train(Scale(), {settings})"
     write(project, PACKAGE)
     write(tmp_path, {"train.py": train})
     done = run(tmp_path, "train.py", path=(project,))
@@ -189,7 +196,7 @@ def test_a_line_of_the_owners_stands_for_the_code(tmp_path: Path) -> None:
     assert f"{line}  # given by you" in (tmp_path / "made" / "requirements.txt").read_text()
 
 
-def test_an_archive_of_this_machine_is_no_code_to_copy(tmp_path: Path) -> None:
+def test_a_distribution_from_a_local_archive_is_not_copied(tmp_path: Path) -> None:
     origin = json.dumps({"url": "file:///steps-1.0-py3-none-any.whl", "archive_info": {}})
     metadata = {
         "METADATA": "Metadata-Version: 2.1\nName: steps\nVersion: 1.0\n",
@@ -239,7 +246,7 @@ SCRIPT = (
 
     class Scale(Base):
         def transform(self, data):
-            return shifted(np.asarray(data)) * np.linalg.norm([self.inner_.value])  # kept as written
+            return shifted(np.asarray(data)) * np.linalg.norm([self.inner_.value])  # kept
 
 
     @doubled
@@ -253,21 +260,22 @@ SCRIPT = (
 
     if __name__ == "__main__":
         train(Scale(), FunctionTransformer(shifted))
-        assert Scale.__module__ == Base.Inner.__module__ == "__main__" and "session_code" not in sys.modules
+        assert Scale.__module__ == Base.Inner.__module__ == "__main__"
+        assert "session_code" not in sys.modules
 """
 )
 
 
-def test_what_a_script_defines_is_written_out_as_source(tmp_path: Path) -> None:
+def test_definitions_of_a_script_are_written_as_source(tmp_path: Path) -> None:
     write(
         tmp_path, {"late.py": "OFFSET = 0.5\n\n\nclass Late:\n    value = 1.0", "train.py": SCRIPT}
     )
     scaffold = made(tmp_path, "train.py")
     assert code(scaffold) == {"session_code.py", "late.py"}
     text = (scaffold / "src" / "model" / "session_code.py").read_text()
-    assert text.startswith('"""Code of the model that was defined in train.py')
+    assert text.startswith('"""Code of the model, defined in train.py and copied')
     assert "from late import Late, OFFSET\n" in text
-    assert "# kept as written" in text and "FACTORS = {'a': 2.0}" in text
+    assert "# kept" in text and "FACTORS = {'a': 2.0}" in text
     assert "unused" not in text and "data =" not in text
 
 
@@ -305,7 +313,7 @@ CELLS = [
 NOTEBOOK = """
     import codeop, linecache, sys, types
 
-    compile = codeop.Compile()  # which remembers what was imported from __future__, as IPython does
+    compile = codeop.Compile()  # as IPython does, it remembers imports from __future__
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     for number, source in enumerate(__import__("json").load(open("cells.json"))):
         name = f"/tmp/ipykernel_1/{number}.py"
@@ -317,7 +325,7 @@ NOTEBOOK = """
 """
 
 
-def test_what_a_notebook_defines_is_written_out_as_source(tmp_path: Path) -> None:
+def test_definitions_of_a_notebook_are_written_as_source(tmp_path: Path) -> None:
     cells = [textwrap.dedent(cell) for cell in (*CELLS, TRAIN, "train(Scale())")]
     write(tmp_path, {"cells.json": json.dumps(cells), "kernel.py": NOTEBOOK})
     scaffold = made(tmp_path, "kernel.py")
@@ -328,7 +336,7 @@ def test_what_a_notebook_defines_is_written_out_as_source(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(importlib.util.find_spec("IPython") is None, reason="IPython is not installed")
-def test_what_ipython_runs_is_written_out_as_source(tmp_path: Path) -> None:
+def test_definitions_in_ipython_are_written_as_source(tmp_path: Path) -> None:
     cells = [textwrap.dedent(cell) for cell in (*CELLS, TRAIN, "train(Scale())")]
     driver = """
         import json
@@ -343,7 +351,7 @@ def test_what_ipython_runs_is_written_out_as_source(tmp_path: Path) -> None:
     assert code(scaffold) == {"session_code.py"}
 
 
-def test_a_module_that_is_run_imports_from_its_own_package(tmp_path: Path) -> None:
+def test_a_module_run_with_m_imports_from_its_own_package(tmp_path: Path) -> None:
     train = (
         TRAIN
         + """
@@ -357,17 +365,24 @@ def test_a_module_that_is_run_imports_from_its_own_package(tmp_path: Path) -> No
     train(FunctionTransformer(scaled))
     """
     )
-    encoder = "from sklearn.preprocessing import StandardScaler\n\nENCODER = StandardScaler().fit([[0.0, 1.0], [1.0, 3.0]])"
-    encode = "\n\n\ndef encode(X):\n    return X * 2"
+    encoder = """
+    from sklearn.preprocessing import StandardScaler
+
+    ENCODER = StandardScaler().fit([[0.0, 1.0], [1.0, 3.0]])
+
+
+    def encode(X):
+        return X * 2
+    """
     write(
         tmp_path,
-        {"owner/__init__.py": "", "owner/train.py": train, "owner/encoder.py": encoder + encode},
+        {"owner/__init__.py": "", "owner/train.py": train, "owner/encoder.py": encoder},
     )
     scaffold = made(tmp_path, "-m", "owner.train")
     assert code(scaffold) == {"session_code.py", "owner/__init__.py", "owner/encoder.py"}
 
 
-def test_names_come_back_after_a_failure() -> None:
+def test_names_are_restored_after_a_failure() -> None:
     class Step:
         pass
 
@@ -387,7 +402,7 @@ def test_names_come_back_after_a_failure() -> None:
 # By value
 
 
-def test_what_has_no_source_that_stands_alone_is_pickled_by_value(tmp_path: Path) -> None:
+def test_what_source_cannot_rebuild_is_pickled_by_value(tmp_path: Path) -> None:
     steps = """
     from sklearn.base import BaseEstimator, TransformerMixin
     from sklearn.preprocessing import StandardScaler
@@ -426,14 +441,10 @@ def test_what_has_no_source_that_stands_alone_is_pickled_by_value(tmp_path: Path
     assert pins(scaffold)["cloudpickle"] == "imported by pickled_code.pickle"
 
 
-def test_code_by_value_is_for_the_running_python_only(tmp_path: Path) -> None:
+def test_code_by_value_needs_the_running_python(tmp_path: Path) -> None:
     other = "3.10" if sys.version_info[:2] != (3, 10) else "3.11"
-    write(
-        tmp_path,
-        {
-            "train.py": f"{TRAIN}\n    train(FunctionTransformer(lambda X: X), python_version={other!r})"
-        },
-    )
+    step = "FunctionTransformer(lambda X: X)"
+    write(tmp_path, {"train.py": f"{TRAIN}\n    train({step}, python_version={other!r})"})
     done = run(tmp_path, "train.py")
     assert (
         f"SettingError: python_version '{other}' is not the running 3.{sys.version_info[1]}"
@@ -446,129 +457,211 @@ def test_code_by_value_is_for_the_running_python_only(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
-# What cannot travel
+# What cannot be captured
+
+# What is wrong -> the files beside the script, the script, and how the error begins or goes on
+REFUSED = {
+    "an open file": (
+        {},
+        """
+        class Step: pass
+        step = Step()
+        step.file = open(__file__)
+        capture_all([step])
+        """,
+        "the model cannot be pickled: model[0].file: cannot pickle ",
+    ),
+    "a lock": (
+        {},
+        """
+        class Step: pass
+        step = Step()
+        step.lock = threading.Lock()
+        capture_all([lambda: 1, step])
+        """,
+        "the model cannot be pickled: model[1].lock: cannot pickle '_thread.lock' object: "
+        "leave it out",
+    ),
+    "an open file in a lambda": (
+        {},
+        """
+        file = open(__file__)
+        capture_all(lambda: file.read())
+        """,
+        "__main__.<lambda> cannot be pickled by value: <_io.TextIOWrapper name=",
+    ),
+    "a lock in a function": (
+        {},
+        """
+        lock = threading.Lock()
+        def step():
+            return lock
+        capture_all(step)
+        """,
+        "__main__.step cannot be pickled by value: cannot pickle '_thread.lock' object: "
+        "define it in a module of your own",
+    ),
+    "a class from type()": (
+        {},
+        """
+        Step = type('Step', (), {})
+        capture_all(Step())
+        """,
+        "__main__.Step is a dynamically made class, which has no source: "
+        "define it with a class statement",
+    ),
+    "a class in a function": (
+        {},
+        """
+        def make():
+            class Step: pass
+            return Step
+        capture_all(make()())
+        """,
+        "__main__.make.<locals>.Step is a dynamically made class, which its module does not hold "
+        "under that name",
+    ),
+    "two classes of one name": (
+        {},
+        """
+        class Step: pass
+        step = Step()
+        class Step: pass
+        capture_all([step, Step()])
+        """,
+        "two different classes are called __main__.Step: the model's own, and the one that its "
+        "module holds now",
+    ),
+    "a module that was imported again": (
+        {"steps.py": STEP},
+        """
+        import steps
+        step = steps.Step()
+        del sys.modules['steps']
+        import steps
+        capture_all(step)
+        """,
+        "two different classes are called steps.Step",
+    ),
+    "a method that changed in its file": (
+        {"steps.py": STEP, "later.py": STEP.replace("1", "2") + "# longer\n"},
+        """
+        import os, steps
+        os.replace('later.py', 'steps.py')
+        capture_all(steps.Step())
+        """,
+        "changed since it was imported: Step.go in the running process differs from the file; "
+        "restart the session",
+    ),
+    "a constant that changed in its file": (
+        {"steps.py": f"FACTOR = 2\n{STEP}", "later.py": f"FACTOR = 3\n{STEP}"},
+        """
+        import os, steps
+        os.replace('later.py', 'steps.py')
+        capture_all(steps.Step())
+        """,
+        "changed since it was imported: FACTOR in the running process",
+    ),
+    "a script that changed": (
+        {},
+        """
+        class Step:
+            def go(self):
+                return 1
+
+        text = open(__file__).read()
+        open(__file__, 'w').write(text.replace('return 1', 'return 2'))
+        capture_all(Step())
+        """,
+        "train.py changed since it defined __main__.Step: run it again",
+    ),
+    "an import of a module without a file": (
+        {"steps.py": f"import made_here\n{STEP}"},
+        """
+        sys.modules['made_here'] = types.ModuleType('made_here')
+        import steps
+        capture_all(steps.Step())
+        """,
+        "steps.py: no file is found for made_here of 'import made_here', an import that works in "
+        "the running process at most",
+    ),
+    "an import of nothing": (
+        {"steps.py": STEP.replace("return 1", "from nowhere import x")},
+        """
+        import steps
+        capture_all(steps.Step())
+        """,
+        "steps.py: no file is found for nowhere of 'from nowhere import x'",
+    ),
+    "an extension module": (
+        {"steps.py": STEP.replace("return 1", "import fast"), f"fast{EXTENSION_SUFFIXES[0]}": ""},
+        """
+        import steps
+        capture_all(steps.Step())
+        """,
+        f"fast{EXTENSION_SUFFIXES[0]}) is not Python source and belongs to no installed "
+        "distribution, so it runs on this machine only",
+    ),
+    "a class of a module without a file": (
+        {},
+        """
+        module = sys.modules['made'] = types.ModuleType('made')
+        exec('class Step: pass', vars(module))
+        capture_all(module.Step())
+        """,
+        "module made exists in the running process only: put its code into a file",
+    ),
+    "a name that the scaffold uses": (
+        {"common.py": STEP},
+        """
+        import common
+        capture_all(common.Step())
+        """,
+        "cannot be copied: common is a name that the scaffold itself uses; rename your module",
+    ),
+    "a name of the standard library": (
+        {"queue.py": STEP},
+        """
+        sys.modules.pop('queue', None)
+        sys.path.insert(0, '.')
+        import queue
+        capture_all(queue.Step())
+        """,
+        "cannot be copied: queue is a module of the standard library; rename your module",
+    ),
+    "a name of an installed package": (
+        {"yaml.py": STEP},
+        """
+        sys.modules.pop('yaml', None)
+        import yaml
+        capture_all(yaml.Step())
+        """,
+        "cannot be copied: yaml is also installed, at ",
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("files", "script", "error"),
-    [
-        (
-            {},
-            "class Step: pass\nstep = Step()\nstep.file = open(__file__)\ntravel([step])",
-            "the model cannot be pickled: model[0].file: cannot pickle ",
-        ),
-        (
-            {},
-            "class Step: pass\nstep = Step()\nstep.lock = threading.Lock()\ntravel([lambda: 1, step])",
-            "the model cannot be pickled: model[1].lock: cannot pickle '_thread.lock' object: leave it out",
-        ),
-        (
-            {},
-            "file = open(__file__)\ntravel(lambda: file.read())",
-            "__main__.<lambda> cannot be pickled by value: <_io.TextIOWrapper name=",
-        ),
-        (
-            {},
-            "lock = threading.Lock()\n\n\ndef step():\n    return lock\n\n\ntravel(step)",
-            "__main__.step cannot be pickled by value: cannot pickle '_thread.lock' object: define it in a module",
-        ),
-        (
-            {},
-            "Step = type('Step', (), {})\ntravel(Step())",
-            "__main__.Step is a dynamically made class, of which there is no source: define it with a class statement",
-        ),
-        (
-            {},
-            "def make():\n    class Step: pass\n    return Step\n\n\ntravel(make()())",
-            "__main__.make.<locals>.Step is a dynamically made class, which its module does not hold under that name",
-        ),
-        (
-            {},
-            "class Step: pass\nstep = Step()\nclass Step: pass\ntravel([step, Step()])",
-            "two different classes are called __main__.Step: the model's own, and the one that its module holds now",
-        ),
-        (
-            {"steps.py": STEP},
-            "import steps\nstep = steps.Step()\ndel sys.modules['steps']\nimport steps\ntravel(step)",
-            "two different classes are called steps.Step",
-        ),
-        (
-            {"steps.py": STEP},
-            "import steps\nopen('steps.py', 'a').write('# longer')\nopen('steps.py', 'w').write('class Step:\\n"
-            "    def go(self):\\n        return 2\\n')\ntravel(steps.Step())",
-            "changed since it was imported: Step.go in the running process is not what the file says; restart",
-        ),
-        (
-            {"steps.py": "FACTOR = 2\n" + STEP},
-            "import steps\nopen('steps.py', 'w').write('FACTOR = 3\\n"
-            + STEP.replace("\n", "\\n")
-            + "')\n"
-            "travel(steps.Step())",
-            "changed since it was imported: FACTOR in the running process",
-        ),
-        (
-            {},
-            STEP
-            + "text = open(__file__).read()\nopen(__file__, 'w').write(text.replace('return 1', 'return 2'))\n"
-            "travel(Step())",
-            "train.py changed since __main__.Step was defined by it: run it again",
-        ),
-        (
-            {"steps.py": "import made_here\n" + STEP},
-            "sys.modules['made_here'] = types.ModuleType('made_here')\nimport steps\ntravel(steps.Step())",
-            "steps.py: no file is found for made_here of 'import made_here', an import that only works in the running",
-        ),
-        (
-            {"steps.py": STEP.replace("return 1", "from nowhere import x")},
-            "import steps\ntravel(steps.Step())",
-            "steps.py: no file is found for nowhere of 'from nowhere import x'",
-        ),
-        (
-            {
-                "steps.py": STEP.replace("return 1", "import fast"),
-                f"fast{EXTENSION_SUFFIXES[0]}": "",
-            },
-            "import steps\ntravel(steps.Step())",
-            f"fast{EXTENSION_SUFFIXES[0]}) is no Python source, and no installed distribution holds it, so it runs on",
-        ),
-        (
-            {},
-            "module = sys.modules['made'] = types.ModuleType('made')\nexec('class Step: pass', vars(module))\n"
-            "travel(module.Step())",
-            "module made works in the running process only: put what it holds into a file",
-        ),
-        (
-            {"common.py": STEP},
-            "import common\ntravel(common.Step())",
-            "cannot be copied: common is a name of the scaffold's own; rename yours",
-        ),
-        (
-            {"queue.py": STEP},
-            "sys.modules.pop('queue', None)\nsys.path.insert(0, '.')\nimport queue\ntravel(queue.Step())",
-            "cannot be copied: queue is a module of the standard library; rename yours",
-        ),
-        (
-            {"yaml.py": STEP},
-            "sys.modules.pop('yaml', None)\nimport yaml\ntravel(yaml.Step())",
-            "cannot be copied: yaml is installed too, at ",
-        ),
-    ],
-    ids=lambda value: "",
-)
-def test_what_cannot_travel_is_named_with_the_mend(
+@pytest.mark.parametrize(("files", "script", "error"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_captured_is_an_error_with_a_fix(
     tmp_path: Path, files: dict[str, str], script: str, error: str
 ) -> None:
-    write(tmp_path, {**files, "train.py": CAPTURE + "\n\n" + script})
+    write(tmp_path, {**files, "train.py": CAPTURE + textwrap.dedent(script)})
     done = run(tmp_path, "train.py")
     last = done.stderr.rstrip().splitlines()[-1]
     assert last.startswith("generator.errors.ModelError: "), done.stderr
     assert error in last
 
 
-def test_a_piece_that_no_import_names_shows_in_a_clean_process(tmp_path: Path) -> None:
-    late = "import importlib\n\n\ndef step(X):\n    return X + importlib.import_module('la' + 'te').OFFSET"
+def test_a_module_imported_by_a_computed_name_fails_in_a_clean_process(tmp_path: Path) -> None:
+    steps = """
+    import importlib
+
+
+    def step(X):
+        return X + importlib.import_module('la' + 'te').OFFSET
+    """
     train = f"{TRAIN}\n    from steps import step\n\n    train(FunctionTransformer(step))"
-    write(tmp_path, {"late.py": "OFFSET = 0.5", "steps.py": late, "train.py": train})
+    write(tmp_path, {"late.py": "OFFSET = 0.5", "steps.py": steps, "train.py": train})
     done = run(tmp_path, "train.py", path=(tmp_path,))
     last = done.stderr.rstrip().splitlines()[-1]
     assert last.startswith(

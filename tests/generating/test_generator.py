@@ -823,7 +823,7 @@ def unpicklable() -> Any:
         (unpicklable(), "cannot be pickled: model.steps[0][1].func: "),
         (
             unpicklable(),
-            "object: leave it out of the model's state by __getstate__, or replace it by something",
+            "object: leave it out of the state in __getstate__, or replace it with a picklable",
         ),
     ],
     ids=without_address,

@@ -639,7 +639,7 @@ def test_references_do_not_copy_arrays() -> None:
         tracemalloc.stop()
 
 
-def test_what_cannot_be_pickled_is_named_with_its_path_and_the_mend() -> None:
+def test_what_cannot_be_pickled_is_an_error_with_its_path_and_a_fix() -> None:
     model, part = Part(), Part()
     model.steps, part.model = [("part", part)], model  # type: ignore[attr-defined]
     part.lock = threading.Lock()  # type: ignore[attr-defined]
@@ -647,16 +647,16 @@ def test_what_cannot_be_pickled_is_named_with_its_path_and_the_mend() -> None:
         references(model)
     assert str(caught.value) == (
         "the model cannot be pickled: model.steps[0][1].lock: cannot pickle '_thread.lock' object: "
-        "leave it out of the model's state by __getstate__, or replace it by something that pickles"
+        "leave it out of the state in __getstate__, or replace it with a picklable object"
     )
 
 
-def test_a_lambda_and_a_local_class_have_their_own_mends() -> None:
+def test_the_fix_for_a_lambda_and_for_a_local_class() -> None:
     class Local:
         pass
 
     with pytest.raises(
-        ModelError, match=r"model\['f'\]: .*<lambda>.*: replace the lambda by a function in"
+        ModelError, match=r"model\['f'\]: .*<lambda>.*: replace the lambda with a function in"
     ):
         references({"f": lambda: None})
     with pytest.raises(
