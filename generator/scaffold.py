@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from .rendering import update
 from .rendering.update import Update
 from .running import container
 from .running.rows import body_rows, rows
-from .running.runtime import load as load_runtime
+from .running.runtime import Config, Runtime, Worker, json_encode
 from .running.server import Server, serve
 from .running.verification import Verification, compare
 
@@ -37,7 +37,7 @@ class Scaffold:
     def __init__(self, directory: "str | os.PathLike[str]", model: Any = None) -> None:
         self.directory = Path(directory)
         self._model = model
-        self._client: Any = None
+        self._worker: Worker | None = None
         self._stamp: float | None = None
         self._config = self._read_config()
 
@@ -47,17 +47,17 @@ class Scaffold:
     @property
     def name(self) -> str:
         """The model's name, as in `/v1/models/NAME:predict`."""
-        return str(self._config.name)
+        return self._config.name
 
     @property
     def framework(self) -> str:
         """The framework, as `config.yaml` names it."""
-        return str(self._config.framework)
+        return self._config.framework
 
     @property
     def server(self) -> str:
         """The server that takes the requests, as `config.yaml` names it."""
-        return str(self._config.server)
+        return self._config.server
 
     @property
     def dockerfile(self) -> str:
@@ -227,9 +227,9 @@ class Scaffold:
 
     def close(self) -> None:
         """End the worker that `predict` started; the next `predict` starts another."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
 
     @property
     def _source(self) -> Path:
@@ -240,17 +240,12 @@ class Scaffold:
         path = str(self.directory)
         return f"./{path}" if path.startswith(("-", "git@", "github.com/")) else path
 
-    def _read_config(self) -> Any:
+    def _read_config(self) -> Config:
         if not self.directory.is_dir():
             raise ScaffoldError(
                 f"{str(self.directory)!r} is no directory: name one that holds a scaffold"
             )
-        config = load_runtime(self._source, "config")
-        errors = load_runtime(self._source, "errors")
-        try:
-            return config.Config.read(self.directory / "config.yaml")
-        except errors.ConfigError as error:
-            raise ScaffoldError(str(error)) from error
+        return Runtime(self.directory).config()
 
     def _expected(self, definition: WrittenModelScaffoldDefinition, sample: Any) -> Any:
         if self._model is None:
@@ -267,7 +262,7 @@ class Scaffold:
 
     def _answer(self, environment: str, request: dict[str, Any]) -> dict[str, Any]:
         """The response to a request, which goes through the whole flow in an environment."""
-        body = load_runtime(self._source, "bodies").json_encode(request)
+        body = json_encode(request)
         asked = {CURRENT: self._ask_here, ISOLATED: self._ask_isolated, DOCKER: self._ask_container}
         status, answer = asked[environment](body)
         response = json.loads(answer)
@@ -276,20 +271,15 @@ class Scaffold:
         return dict(response)
 
     def _ask_here(self, body: bytes) -> tuple[int, bytes]:
-        with self._load_errors():
-            return self._ask(self._worker(), body)
+        return self._current_worker().ask(body)
 
     def _ask_isolated(self, body: bytes) -> tuple[int, bytes]:
-        self._config = self._read_config()
-        python = model_python(
-            self.directory / "requirements.txt", self._config.python_version or RUNNING
-        )
-        client = load_runtime(self._source, "link.client")
-        with (
-            self._load_errors(),
-            contextlib.closing(client.Client(self._config, python=str(python))) as worker,
-        ):
-            return self._ask(worker, body)
+        runtime = Runtime(self.directory)
+        self._config = runtime.config()
+        version = self._config.python_version or RUNNING
+        python = model_python(self.directory / "requirements.txt", version)
+        with contextlib.closing(runtime.worker(self._config, python=str(python))) as worker:
+            return worker.ask(body)
 
     def _ask_container(self, body: bytes) -> tuple[int, bytes]:
         self._config = self._read_config()
@@ -301,28 +291,17 @@ class Scaffold:
                 f"{url}/v1/models/{self.name}:predict", body, serving.predict_timeout_seconds
             )
 
-    def _ask(self, worker: Any, body: bytes) -> tuple[int, bytes]:
-        status, answer = worker.request(load_runtime(self._source, "link.frames").Kind.JSON, body)
-        return status, answer
-
-    @contextlib.contextmanager
-    def _load_errors(self) -> Iterator[None]:
-        """A worker's errors as the generator's."""
-        try:
-            yield
-        except load_runtime(self._source, "errors").LoadError as error:
-            raise ServingError(str(error)) from error
-
-    def _worker(self) -> Any:
+    def _current_worker(self) -> Worker:
         """A worker that runs the files as they are now."""
         stamp = self._newest_change()
-        if self._client is not None and (self._client.closed or stamp != self._stamp):
+        if self._worker is not None and (self._worker.closed or stamp != self._stamp):
             self.close()
-        if self._client is None:
-            self._config = self._read_config()
-            self._client = load_runtime(self._source, "link.client").Client(self._config)
+        if self._worker is None:
+            runtime = Runtime(self.directory)
+            self._config = runtime.config()
+            self._worker = runtime.worker(self._config)
             self._stamp = stamp
-        return self._client
+        return self._worker
 
     def _newest_change(self) -> float:
         """When a file that a worker reads was last changed."""

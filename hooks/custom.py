@@ -9,7 +9,7 @@ import numpy as np
 
 from generator.errors import ModelError, SettingError
 from generator.running.rows import body_rows, columns
-from generator.running.runtime import TEMPLATE_SOURCE, load
+from generator.running.runtime import Signature
 
 from .base import Description, WrittenModelScaffoldDefinition
 
@@ -37,9 +37,7 @@ class Custom(WrittenModelScaffoldDefinition):
         signature = _input(sample)
         example = body_rows(sample)[:1]
         try:
-            prediction = model.predict(
-                load(TEMPLATE_SOURCE, "signature").Signature(signature).inputs(example)
-            )
+            prediction = model.predict(Signature(signature).inputs(example))
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise SettingError(f"the model cannot predict from sample_input: {reason}") from error

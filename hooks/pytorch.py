@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from generator.errors import ModelError, SettingError
 from generator.running.rows import body_rows
-from generator.running.runtime import TEMPLATE_SOURCE, load
+from generator.running.runtime import Predictor, plain
 
 from .base import Description, WrittenModelScaffoldDefinition
 
@@ -119,7 +119,7 @@ class PyTorch(WrittenModelScaffoldDefinition):
     def predict(self, model: Any, inputs: Any) -> Any:
         batch, _ = _batch(model, inputs)
         count = len(_leaves(batch)[0])
-        return _runtime().Predictor(lambda part: _call(model, part)).predictions(batch, count)
+        return Predictor(lambda part: _call(model, part)).predictions(batch, count)
 
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         import torch
@@ -299,10 +299,6 @@ def _part(batch: Any, rows: Any) -> Any:
 # ---- what the model in memory gives ----
 
 
-def _runtime() -> Any:
-    return load(TEMPLATE_SOURCE, "outputs")
-
-
 def _call(model: Any, batch: Any) -> Any:
     """What the model gives in evaluation, as the scaffold would have it: numpy arrays, and dicts and lists of them."""
     import torch
@@ -310,7 +306,7 @@ def _call(model: Any, batch: Any) -> Any:
     with _evaluating(model), torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         output = model(**batch) if isinstance(batch, dict) else model(batch)
-    return _runtime().plain(output, _array)
+    return plain(output, _array)
 
 
 def _array(value: Any) -> Any:
@@ -364,7 +360,6 @@ def _exported(model: Any, batch: Any) -> Any:
 @contextlib.contextmanager
 def _plain_outputs(model: Any) -> Iterator[None]:
     """While it lasts, named tuples and dataclasses leave the model as dicts, which a program can be saved with."""
-    plain = _runtime().plain
     hook = model.register_forward_hook(
         lambda module, inputs, output: plain(output, lambda value: value)
     )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from generator.errors import ModelError, SettingError
 from generator.running.rows import body_rows, columns
-from generator.running.runtime import TEMPLATE_SOURCE, load
+from generator.running.runtime import Signature
 
 from .base import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition
 from .onnx import check, convert
@@ -228,7 +228,7 @@ def _example(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                inputs = load(TEMPLATE_SOURCE, "signature").Signature(signature).inputs(candidate)
+                inputs = Signature(signature).inputs(candidate)
                 return candidate, model.predict(inputs)
         except Exception as error:
             if sample is not None:

@@ -1,4 +1,4 @@
-"""Whether a scaffold works elsewhere: a worker is started where nothing of the owner's own is importable."""
+"""Whether a scaffold works elsewhere: a worker is started where no module of the owner's is importable."""
 
 import contextlib
 import json
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import ModelError
-from .runtime import load
+from ..errors import ModelError, ServingError
+from .runtime import Runtime, json_encode
 
 
 def check(directory: Path, path: Sequence[str], example: Any) -> None:
-    """Load the model of a scaffold in a clean process, and let it predict.
+    """Load the model of a scaffold in a clean process, and predict with it there.
 
     Args:
         directory: the scaffold.
@@ -22,34 +22,28 @@ def check(directory: Path, path: Sequence[str], example: Any) -> None:
     Raises:
         ModelError: it does not load or predict there; the message says what is missing.
     """
-    source = directory / "src"
-    config = load(source, "config").Config.read(directory / "config.yaml")
     with tempfile.TemporaryFile() as log:
         try:
-            with contextlib.closing(
-                load(source, "link.client").Client(config, path=path, log=log)
-            ) as client:
-                status = _predict(client, source, example)
-        except load(source, "errors").LoadError as error:
+            status = _predict(Runtime(directory), path, log, example)
+        except ServingError as error:
             raise ModelError(f"the scaffold would not load elsewhere: {error}") from error
         if status != 200:
             raise ModelError(f"the scaffold would not predict elsewhere: {_last_error(log)}")
 
 
-def _predict(client: Any, source: Path, example: Any) -> int:
-    if example is None:
-        return 200
-    body = load(source, "bodies").json_encode({"instances": example})
-    status, _ = client.request(load(source, "link.frames").Kind.JSON, body)
-    return int(status)
+def _predict(runtime: Runtime, path: Sequence[str], log: IO[bytes], example: Any) -> int:
+    """The status of the answer; 200 where there is nothing to ask."""
+    with contextlib.closing(runtime.worker(runtime.config(), path=path, log=log)) as worker:
+        if example is None:
+            return 200
+        return worker.ask(json_encode({"instances": example}))[0]
 
 
 def _last_error(log: IO[bytes]) -> str:
-    """The last line of the worker's log that tells of an error."""
+    """The last error in the worker's log."""
     log.seek(0)
-    lines = [
-        line
-        for line in log.read().decode(errors="replace").splitlines()
-        if '"level": "ERROR"' in line
-    ]
-    return str(json.loads(lines[-1])["message"]) if lines else "the worker's log does not say why"
+    lines = log.read().decode(errors="replace").splitlines()
+    errors = [line for line in lines if '"level": "ERROR"' in line]
+    if not errors:
+        return "the worker's log does not say why"
+    return str(json.loads(errors[-1])["message"])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SettingError
-from .runtime import TEMPLATE_SOURCE, load
+from .runtime import json_encode
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -36,9 +36,8 @@ def body_rows(instances: Any) -> list[Any]:
     Raises:
         SettingError: they hold something that JSON has no word for.
     """
-    encode = load(TEMPLATE_SOURCE, "bodies").json_encode
     try:
-        return list(json.loads(encode(rows(instances))))
+        return list(json.loads(json_encode(rows(instances))))
     except TypeError as error:
         raise SettingError(f"sample_input cannot be sent as JSON: {error}") from error
 

@@ -1,47 +1,232 @@
-"""A scaffold's own `common` package, imported under a name of its own so that several scaffolds can be open at once."""
+"""The one way into a scaffold's `common` package.
+
+The template's own copy, which the generator carries, is imported as any module: hooks take `Signature`, `Predictor`
+and all else that they need from here. A scaffold runs its own copy, of whatever version: `Runtime` loads it, and
+`Config` and `Client` say what the generator needs of it.
+"""
 
 import hashlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from ..errors import ScaffoldError
-from ..rendering.render import TEMPLATE
+from ..errors import ScaffoldError, ServingError
+from ..template.src.common.bodies import json_encode
+from ..template.src.common.model_file import ONNX_FILE, digest
+from ..template.src.common.onnx_engine import OnnxModel
+from ..template.src.common.outputs import Predictor, plain
+from ..template.src.common.signature import Signature
 
-TEMPLATE_SOURCE = TEMPLATE / "template" / "src"
+__all__ = [
+    "ONNX_FILE",
+    "Client",
+    "Config",
+    "OnnxModel",
+    "Predictor",
+    "Runtime",
+    "Serving",
+    "Signature",
+    "Worker",
+    "digest",
+    "json_encode",
+    "plain",
+]
 
 
-def load(source: Path, module: str) -> Any:
-    """A module of the `common` package in a scaffold's `src/`.
+class Serving(Protocol):
+    """`serving` of a scaffold's `config.yaml`: the settings that the generator reads."""
+
+    @property
+    def http_port(self) -> int: ...
+
+    @property
+    def load_timeout_seconds(self) -> float: ...
+
+    @property
+    def predict_timeout_seconds(self) -> float: ...
+
+
+class Config(Protocol):
+    """A scaffold's `config.yaml`, as its own `common/config.py` reads it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def framework(self) -> str: ...
+
+    @property
+    def server(self) -> str: ...
+
+    @property
+    def python_version(self) -> str | None: ...
+
+    @property
+    def serving(self) -> Serving: ...
+
+    @property
+    def model(self) -> Any: ...
+
+
+class Client(Protocol):
+    """A worker of a scaffold, as its own `common/link/client.py` starts it."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def request(self, kind: int, body: bytes) -> tuple[int, bytes]: ...
+
+    def close(self) -> None: ...
+
+
+class _ReadsConfig(Protocol):
+    def __call__(self, path: Path) -> Config: ...
+
+
+class _StartsClient(Protocol):
+    def __call__(
+        self,
+        config: Any,  # what the same runtime has read
+        path: Sequence[str] | None = None,
+        log: IO[bytes] | None = None,
+        python: str | None = None,
+    ) -> Client: ...
+
+
+if TYPE_CHECKING:  # the template offers what is asked of a scaffold
+    from ..template.src.common.config import Config as _TemplateConfig
+    from ..template.src.common.link.client import Client as _TemplateClient
+
+    _reads: _ReadsConfig = _TemplateConfig.read
+    _starts: _StartsClient = _TemplateClient
+
+
+class Worker:
+    """A process that has loaded a scaffold's model and answers requests. Close it."""
+
+    def __init__(self, client: Client, kind: int, load_error: type[Exception]) -> None:
+        self._client = client
+        self._kind = kind
+        self._load_error = load_error
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was told to end, or has ended."""
+        return self._client.closed
+
+    def ask(self, body: bytes) -> tuple[int, bytes]:
+        """Send a JSON body through the whole flow; the status and the body of the answer.
+
+        Raises:
+            ServingError: the worker died, or took too long.
+        """
+        try:
+            return self._client.request(self._kind, body)
+        except self._load_error as error:
+            raise ServingError(str(error)) from error
+
+    def close(self) -> None:
+        """End the process."""
+        self._client.close()
+
+
+class Runtime:
+    """A scaffold's own `common` package, as its files are now.
+
+    It is imported under a name of its own, so that several scaffolds can be open at once.
 
     Args:
-        source: the scaffold's `src/`, or the template's.
-        module: the module's name in the package.
+        directory: the scaffold's.
 
     Raises:
         ScaffoldError: the directory holds no such package, or it cannot be imported.
     """
-    package = _package((source / "common").resolve())
-    try:
-        return importlib.import_module(f"{package.__name__}.{module}")
-    except ImportError as error:
-        raise ScaffoldError(
-            f"{source / 'common' / module}.py cannot be imported: {error}"
-        ) from error
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._package = _package(directory)
+
+    def config(self) -> Config:
+        """`config.yaml`, read and checked.
+
+        Raises:
+            ScaffoldError: it is missing or broken.
+        """
+        reads: _ReadsConfig = self._module("config").Config.read
+        config_error: type[Exception] = self._module("errors").ConfigError
+        try:
+            return reads(self._directory / "config.yaml")
+        except config_error as error:
+            raise ScaffoldError(str(error)) from error
+
+    def worker(
+        self,
+        config: Config,
+        *,
+        path: Sequence[str] | None = None,
+        log: IO[bytes] | None = None,
+        python: str | None = None,
+    ) -> Worker:
+        """Start a worker; it is ready when this returns.
+
+        Args:
+            config: what `config` has read.
+            path: the only directories to import from, beside the scaffold and the standard library; by default what
+                its interpreter finds.
+            log: where its log goes; by default to this process's.
+            python: the interpreter of another environment to run in; by default this one.
+
+        Raises:
+            ServingError: the model cannot be loaded.
+            ScaffoldError: the scaffold is of an older template.
+        """
+        self._refuse_older()
+        starts: _StartsClient = self._module("link.client").Client
+        kind: int = self._module("link.frames").Kind.JSON
+        load_error: type[Exception] = self._module("errors").LoadError
+        try:
+            return Worker(starts(config, path=path, log=log, python=python), kind, load_error)
+        except load_error as error:
+            raise ServingError(str(error)) from error
+
+    def _refuse_older(self) -> None:
+        if not (self._directory / "src/common/link/client.py").is_file():
+            raise ScaffoldError(
+                f"{self._directory / 'src/common'} is of an older template, which this generator cannot start: run"
+                f" `python -m generator update {self._directory}` first"
+            )
+
+    def _module(self, name: str) -> Any:
+        try:
+            return importlib.import_module(f"{self._package.__name__}.{name}")
+        except ImportError as error:
+            file = self._directory / "src/common" / name.replace(".", "/")
+            raise ScaffoldError(f"{file}.py cannot be imported: {error}") from error
 
 
 def _package(directory: Path) -> ModuleType:
-    name = f"_scaffold_{hashlib.sha256(str(directory).encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    file = directory / "__init__.py"
+    common = (directory / "src/common").resolve()
+    file = common / "__init__.py"
     if not file.is_file():
-        raise ScaffoldError(f"{directory.parents[1]} is no scaffold: {file} is missing")
+        raise ScaffoldError(f"{directory} is no scaffold: {file} is missing")
+    name = f"_scaffold_{_stamp(common)}"
+    return sys.modules.get(name) or _imported(name, file)
+
+
+def _stamp(directory: Path) -> str:
+    """Other text where a module in the directory has changed: then the package is imported anew."""
+    files = [(file, file.stat()) for file in sorted(directory.rglob("*.py"))]
+    text = str([(str(file), stat.st_mtime_ns, stat.st_size) for file, stat in files])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _imported(name: str, file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(
-        name, file, submodule_search_locations=[str(directory)]
+        name, file, submodule_search_locations=[str(file.parent)]
     )
     assert spec is not None and spec.loader is not None
     package = importlib.util.module_from_spec(spec)

@@ -16,13 +16,12 @@ from ..environment.venvs import RUNNING
 from ..errors import ModelError, SettingError
 from ..hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find
 from ..running import clean_process
-from ..running.runtime import TEMPLATE_SOURCE, load
+from ..running.runtime import ONNX_FILE, digest
 from ..scaffold import Scaffold
 from .config_file import write_facts
 
 # Not msgpack, for which the template has a range: truss, which deploys to Baseten, holds it to a version of its own.
 WORKER_NEEDS = dict.fromkeys(("numpy", "orjson"), "bodies of requests and responses in the worker")
-ONNX_FILE = "model.onnx"
 PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 
 
@@ -87,7 +86,7 @@ class Prepared:
             kind = f"{type(self.model).__module__}.{type(self.model).__qualname__}"
         return {
             "file": file.name,
-            "sha256": load(TEMPLATE_SOURCE, "model_file").digest(file),
+            "sha256": digest(file),
             "code": code or None,
             "class": kind,
             "trained_with": {"python": platform.python_version(), **versions},

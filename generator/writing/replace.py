@@ -16,9 +16,10 @@ from ..errors import ModelError, ScaffoldError, SettingError, TargetError
 from ..files import edit, exchange
 from ..hooks import NATIVE, WrittenModelScaffoldDefinition
 from ..rendering.answers import ANSWERS_FILE, Answers
+from ..running.runtime import ONNX_FILE
 from ..scaffold import SMOKE_TEST, Scaffold
 from .config_file import write_facts
-from .prepare import ONNX_FILE, Prepared, prepare
+from .prepare import Prepared, prepare
 
 MODEL, DATA = "src/model", "src/data"
 REQUIREMENTS = "requirements.txt"

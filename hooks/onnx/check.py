@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from generator.running.rows import rows
-from generator.running.runtime import TEMPLATE_SOURCE, load
+from generator.running.runtime import OnnxModel, Signature
 
 from ..base import Description
 from . import trees
@@ -40,7 +40,7 @@ def check(content: bytes, model: Any, description: Description, sample: Any) -> 
     Raises:
         NotCompiled: it does not.
     """
-    engine = load(TEMPLATE_SOURCE, "onnx_engine").OnnxModel(content, None, description.output)
+    engine = OnnxModel(content, None, description.output)
     inputs = None if sample is None else _taken(engine, _sample(description, sample))
     if inputs is not None:
         _compare(engine, model, inputs, "the sample")
@@ -51,7 +51,7 @@ def check(content: bytes, model: Any, description: Description, sample: Any) -> 
 def _sample(description: Description, sample: Any) -> Any:
     """Rows of the sample as the server gives them to the model."""
     listed = rows(sample)[:MOST_SAMPLE_ROWS]
-    return load(TEMPLATE_SOURCE, "signature").Signature(description.input).inputs(listed)
+    return Signature(description.input).inputs(listed)
 
 
 def _taken(engine: Any, inputs: Any) -> Any:

@@ -53,7 +53,7 @@ def test_wheel_holds_the_generator_alone(wheel: Path, repository: Path) -> None:
     inside = {
         name for name in names if not name.startswith(f"scaffold_generator-{VERSION}.dist-info/")
     }
-    generator = tracked(repository, "generator") - {"generator/hooks"}
+    generator = tracked(repository, "generator") - {"generator/hooks", "generator/template"}
     hooks = {f"generator/{name}" for name in tracked(repository, "hooks")}
     template = {f"generator/{name}" for name in tracked(repository, "template")}
     assert {"generator/template/.dockerignore", "generator/template/src/data/.gitkeep"} <= template
@@ -80,11 +80,11 @@ def test_sdist_holds_what_the_wheel_is_made_of(dist: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {
         "copier.yml",
-        "template/.dockerignore",
+        "generator/template/.dockerignore",
         "generator/hooks/sklearn.py",
         "pyproject.toml",
     } <= names
-    assert not [name for name in names if name.startswith(("hooks/", ".git/"))]
+    assert not [name for name in names if name.startswith(("hooks/", "template/", ".git/"))]
 
 
 def test_installed_generator_makes_a_working_scaffold(

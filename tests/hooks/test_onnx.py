@@ -45,7 +45,7 @@ from common.errors import ConfigError
 from generator import ModelError, Scaffold, ScaffoldError, ServingError, SettingError
 from generator.hooks import by_name
 from generator.hooks.onnx import check, convert
-from generator.running.runtime import TEMPLATE_SOURCE, load
+from generator.running.runtime import OnnxModel
 from generator.running.verification import compare
 from support.running import configure, serving
 
@@ -65,7 +65,7 @@ def engine(model: Any, sample: Any = None) -> Any:
     """What a scaffold's worker predicts with, without the scaffold."""
     description = MODEL.describe(model, sample)
     content = convert.compiled(model, description, sample)
-    return load(TEMPLATE_SOURCE, "onnx_engine").OnnxModel(content, model, description.output)
+    return OnnxModel(content, model, description.output)
 
 
 def facts(scaffold: Scaffold) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Client:
             raise LoadError(ready.body.decode())
         self._connection.settimeout(config.serving.predict_timeout_seconds)
 
-    def request(self, kind: Kind, body: bytes) -> tuple[int, bytes]:
+    def request(self, kind: int, body: bytes) -> tuple[int, bytes]:
         """Send a body through the whole flow; the status and the body of the answer.
 
         Raises:
