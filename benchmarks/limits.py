@@ -16,7 +16,7 @@ from peers import predictor
 from wires import WIRES
 
 from generator.environment.venvs import server_python
-from generator.running.runtime import TEMPLATE_SOURCE, load
+from generator.template.src.common.bodies import msgpack_decode
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCHES = (1, 32, 256)
@@ -59,9 +59,10 @@ def predictions(name: str, file: Path) -> list[dict[str, Any]]:
 def decoded(name: str, file: Path, batch: int) -> dict[str, Any]:
     """Rows a second of decoding so many msgpack bodies of a row each and one call of the model, in a loop."""
     predict = predictor.load(str(file))
-    decode = load(TEMPLATE_SOURCE, "bodies").msgpack_decode
     bodies = [WIRES["msgpack"].encode(MODELS[name].inputs(1)).content] * batch
-    rate = _rate(lambda: predict(np.concatenate([decode(body)["instances"] for body in bodies])))
+    rate = _rate(
+        lambda: predict(np.concatenate([msgpack_decode(body)["instances"] for body in bodies]))
+    )
     return {"work": name, "batch": batch, "decoded": True, "rows_per_second": batch * rate}
 
 

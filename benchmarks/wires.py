@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from generator.running.rows import rows as rows_of
-from generator.running.runtime import TEMPLATE_SOURCE, load
+from generator.template.src.common.bodies import msgpack_decode, msgpack_encode
 
 JSON = "application/json"
 HEAD_LENGTH = "Inference-Header-Content-Length"
@@ -53,13 +53,12 @@ def _predictions(content: bytes, _: Message) -> Any:
 
 
 def _msgpack(inputs: Any) -> Body:
-    encode = load(TEMPLATE_SOURCE, "bodies").msgpack_encode
-    return Body(encode({"instances": inputs}), {"Content-Type": "application/msgpack"})
+    body = msgpack_encode({"instances": inputs})
+    return Body(body, {"Content-Type": "application/msgpack"})
 
 
 def _msgpack_predictions(content: bytes, _: Message) -> Any:
-    predictions = load(TEMPLATE_SOURCE, "bodies").msgpack_decode(content)["predictions"]
-    return rows_of(predictions)
+    return rows_of(msgpack_decode(content)["predictions"])
 
 
 def _described(inputs: Any) -> dict[str, Any]:
