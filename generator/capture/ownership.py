@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 from ..environment.installed import Environment
-from ..environment.pins import parse
+from ..environment.lines import parse
 from ..errors import ModelError
 from ..importing import is_source, locate
 from .captured import RESERVED

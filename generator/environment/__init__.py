@@ -1,1 +1,1 @@
-"""The packages: what is installed here, as pins of `requirements.txt`, and as environments made from them."""
+"""Packages: what is installed here, the pins for it, and environments created from pins."""

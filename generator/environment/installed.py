@@ -1,4 +1,4 @@
-"""What is installed for the running interpreter, read from its metadata (`importlib.metadata`).
+"""Reads the metadata of the distributions that are installed for the running interpreter.
 
 - Name, version and dependencies: the core metadata specification
   (https://packaging.python.org/en/latest/specifications/core-metadata/).
@@ -29,12 +29,12 @@ from packaging.utils import NormalizedName, canonicalize_name
 from ..errors import RequirementError
 from ..importing import locate
 
-# A scaffold runs in a Linux container, wherever it is made.
+# A scaffold runs in a Linux container, on whatever system it is created.
 _CONTAINER = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux"}
 
 
 class Installed:
-    """An installed distribution. What its metadata says is read when it is asked for, once."""
+    """An installed distribution. Its metadata is read when it is first needed, and cached."""
 
     def __init__(self, distribution: Distribution) -> None:
         self._distribution = distribution
@@ -53,34 +53,37 @@ class Installed:
 
     @cached_property
     def origin(self) -> dict[str, Any]:
-        """PEP 610's record of what was asked for, or nothing if it came from an index."""
+        """PEP 610's record of where it came from; empty if it came from an index."""
         origin: dict[str, Any] = json.loads(self._distribution.read_text("direct_url.json") or "{}")
         from_conda = (self._distribution.read_text("INSTALLER") or "").strip() == "conda"
-        # a package from conda holds the path on the machine that built it
-        return {} if from_conda and _is_file(origin) else origin
+        if from_conda and _is_file(origin):  # a path on the machine that built the package
+            return {}
+        return origin
 
     @cached_property
     def local(self) -> str | None:
-        """The project or archive on this machine that it was installed from, if that is so."""
+        """The project or archive on this machine that it was installed from, if any."""
         if _is_file(self.origin):
             return _path(self.origin["url"])
-        return self.location if self.in_project else None
+        if self.in_project:
+            return self.location
+        return None
 
     @property
     def is_project(self) -> bool:
-        """Whether it was installed from a project's directory on this machine, not from an archive."""
+        """Whether it was installed from a project's directory on this machine."""
         return self.local is not None and "archive_info" not in self.origin
 
     @cached_property
     def in_project(self) -> bool:
-        """Whether the metadata lies in the project itself: setup.py develop, before PEP 610."""
+        """Whether its metadata is in the project itself, where `setup.py develop` puts it."""
         return bool(self._distribution.read_text("PKG-INFO")) and not self.location.endswith(
             "-packages"
         )
 
     @cached_property
     def requires(self) -> list[Requirement]:
-        """Its dependencies; a line that PEP 508 forbids is one that no installer honours either."""
+        """Its dependencies, without lines that PEP 508 forbids: installers ignore these too."""
         requirements = []
         for line in self._distribution.requires or ():
             with suppress(InvalidRequirement):
@@ -88,14 +91,14 @@ class Installed:
         return requirements
 
     def dependencies(self, extras: Collection[str]) -> Iterator[Requirement]:
-        """What it requires in the container with these extras."""
+        """What it requires with these extras, in the container."""
         environments = [{**_CONTAINER, "extra": extra} for extra in ("", *extras)]
         for requirement in self.requires:
             if not requirement.marker or any(map(requirement.marker.evaluate, environments)):
                 yield requirement
 
     def lists(self, file: str) -> bool:
-        """Whether the record of what was installed names the file."""
+        """Whether its record of installed files contains the file."""
         if not _is_inside(file, self.location):
             return False
         path = os.path.relpath(file, self.location).replace(os.sep, "/")
@@ -107,7 +110,7 @@ class Installed:
 
 
 class Environment:
-    """What is installed for the running interpreter."""
+    """The distributions that are installed for the running interpreter."""
 
     def __init__(self) -> None:
         self._found: dict[NormalizedName, Installed | None] = {}
@@ -135,7 +138,7 @@ class Environment:
 
     def owner(self, module: str) -> Installed | None:
         """The distribution that the module was installed with."""
-        file = _file(module)
+        file = module_file(module)
         if not file:
             return self._only_provider(module)
         for installed in self._all:
@@ -143,24 +146,26 @@ class Environment:
                 return installed
         provider = self._only_provider(module)
         if provider and _is_inside(file, provider.location):
-            return provider  # a system's package manager may leave no record
+            return provider  # package managers of systems may write no record of the files
         projects = [found for found in self._all if found.local and _is_inside(file, found.local)]
         return max(projects, key=lambda project: len(project.local or ""), default=None)
 
     @cached_property
     def path(self) -> list[str]:
-        """The directories of `sys.path` that distributions were installed into, which no project of this machine is."""
+        """The directories of `sys.path` with installed distributions, without local projects."""
         installed = {found.location for found in self._all if not found.in_project}
         return [directory for directory in sys.path if os.path.realpath(directory) in installed]
 
     def _only_provider(self, module: str) -> Installed | None:
-        """The distribution that the top-level name is of, if it is of one only."""
+        """The distribution that provides the top-level name, if exactly one does."""
         names = {name for name in self._providers.get(module.partition(".")[0], ()) if name}
-        return self[names.pop()] if len(names) == 1 else None
+        if len(names) != 1:
+            return None
+        return self[names.pop()]
 
     @cached_property
     def _providers(self) -> Mapping[str, Sequence[str]]:
-        # the records come first: this takes 0.1 s and more, and on Python 3.10 knows declared names only
+        # A fallback: it takes 0.1 s or more, and on Python 3.10 knows declared names only
         return packages_distributions()
 
     @cached_property
@@ -168,21 +173,23 @@ class Environment:
         return [Installed(found) for found in distributions()]
 
 
-def _file(module: str) -> str | None:
-    """The file of the module, or of the innermost package around it that has one."""
-    file = _own_file(module)
-    if file:
-        # links among the directories only: an installer may link each file into its cache
-        return os.path.join(os.path.realpath(os.path.dirname(file)), os.path.basename(file))
-    parent = module.rpartition(".")[0]
-    return _file(parent) if parent else None
+def module_file(module: str) -> str | None:
+    """The file of a module, or of the innermost parent package that has one."""
+    while module:
+        if file := _own_file(module):
+            # links to directories only: an installer may link each file into its cache
+            return os.path.join(os.path.realpath(os.path.dirname(file)), os.path.basename(file))
+        module = module.rpartition(".")[0]
+    return None
 
 
 def _own_file(module: str) -> str | None:
     if module in sys.modules:
         return getattr(sys.modules[module], "__file__", None)
     spec = locate(module)
-    return spec.origin if spec and spec.has_location else None
+    if spec and spec.has_location:
+        return spec.origin
+    return None
 
 
 def _is_inside(file: str, directory: str) -> bool:
@@ -194,6 +201,6 @@ def _is_file(origin: Mapping[str, Any]) -> bool:
 
 
 def _path(url: str) -> str:
-    from urllib.request import url2pathname  # 20 ms, and rarely needed
+    from urllib.request import url2pathname  # importing it takes 20 ms, and is rarely needed
 
     return url2pathname(urlsplit(url).path)

@@ -1,120 +1,28 @@
-"""The running environment as a requirements.txt: a pin for all that a model needs, with the reason for it."""
+"""Pins everything that a model needs, in the versions that are installed here."""
 
 import re
 import sys
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urldefrag
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
-from ..errors import RequirementError, SettingError
-from .installed import Environment, Installed, _file
+from ..errors import RequirementError
+from .installed import Environment, Installed, module_file
+from .lines import Pin, Requirements, parse
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-GIVEN = "given by you"
 
-# Options of a requirements.txt, with a value and without one: pip honours them, uv honours or skips them.
-_VALUE_OPTIONS = (
-    "--extra-index-url",
-    "--index-url",
-    "-i",
-    "--find-links",
-    "-f",
-    "--no-binary",
-    "--only-binary",
-)
-_FLAGS = ("--pre", "--prefer-binary", "--no-index")
-_OPTION = re.compile(r"(-[-a-z]+)(?:(?:\s+|=)(\S+))?")
-_COMMENT = re.compile(r"(?:^|\s+)#\s*(.*)$")
-
-
-# PEP 610 forbids what follows to be recorded; should an installer slip, no password is to travel.
+# PEP 610 forbids installers to record passwords. This removes one that was recorded all the same.
 _CREDENTIALS = re.compile(r"^(https?://)(?!\$\{)[^/@]+@")
 
 _TORCH = frozenset({"torch", "torchvision", "torchaudio"})
 _TORCH_INDEX = "https://download.pytorch.org/whl/"
 _TORCH_VARIANT = re.compile(r"cpu|xpu|cu\d+|rocm\d+(\.\d+)*")
-
-
-@dataclass(frozen=True)
-class Pin:
-    """A requirement line (PEP 508) and why it is there."""
-
-    line: str
-    reason: str
-
-
-@dataclass
-class Requirements:
-    """What a requirements.txt holds.
-
-    `options` are its option lines with their comments. `versions` maps the canonical name of every
-    installed distribution that is wanted for itself, not for another's sake, to its full version here.
-    """
-
-    pins: list[Pin] = field(default_factory=list)
-    options: list[str] = field(default_factory=list)
-    versions: dict[str, str] = field(default_factory=dict)
-
-    def text(self) -> str:
-        """The content of the requirements.txt, which pip and uv both read."""
-        lines = [*self.options, *(f"{pin.line}  # {pin.reason}" for pin in self.pins)]
-        return "".join(f"{line}\n" for line in lines)
-
-
-def parse(lines: Sequence[str]) -> Requirements:
-    """The user's lines: requirements (PEP 508), options, comments and blank lines; else a SettingError."""
-    if isinstance(lines, str):
-        raise SettingError(
-            f"requirements: {lines!r} is one string: give a list with a string for each line"
-        )
-    given = Requirements()
-    for text in lines:
-        if not isinstance(text, str):
-            raise SettingError(
-                f"requirements: {text!r} is no string: give a list with a string for each line"
-            )
-        line, reason = _split_comment(text.strip())
-        if line.startswith("-"):
-            given.options.append(f"{_option(line)}  # {reason}")
-        elif line:
-            _check(line)
-            given.pins.append(Pin(line, reason))
-    return given
-
-
-def _split_comment(line: str) -> tuple[str, str]:
-    comment = _COMMENT.search(line)
-    if not comment:
-        return line, GIVEN
-    return line[: comment.start()], ": ".join(filter(None, [GIVEN, comment[1]]))
-
-
-def _option(line: str) -> str:
-    match = _OPTION.fullmatch(line)
-    name, value = match.groups() if match else (line, None)
-    if name in (_VALUE_OPTIONS if value else _FLAGS):
-        return f"{name} {value}" if value else name
-    known = ", ".join([*(f"{option} VALUE" for option in _VALUE_OPTIONS), *_FLAGS])
-    raise SettingError(
-        f"requirements: {line!r} is no option that a scaffold can keep: give one of {known}"
-    )
-
-
-def _check(line: str) -> None:
-    try:
-        Requirement(line)
-    except InvalidRequirement as error:
-        reason = str(error).partition("\n")[0]
-        raise SettingError(
-            f"requirements: {line!r} is no requirement ({reason}): "
-            "give name==version, name @ https://... or name @ git+https://..."
-        ) from None
 
 
 def infer(
@@ -124,13 +32,17 @@ def infer(
     always: Mapping[str, str] = _NOTHING,
     given: Sequence[str] = (),
 ) -> Requirements:
-    """The pins for what provides `modules`, and for all that it needs in turn, as installed here.
+    """The pins for everything that a model needs, and for its dependencies, as installed here.
 
-    `modules` maps each importable module that the model refers to, to a name in it as an example;
-    `imported` maps each module that copied code imports, to the file of that code;
-    `always` maps each distribution that is needed in any case, to the reason; `given` holds the user's
-    lines, each of which stands instead of what would be inferred for the same distribution.
-    Raises RequirementError for what cannot be installed elsewhere, SettingError for a line in `given`.
+    Args:
+        modules: maps each module that the model refers to, to a name in it as an example.
+        imported: maps each module that captured code imports, to the file of that code.
+        always: maps each distribution that is needed in any case, to the reason.
+        given: the user's lines. Each replaces the pin of the same distribution.
+
+    Raises:
+        RequirementError: something cannot be installed on another machine.
+        SettingError: a line in `given` is not a requirement or an option.
     """
     lines, environment = parse(given), Environment()
     own = _by_name(lines.pins)
@@ -138,18 +50,13 @@ def infer(
     needed = _needed(environment, direct, own)
     pinned = [environment[name] for name in (*direct, *needed) if name not in own]
     _refuse_local(pinned)
-    wanted = [
-        *lines.pins,
-        *(_pin(environment[name], direct[name]) for name in direct if name not in own),
-    ]
+    wanted = [_pin(environment[name], direct[name]) for name in direct if name not in own]
+    others = [_pin(environment[name], needed[name]) for name in needed]
+    names = [name for name in sorted({*direct, *own}) if name in environment]
     return Requirements(
-        pins=_sorted(wanted) + _sorted(_pin(environment[name], needed[name]) for name in needed),
+        pins=_sorted([*lines.pins, *wanted]) + _sorted(others),
         options=[*lines.options, *_torch_options(pinned, lines.options)],
-        versions={
-            name: environment[name].version
-            for name in sorted({*direct, *own})
-            if name in environment
-        },
+        versions={name: environment[name].version for name in names},
     )
 
 
@@ -171,43 +78,48 @@ def _direct(
     always: Mapping[str, str],
     own: Collection[NormalizedName],
 ) -> dict[NormalizedName, str]:
-    """The distributions that are needed for themselves, each with the reason."""
+    """The distributions that are needed directly, each with the reason."""
+    uses = [
+        (module, f"{module}.{name}", f"the model: {module}.{name}")
+        for module, name in modules.items()
+    ]
+    uses += [
+        (module, f"{module}, imported by {file}", f"imported by {file}")
+        for module, file in imported.items()
+    ]
     reasons: dict[NormalizedName, str] = {}
-    for module, example in modules.items():
-        owner = _owner(environment, module, example, own)
-        if owner:
-            reasons.setdefault(owner, f"the model: {module}.{example}")
-    for module, file in imported.items():
-        owner = _owner(environment, module, f"(imported by {file})", own)
-        if owner:
-            reasons.setdefault(owner, f"imported by {file}")
+    for module, use, reason in uses:
+        if owner := _owner(environment, module, use, own):
+            reasons.setdefault(owner, reason)
     for name, reason in always.items():
         key = canonicalize_name(name)
-        reasons[key] = f"{reasons[key]}; {reason}" if key in reasons else reason
+        reasons[key] = "; ".join(filter(None, [reasons.get(key), reason]))
     return reasons
 
 
 def _owner(
-    environment: Environment, module: str, example: str, own: Collection[NormalizedName]
+    environment: Environment, module: str, use: str, own: Collection[NormalizedName]
 ) -> NormalizedName | None:
-    """The distribution to pin for the module; none for the standard library."""
+    """The distribution to pin for a module; None for the standard library."""
     if module.partition(".")[0] in sys.stdlib_module_names:
         return None
     owner = environment.owner(module)
-    return canonicalize_name(owner.name) if owner else _owner_outside(module, example, own)
+    if owner is not None:
+        return canonicalize_name(owner.name)
+    return _given_owner(module, use, own)
 
 
-def _owner_outside(module: str, example: str, own: Collection[NormalizedName]) -> NormalizedName:
-    """What stands for a module of no installed distribution: the user's line of the same name."""
+def _given_owner(module: str, use: str, own: Collection[NormalizedName]) -> NormalizedName:
+    """The distribution of the user's line that has the same name as the module."""
     top = module.partition(".")[0]
     name = canonicalize_name(top)
     if name in own:
         return name
-    where = f"{module}.{example} ({_file(module) or 'defined in this session'})"
-    mend = "move it to a module of an installed package"
+    where = f"{use} ({module_file(module) or 'defined in this session'})"
+    fix = "move it to a module of an installed package"
     if top != "__main__":
-        mend += f', or give the requirement that provides it, as in requirements=["{name} @ git+https://..."]'
-    raise RequirementError(f"{where} belongs to no installed distribution: {mend}")
+        fix += f', or give a line for it, as in requirements=["{name} @ git+https://..."]'
+    raise RequirementError(f"{where} belongs to no installed distribution: {fix}")
 
 
 def _needed(
@@ -215,7 +127,7 @@ def _needed(
     direct: Collection[NormalizedName],
     own: Mapping[NormalizedName, Sequence[Requirement]],
 ) -> dict[NormalizedName, str]:
-    """The installed distributions that the direct ones and the user's need in turn, each with the reason."""
+    """The installed distributions that are dependencies of the others, each with the reason."""
     roots = {
         name: {extra for line in own.get(name, ()) for extra in line.extras}
         for name in (*direct, *own)
@@ -240,20 +152,18 @@ def _walk(
     roots: Mapping[NormalizedName, set[str]],
     replaced: Collection[NormalizedName],
 ) -> dict[NormalizedName, set[str]]:
-    """All that the roots with their extras need in turn, each with the names of what needs it.
+    """All dependencies of the roots with their extras, each with the names of what requires it.
 
-    What is replaced by another version is not followed: its dependencies may be others.
+    A distribution that the user replaces with another version may have other dependencies: the
+    walk ends there.
     """
     requesters: dict[NormalizedName, set[str]] = {}
     followed: dict[NormalizedName, set[str]] = {}
     queue = deque(roots.items())
     while queue:
         name, extras = queue.popleft()
-        if (
-            name in replaced
-            or name not in environment
-            or (name in followed and extras <= followed[name])
-        ):
+        is_followed = name in followed and extras <= followed[name]
+        if is_followed or name in replaced or name not in environment:
             continue
         followed[name] = followed.get(name, set()) | extras
         for requirement in environment[name].dependencies(followed[name]):
@@ -285,14 +195,15 @@ def _pin(installed: Installed, reason: str) -> Pin:
 
 
 def _torch_options(pinned: Iterable[Installed], given: Iterable[str]) -> list[str]:
-    """The indexes that serve the variants of torch and its family, unless the user's options name them."""
+    """The indexes that serve the variants of torch and its family, if the user names none."""
     served: dict[str, list[str]] = {}
     for installed in pinned:
         index = _torch_index(installed)
         if index and index not in " ".join(given).split():
             served.setdefault(index, []).append(installed.name)
     return [
-        f"--extra-index-url {index}  # serves the {index.rpartition('/')[2]} variant of {', '.join(names)}"
+        f"--extra-index-url {index}  # serves the {index.rpartition('/')[2]} variant of "
+        + ", ".join(names)
         for index, names in served.items()
     ]
 
@@ -302,25 +213,27 @@ def _torch_index(installed: Installed) -> str | None:
     from_index = canonicalize_name(installed.name) in _TORCH and not installed.origin
     if not from_index or not _TORCH_VARIANT.fullmatch(label):
         return None
-    return f"{_TORCH_INDEX}{'nightly/' if '.dev' in public else ''}{label}"
+    if ".dev" in public:
+        return f"{_TORCH_INDEX}nightly/{label}"
+    return f"{_TORCH_INDEX}{label}"
 
 
 def _direct_reference(origin: Mapping[str, Any]) -> str:
-    """The URL of a requirement (PEP 508) for what PEP 610 recorded."""
+    """The URL of a requirement (PEP 508) from a record of PEP 610."""
     url = _CREDENTIALS.sub(r"\1", urldefrag(origin["url"]).url)
     if "vcs_info" in origin:
         url = f"{origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
-    parts = [_hash(origin.get("archive_info", {})), _subdirectory(origin)]
+    parts = [_hash(origin.get("archive_info", {}))]
+    if "subdirectory" in origin:
+        parts.append(f"subdirectory={origin['subdirectory']}")
     fragment = "&".join(filter(None, parts))
-    return f"{url}#{fragment}" if fragment else url
+    return "#".join(filter(None, [url, fragment]))
 
 
 def _hash(archive: Mapping[str, Any]) -> str:
-    """ALGORITHM=DIGEST, if the archive's hash is known: from `hashes`, or from `hash` as it once was."""
-    hashes = archive.get("hashes") or {}
-    algorithm = "sha256" if "sha256" in hashes else next(iter(hashes), "")
-    return f"{algorithm}={hashes[algorithm]}" if hashes else archive.get("hash", "")
-
-
-def _subdirectory(origin: Mapping[str, Any]) -> str:
-    return f"subdirectory={origin['subdirectory']}" if "subdirectory" in origin else ""
+    """ALGORITHM=DIGEST of an archive, "" if unknown. Old records have `hash`, new ones `hashes`."""
+    hashes: Mapping[str, str] = archive.get("hashes") or {}
+    for algorithm in ("sha256", *hashes):
+        if algorithm in hashes:
+            return f"{algorithm}={hashes[algorithm]}"
+    return str(archive.get("hash", ""))

@@ -1,6 +1,6 @@
-"""Environments of their own, each made once from a scaffold's requirements and kept in the user's cache.
+"""Creates isolated environments from requirements, and caches them in the user's cache directory.
 
-Their key is what the requirements say and the version of Python: what changes neither is used again.
+The key of an environment is the text of its requirements and its version of Python.
 """
 
 import hashlib
@@ -24,21 +24,22 @@ TORCH_OPTION = re.compile(
     r"(?m)^--extra-index-url +https://download\.pytorch\.org/whl/(?:[^ \n]*/)?([^ /\n]+).*\n"
 )
 TORCH_PIN = re.compile(r"(?m)^(torch(?:vision|audio)?==[^ +;\n]+)")
-MOST_SAID = 600
+MAX_OUTPUT = 600
+"""The most characters of an installer's output in an error."""
 
 Install = Callable[[Path], None]
 
 
 def server_python(lock: Path) -> Path:
-    """The interpreter of an environment that holds what the lock names: this one, or one from the cache.
+    """The interpreter of an environment with the packages in the lock: this one, or a cached one.
 
     Args:
         lock: the scaffold's `server-requirements.txt`.
 
     Raises:
-        ServingError: the environment cannot be made.
+        ServingError: the environment cannot be created.
     """
-    content = _read(lock, "`copier update` brings it back")
+    content = _read(lock, "run `copier update` to restore it")
     if _holds_server(content):
         return Path(sys.executable)
 
@@ -49,43 +50,47 @@ def server_python(lock: Path) -> Path:
 
 
 def model_python(requirements: Path, version: str) -> Path:
-    """The interpreter of an environment that holds what the requirements name, and nothing else.
+    """The interpreter of an environment with the required packages, and nothing else.
 
     Args:
         requirements: the scaffold's `requirements.txt`.
         version: the version of Python, as in "3.11".
 
     Raises:
-        ServingError: the environment cannot be made.
+        ServingError: the environment cannot be created.
     """
-    content = _read(requirements, "it says what the model needs")
+    content = _read(requirements, "restore it: it lists the packages that the model needs")
 
     def install(python: Path) -> None:
         try:
             install_requirements(python, [], requirements)
         except ServingError:
-            elsewhere = _torch_from_elsewhere(content)
-            if elsewhere is None:
+            fallback = without_torch_index(content)
+            if fallback is None:
                 raise
-            with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as file:
-                file.write(elsewhere)
-                file.flush()
-                install_requirements(python, [], Path(file.name))
+            _install_text(python, fallback)
 
     return cached("model", content, version, install)
 
 
-def _read(path: Path, mend: str) -> str:
+def _install_text(python: Path, requirements: str) -> None:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as file:
+        file.write(requirements)
+        file.flush()
+        install_requirements(python, [], Path(file.name))
+
+
+def _read(path: Path, fix: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ServingError(
-            f"{path} cannot be read: {getattr(error, 'strerror', error)}; {mend}"
+            f"{path} cannot be read: {getattr(error, 'strerror', error)}; {fix}"
         ) from error
 
 
 def _holds_server(lock: str) -> bool:
-    """Whether the running environment holds the very KServe or KFServing of the lock, and what stands beside it."""
+    """Whether the running environment has the lock's KServe or KFServing, and what it needs."""
     pinned = re.search(r"(?m)^(kserve|kfserving)==(\S+)", lock)
     if pinned is None:
         return False
@@ -99,95 +104,109 @@ def _holds_server(lock: str) -> bool:
 
 
 def cached(kind: str, content: str, version: str, install: Install) -> Path:
-    """The interpreter of the environment for this content, which is made where there is none yet.
+    """The interpreter of the cached environment for this content. If there is none, it is created.
 
     Args:
-        kind: what it is for; environments of a kind lie together.
-        content: what it holds, in any words: others make another environment.
+        kind: what it is for, as in "model". It names a directory of the cache.
+        content: what it holds, in any form: other content gives another environment.
         version: the version of Python, as in "3.11".
-        install: fills a new one, given its interpreter.
+        install: installs the packages into a new environment, given its interpreter.
 
     Raises:
-        ServingError: it cannot be made.
+        ServingError: it cannot be created.
     """
     key = f"{hashlib.sha256(content.encode()).hexdigest()[:16]}-py{version}"
     directory = platformdirs.user_cache_path("scaffold-generator") / f"{kind}s" / key
     if not directory.exists():
-        print(
-            f"making the {kind}'s environment once in {directory} (a minute or so)",
-            file=sys.stderr,
-            flush=True,
-        )
+        message = f"creating the {kind}'s environment once, in {directory} (about a minute)"
+        print(message, file=sys.stderr, flush=True)
         try:
-            _make(directory, version, install)
+            _create(directory, version, install)
         except ServingError as error:
-            raise ServingError(f"the {kind}'s environment cannot be made: {error}") from error
+            raise ServingError(f"the {kind}'s environment cannot be created: {error}") from error
     return _python(directory)
 
 
-def _make(directory: Path, version: str, install: Install) -> None:
-    """Make the environment beside its place and move it there whole, so that nobody finds half of one."""
+def _create(directory: Path, version: str, install: Install) -> None:
+    """Create the environment beside its place and rename it at the end, so that it is complete."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f"{directory.name}.", dir=directory.parent))
     try:
-        _run(_creation(unfinished, version))
+        _run(_creation_command(unfinished, version))
         install(_python(unfinished))
         unfinished.rename(directory)
     except OSError:
-        if not directory.exists():  # unless somebody else has made it meanwhile
+        if not directory.exists():  # another process may have created it in the meantime
             raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _creation(directory: Path, version: str) -> list[str]:
-    """The command that makes an empty environment."""
-    interpreter = sys.executable if version == RUNNING else version
+def _creation_command(directory: Path, version: str) -> list[str]:
+    """The command that creates an empty environment."""
     if uv := _uv():
+        interpreter = {RUNNING: sys.executable}.get(version, version)
         return [uv, "venv", "--quiet", "--clear", "--python", interpreter, str(directory)]
-    if version != RUNNING:
-        found = shutil.which(f"python{version}")
-        if found is None:
-            raise ServingError(
-                f"no python{version} is found: install uv (pip install uv), which finds or fetches one"
-            )
-        interpreter = found
-    return [interpreter, "-m", "venv", "--clear", str(directory)]
+    return [_interpreter(version), "-m", "venv", "--clear", str(directory)]
+
+
+def _interpreter(version: str) -> str:
+    """An installed interpreter of this version of Python."""
+    if version == RUNNING:
+        return sys.executable
+    found = shutil.which(f"python{version}")
+    if found is None:
+        raise ServingError(
+            f"python{version} is not found: install uv (pip install uv), which finds or "
+            "downloads one"
+        )
+    return found
 
 
 def install_requirements(python: Path, options: list[str], requirements: Path) -> None:
-    """Install what a file of requirements names, by uv or else by pip.
+    """Install a file of requirements with uv, or with pip if there is no uv.
 
     Args:
         python: the environment's interpreter.
         options: further options of `pip install`.
+        requirements: the file.
 
     Raises:
-        ServingError: that failed.
+        ServingError: the installation failed.
     """
-    what = [*options, "-r", str(requirements)]
+    arguments = [*options, "-r", str(requirements)]
     if uv := _uv():
-        # Packages from other indexes are chosen as pip would choose them.
-        chosen = ["--index-strategy", "unsafe-best-match", "--python", str(python)]
-        _run([uv, "pip", "install", "--quiet", "--compile-bytecode", *chosen, *what])
+        # pip's rule: the best version of all indexes
+        settings = ["--index-strategy", "unsafe-best-match", "--python", str(python)]
+        _run([uv, "pip", "install", "--quiet", "--compile-bytecode", *settings, *arguments])
     else:
-        _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what])
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run([*pip, *arguments])
 
 
-def _torch_from_elsewhere(requirements: str) -> str | None:
-    """The requirements without PyTorch's index, which may be out of reach: the same variant from where else pip and uv
-    look, as the Dockerfile does. None where they name no such index."""
+def without_torch_index(requirements: str) -> str | None:
+    """The requirements without PyTorch's own index, which may be out of reach.
+
+    The pins name the variant instead, which pip and uv may find in another index. The Dockerfile
+    does the same.
+
+    Args:
+        requirements: the text of a requirements.txt.
+
+    Returns:
+        The changed text; None if the text does not have PyTorch's index.
+    """
     option = TORCH_OPTION.search(requirements)
-    return (
-        None
-        if option is None
-        else TORCH_PIN.sub(rf"\g<1>+{option[1]}", TORCH_OPTION.sub("", requirements))
-    )
+    if option is None:
+        return None
+    return TORCH_PIN.sub(rf"\g<1>+{option[1]}", TORCH_OPTION.sub("", requirements))
 
 
 def _uv() -> str | None:
     beside = Path(sys.executable).with_name("uv")
-    return str(beside) if beside.exists() else shutil.which("uv")
+    if beside.exists():
+        return str(beside)
+    return shutil.which("uv")
 
 
 def _python(directory: Path) -> Path:
@@ -197,5 +216,6 @@ def _python(directory: Path) -> Path:
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        said = " ".join(done.stderr.split())[-MOST_SAID:] or f"exit status {done.returncode}"
-        raise ServingError(f"{' '.join(command[:4])} ...: {said}")
+        output = " ".join(done.stderr.split())[-MAX_OUTPUT:]
+        reason = output or f"exit status {done.returncode}"
+        raise ServingError(f"{' '.join(command[:4])} ...: {reason}")

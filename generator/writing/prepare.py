@@ -11,7 +11,7 @@ from typing import Any
 from ..capture.captured import Captured
 from ..capture.collect import capture
 from ..environment import pins as environment
-from ..environment.pins import Requirements
+from ..environment.lines import Requirements
 from ..environment.venvs import RUNNING
 from ..errors import ModelError, SettingError
 from ..hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find

@@ -909,7 +909,7 @@ def test_refuses_a_bad_requirement(
     line: Any, make: Callable[..., Scaffold], linear: Any, tmp_path: Path
 ) -> None:
     message = refused(SettingError, tmp_path, lambda: make(linear, requirements=["joblib", line]))
-    assert f"requirements: {line!r} is no " in message and "give" in message
+    assert f"requirements: {line!r} is not a" in message and "give" in message
 
 
 def test_refuses_requirements_in_one_string(

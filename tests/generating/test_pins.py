@@ -1,4 +1,4 @@
-"""Requirements are inferred from real distributions, which the tests write as installers do."""
+"""Pins are inferred from real distributions, which the tests write as installers do."""
 
 import functools
 import json
@@ -17,14 +17,15 @@ import pytest
 from packaging.requirements import Requirement
 
 from generator.capture.pickle_references import references
-from generator.environment.pins import Pin, Requirements, infer, parse
+from generator.environment.lines import Pin, Requirements, parse
+from generator.environment.pins import infer
 from generator.errors import ModelError, RequirementError, SettingError
 
 ALWAYS = {"numpy": "the worker's wire format", "msgpack": "the worker's wire format"}
 
 
 class Site:
-    """A directory on sys.path which holds distributions in the layout of an installed wheel."""
+    """A directory on sys.path that holds distributions in the layout of installed wheels."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -81,7 +82,7 @@ def lines(requirements: Requirements) -> list[str]:
 
 
 def read(text: str) -> list[Requirement]:
-    """The requirements of a requirements.txt as pip reads it: a comment starts at a `#` after a space."""
+    """The requirements of a text as pip reads them: a comment starts at a `#` after a space."""
     stripped = [line.partition(" #")[0].strip() for line in text.splitlines()]
     return [Requirement(line) for line in stripped if line and not line.startswith("-")]
 
@@ -104,7 +105,7 @@ def test_the_name_is_written_as_the_distribution_writes_it(site: Site) -> None:
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["top_level.txt", "record only"])
-def test_a_namespace_is_decided_by_the_file(site: Site, declared: bool) -> None:
+def test_the_file_decides_in_a_namespace_package(site: Site, declared: bool) -> None:
     metadata = {"top_level.txt": "space\n"} if declared else {}
     site.install("space-one", files=["space/one/__init__.py"], metadata=metadata)
     site.install("space-two", files=["space/two/__init__.py"], metadata=metadata)
@@ -116,13 +117,13 @@ def test_a_package_without_a_record(site: Site) -> None:
     assert lines(infer({"frame": "Dense"})) == ["frame-lib==1.0"]
 
 
-def test_a_namespace_of_which_one_distribution_declares_its_part(site: Site) -> None:
+def test_a_namespace_package_that_one_distribution_declares(site: Site) -> None:
     site.install("space-one", files=["space/one/__init__.py"], metadata={"top_level.txt": "space"})
     site.install("space-two", files=["space/two/__init__.py"])
     assert lines(infer({"space.two": "Model"})) == ["space-two==1.0"]
 
 
-def test_a_namespace_shared_with_an_editable_project(site: Site, tmp_path: Path) -> None:
+def test_a_namespace_package_shared_with_an_editable_project(site: Site, tmp_path: Path) -> None:
     project = tmp_path / "project"
     Site(project / "src").write({"space/mine.py": ""})
     site.install("space-one", files=["space/one.py"])
@@ -176,7 +177,7 @@ def test_the_standard_library_needs_no_pin() -> None:
     )
 
 
-def test_one_line_for_many_modules_shows_the_first(site: Site) -> None:
+def test_the_reason_names_the_first_of_many_modules(site: Site) -> None:
     site.install("frame", files=["frame/__init__.py", "frame/a.py", "frame/b.py"])
     assert infer({"frame.b": "B", "frame.a": "A"}).pins == [
         Pin("frame==1.0", "the model: frame.b.B")
@@ -186,7 +187,7 @@ def test_one_line_for_many_modules_shows_the_first(site: Site) -> None:
 # Modules of no distribution
 
 
-def test_a_local_file_is_named_with_the_mend(
+def test_a_local_file_is_an_error_with_a_fix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_steps.py").touch()
@@ -195,14 +196,14 @@ def test_a_local_file_is_named_with_the_mend(
         infer({"my_steps": "Clip"})
     assert str(caught.value) == (
         f"my_steps.Clip ({tmp_path / 'my_steps.py'}) belongs to no installed distribution: "
-        "move it to a module of an installed package, or give the requirement that provides it, "
+        "move it to a module of an installed package, or give a line for it, "
         'as in requirements=["my-steps @ git+https://..."]'
     )
     line = "my-steps @ git+https://git.example/steps@1f0c"
     assert infer({"my_steps": "Clip"}, given=[line]).pins == [Pin(line, "given by you")]
 
 
-def test_a_local_file_that_bears_the_name_of_an_installed_package(
+def test_a_local_file_with_the_name_of_an_installed_package(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.install("sloppy", files=["utils/__init__.py"])
@@ -212,7 +213,7 @@ def test_a_local_file_that_bears_the_name_of_an_installed_package(
         infer({"utils": "Clip"})
 
 
-def test_main_is_no_module_that_travels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_main_belongs_to_no_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
     with pytest.raises(RequirementError) as caught:
         infer({"__main__": "Clip"})
@@ -285,7 +286,7 @@ def test_an_origin_is_kept(site: Site, recorded: dict[str, str], reference: str)
     ],
     ids=["editable", "project", "archive", "repository"],
 )
-def test_what_is_on_this_machine_only_is_refused(site: Site, recorded: dict[str, str]) -> None:
+def test_what_is_only_on_this_machine_is_refused(site: Site, recorded: dict[str, str]) -> None:
     site.install("frame", files=["frame.py"], metadata=recorded)
     with pytest.raises(RequirementError) as caught:
         infer({"frame": "Dense"})
@@ -296,7 +297,7 @@ def test_what_is_on_this_machine_only_is_refused(site: Site, recorded: dict[str,
     assert lines(infer({"frame": "Dense"}, given=["frame==1.0"])) == ["frame==1.0"]
 
 
-def test_all_that_is_refused_is_named_at_once(site: Site) -> None:
+def test_one_error_names_all_that_is_refused(site: Site) -> None:
     site.install(
         "frame", requires=["part"], metadata=origin("file:///f", dir_info={}), files=["frame.py"]
     )
@@ -360,11 +361,11 @@ def test_one_index_serves_the_family(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("name", "label"), [("frame", "cpu"), ("torch", "nv24.3")])
-def test_another_label_is_dropped_with_a_word(site: Site, name: str, label: str) -> None:
+def test_another_label_is_dropped_with_a_reason(site: Site, name: str, label: str) -> None:
     site.install(name, f"1.0+{label}", files=[f"{name}/__init__.py"])
     requirements = infer({name: "Dense"})
-    reason = f"the model: {name}.Dense; its local label +{label} is dropped: no public index is known to serve it"
-    assert requirements.pins == [Pin(f"{name}==1.0", reason)]
+    dropped = f"its local label +{label} is dropped: no public index is known to serve it"
+    assert requirements.pins == [Pin(f"{name}==1.0", f"the model: {name}.Dense; {dropped}")]
     assert requirements.options == []
 
 
@@ -398,7 +399,7 @@ def test_dependencies_follow_with_markers_and_extras(site: Site) -> None:
     ]
 
 
-def test_circles_end_and_later_extras_count(site: Site) -> None:
+def test_cycles_end_and_later_extras_count(site: Site) -> None:
     site.install("frame", files=["frame.py"], requires=["part", "other"])
     site.install(
         "part", requires=["frame", "speedup; extra == 'fast'", "part[fast]; extra == 'all'"]
@@ -480,7 +481,7 @@ def test_two_lines_with_markers_for_one_distribution_stay_two(site: Site) -> Non
 
 
 @pytest.mark.parametrize("line", ["numpy #", "numpy  # ", " numpy\n"])
-def test_an_empty_comment_is_none(line: str) -> None:
+def test_an_empty_comment_is_ignored(line: str) -> None:
     assert parse([line]).pins == [Pin("numpy", "given by you")]
 
 
@@ -518,16 +519,16 @@ def test_options_are_kept(line: str, written: str) -> None:
         "--",
     ],
 )
-def test_another_line_is_refused_with_the_rule(line: str) -> None:
+def test_another_line_is_an_error_with_the_rule(line: str) -> None:
     with pytest.raises(SettingError) as caught:
         parse(["numpy", line])
     message = str(caught.value)
-    assert message.startswith(f"requirements: {line!r} is no ")
+    assert message.startswith(f"requirements: {line!r} is not a")
     assert ": give " in message
     assert "\n" not in message
 
 
-def test_a_string_is_no_list_of_lines() -> None:
+def test_a_string_is_not_a_list_of_lines() -> None:
     with pytest.raises(SettingError, match="'numpy' is one string: give a list"):
         parse("numpy")
 
@@ -535,7 +536,7 @@ def test_a_string_is_no_list_of_lines() -> None:
 # The text, and real models
 
 
-def test_the_text_is_options_then_the_direct_then_the_rest(site: Site) -> None:
+def test_the_text_has_options_then_direct_pins_then_dependencies(site: Site) -> None:
     site.install("torch", "2.13.0+cpu", files=["torch/__init__.py"], requires=["aaa"])
     site.install("aaa")
     assert infer(
@@ -567,7 +568,7 @@ def pipeline() -> Any:
     )
 
 
-def test_a_pipeline_is_pinned_with_what_its_steps_hold(pipeline: Any, tmp_path: Path) -> None:
+def test_a_pipeline_is_pinned_with_its_steps(pipeline: Any, tmp_path: Path) -> None:
     requirements = infer(references(pipeline), always=ALWAYS)
     reasons = {Requirement(pin.line).name: pin.reason for pin in requirements.pins}
     assert reasons["scikit-learn"] == "the model: sklearn.pipeline.Pipeline"
@@ -582,7 +583,7 @@ def test_a_pipeline_is_pinned_with_what_its_steps_hold(pipeline: Any, tmp_path: 
 
 
 @pytest.mark.parametrize("installer", ["pip", "uv"])
-def test_installers_find_the_environment_as_it_is(
+def test_installers_find_nothing_to_install_here(
     pipeline: Any, tmp_path: Path, installer: str
 ) -> None:
     pytest.importorskip(installer)
@@ -599,7 +600,7 @@ def test_installers_find_the_environment_as_it_is(
     assert "Would install" not in done.stdout + done.stderr
 
 
-def test_inference_takes_no_time_to_speak_of(pipeline: Any) -> None:
+def test_inference_is_fast(pipeline: Any) -> None:
     took = []
     for _ in range(3):
         start = time.perf_counter()
@@ -620,7 +621,7 @@ class Part:
     """A part of a model."""
 
 
-def test_references_name_modules_whatever_is_pickled_by_name() -> None:
+def test_references_contain_everything_pickled_by_name() -> None:
     special = pytest.importorskip("scipy.special")
     found = references([special.expit, cached, Part, Part(), textwrap.dedent, len, str.upper])
     assert any(module.startswith("scipy.special") for module in found)

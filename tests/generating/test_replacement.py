@@ -20,7 +20,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 import generator
 from generator import ModelError, RequirementError, Scaffold, ScaffoldError, SettingError
-from generator.environment.pins import Pin, Requirements
+from generator.environment.lines import Pin, Requirements
 from generator.environment.repin import repinned
 
 RANDOM = np.random.default_rng(0)

@@ -199,8 +199,8 @@ def test_a_scaffold_without_a_model_waits_for_its_code(tmp_path: Path) -> None:
     [
         ({"name": "a b"}, SettingError, "'a b' is no model name"),
         ({"python_version": "2.7"}, SettingError, "python_version '2.7' is not one of"),
-        ({"requirements": ["=="]}, SettingError, "'==' is no requirement"),
-        ({"requirements": ["./here"]}, SettingError, "'./here' is no requirement"),
+        ({"requirements": ["=="]}, SettingError, "'==' is not a requirement"),
+        ({"requirements": ["./here"]}, SettingError, "'./here' is not a requirement"),
         ({"data": "nowhere"}, SettingError, "data names 'nowhere', which does not exist"),
         ({"server": "flask"}, SettingError, "server"),
     ],
