@@ -1,1 +1,1 @@
-"""scikit-learn models compiled for ONNX Runtime: converted, and checked against the model itself."""
+"""Compiles scikit-learn models for ONNX Runtime, and checks the result against the model."""

@@ -1,4 +1,4 @@
-"""scikit-learn's models compiled for ONNX Runtime, and found to predict as they did."""
+"""Converts scikit-learn models to ONNX with skl2onnx, and keeps only what predicts as they do."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,19 +11,22 @@ from generator.errors import SettingError
 from ..base import Description
 from . import columns as onnx_columns
 from . import trees as onnx_trees
-from .check import NotCompiled, check, line
+from .check import NotCompiled, check, one_line
 from .graph import DOMAIN, KNOWN_VERSION, OPSET
+from .tree_operator import with_declared_version
 
-ADDS_TREES_UP = (
-    "1.24"  # the first version of ONNX Runtime that gives several trees of float64 their own leaves
-)
+# Earlier versions of ONNX Runtime give several float64 trees wrong leaves.
+FIRST_WITH_TREES = "1.24"
+
+Types = list[tuple[str, Any]]
+"""The name and skl2onnx's type of each input."""
 
 
 def require() -> None:
-    """Find that the packages are there.
+    """Check that skl2onnx and ONNX Runtime are installed.
 
     Raises:
-        SettingError: they are not installed.
+        SettingError: one of them is not.
     """
     try:
         import onnxruntime  # noqa: F401
@@ -40,34 +43,37 @@ def compiled(model: Any, description: Description, sample: Any) -> bytes:
     Args:
         model: a fitted estimator.
         description: what its rows and predictions are.
-        sample: rows as its `predict` takes them; None where there are none.
+        sample: rows as its `predict` takes them; None if there are none.
 
     Raises:
         NotCompiled: there is none.
     """
-    reasons = ["nothing is known of its rows: pass a sample_input"]
+    reason = "nothing is known about its rows: pass a sample_input"
     for types in _input_types(description.input):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                content = _convert(model, types)
-                check(content, model, description, sample)
-                return content
+            return _checked(model, types, description, sample)
         except NotCompiled as error:
-            reasons.append(str(error))
-        except Exception as error:  # of skl2onnx and ONNX Runtime, which raise what they please
-            reasons.append(f"it cannot be converted: {line(error)}")
-    known = sample is not None or "sample_input" in reasons[-1]
-    raise NotCompiled(
-        reasons[-1] if known else f"{reasons[-1]}; a sample_input would tell more of its rows"
-    )
+            reason = str(error)
+        except Exception as error:  # skl2onnx and ONNX Runtime raise errors of many types
+            reason = f"it cannot be converted: {one_line(error)}"
+    if sample is None and "sample_input" not in reason:
+        reason += "; a sample_input would tell more about its rows"
+    raise NotCompiled(reason)
 
 
-def _input_types(signature: dict[str, Any] | None) -> Iterator[list[tuple[str, Any]]]:
-    """What skl2onnx may take the rows to be, in the order to try: name and type of each input.
+def _checked(model: Any, types: Types, description: Description, sample: Any) -> bytes:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        content = to_onnx(model, types)
+        check(content, model, description, sample)
+    return content
 
-    Numbers are float64 as scikit-learn takes them, in float32 only where the sample was: else thresholds and labels
-    would be others.
+
+def _input_types(signature: dict[str, Any] | None) -> Iterator[Types]:
+    """What skl2onnx may take the rows to be, in the order to try.
+
+    Numbers are float64, as scikit-learn takes them, and float32 only if the sample was. Otherwise
+    the model would compare other numbers with its thresholds.
     """
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
@@ -76,26 +82,29 @@ def _input_types(signature: dict[str, Any] | None) -> Iterator[list[tuple[str, A
     if signature["kind"] == "text":
         yield [("rows", StringTensorType([None, 1]))]
     elif signature["kind"] == "array":
-        numbers = FloatTensorType if signature["dtype"] == "float32" else DoubleTensorType
+        numbers = {"float32": FloatTensorType}.get(signature["dtype"], DoubleTensorType)
         yield [("rows", numbers([None, *signature["shape"]]))]
     else:
         columns = signature["columns"]
-        texts = [_holds_texts(column) for column in columns]
-        if not any(texts):
+        if not any(map(_has_texts, columns)):
             yield [("rows", DoubleTensorType([None, len(columns)]))]
-        yield [
-            (column["name"], (StringTensorType if text else DoubleTensorType)([None, 1]))
-            for column, text in zip(columns, texts, strict=True)
-        ]
+        types = {True: StringTensorType, False: DoubleTensorType}
+        yield [(column["name"], types[_has_texts(column)]([None, 1])) for column in columns]
 
 
-def _holds_texts(column: dict[str, Any]) -> bool:
+def _has_texts(column: dict[str, Any]) -> bool:
     return column["type"] == "string" or any(
         isinstance(item, str) for item in column.get("categories", [])
     )
 
 
-def _convert(model: Any, types: list[tuple[str, Any]]) -> bytes:
+def to_onnx(model: Any, types: Types) -> bytes:
+    """The model as ONNX, before it is compared.
+
+    Raises:
+        NotCompiled: it has an operator that ONNX Runtime computes differently.
+        Exception: skl2onnx cannot convert it.
+    """
     from skl2onnx import convert_sklearn
 
     trees, columns = onnx_trees.converters(), onnx_columns.converters()
@@ -109,29 +118,34 @@ def _convert(model: Any, types: list[tuple[str, Any]]) -> bytes:
         },
     }
     estimator = getattr(model, "best_estimator_", model)
-    try:  # without the dict of probabilities that classifiers are given
+    try:  # zipmap would give the probabilities of a classifier as dicts
         converted = convert_sklearn(estimator, options={"zipmap": False}, **settings)
-    except NameError:  # which others do not know
+    except NameError:  # other estimators do not have this option
         converted = convert_sklearn(estimator, **settings)
     _check_operators({node.op_type for node in converted.graph.node})
-    return bytes(_with_output_types(onnx_trees.finished(converted)).SerializeToString())
+    return bytes(_with_output_types(with_declared_version(converted)).SerializeToString())
 
 
 def _check_operators(kinds: set[str]) -> None:
-    """Refuse operators that ONNX Runtime has, and that do not do here, or not everywhere, what they should."""
+    """Refuse operators that ONNX Runtime does not compute alike, or not on every machine."""
     import onnxruntime
 
     if "StringNormalizer" in kinds:
-        raise NotCompiled("ONNX Runtime makes texts lower case by a locale that few machines have")
-    if "TreeEnsemble" in kinds and Version(onnxruntime.__version__) < Version(ADDS_TREES_UP):
         raise NotCompiled(
-            f"onnxruntime {onnxruntime.__version__} adds trees up wrongly: install {ADDS_TREES_UP} or later, which"
-            " takes Python 3.11 or later"
+            "ONNX Runtime makes texts lower case with a locale that few machines have"
+        )
+    if "TreeEnsemble" in kinds and Version(onnxruntime.__version__) < Version(FIRST_WITH_TREES):
+        raise NotCompiled(
+            f"onnxruntime {onnxruntime.__version__} computes trees wrongly: install "
+            f"{FIRST_WITH_TREES} or later, which needs Python 3.11 or later"
         )
 
 
 def _with_output_types(converted: Any) -> Any:
-    """The ONNX model with the types that its outputs have: skl2onnx declares float32 where columns were joined."""
+    """The ONNX model with inferred types of its outputs.
+
+    skl2onnx declares float32 where columns of float64 were joined.
+    """
     from onnx.shape_inference import infer_shapes
 
     for output in converted.graph.output:

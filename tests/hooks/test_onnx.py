@@ -1,4 +1,4 @@
-"""The engine onnx: a compiled form that predicts as the model does, and the model itself where there is none."""
+"""The engine onnx: a compiled form that predicts as the model does, else the model itself."""
 
 import contextlib
 import json
@@ -36,8 +36,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import all_estimators
-from sklearn.utils._test_common.instance_generator import _construct_instances
-from test_parity import _fitted
 
 import generator
 from common.config import Config
@@ -45,12 +43,14 @@ from common.errors import ConfigError
 from generator import ModelError, Scaffold, ScaffoldError, ServingError, SettingError
 from generator.hooks import by_name
 from generator.hooks.onnx import check, convert
+from generator.hooks.onnx.random_rows import rows_on_thresholds
 from generator.running.runtime import OnnxModel
 from generator.running.verification import compare
+from support.estimators import fitted, instances
 from support.running import configure, serving
 
 pytest.importorskip(
-    "skl2onnx", reason="skl2onnx and onnxruntime are installed on Python 3.11 and later"
+    "skl2onnx", reason="skl2onnx and onnxruntime are only installed on Python 3.11 and later"
 )
 
 IRIS, SPECIES = load_iris(return_X_y=True)
@@ -62,7 +62,7 @@ Case = tuple[Any, Any]
 
 
 def engine(model: Any, sample: Any = None) -> Any:
-    """What a scaffold's worker predicts with, without the scaffold."""
+    """The compiled form, as a scaffold's worker loads it."""
     description = MODEL.describe(model, sample)
     content = convert.compiled(model, description, sample)
     return OnnxModel(content, model, description.output)
@@ -76,7 +76,7 @@ def facts(scaffold: Scaffold) -> dict[str, Any]:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Scaffold]]:
-    """generator.from_model with engine="onnx"; what it opened is closed at the end."""
+    """generator.from_model with engine="onnx". It closes the scaffolds at the end."""
     with contextlib.ExitStack() as made:
 
         def from_model(model: Any, **settings: Any) -> Scaffold:
@@ -88,7 +88,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Scaffold]]:
         yield from_model
 
 
-# ---- what is compiled predicts the same ----
+# ---- the compiled form predicts as the model does ----
 
 
 def frame() -> Case:
@@ -172,24 +172,27 @@ TREES: list[Any] = [
 @pytest.mark.parametrize("model", TREES, ids=str)
 @pytest.mark.parametrize("rows, targets", [(IRIS, SPECIES), (CELLS, BAD)], ids=["three", "two"])
 def test_trees_decide_alike_on_their_thresholds(model: Any, rows: Any, targets: Any) -> None:
-    """On thresholds, and on the numbers next to them in float32 and float64, to the last bit but for a logistic's."""
+    """On thresholds, and on the next numbers in float32 and float64. Sigmoids may differ a bit."""
     model.fit(rows, targets)
     compiled = engine(model)
     drawn = rows[np.random.default_rng(0).integers(0, len(rows), 4000)]
-    (edges,) = [drawn] if isinstance(model, BaggingClassifier) else edge_rows(model, drawn)
+    edges = edge_rows(model, drawn)
     assert np.array_equal(model.predict(edges), compiled.predict(edges))
     if hasattr(model, "predict_proba"):
         exact = "Boosting" not in type(model).__name__
         difference = np.abs(model.predict_proba(edges) - compiled.predict_proba(edges)).max()
-        assert difference == 0 if exact else difference < 1e-15
+        assert difference == 0 or (not exact and difference < 1e-15)
 
 
-def edge_rows(model: Any, rows: Any) -> list[Any]:
-    return list(check._on_thresholds(np.random.default_rng(0), model, rows))
+def edge_rows(model: Any, rows: Any) -> Any:
+    if isinstance(model, BaggingClassifier):  # its trees number features in their own way
+        return rows
+    (edges,) = rows_on_thresholds(np.random.default_rng(0), model, rows)
+    return edges
 
 
 def test_a_threshold_between_two_float32() -> None:
-    """0.1 + 0.2 lies between two numbers of float32: the nearer is above it, and must go right."""
+    """0.1 + 0.2 is between two numbers of float32: the nearer is above it, and must go right."""
     below, above = np.nextafter(np.float32(0.3), np.float32(0)), np.float32(0.3)
     model = DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1])
     model.tree_.threshold[0] = (float(below) + 3 * float(above)) / 4
@@ -201,7 +204,7 @@ def test_a_threshold_between_two_float32() -> None:
     assert engine(model).predict(rows).tolist() == [0, 1, 1, 1]
 
 
-def test_rows_that_it_was_not_proved_on_go_to_the_model_itself() -> None:
+def test_rows_that_were_not_compared_go_to_the_model_itself() -> None:
     model = HistGradientBoostingRegressor(max_iter=5).fit(np.where(IRIS > 6, np.nan, IRIS), SPECIES)
     compiled = engine(model)
     for odd in (np.nan, np.inf, 1e300):
@@ -217,7 +220,7 @@ def test_rows_that_it_was_not_proved_on_go_to_the_model_itself() -> None:
 # ---- scaffolds ----
 
 
-def test_a_scaffold_serves_it(make: Callable[..., Scaffold], tmp_path: Path) -> None:
+def test_a_scaffold_serves_the_compiled_form(make: Callable[..., Scaffold], tmp_path: Path) -> None:
     model, rows = CASES["forest of texts"]()
     scaffold = make(model, sample_input=rows)
     found = facts(scaffold)
@@ -241,7 +244,7 @@ def test_a_scaffold_serves_it(make: Callable[..., Scaffold], tmp_path: Path) -> 
 
 
 def test_a_worker_answers_from_the_compiled_form(make: Callable[..., Scaffold]) -> None:
-    """As seen when it is of another model, whose digest was recorded on purpose."""
+    """It shows when the compiled form is another model's, and the digest was changed to match."""
     scaffold = make(LinearRegression().fit(IRIS, IRIS[:, 0]), sample_input=IRIS)
     other = make(LinearRegression().fit(IRIS, 2 * IRIS[:, 0]))
     (scaffold.directory / COMPILED).write_bytes((other.directory / COMPILED).read_bytes())
@@ -275,7 +278,7 @@ def test_a_bad_engine_in_the_configuration_is_one_line(value: Any) -> None:
     assert str(raised.value) == f"config.yaml: model.engine must be native or onnx, it is {value!r}"
 
 
-# ---- where the model itself is served ----
+# ---- the fallback: the model itself is served ----
 
 
 def fallback(make: Callable[..., Scaffold], model: Any, reason: str, **settings: Any) -> Scaffold:
@@ -295,71 +298,63 @@ def fallback(make: Callable[..., Scaffold], model: Any, reason: str, **settings:
     return scaffold
 
 
-def test_what_cannot_be_converted(make: Callable[..., Scaffold]) -> None:
+def test_a_model_that_cannot_be_converted(make: Callable[..., Scaffold]) -> None:
     model = IsolationForest(n_estimators=5).fit(IRIS)
     scaffold = fallback(make, model, "it cannot be converted: ")
     assert scaffold.predict(IRIS)["predictions"] == model.predict(IRIS).tolist()
 
 
-def test_what_predicts_otherwise(
+def test_a_compiled_form_that_predicts_differently(
     make: Callable[..., Scaffold], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, other = (
         LogisticRegression().fit(IRIS, BAD[:150]),
         LogisticRegression(C=0.1).fit(IRIS, BAD[:150]),
     )
-    own = convert._convert
-    monkeypatch.setattr(convert, "_convert", lambda _, types: own(other, types))
-    fallback(
-        make,
-        model,
-        r"the compiled form does not predict(_proba)? as the model does, on the sample",
-        sample_input=IRIS,
-    )
-    fallback(
-        make,
-        model,
-        r"the compiled form does not predict(_proba)? as the model does, on random rows",
-    )
+    to_onnx = convert.to_onnx
+    monkeypatch.setattr(convert, "to_onnx", lambda _, types: to_onnx(other, types))
+    reason = r"predict(_proba)? of the compiled form differs from the model's, on "
+    fallback(make, model, f"{reason}the sample", sample_input=IRIS)
+    fallback(make, model, f"{reason}random rows")
 
 
-def test_neighbours_equally_far_are_found_to_be_chosen_otherwise(
+def test_neighbours_at_equal_distance_are_chosen_differently(
     make: Callable[..., Scaffold],
 ) -> None:
     model = KNeighborsClassifier().fit(IRIS, SPECIES)
     fallback(
         make,
         model,
-        "does not predict_proba as the model does, on the sample: a number is off",
+        "predict_proba of the compiled form differs from the model's, on the sample: a number",
         sample_input=IRIS,
     )
 
 
-def test_what_cannot_be_compared(make: Callable[..., Scaffold]) -> None:
+def test_a_compiled_form_that_cannot_be_compared(make: Callable[..., Scaffold]) -> None:
     fallback(make, texts()[0], "pass a sample_input")
-    fallback(make, frame()[0], "; a sample_input would tell more of its rows")
+    fallback(make, frame()[0], "; a sample_input would tell more about its rows")
     gaps = np.full((3, 4), np.nan)
     fallback(
         make,
         HistGradientBoostingRegressor().fit(IRIS, SPECIES),
-        "every row of the sample has a gap",
+        "every row of the sample has a missing value",
         sample_input=gaps,
     )
 
 
-def test_a_version_that_adds_trees_up_wrongly(
+def test_a_version_of_onnxruntime_that_computes_trees_wrongly(
     make: Callable[..., Scaffold], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("onnxruntime.__version__", "1.23.2")
     fallback(
         make,
         RandomForestClassifier(2).fit(IRIS, SPECIES),
-        "onnxruntime 1.23.2 adds trees up wrongly: install 1.24",
+        "onnxruntime 1.23.2 computes trees wrongly: install 1.24",
     )
 
 
 @pytest.mark.parametrize("package", ["skl2onnx", "onnxruntime"])
-def test_a_package_that_is_missing(
+def test_a_missing_package_is_an_error(
     package: str, make: Callable[..., Scaffold], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
@@ -370,7 +365,7 @@ def test_a_package_that_is_missing(
     assert not list(tmp_path.iterdir())
 
 
-def test_refuses_other_engines(make: Callable[..., Scaffold], tmp_path: Path) -> None:
+def test_other_engines_are_refused(make: Callable[..., Scaffold], tmp_path: Path) -> None:
     model = LinearRegression().fit(IRIS, SPECIES)
     with pytest.raises(SettingError, match="engine 'tensorrt' is none of native, onnx"):
         make(model, engine="tensorrt")
@@ -406,14 +401,14 @@ def test_another_model_is_compiled_too(make: Callable[..., Scaffold]) -> None:
     scaffold.replace_model(first, engine="onnx")
     assert facts(scaffold)["engine"] == "onnx" and (scaffold.directory / COMPILED).exists()
     configure(scaffold.directory, engine="native")
-    scaffold.replace_model(second)  # the old one's compiled form must not come back
+    scaffold.replace_model(second)  # the old compiled form must not come back
     assert (facts(scaffold)["onnx_sha256"], (scaffold.directory / COMPILED).exists()) == (
         None,
         False,
     )
 
 
-def test_nothing_changes_where_another_model_is_refused(make: Callable[..., Scaffold]) -> None:
+def test_nothing_changes_if_another_model_is_refused(make: Callable[..., Scaffold]) -> None:
     scaffold = make(LinearRegression().fit(IRIS, SPECIES))
     before = (scaffold.directory / COMPILED).read_bytes(), facts(scaffold)
     with pytest.raises(ModelError, match="does not predict what the model in memory does"):
@@ -438,12 +433,23 @@ def test_a_scaffold_of_an_older_template_takes_another_model(make: Callable[...,
 
 # ---- all of scikit-learn ----
 
-# What must not fall back: the models that most people train.
+# These must not fall back: most people train one of them.
 MUST = {
-    "DecisionTreeClassifier", "ExtraTreesClassifier", "GradientBoostingClassifier", "GradientBoostingRegressor",
-    "HistGradientBoostingClassifier", "HistGradientBoostingRegressor", "LinearRegression", "LogisticRegression",
-    "MLPClassifier", "Pipeline", "RandomForestClassifier", "RandomForestRegressor", "Ridge", "SVC",
-}  # fmt: skip
+    "DecisionTreeClassifier",
+    "ExtraTreesClassifier",
+    "GradientBoostingClassifier",
+    "GradientBoostingRegressor",
+    "HistGradientBoostingClassifier",
+    "HistGradientBoostingRegressor",
+    "LinearRegression",
+    "LogisticRegression",
+    "MLPClassifier",
+    "Pipeline",
+    "RandomForestClassifier",
+    "RandomForestRegressor",
+    "Ridge",
+    "SVC",
+}
 
 
 @pytest.mark.sweep
@@ -452,18 +458,17 @@ MUST = {
     "name, estimator", all_estimators(), ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_every_estimator_is_compiled_or_left_as_it_is(name: str, estimator: Any) -> None:
-    """No estimator makes the conversion raise what it should not, and what is compiled predicts as the model does."""
+    """The conversion raises no other error, and the compiled form predicts as the model does."""
     if not hasattr(estimator, "predict"):
         pytest.skip("it does not predict")
-    for model in list(_construct_instances(estimator))[:1]:
+    for model in instances(estimator)[:1]:
         with warnings.catch_warnings(), contextlib.suppress(ModelError):
-            MODEL.check(model := _fitted(model)[0])
-        fitted, rows = _fitted(model)
+            MODEL.check(model := fitted(model)[0])
+        trained, rows = fitted(model)
         try:
-            compiled = engine(fitted, rows)
+            compiled = engine(trained, rows)
         except check.NotCompiled as error:
             assert name not in MUST, error
             pytest.skip(f"the model itself is served: {error}")
-        assert compare(
-            fitted.predict(rows), json.loads(json.dumps(compiled.predict(rows).tolist())), 1e-6
-        )
+        served = json.loads(json.dumps(compiled.predict(rows).tolist()))
+        assert compare(trained.predict(rows), served, 1e-6)

@@ -1,11 +1,10 @@
-"""A scaffold answers exactly what its model predicts in memory: through `scaffold.predict` and over HTTP."""
+"""A scaffold answers exactly what its model predicts: in `scaffold.predict` and over HTTP."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator, is_regressor
+from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
@@ -30,7 +29,6 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
-from sklearn.utils import get_tags
 
 import generator
 from common.bodies import json_encode
@@ -39,14 +37,12 @@ from generator.hooks import by_name
 from generator.running.rows import rows
 from generator.running.verification import compare
 from support.checkouts import ROOT
+from support.estimators import fitted, instances
 from support.running import LOCKS, free_port, until
 
-# Estimators that a scaffold does not serve exactly, or that no plain dataset fits: name -> why. One that has become
-# exact fails the sweep until it is taken out.
+# Estimators that a scaffold does not serve exactly, or that no plain dataset suits: name -> reason.
+# The sweep fails if one of them is served exactly.
 EXCEPTIONS: dict[str, str] = {}
-
-# Parameters without which an estimator has no `predict`.
-PARAMETERS = {"LocalOutlierFactor": {"novelty": True}}
 
 
 class WarmServer:
@@ -68,7 +64,7 @@ class WarmServer:
         )
 
     def start(self, directory: Path) -> "Served":
-        """Begin to serve; the server is not ready yet."""
+        """Start to serve. The server is not ready yet."""
         port = free_port()
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([str(directory.resolve()), port]) + "\n")
@@ -91,7 +87,7 @@ class WarmServer:
 
 
 class Served:
-    """A server on its way."""
+    """A server that was started."""
 
     def __init__(self, url: str, pid: int, warm: WarmServer) -> None:
         self._url = url
@@ -127,15 +123,13 @@ def warm() -> Iterator[WarmServer]:
 
 
 def check(model: Any, X: Any, warm: WarmServer, directory: Path) -> None:
-    """Both ways of asking a scaffold answer what the model predicts, to the last bit."""
+    """scaffold.predict and the server answer what the model predicts, to the last bit."""
     expected = by_name("sklearn").predict(model, X)
-    single = getattr(X, "dtype", None) == np.float32
-    scaffold = generator.from_model(
-        model, directory, sample_input=X[:1] if single else None
-    )  # it alone tells that
-    served = warm.start(
-        directory
-    )  # it loads the model while the worker of scaffold.predict does so too
+    sample = None
+    if getattr(X, "dtype", None) == np.float32:  # only a sample tells this dtype
+        sample = X[:1]
+    scaffold = generator.from_model(model, directory, sample_input=sample)
+    served = warm.start(directory)  # it loads the model while scaffold.predict's worker does too
     try:
         assert compare(expected, scaffold.predict(X)["predictions"]).difference is None
         assert compare(expected, served.predictions(X)).difference is None
@@ -244,10 +238,12 @@ def test_a_dozen_models_are_served_exactly(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """The sweep's estimators; to list them imports all of scikit-learn, so only a run that wants them does."""
+    """Lists the sweep's estimators, only in a sweep: it imports all of scikit-learn."""
     if "estimator" in metafunc.fixturenames:
-        wanted = "not sweep" not in metafunc.config.getoption("markexpr")
-        metafunc.parametrize("estimator", _estimators() if wanted else [])
+        estimators = []
+        if "not sweep" not in metafunc.config.getoption("markexpr"):
+            estimators = _estimators()
+        metafunc.parametrize("estimator", estimators)
 
 
 def _estimators() -> list[Any]:
@@ -270,25 +266,5 @@ def _estimators() -> list[Any]:
 def test_every_estimator_is_served_exactly(
     estimator: type[BaseEstimator], warm: WarmServer, tmp_path: Path
 ) -> None:
-    from sklearn.utils._test_common.instance_generator import _construct_instances
-
-    for number, model in enumerate(_construct_instances(estimator)):
-        check(*_fitted(model), warm, tmp_path / str(number))
-
-
-def _fitted(model: Any) -> Case:
-    """The estimator, fitted on the data that scikit-learn's own checks give to one with its tags."""
-    from sklearn.utils._testing import set_random_state
-    from sklearn.utils.estimator_checks import _enforce_estimator_tags_X, _enforce_estimator_tags_y
-
-    model.set_params(**PARAMETERS.get(type(model).__name__, {}))
-    set_random_state(model)
-    random = np.random.RandomState(0)
-    X = _enforce_estimator_tags_X(model, random.normal(size=(60, 4)))
-    y = random.normal(size=60) if is_regressor(model) else np.arange(60) % 3
-    y = _enforce_estimator_tags_y(model, y)
-    if y.ndim == 2 and get_tags(model).target_tags.multi_output:
-        y = np.column_stack([y, y[::-1]])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return model.fit(X, y), X
+    for number, model in enumerate(instances(estimator)):
+        check(*fitted(model), warm, tmp_path / str(number))
