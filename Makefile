@@ -16,7 +16,7 @@ ifndef UV_FIND_LINKS
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check sweep benchmark lock package release clean
+.PHONY: help demo unit test lint check sweep benchmark lock package release clean
 .DELETE_ON_ERROR:
 
 help: ## list these targets
@@ -26,8 +26,14 @@ help: ## list these targets
 demo: $(VENV)/.demo ## train on iris, scaffold, serve, predict
 	@$(bin)/python examples/iris.py
 
-test: $(VENV)/.dev ## the tests (PYTEST_ARGS="-k name" for some of them)
-	@$(bin)/python -m pytest $(PYTEST_ARGS)
+unit: $(VENV)/.dev ## the tests that need no server, no rendering and no Docker
+	@$(bin)/python -m pytest tests/parts tests/runtime $(PYTEST_ARGS)
+
+# Three processes, each with a file at a time: some tests wait for servers.
+parallel := -n 3 --dist loadfile --no-loadscope-reorder
+
+test: $(VENV)/.dev ## the tests (PYTEST_ARGS="-k name" for some of them, "-n0" for one process)
+	@$(bin)/python -m pytest $(parallel) $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff and mypy
 	@echo "Checking style (ruff check)"

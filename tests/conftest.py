@@ -1,4 +1,4 @@
-"""What the tests share: one trained model, one scaffold of it, one server's environment, one server."""
+"""What the tests share: one trained model, one scaffold of it, one image, one wheel."""
 
 import os
 import shutil
@@ -21,11 +21,33 @@ import generator
 from generator.running.server import Server
 from generator.scaffold import Scaffold
 from support.checkouts import call, snapshot
-from support.containers import Engine, labelling, require_buildkit
+from support.containers import Engine, answers, labelling, remove, require_buildkit
+from support.shared import Shared, is_worker, name_the_run, run_name
 
-signal.signal(
-    signal.SIGINT, signal.default_int_handler
-)  # a shell's background job ignores it, and all it starts too
+# A shell's background job ignores it, and so does all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+UNIT_FOLDERS = ("parts", "runtime")
+
+
+def pytest_configure() -> None:
+    name_the_run()
+
+
+def pytest_unconfigure() -> None:
+    """Remove the image that the run's processes have shared, once all of them have ended."""
+    if not is_worker():
+        remove(docker_client(), run_name())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with files that use Docker, which take longest, and end with the many short tests."""
+    docker = {item.path for item in items if item.get_closest_marker("docker")}
+
+    def turn(item: pytest.Item) -> tuple[bool, bool]:
+        return item.path not in docker, item.path.parent.name in UNIT_FOLDERS
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")
@@ -68,56 +90,63 @@ def client(server: Server) -> Iterator[httpx.Client]:
         yield opened
 
 
+def docker_client() -> str:
+    return os.environ.get("DOCKER") or shutil.which("docker") or "docker"
+
+
 @pytest.fixture(scope="session")
 def docker() -> str:
     """The Docker client, where an engine answers; in CI one must."""
-    command = os.environ.get("DOCKER") or shutil.which("docker") or "docker"
-    try:
-        answered = (
-            subprocess.run([command, "version"], capture_output=True, timeout=60).returncode == 0
-        )
-    except OSError:
-        answered = False
-    if not answered and os.environ.get("CI"):
+    command = docker_client()
+    if answers(command):
+        return command
+    if os.environ.get("CI"):
         pytest.fail(f"{command} finds no Docker engine, and CI is set")
-    if not answered:
-        pytest.skip(f"{command} finds no Docker engine")
-    return command
+    pytest.skip(f"{command} finds no Docker engine")
 
 
 @pytest.fixture(scope="session")
 def engine(docker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The Docker client, which labels what it makes: that is removed at the end."""
-    made = labelling(docker, tmp_path_factory.mktemp("client"))
+    label = token_hex(8)
+    made = labelling(docker, tmp_path_factory.mktemp("client"), label)
     try:
         require_buildkit(made)
         yield made
     finally:
-        made.remove()
+        remove(docker, label)
 
 
 @pytest.fixture(scope="session")
-def image(engine: Engine, scaffold: Scaffold) -> str:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Makes what is slow to make once in a run, whichever of its processes asks first."""
+    return Shared.of_this_run(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine, docker: str, scaffold: Scaffold, shared: Shared) -> str:
     """The scaffold's image, built as the tutorial builds it."""
-    name = f"test_rfc_{token_hex(4)}"
-    engine.shell(f"{scaffold.docker_build_string} -t {name}")
+    name = f"test_rfc_{run_name()}"
+
+    def build(directory: Path) -> None:
+        command = f"{scaffold.docker_build_string} -t {name}"
+        labelling(docker, directory, run_name()).shell(command)
+
+    shared.directory("image", build)
     return name
 
 
 @pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template as somebody would clone it: committed and tagged with its version, with nothing lying about."""
-    return snapshot(tmp_path_factory.mktemp("template") / "scaffold")
+def repository(shared: Shared) -> Path:
+    """The template as somebody would clone it: committed, tagged with its version, and clean."""
+    return shared.directory("template", lambda place: snapshot(place / "scaffold")) / "scaffold"
 
 
 @pytest.fixture(scope="session")
-def dist(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dist(repository: Path, shared: Shared) -> Path:
     """What `make package` makes: an sdist, and a wheel made from that."""
-    directory = tmp_path_factory.mktemp("dist")
-    call(
-        [sys.executable, "-m", "build", "--installer", "uv", "--outdir", str(directory)], repository
-    )
-    return directory
+    build = [sys.executable, "-m", "build", "--installer", "uv", "--outdir"]
+    return shared.directory("dist", lambda place: call([*build, str(place)], repository))
 
 
 @pytest.fixture(scope="session")
@@ -127,25 +156,16 @@ def wheel(dist: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment that holds the wheel, scikit-learn and joblib, and what those need."""
-    directory = tmp_path_factory.mktemp("installed") / "venv"
+def installed(wheel: Path, shared: Shared) -> Path:
+    """The interpreter of an environment that holds the wheel, and scikit-learn, and their needs."""
+    return shared.directory("installed", lambda place: install(wheel, place)) / "venv/bin/python"
+
+
+def install(wheel: Path, place: Path) -> None:
     uv = str(Path(sys.executable).with_name("uv"))
-    call([uv, "venv", "--quiet", "--python", sys.executable, str(directory)], directory.parent)
-    python = directory / "bin" / "python"
-    same = [
-        f"{name}=={metadata.version(name)}" for name in ("scikit-learn", "joblib", "numpy", "scipy")
-    ]
-    install = [
-        uv,
-        "pip",
-        "install",
-        "--quiet",
-        "--compile-bytecode",
-        "--python",
-        str(python),
-        str(wheel),
-        *same,
-    ]
-    call(install, directory.parent)
-    return python
+    python = place / "venv" / "bin" / "python"
+    same = ("scikit-learn", "joblib", "numpy", "scipy")
+    pins = [f"{name}=={metadata.version(name)}" for name in same]
+    options = ["--quiet", "--compile-bytecode", "--python", str(python)]
+    call([uv, "venv", "--quiet", "--python", sys.executable, str(place / "venv")], place)
+    call([uv, "pip", "install", *options, str(wheel), *pins], place)

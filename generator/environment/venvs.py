@@ -3,6 +3,8 @@
 The key of an environment is the text of its requirements and its version of Python.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import re
@@ -10,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -118,18 +120,36 @@ def cached(kind: str, content: str, version: str, install: Install) -> Path:
     key = f"{hashlib.sha256(content.encode()).hexdigest()[:16]}-py{version}"
     directory = platformdirs.user_cache_path("scaffold-generator") / f"{kind}s" / key
     if not directory.exists():
-        message = f"creating the {kind}'s environment once, in {directory} (about a minute)"
-        print(message, file=sys.stderr, flush=True)
-        try:
-            _create(directory, version, install)
-        except ServingError as error:
-            raise ServingError(f"the {kind}'s environment cannot be created: {error}") from error
+        with _alone(directory):
+            _create_once(directory, kind, version, install)
     return _python(directory)
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Of several processes that need the same environment, one creates it; the others wait."""
+    lock = directory.parents[1] / "locks" / directory.name
+    for path in (lock, directory):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _create_once(directory: Path, kind: str, version: str, install: Install) -> None:
+    if directory.exists():
+        return
+    message = f"creating the {kind}'s environment once, in {directory} (about a minute)"
+    print(message, file=sys.stderr, flush=True)
+    try:
+        _create(directory, version, install)
+    except ServingError as error:
+        raise ServingError(f"the {kind}'s environment cannot be created: {error}") from error
 
 
 def _create(directory: Path, version: str, install: Install) -> None:
     """Create the environment beside its place and rename it at the end, so that it is complete."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f"{directory.name}.", dir=directory.parent))
     try:
         _run(_creation_command(unfinished, version))

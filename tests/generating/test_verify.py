@@ -1,6 +1,7 @@
 """`Scaffold.verify`: here, in a new isolated environment, and in the scaffold's image."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,6 +81,29 @@ def test_an_environment_is_created_once_for_its_content(
     requirements.unlink()
     with pytest.raises(ServingError, match="requirements.txt cannot be read: No such file"):
         model_python(requirements, running())
+
+
+def test_processes_that_need_the_same_environment_create_it_once(tmp_path: Path) -> None:
+    code = """
+import time
+
+from generator.environment import venvs
+
+
+def install(python):
+    time.sleep(1)
+    print("created")
+
+
+print(venvs.cached("model", "nothing", venvs.RUNNING, install).exists())
+"""
+    command = [sys.executable, "-c", code]
+    environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    processes = [
+        subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    printed = [process.communicate()[0].split() for process in processes]
+    assert sorted(printed, key=len) == [["True"], ["True"], ["created", "True"]]
 
 
 @pytest.mark.skipif(other_python() is None, reason="there is no other Python here")

@@ -1,8 +1,10 @@
-"""Containers of a scaffold's image, built by the commands that users paste, run as a strict cluster would run them.
+"""Containers of a scaffold's image, built by the commands that users paste, run as a strict
+cluster would run them.
 
-Every image and container that the tests make carries a label of this run, and goes by it at the end.
+Every image and container that the tests make carries a label, by which it is removed at the end.
 """
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -17,6 +19,7 @@ from secrets import token_hex
 import httpx
 import pytest
 
+LABEL = "scaffold.test"
 BUILD_SECONDS = 600
 READY_SECONDS = 60
 HARDENED = (
@@ -30,7 +33,7 @@ class Engine:
     """The Docker client, which labels what it makes.
 
     Attributes:
-        label: the label of this run.
+        label: the label, `KEY=VALUE`.
         environ: an environment in which `docker` is this client.
     """
 
@@ -56,36 +59,48 @@ class Engine:
         assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
-    def remove(self) -> None:
-        """Remove what carries the label."""
-        mine = ("--filter", f"label={self.label}")
-        if containers := self("ps", "--all", "--quiet", *mine).split():
-            self("rm", "--force", "--volumes", *containers)
-        if images := set(self("images", "--quiet", *mine).split()):
-            self("rmi", "--force", *images)
-        self("image", "prune", "--force", *mine)
+
+def answers(client: str) -> bool:
+    """Whether a Docker engine answers the client."""
+    try:
+        done = subprocess.run([client, "version"], capture_output=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
-def labelling(docker: str, directory: Path) -> Engine:
-    """A client that labels; a script in the directory stands for `docker`."""
-    label = f"scaffold.test={token_hex(8)}"
+def labelling(docker: str, directory: Path, value: str) -> Engine:
+    """A client that labels with a value; a script in the directory stands for `docker`."""
+    label = f"{LABEL}={value}"
     client = shlex.quote(shutil.which(docker) or docker)
     script = directory / "docker"
     script.write_text(
-        f'#!/bin/sh\ncommand=$1\nshift\ncase $command in\nbuild | run) exec {client} $command --label {label} "$@" ;;\n'
+        "#!/bin/sh\ncommand=$1\nshift\ncase $command in\n"
+        f'build | run) exec {client} $command --label {label} "$@" ;;\n'
         f'*) exec {client} $command "$@" ;;\nesac\n'
     )
     script.chmod(0o755)
-    environ = {
-        **os.environ,
-        "DOCKER_BUILDKIT": "1",
-        "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
-    }
-    return Engine(label, environ)
+    path = f"{directory}{os.pathsep}{os.environ['PATH']}"
+    return Engine(label, {**os.environ, "DOCKER_BUILDKIT": "1", "PATH": path})
+
+
+def remove(client: str, value: str) -> None:
+    """Remove what carries the label with this value, where an engine answers."""
+    mine = ("--filter", f"label={LABEL}={value}")
+
+    def docker(*arguments: str) -> list[str]:
+        return subprocess.run([client, *arguments], capture_output=True, text=True).stdout.split()
+
+    with contextlib.suppress(OSError):
+        if containers := docker("ps", "--all", "--quiet", *mine):
+            docker("rm", "--force", "--volumes", *containers)
+        if images := set(docker("images", "--quiet", *mine)):
+            docker("rmi", "--force", *images)
+            docker("image", "prune", "--force", *mine)
 
 
 def require_buildkit(engine: Engine) -> None:
-    """Skip where the client cannot build with BuildKit, as one without its buildx plugin; in CI it must."""
+    """Skip where the client cannot build with BuildKit, as one without buildx; in CI it must."""
     try:
         engine.shell("printf 'FROM scratch\\nENV A=1\\n' | docker build --quiet -", timeout=60)
     except AssertionError as error:

@@ -1,6 +1,7 @@
 """Servers of a test's own: a scaffold's files changed, its server started as a process, its log in a file."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -29,6 +30,7 @@ LOCKS = {
     for server in ("kserve", "kfserving")
 }
 PATIENCE = 60  # seconds after which something hangs
+_PORTS = itertools.count(20000 + os.getpid() * 97 % 12000)  # each process has some of its own
 PREDICT = "/v1/models/model:predict"
 BINARY = "/v1/models/model:predict_binary"
 
@@ -53,9 +55,15 @@ def configure(directory: Path, **knobs: Any) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that is free, and that no other process of the run is given meanwhile.
+
+    It lies below those that Linux takes by itself, from 32768 on.
+    """
+    for port in _PORTS:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def launch(directory: Path, port: int, log: Path, **environ: str) -> "subprocess.Popen[bytes]":

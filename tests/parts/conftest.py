@@ -1,0 +1,3 @@
+from support.unit import alone
+
+__all__ = ["alone"]
