@@ -21,10 +21,11 @@ from ..environment.installed import Environment
 from ..errors import ModelError
 from ..importing import locate
 from .captured import PICKLE, PICKLED_CODE, SESSION_CODE, Captured
+from .definition import Definition
 from .imports import Import, imports
 from .ownership import Ownership, is_standard
 from .pickle_references import lookup
-from .session import MAIN, Definition, Session
+from .session import MAIN, Session
 
 _LOADER = Path(__file__).with_name(f"{PICKLED_CODE}.py")
 

@@ -10,15 +10,14 @@ import ast
 import builtins
 import linecache
 import os
-import symtable
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from ..errors import ModelError
+from .definition import Definition, line_numbers, ordered, read, statements
 from .imports import absolute_name
 from .pickle_references import lookup
 from .staleness import fingerprint, fingerprints, functions
@@ -29,30 +28,6 @@ _DOCSTRING = '''"""Code of the model, defined in {origin} and copied when the sc
 The model's file refers to it as `session_code.NAME`: edit it as you like, but keep the names.
 """'''
 _LITERALS = (type(None), bool, int, float, complex, str, bytes, tuple, list, dict, set)
-
-# Statements that a top-level definition may be inside of
-_NESTING = (ast.If, ast.Try, ast.With, ast.For, ast.While, ast.ExceptHandler)
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A `def` or `class` at the top level.
-
-    Attributes:
-        name: what it defines.
-        text: its source.
-        place: the number of its file and the line, which order all definitions.
-        uses: the global names in it.
-        first: the global names that defining it uses: bases, decorators, defaults.
-        chains: the attributes that it reads, as in `np.linalg.norm`.
-    """
-
-    name: str
-    text: str
-    place: tuple[int, int]
-    uses: frozenset[str]
-    first: frozenset[str]
-    chains: frozenset[str]
 
 
 class Session:
@@ -86,10 +61,10 @@ class Session:
 
     def text(self, definitions: Iterable[Definition]) -> str:
         """The source of a module that holds the definitions and what they use."""
-        ordered = list(_ordered(definitions))
+        parts = list(ordered(definitions))
         lines = {
             line
-            for each in ordered
+            for each in parts
             for used in each.uses
             for line in self._lines(used, each.chains) or ()
         }
@@ -99,7 +74,7 @@ class Session:
             imports.insert(0, "from __future__ import annotations")
         docstring = _DOCSTRING.format(origin=self._origin)
         head = filter(None, [docstring, "\n".join(imports), "\n".join(constants)])
-        return "\n\n\n".join(["\n\n".join(head), *(each.text for each in ordered)]) + "\n"
+        return "\n\n\n".join(["\n\n".join(head), *(each.text for each in parts)]) + "\n"
 
     def value(self, name: str) -> Any:
         """What the session holds under a name."""
@@ -131,12 +106,11 @@ class Session:
         if not nodes:
             return None
         lines = {code.co_firstlineno for code in codes}
-        around = [
-            (file, node) for file, node in nodes if lines & set(range(_start(node), _end(node)))
-        ]
+        around = [(file, node) for file, node in nodes if lines & set(line_numbers(node))]
         file, node = (around or nodes)[-1]
         self._check_unchanged(name, file, codes)
-        return self._read(name, file, node)
+        file_number = [*self._files, file].index(file)
+        return read(name, node, linecache.getlines(file), file_number)
 
     def _candidates(
         self, name: str, value: Any, codes: list[CodeType]
@@ -147,7 +121,7 @@ class Session:
         files = own_files
         if is_class and not own_files:
             files = self._files
-        nodes = [(file, node) for file in files for node in self._nodes(file, name)]
+        nodes = [(file, node) for file in files for node in statements(self._parse(file), name)]
         if not nodes and own_files:
             raise _changed(name, ", ".join(own_files))
         if not nodes and is_class and not codes and self._files:
@@ -165,30 +139,13 @@ class Session:
         if not compiled.issuperset(own):
             raise _changed(name, file)
 
-    def _read(self, name: str, file: str, node: ast.stmt) -> Definition:
-        lines = linecache.getlines(file)[_start(node) - 1 : _end(node) - 1]
-        text = "".join(lines).rstrip()
-        if node.col_offset:  # dedenting the text would change a string over several lines
-            text = ast.unparse(node)
-        table = symtable.symtable(text, file, "exec")
-        place = ([*self._files, file].index(file), _start(node))
-        uses = frozenset(_globals(table, through_functions=True)) - {name}
-        first = frozenset(_globals(table, through_functions=False)) - {name}
-        return Definition(name, text, place, uses, first, frozenset(_chains(node)))
-
     @cached_property
     def _files(self) -> list[str]:
         """The files of the session: the script, and the cells in the order in which they ran."""
         script = self._namespace.get("__file__")
-        cells = [
-            file for file, entry in linecache.cache.items() if len(entry) > 1 and entry[1] is None
-        ]
+        entries = linecache.cache.items()
+        cells = [file for file, entry in entries if len(entry) > 1 and entry[1] is None]
         return [file for file in (script, *cells) if file and _has_source(file)]
-
-    def _nodes(self, file: str, name: str) -> list[ast.stmt]:
-        return [
-            node for node in _top_level(self._parse(file)) if getattr(node, "name", None) == name
-        ]
 
     def _parse(self, file: str) -> ast.Module:
         if file not in self._parsed:
@@ -201,9 +158,8 @@ class Session:
 
     def _is_defined_here(self, name: str) -> bool:
         value = self._namespace.get(name)
-        is_definition = isinstance(value, (type, FunctionType)) or "__wrapped__" in getattr(
-            value, "__dict__", ()
-        )
+        is_wrapper = "__wrapped__" in getattr(value, "__dict__", ())
+        is_definition = is_wrapper or isinstance(value, (type, FunctionType))
         return is_definition and getattr(value, "__module__", None) == MAIN
 
     def _lines(self, name: str, chains: Iterable[str]) -> list[str] | None:
@@ -244,45 +200,6 @@ def _changed(name: str, file: str) -> ModelError:
 
 def _has_source(file: str) -> bool:
     return bool(linecache.getlines(file))
-
-
-def _top_level(node: ast.AST) -> Iterator[ast.stmt]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            yield child
-        elif isinstance(child, _NESTING):
-            yield from _top_level(child)
-
-
-def _start(node: Any) -> int:
-    lines: list[int] = [node.lineno, *(decorator.lineno for decorator in node.decorator_list)]
-    return min(lines)
-
-
-def _end(node: Any) -> int:
-    """The line after the last."""
-    last: int = node.end_lineno
-    return last + 1
-
-
-def _globals(table: symtable.SymbolTable, through_functions: bool) -> Iterator[str]:
-    """The names that a definition takes from its module."""
-    is_module = table.get_type() == "module"
-    for symbol in table.get_symbols():
-        if symbol.is_referenced() and (is_module or symbol.is_global()):
-            yield symbol.get_name()
-    for child in table.get_children():
-        if through_functions or child.get_type() != "function":
-            yield from _globals(child, through_functions)
-
-
-def _chains(node: ast.AST) -> Iterator[str]:
-    """The chains of attributes in a definition, as in `np.linalg.norm`."""
-    for part in ast.walk(node):
-        if isinstance(part, ast.Attribute):
-            text = ast.unparse(part)
-            if text.replace(".", "").isidentifier():
-                yield text
 
 
 def _with_alias(statement: str, imported: str, name: str) -> str:
@@ -342,16 +259,3 @@ def _is_literal(value: Any) -> bool:
         return type(value) in _LITERALS and bool(ast.literal_eval(repr(value)) == value)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return False
-
-
-def _ordered(definitions: Iterable[Definition]) -> Iterator[Definition]:
-    """The definitions in their own order, but each after those that defining it uses."""
-    waiting = {
-        definition.name: definition
-        for definition in sorted(definitions, key=lambda each: each.place)
-    }
-    while waiting:
-        ready = (each for each in waiting.values() if not each.first & waiting.keys())
-        chosen = next(ready, next(iter(waiting.values())))
-        del waiting[chosen.name]
-        yield chosen
