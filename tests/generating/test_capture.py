@@ -575,6 +575,23 @@ REFUSED = {
         """,
         "train.py changed since it defined __main__.Step: run it again",
     ),
+    "cells that changed": (
+        {},
+        """
+        import linecache
+
+        def run_cell(name, source):
+            linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+            exec(compile(source, name, 'exec'), globals())
+
+        run_cell('<first>', 'class Step: go = lambda self: 1')
+        run_cell('<second>', 'def stop(self): pass\\nstop.__qualname__ = "Step.stop"')
+        Step.stop = stop
+        linecache.cache['<first>'] = (4, None, ['pass'], '<first>')
+        capture_all(Step())
+        """,
+        "<first>, <second> changed since it defined __main__.Step: run it again",
+    ),
     "an import of a module without a file": (
         {"steps.py": f"import made_here\n{STEP}"},
         """
