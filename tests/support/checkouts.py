@@ -49,11 +49,15 @@ def archived(version: str, directory: Path) -> Path:
 
 
 def commit(repository: Path, tag: str | None = None) -> None:
-    """Commit everything in the repository, under a tag where one is named."""
+    """Commit everything in the repository, under a tag where one is named.
+
+    A tagged one is a template, which each update clones six times: packed, that is faster.
+    """
     git(repository, "add", "--all")
     git(repository, "commit", "--quiet", "--message", tag or "a commit")
     if tag:
         git(repository, "tag", tag)
+        git(repository, "gc", "--quiet")
 
 
 def git(directory: Path, *arguments: str) -> str:
