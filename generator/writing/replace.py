@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..environment.repin import given_lines, repinned
 from ..errors import ModelError, ScaffoldError, SettingError, TargetError
 from ..files import edit, exchange
@@ -18,7 +16,7 @@ from ..hooks import NATIVE, WrittenModelScaffoldDefinition
 from ..rendering.answers import ANSWERS_FILE, Answers
 from ..running.runtime import ONNX_FILE
 from ..scaffold import SMOKE_TEST, Scaffold
-from .config_file import write_facts
+from .config_file import read_config, read_facts, value_at, write_facts, write_values
 from .prepare import Prepared, prepare
 
 MODEL, DATA = "src/model", "src/data"
@@ -41,7 +39,7 @@ def replace_model(
 ) -> None:
     """Put a model into a scaffold. See `Scaffold.replace_model`; `data` maps paths in `src/data/` to files."""
     directory, answers = scaffold.directory, Answers.read(scaffold.directory)
-    facts = _facts(directory)
+    facts = read_facts(directory / "config.yaml")
     if definition.name != scaffold.framework:
         raise ModelError(
             f"the scaffold is for {scaffold.framework}, the model is of {definition.name}: make another"
@@ -63,7 +61,7 @@ def replace_model(
         with tempfile.TemporaryDirectory(prefix="scaffold-replace.") as place:
             replaced = [facts.get("file"), ONNX_FILE if facts.get("onnx_sha256") else None]
             copy = _copied(scaffold, Path(place) / "scaffold", replaced)
-            written = _write(prepared, copy, answers)
+            written = _write(prepared, copy, answers, facts)
             prepared.check(copy, sample_input, expected)
             old = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, *replaced) if name)]
             changes: dict[str, Path | None] = {
@@ -80,9 +78,9 @@ def replace_model(
         raise TargetError(f"{directory} cannot be written, and is as it was: {error}") from error
 
 
-def _write(prepared: Prepared, copy: Path, answers: Answers) -> list[str]:
+def _write(prepared: Prepared, copy: Path, answers: Answers, facts: Mapping[str, Any]) -> list[str]:
     """Put the model, its facts and its pins into a copy of the scaffold; the names of the files that may be others."""
-    if "engine" in _facts(copy):  # an older template has none
+    if facts.get("engine", NATIVE) != NATIVE or facts.get("onnx_sha256"):
         write_facts(copy / "config.yaml", {"engine": NATIVE, "onnx_sha256": None})
     names = prepared.write(copy)
     generated, old_python = (
@@ -91,7 +89,7 @@ def _write(prepared: Prepared, copy: Path, answers: Answers) -> list[str]:
     )
     if (copy / REQUIREMENTS).exists():
         edit(copy / REQUIREMENTS, lambda text: repinned(text, generated, prepared.needed))
-    _set_python(copy, old_python, prepared.python_version)
+    _set_python(copy, str(old_python), prepared.python_version)
     answers.values |= {
         "requirements": prepared.needed.text(),
         "python_version": prepared.python_version,
@@ -107,12 +105,6 @@ def _write(prepared: Prepared, copy: Path, answers: Answers) -> list[str]:
         ANSWERS_FILE,
         *dockerfiles,
     ]
-
-
-def _facts(directory: Path) -> dict[str, Any]:
-    """What `config.yaml` records of the model that is there."""
-    document = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
-    return dict(document["model_metadata"]["model"])
 
 
 def _copied(scaffold: Scaffold, copy: Path, replaced: Sequence[str | None]) -> Path:
@@ -211,17 +203,22 @@ def _is(file: Path, content: bytes | None, digest: str | None) -> bool:
 # ---- the version of Python ----
 
 
-def _set_python(directory: Path, old: Any, new: str) -> None:
-    """Name another version where the old one stands as it was generated."""
+def _set_python(directory: Path, old: str, new: str) -> None:
+    """Write another version of Python where the old one stands as it was generated."""
+    if old == new:
+        return
+    config = directory / "config.yaml"
+    values, generated, after = read_config(config), _python_values(old), _python_values(new)
+    stale = [keys for keys, value in generated.items() if value_at(values, keys) == value]
+    write_values(config, {keys: after[keys] for keys in stale})
+    line = rf"(?m)^ARG PYTHON_VERSION={re.escape(old)}$"
+    for file in directory.glob("*-server.Dockerfile"):
+        edit(file, lambda text: re.sub(line, f"ARG PYTHON_VERSION={new}", text))
 
-    def written(version: Any) -> tuple[str, ...]:
-        key = f"python_version: py{str(version).replace('.', '')}"
-        return key, f"  image: python:{version}-slim", f"ARG PYTHON_VERSION={version}"
 
-    def edited(text: str) -> str:
-        for before, after in zip(written(old), written(new), strict=True):
-            text = re.sub(rf"(?m)^{re.escape(before)}$", after, text)
-        return text
-
-    for file in (directory / "config.yaml", *directory.glob("*-server.Dockerfile")):
-        edit(file, edited)
+def _python_values(version: str) -> dict[tuple[str, ...], str]:
+    """What the template writes into `config.yaml` for a version of Python."""
+    return {
+        ("python_version",): f"py{version.replace('.', '')}",
+        ("base_image", "image"): f"python:{version}-slim",
+    }
