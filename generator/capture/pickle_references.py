@@ -122,7 +122,7 @@ class _DefinitionPickler(pickle.Pickler):
 
 
 class _PartPickler(_ReferencePickler):
-    """Pickles a part of a model. It skips what the part is in, which a part may refer back to."""
+    """Pickles a part of a model. It skips the objects around the part, which it may refer to."""
 
     def __init__(self, above: list[object]) -> None:
         super().__init__()

@@ -71,7 +71,7 @@ class Installed:
 
     @property
     def is_project(self) -> bool:
-        """Whether it was installed from a project's directory on this machine."""
+        """Whether it was installed from a directory on this machine, not from an archive."""
         return self.local is not None and "archive_info" not in self.origin
 
     @cached_property
@@ -146,7 +146,7 @@ class Environment:
                 return installed
         provider = self._only_provider(module)
         if provider and _is_inside(file, provider.location):
-            return provider  # package managers of systems may write no record of the files
+            return provider  # a system's package manager may write no RECORD
         projects = [found for found in self._all if found.local and _is_inside(file, found.local)]
         return max(projects, key=lambda project: len(project.local or ""), default=None)
 

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urldefrag
@@ -79,22 +79,24 @@ def _direct(
     own: Collection[NormalizedName],
 ) -> dict[NormalizedName, str]:
     """The distributions that are needed directly, each with the reason."""
-    uses = [
-        (module, f"{module}.{name}", f"the model: {module}.{name}")
-        for module, name in modules.items()
-    ]
-    uses += [
-        (module, f"{module}, imported by {file}", f"imported by {file}")
-        for module, file in imported.items()
-    ]
     reasons: dict[NormalizedName, str] = {}
-    for module, use, reason in uses:
+    for module, use, reason in _uses(modules, imported):
         if owner := _owner(environment, module, use, own):
             reasons.setdefault(owner, reason)
     for name, reason in always.items():
         key = canonicalize_name(name)
         reasons[key] = "; ".join(filter(None, [reasons.get(key), reason]))
     return reasons
+
+
+def _uses(
+    modules: Mapping[str, str], imported: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    """Each module, what uses it, and the reason for its pin."""
+    for module, name in modules.items():
+        yield module, f"{module}.{name}", f"the model: {module}.{name}"
+    for module, file in imported.items():
+        yield module, f"{module}, imported by {file}", f"imported by {file}"
 
 
 def _owner(

@@ -107,8 +107,20 @@ def to_onnx(model: Any, types: Types) -> bytes:
     """
     from skl2onnx import convert_sklearn
 
+    settings = _settings(types)
+    estimator = getattr(model, "best_estimator_", model)
+    try:  # zipmap would give the probabilities of a classifier as dicts
+        converted = convert_sklearn(estimator, options={"zipmap": False}, **settings)
+    except NameError:  # other estimators do not have this option
+        converted = convert_sklearn(estimator, **settings)
+    _check_operators({node.op_type for node in converted.graph.node})
+    return bytes(_with_output_types(with_declared_version(converted)).SerializeToString())
+
+
+def _settings(types: Types) -> dict[str, Any]:
+    """The arguments of skl2onnx's `convert_sklearn`."""
     trees, columns = onnx_trees.converters(), onnx_columns.converters()
-    settings: dict[str, Any] = {
+    return {
         "initial_types": types,
         "target_opset": {"": OPSET, DOMAIN: KNOWN_VERSION},
         "custom_conversion_functions": {**trees, **columns},
@@ -117,13 +129,6 @@ def to_onnx(model: Any, types: Types) -> bytes:
             **dict.fromkeys(columns, onnx_columns.set_output_types),
         },
     }
-    estimator = getattr(model, "best_estimator_", model)
-    try:  # zipmap would give the probabilities of a classifier as dicts
-        converted = convert_sklearn(estimator, options={"zipmap": False}, **settings)
-    except NameError:  # other estimators do not have this option
-        converted = convert_sklearn(estimator, **settings)
-    _check_operators({node.op_type for node in converted.graph.node})
-    return bytes(_with_output_types(with_declared_version(converted)).SerializeToString())
 
 
 def _check_operators(kinds: set[str]) -> None:
