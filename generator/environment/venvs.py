@@ -223,9 +223,9 @@ def without_torch_index(requirements: str) -> str | None:
 
 
 def _uv() -> str | None:
-    beside = Path(sys.executable).with_name("uv")
-    if beside.exists():
-        return str(beside)
+    installed = Path(sys.executable).with_name("uv")
+    if installed.exists():
+        return str(installed)
     return shutil.which("uv")
 
 
