@@ -1,4 +1,4 @@
-"""The chart of a run, from its JSON, as SVG and PNG beside it; with the ratios of the releases before it.
+"""Draws the chart of a run from its JSON, as SVG and PNG, with the ratios of earlier releases.
 
 python benchmarks/chart.py benchmarks/results/VERSION.json
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from targets import EMPTY, KSERVE, ONNX, OURS, Case, best, figures, one_row
+from targets import EMPTY, KSERVE, ONNX, OURS, Case, best, figures, one_row, plural
 
 matplotlib.use("agg")
 from matplotlib import pyplot  # noqa: E402
@@ -33,15 +33,16 @@ COLORS = {OURS: "#0b7a75", ONNX: "#5fb3ad", EMPTY: "#c9ced6"}
 PEER_COLOR = "#7d8597"
 COLUMNS = 2
 INCHES = (11, 3)
+METADATA = {".svg": {"Date": None}}  # the same run makes the same file
 
 
 def files(results: Path) -> list[Path]:
-    """What the chart of a run is written to."""
+    """The files of a run's chart."""
     return [results.with_suffix(".svg"), results.with_suffix(".png")]
 
 
 def draw(results: Path, outputs: list[Path]) -> None:
-    """Write the chart to each of the files, where the run has something to draw."""
+    """Draw a run to each of the output files. Nothing is written if there is nothing to draw."""
     run = json.loads(results.read_text())
     past = releases(results)
     drawn = [panel for panel in PANELS if len(figures(run, panel)) > 1]
@@ -68,16 +69,14 @@ def draw(results: Path, outputs: list[Path]) -> None:
         f"{run['version']}: {run['machine']}, Python {run['python']}, one worker, one run"
     )
     figure.tight_layout()
-    matplotlib.rcParams["svg.hashsalt"] = "scaffold"  # the same run makes the same file
+    matplotlib.rcParams["svg.hashsalt"] = "scaffold"  # for the same ids in each drawing
     for output in outputs:
-        figure.savefig(
-            output, dpi=110, metadata={"Date": None} if output.suffix == ".svg" else None
-        )
+        figure.savefig(output, dpi=110, metadata=METADATA.get(output.suffix))
     pyplot.close(figure)
 
 
 def releases(results: Path) -> list[dict[str, Any]]:
-    """The full runs beside this one and itself, oldest first."""
+    """The full runs in the same directory, this one included, the oldest first."""
     runs = [
         json.loads(file.read_text())
         for file in results.parent.glob("*.json")
@@ -89,9 +88,9 @@ def releases(results: Path) -> list[dict[str, Any]]:
 
 
 def requests(place: Any, run: dict[str, Any], case: Case) -> None:
+    """Draw the requests a second of each server in a case."""
     values = {name: row["requests"] for name, row in figures(run, case).items()}
-    rows = "1 row" if case.rows == 1 else f"{case.rows} rows"
-    title = f"{TITLES[case.work]}, {rows}, {case.connections} connections"
+    title = f"{TITLES[case.work]}, {plural(case.rows, 'row')}, {case.connections} connections"
     bars(
         place,
         run,
@@ -105,6 +104,7 @@ def requests(place: Any, run: dict[str, Any], case: Case) -> None:
 def starts(
     place: Any, run: dict[str, Any], figure: str, unit: float, label: str, title: str
 ) -> None:
+    """Draw the seconds or the memory of each server's start."""
     values = {name: row[figure] / unit for name, row in run["starts"].items()}
     bars(
         place,
@@ -125,7 +125,7 @@ def bars(
     ratios: dict[str, float],
     descending: bool = True,
 ) -> None:
-    """A bar for each server, the best on top, with its figure and by how much ours is better."""
+    """Draw a bar for each server, the best on top, with its figure and our ratio to it."""
     names = sorted(values, key=lambda name: values[name], reverse=not descending)
     colors = [COLORS.get(name, PEER_COLOR) for name in names]
     drawn = place.barh(
@@ -140,12 +140,16 @@ def bars(
 
 
 def _label(value: float, ratio: float, name: str) -> str:
-    shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-    return shown if name in (OURS, ONNX, EMPTY) else f"{shown}  (ours {ratio:.1f}x)"
+    text = f"{value:.3g}"
+    if value >= 100:
+        text = f"{value:,.0f}"
+    if name in (OURS, ONNX, EMPTY):
+        return text
+    return f"{text}  (ours {ratio:.1f}x)"
 
 
 def history(place: Any, runs: list[dict[str, Any]]) -> None:
-    """How many times the requests of KServe's SDK and of the best peer ours answers, release after release."""
+    """Draw our ratio of requests to KServe's SDK and to the best peer, for each release."""
     versions = [run["version"] for run in runs]
     for case in HISTORY:
         for other, style in ((KSERVE, "-"), ("", "--")):

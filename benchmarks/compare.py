@@ -1,32 +1,33 @@
-"""The server beside the others that people use, and beside what the machine allows, in one run.
+"""Compares our server with other model servers and with the limits of the machine, in one run.
 
-    make benchmark                                  # all of it, half an hour once they are made
-    make benchmark QUICK=1                          # three minutes once the environments are made
+    make benchmark                  # all: half an hour once the environments are made
+    make benchmark QUICK=1          # three minutes once the environments are made
     python benchmarks/compare.py --peers kserve_sdk ray_server --works forest
 
-Every server has the same fitted model and one worker, and must answer what the model in memory predicts before anything
-is timed. `wrk` posts one request a connection at a time and keeps its connections; rounds alternate between the
-servers, and each figure is the median of its rounds. Figures of two runs, or of two machines, say nothing beside each
-other: the ratios do.
+All servers serve the same fitted model with one worker. A server is measured only if it answers
+what the model in memory predicts. `wrk` sends one request at a time on each of its connections.
+Rounds alternate between the servers, and each figure is the median of its rounds. Compare ratios
+within one run: the figures of two runs, or of two machines, cannot be compared.
 
 A full run measures
 
-- all peers in the central cases, which the targets are about: logistic regression with one row a request at 1 and 32
-  connections, and 256 rows at 32; the forest with one row at 32 and 256; the Keras and the PyTorch MLP with one row
-  at 32;
-- ours alone in the rest: each model with one row at 1, 8, 32 and 256 connections; JSON, msgpack, V2's JSON and its
-  binary tensors with 1 and 256 rows, of 4 and of 64 features; images; two workers;
-- ours with one row at 32 connections once more where peers were beside it: they hold memory while they are paused, and
-  a kernel that looks through it (Linux's DAMON) holds up whoever runs;
-- the forest by `engine: onnx` too;
-- for every server of the forest, alone on the machine: seconds from start to the first prediction, and the most memory
-  that all its processes take while 32 connections load it, a page that several share counted once (Pss);
-- the limits: an empty ASGI application, the model's own calls in a loop, the imports that a start needs;
-- seconds that `from_model` takes.
+- all peers in the central cases, which have targets: logistic regression with one row a request at
+  1 and 32 connections, and with 256 rows at 32; the forest with one row at 32 and 256; the Keras
+  and the PyTorch MLP with one row at 32;
+- our server alone in the other cases: each model with one row at 1, 8, 32 and 256 connections;
+  JSON, msgpack, V2 JSON and V2 binary tensors with 1 and 256 rows, of 4 and of 64 features; images;
+  two workers;
+- our server with one row at 32 connections a second time, without peers. Paused peers hold memory,
+  and a kernel that scans memory (Linux's DAMON) slows down the server that runs;
+- the forest with `engine: onnx` too;
+- each server of the forest alone on the machine: seconds from its start to the first prediction,
+  and the peak memory of all its processes under 32 connections (Pss: shared pages count once);
+- the limits: an empty ASGI application, the model's own calls in a loop, the imports of a start;
+- the seconds that `from_model` takes.
 
-Each peer is a file in `peers/`; its environment is made by uv (or pip) once, in the user's cache. One that does not
-install or start is named with its reason. The results are a JSON file, which `chart.py` draws, and the table that is
-printed; missing a target is no error.
+Each peer is a file in `peers/`. uv (or pip) makes its environment once, in the user's cache. A peer
+that does not install or start is left out, and the results give the reason. The results are a
+JSON file, a table that is printed too, and a chart. A missed target is not an error.
 """
 
 import argparse
@@ -93,6 +94,7 @@ QUICK_OWN = [case for case in WIRES if case.rows > 1 and case.wire != "v2"]
 SMOKE_CASES = [one_row("logistic", 32)]
 ALONE = "forest"
 COMPILED = "ours, engine: onnx"
+ALONE_SUFFIX = {"cases": "", "tails": ", alone"}
 
 
 @dataclass(frozen=True)
@@ -100,15 +102,15 @@ class Plan:
     """What is measured, and for how long.
 
     Attributes:
-        central: cases of all servers.
-        own: cases of ours alone.
-        peers: the peers that take part.
-        rounds: how often each server is measured in a case.
-        seconds: how long that takes each time.
-        warm_up: and before the first time.
-        starts: how often a server is started alone; 0 leaves that out.
-        limits: whether the limits are measured, and how long `from_model` takes.
-        compiled: whether the forest is served by `engine: onnx` too.
+        central: cases for all servers.
+        own: cases for our server alone.
+        peers: the peers to measure, by name.
+        rounds: number of rounds of each server in a case.
+        seconds: duration of a round.
+        warm_up: seconds of load before the first round.
+        starts: number of measured starts of each server alone. 0 leaves starts out.
+        limits: whether to measure the limits and `from_model`.
+        compiled: whether to serve the forest with `engine: onnx` too.
     """
 
     central: list[Case]
@@ -123,6 +125,7 @@ class Plan:
 
     @property
     def works(self) -> list[str]:
+        """The names of the models in the cases."""
         wanted = {case.work for case in (*self.central, *self.own)}
         return [name for name in MODELS if name in wanted]
 
@@ -132,15 +135,15 @@ class Plan:
 
 def main() -> int:
     options = arguments()
-    plan = planned(options)
+    plan = make_plan(options)
     program()
     begin = time.monotonic()
     run = Run(plan)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         for name in plan.works:
-            run.work(name, Path(directory))
+            run.measure_model(name, Path(directory))
         if plan.limits:
-            say("from_model, in processes of its own")
+            progress("from_model, in new processes")
             run.results["limits"]["from_model"] = limits.generation(Path(directory))
     run.results["targets"] = judge(run.results)
     run.results["seconds"] = round(time.monotonic() - begin)
@@ -149,62 +152,44 @@ def main() -> int:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="The server beside the others that people use.")
+    parser = argparse.ArgumentParser(description="Compare our server with other model servers.")
     parser.add_argument(
         "--quick", action="store_true", help=f"the central cases with {', '.join(QUICK_PEERS)}"
     )
     parser.add_argument(
-        "--smoke", action="store_true", help="one case, to see that the program works"
+        "--smoke", action="store_true", help="one case, to check that the program works"
     )
     parser.add_argument(
-        "--peers", nargs="*", metavar="PEER", help=f"of {', '.join(servers.peers())}"
+        "--peers", nargs="*", metavar="PEER", help=f"any of {', '.join(servers.peers())}"
     )
-    parser.add_argument("--works", nargs="*", metavar="WORK", help=f"of {', '.join(MODELS)}")
+    parser.add_argument("--works", nargs="*", metavar="WORK", help=f"any of {', '.join(MODELS)}")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE.json", help="by default in benchmarks/results/"
+        "--output", type=Path, metavar="FILE.json", help="the default is in benchmarks/results/"
     )
     options = parser.parse_args()
     for given, known in ((options.peers, servers.peers()), (options.works, MODELS)):
         if unknown := [name for name in given or () if name not in known]:
-            parser.error(f"{unknown[0]} is none of {', '.join(known)}")
-    if options.output is None:
-        whole = not (options.quick or options.smoke or options.peers is not None or options.works)
-        options.output = RESULTS / f"{version() if whole else 'latest'}.json"
+            parser.error(f"{unknown[0]} is unknown: choose from {', '.join(known)}")
+    options.output = options.output or default_output(options)
     return options
 
 
-def planned(options: argparse.Namespace) -> Plan:
-    everyone = servers.peers()
-    chosen = (
-        options.peers
-        if options.peers is not None
-        else list(QUICK_PEERS if options.quick else everyone)
-    )
-    named = {name: everyone[name] for name in chosen}
-    if options.smoke:
-        plan = Plan(SMOKE_CASES, [], named, rounds=1, seconds=1, warm_up=0, starts=0, limits=False)
-    elif options.quick:
-        plan = Plan(
-            QUICK_CASES, QUICK_OWN, named, rounds=2, seconds=1, warm_up=1, starts=1, limits=True
-        )
-    else:
-        plan = Plan(
-            CENTRAL,
-            OWN,
-            named,
-            rounds=5,
-            seconds=2,
-            warm_up=1,
-            starts=3,
-            limits=True,
-            compiled=True,
-        )
+def default_output(options: argparse.Namespace) -> Path:
+    """The file of this version for a full run, else one that git ignores."""
+    if options.quick or options.smoke or options.peers is not None or options.works:
+        return RESULTS / "latest.json"
+    return RESULTS / f"{version()}.json"
+
+
+def make_plan(options: argparse.Namespace) -> Plan:
+    """The plan for the options, without the models whose packages are not installed."""
+    plan = whole_plan(options)
     wanted = options.works or plan.works
     missing = {
         name: MODELS[name].missing for name in plan.works if name in wanted and MODELS[name].missing
     }
     for name, packages in missing.items():
-        say(f"{MODELS[name].title} is left out: {' and '.join(packages)} not installed")
+        progress(f"{MODELS[name].title} is left out: install {' and '.join(packages)}")
     possible = [name for name in wanted if name not in missing]
     return replace(
         plan,
@@ -213,17 +198,40 @@ def planned(options: argparse.Namespace) -> Plan:
     )
 
 
+def whole_plan(options: argparse.Namespace) -> Plan:
+    peers = chosen_peers(options)
+    if options.smoke:
+        return Plan(SMOKE_CASES, [], peers, rounds=1, seconds=1, warm_up=0, starts=0, limits=False)
+    if options.quick:
+        return Plan(
+            QUICK_CASES, QUICK_OWN, peers, rounds=2, seconds=1, warm_up=1, starts=1, limits=True
+        )
+    return Plan(
+        CENTRAL, OWN, peers, rounds=5, seconds=2, warm_up=1, starts=3, limits=True, compiled=True
+    )
+
+
+def chosen_peers(options: argparse.Namespace) -> dict[str, Peer]:
+    known = servers.peers()
+    names = options.peers
+    if names is None and options.quick:
+        names = QUICK_PEERS
+    if names is None:
+        return known
+    return {name: known[name] for name in names}
+
+
 class Run:
-    """A run in its course, and what has come of it so far.
+    """One run of the benchmark, and its results so far.
 
     Args:
-        plan: what is measured.
+        plan: what to measure.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self.results: dict[str, Any] = {
-            **surroundings(),
+            **environment(),
             "titles": {OURS: "ours", ONNX: COMPILED, EMPTY: "empty ASGI app"}
             | {name: p.title for name, p in plan.peers.items()},
             "requirements": {name: peer.requirements for name, peer in plan.peers.items()},
@@ -234,13 +242,12 @@ class Run:
             "failures": [],
         }
 
-    def work(self, name: str, place: Path) -> None:
+    def measure_model(self, name: str, place: Path) -> None:
         """Measure everything with one model."""
         model = MODELS[name]
         made = model.make()
         directory = place / name
-        sample = model.inputs(2) if model.sampled else None
-        generator.from_model(made, directory, sample_input=sample)
+        generator.from_model(made, directory, sample_input=model.sample())
         file = next((directory / "src" / "model").glob("model.*"))
         if self._plan.limits:
             self._limits(name, directory, file)
@@ -249,27 +256,29 @@ class Run:
         recipes = [servers.ours(directory)]
         if central:
             recipes += [servers.empty(directory), *self._peers(name, model, file)]
-        alike = Alike(model, made)
+        reference = Reference(model, made)
         if name == ALONE and self._plan.compiled:
             compiled = place / f"{name}-onnx"
             generator.from_model(made, compiled, engine="onnx")
             recipes.append(servers.ours(compiled, name=ONNX, title=COMPILED))
         if name == ALONE and self._plan.starts:
-            recipes = [recipe for recipe in recipes if self._alone(recipe, name, alike, place)]
-        with self._running(recipes, name, alike, place) as running:
+            recipes = [one for one in recipes if self._measure_starts(one, name, reference, place)]
+        with self._running(recipes, name, reference, place) as running:
             for case in central:
-                self._case(case, running, alike, place)
+                self._case(case, running, reference, place)
         tails = [case for case in central if case == one_row(name, TAIL_CONNECTIONS)]
         for workers in sorted({case.workers for case in (*tails, *own)}):
-            with self._running([servers.ours(directory, workers)], name, alike, place) as running:
-                for case in tails if workers == 1 else ():
-                    self._case(case, running, alike, place, "tails")
+            ours = [servers.ours(directory, workers)]
+            with self._running(ours, name, reference, place) as running:
+                for case in tails:
+                    if case.workers == workers:
+                        self._case(case, running, reference, place, "tails")
                 for case in own:
                     if case.workers == workers:
-                        self._case(case, running, alike, place)
+                        self._case(case, running, reference, place)
 
     def _limits(self, name: str, directory: Path, file: Path) -> None:
-        say(f"{MODELS[name].title}: the model in a loop")
+        progress(f"{MODELS[name].title}: the model in a loop")
         found = self.results["limits"]
         loops = found.setdefault("loops", [])
         loops += limits.predictions(name, file)
@@ -289,13 +298,15 @@ class Run:
                 with self._failing(peer_name, name):
                     yield servers.of_peer(peer_name, peer, model, file)
 
-    def _alone(self, recipe: Recipe, name: str, alike: "Alike", place: Path) -> bool:
-        """Start it some times with nothing else beside it, the first time uncounted; whether it did."""
-        body = alike.body(recipe, 1, "json")
+    def _measure_starts(
+        self, recipe: Recipe, name: str, reference: "Reference", place: Path
+    ) -> bool:
+        """Start a server alone several times, once before the count. False if it fails."""
+        body = reference.body(recipe, 1, "json")
         load = Load(TAIL_CONNECTIONS, 1, max(1, self._plan.seconds - 1), 0)
         seconds, memory = [], []
         with self._failing(recipe.name, name):
-            say(f"{recipe.title}: starts")
+            progress(f"{recipe.title}: starts")
             for number in range(self._plan.starts + 1):
                 server = Server.start(recipe, place, body)
                 try:
@@ -316,41 +327,46 @@ class Run:
 
     @contextlib.contextmanager
     def _running(
-        self, recipes: list[Recipe], name: str, alike: "Alike", place: Path
+        self, recipes: list[Recipe], name: str, reference: "Reference", place: Path
     ) -> Iterator[list[Server]]:
-        """Those of the servers that start and answer as the model in memory does."""
+        """The servers that start and give the predictions of the model in memory."""
         with contextlib.ExitStack() as stack:
             running = []
             for recipe in recipes:
                 with self._failing(recipe.name, name):
-                    server = Server.start(recipe, place, alike.body(recipe, 1, "json"))
+                    server = Server.start(recipe, place, reference.body(recipe, 1, "json"))
                     stack.callback(server.stop)
                     if recipe.name != EMPTY:
-                        alike.check(server)
+                        reference.check(server)
                     running.append(server)
             yield running
 
     @contextlib.contextmanager
     def _failing(self, server: str, work: str) -> Iterator[None]:
-        """Note a peer that fails and go on; without ours there is nothing to measure."""
+        """Record the failure of a peer and continue. A failure of ours ends the run."""
         try:
             yield
         except (Failed, OSError) as failure:
             if server in (OURS, ONNX, EMPTY):
                 raise SystemExit(f"{server}: {failure}") from failure
-            say(f"{server}: {failure}")
+            progress(f"{server}: {failure}")
             self.results["failures"].append(
                 {"server": server, "work": work, "reason": str(failure)}
             )
 
     def _case(
-        self, case: Case, running: list[Server], alike: "Alike", place: Path, part: str = "cases"
+        self,
+        case: Case,
+        running: list[Server],
+        reference: "Reference",
+        place: Path,
+        part: str = "cases",
     ) -> None:
-        """Measure the servers that run, for a part of the results."""
-        say(str(case) if part == "cases" else f"{case}, nothing beside")
+        """Measure the running servers in a case, for the `cases` or the `tails` of the results."""
+        progress(f"{case}{ALONE_SUFFIX[part]}")
         load = self._plan.load(case.connections)
         bodies = {
-            server.recipe.name: alike.body(server.recipe, case.rows, case.wire)
+            server.recipe.name: reference.body(server.recipe, case.rows, case.wire)
             for server in running
         }
         for server, figures in measure(load, case.wire, bodies, running, place).items():
@@ -359,11 +375,11 @@ class Run:
             self.results[part].append({**vars(case), "server": server, **figures})
 
 
-class Alike:
-    """One model's requests, and what must be answered.
+class Reference:
+    """Requests for a model, and the check of a server's answers against the model in memory.
 
     Args:
-        model: the model.
+        model: the description of the model.
         made: the model in memory.
     """
 
@@ -373,33 +389,43 @@ class Alike:
         self._made = made
 
     def body(self, recipe: Recipe, rows: int, wire: str) -> Body:
+        """A request with a number of rows, for a wire of a server."""
         return recipe.wires[wire].encode(self._model.inputs(rows))
 
     def check(self, server: Server) -> None:
-        """
+        """Check a server's answers on each wire that carries the model's inputs.
+
         Raises:
-            Failed: it does not answer what the model in memory predicts.
+            Failed: an answer is not what the model in memory predicts.
         """
-        tolerance = max(self._definition.tolerance, 1e-5 if self._definition.tolerance else 0)
-        tensors = hasattr(self._model.inputs(1), "dtype")
+        is_array = hasattr(self._model.inputs(1), "dtype")
         for wire in server.recipe.wires:
-            for rows in (1, 7) if tensors or wire == "json" else ():
-                inputs = self._model.inputs(rows)
-                expected = self._definition.predict(self._made, inputs)
-                answer = server.post(wire, self.body(server.recipe, rows, wire))
-                if difference := compare(expected, answer, tolerance).difference:
-                    raise Failed(
-                        f"it does not answer as the model in memory does, {wire}: {difference}"
-                    )
+            if is_array or wire == "json":
+                for rows in (1, 7):
+                    self._check(server, wire, rows)
+
+    def _check(self, server: Server, wire: str, rows: int) -> None:
+        inputs = self._model.inputs(rows)
+        expected = self._definition.predict(self._made, inputs)
+        answer = server.post(wire, self.body(server.recipe, rows, wire))
+        tolerance = self._definition.tolerance
+        if tolerance:  # a peer may compute with other kernels
+            tolerance = max(tolerance, 1e-5)
+        if difference := compare(expected, answer, tolerance).difference:
+            raise Failed(
+                f"its answer is not what the model in memory predicts, {wire}: {difference}"
+            )
 
 
-def surroundings() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
+    """The versions and the machine of this run, for the results."""
+    cores = len(os.sched_getaffinity(0))
     return {
         "version": version(),
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
-        "machine": f"{len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.machine()}",
+        "machine": f"{cores} cores, {platform.system()} {platform.machine()}",
     }
 
 
@@ -421,13 +447,13 @@ def save(results: dict[str, Any], output: Path) -> None:
     try:
         import chart
     except ImportError as error:
-        say(f"no chart is drawn: {error}")
+        progress(f"no chart is drawn: {error}")
     else:
         chart.draw(output, chart.files(output))
-    say(f"wrote {output} and what is made from it")
+    progress(f"wrote {output}, its table and its chart")
 
 
-def say(text: str) -> None:
+def progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""An ASGI application that does nothing, on the server's uvicorn: what no Python server on it can pass.
+"""An ASGI application that does nothing, on our uvicorn: the limit for every server on it.
 
 python empty_server.py PORT
 """
@@ -18,7 +18,7 @@ END = {"type": "http.response.body", "body": BODY}
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Read the body, answer."""
+    """Read the body and answer."""
     await receive()
     await send(START)
     await send(END)

@@ -1,11 +1,11 @@
-"""The image of a scaffold of each framework: seconds to build it, its size and what that is, seconds until it is ready.
+"""Measures the image of a scaffold of each framework: its build, its size, and its start.
 
     python benchmarks/images.py [sklearn] [keras] [pytorch]
 
-`DOCKER` in the environment names the Docker client. Every step of an image is built anew; packages come from the
-engine's cache of downloads where an earlier build left them there, else from the network. Docker must find the
-packages itself: a folder of wheels on this machine is out of a build's reach unless the base image brings it along.
-The containers and images are removed at the end, the engine's cache of what was built is not.
+`DOCKER` in the environment names the Docker client. Each image is built without cached layers.
+Packages come from the engine's download cache, or else from the network. A build cannot read a
+folder of wheels on this machine, unless the base image holds it. The containers and images are
+removed at the end, but not the engine's build cache.
 """
 
 import argparse
@@ -40,15 +40,15 @@ LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured of an image: seconds, and bytes.
+    """The figures of an image.
 
     Attributes:
         build: seconds of the build.
         image: bytes of the image.
         added: bytes that it adds to its base image.
-        model: bytes of the site-packages of the model's environment.
-        server: bytes of the server's.
-        starts: seconds from `docker run` until the model is ready, one for each start.
+        model: bytes of the site-packages in the model's environment.
+        server: bytes of the site-packages in the server's environment.
+        starts: seconds from `docker run` until the model is ready, for each start.
     """
 
     build: float
@@ -67,28 +67,28 @@ def main() -> int:
         "frameworks",
         nargs="*",
         metavar="FRAMEWORK",
-        help=f"{', '.join(FRAMEWORKS)}; by default all",
+        help=f"any of {', '.join(FRAMEWORKS)}; the default is all",
     )
     chosen = parser.parse_args().frameworks or list(FRAMEWORKS)
     if unknown := [name for name in chosen if name not in FRAMEWORKS]:
-        parser.error(f"{unknown[0]} is none of {', '.join(FRAMEWORKS)}")
+        parser.error(f"{unknown[0]} is unknown: choose from {', '.join(FRAMEWORKS)}")
     results = {}
     with tempfile.TemporaryDirectory() as directory:
         for name in chosen:
             if missing := FRAMEWORKS[name].missing:
-                say(f"{name} is left out: {' and '.join(missing)} not installed")
+                progress(f"{name} is left out: install {' and '.join(missing)}")
                 continue
             results[name] = measure(name, Path(directory) / name)
     report(results)
-    return 0 if results else 1
+    return int(not results)
 
 
 def measure(framework: str, directory: Path) -> Figures:
-    """Build, look at and start the image of a framework's model."""
+    """Build, measure and start the image of a framework's model."""
     scaffold = generator.from_model(FRAMEWORKS[framework].make(), directory)
     with built(scaffold) as (image, seconds):
         size = image_size(image)
-        say(f"{framework}: {STARTS} starts")
+        progress(f"{framework}: {STARTS} starts")
         return Figures(
             build=seconds,
             image=size,
@@ -101,10 +101,10 @@ def measure(framework: str, directory: Path) -> Figures:
 
 @contextlib.contextmanager
 def built(scaffold: generator.Scaffold) -> Iterator[tuple[str, float]]:
-    """The image of a scaffold, removed at the end, and the seconds that its build took."""
+    """Build the image of a scaffold. Gives its tag and the seconds, and removes it at the end."""
     tag = f"scaffold-benchmark-{token_hex(6)}"
     command = [*shlex.split(scaffold.docker_build_string)[1:], "--no-cache", "-t", tag]
-    say(f"docker {shlex.join(command)}")
+    progress(f"docker {shlex.join(command)}")
     start = time.perf_counter()
     try:
         docker(*command, timeout=BUILD_SECONDS)
@@ -114,7 +114,7 @@ def built(scaffold: generator.Scaffold) -> Iterator[tuple[str, float]]:
 
 
 def image_size(image: str) -> int:
-    """Bytes of an image, which is fetched where BuildKit alone has it."""
+    """The bytes of an image. It is pulled first if only BuildKit has it."""
     try:
         return int(docker("image", "inspect", "--format", "{{.Size}}", image))
     except SystemExit:
@@ -123,13 +123,13 @@ def image_size(image: str) -> int:
 
 
 def packages_size(image: str, environment: str) -> int:
-    """Bytes of the files in an environment's site-packages."""
+    """The bytes of the files in an environment's site-packages."""
     command = f"du -s --bytes {environment}/lib/python*/site-packages"
     return int(docker("run", "--rm", "--entrypoint", "sh", image, "-c", command).split()[0])
 
 
 def start(image: str) -> float:
-    """Seconds from `docker run` until the model is ready."""
+    """Start a container. Returns the seconds from `docker run` until the model is ready."""
     port = free_port()
     name = f"scaffold-benchmark-{token_hex(6)}"
     begin = time.perf_counter()
@@ -159,7 +159,11 @@ def free_port() -> int:
 
 
 def docker(*arguments: str, timeout: float = 60) -> str:
-    """What the client prints."""
+    """Run the Docker client and return its output.
+
+    Raises:
+        SystemExit: the command failed.
+    """
     environ = {**os.environ, "DOCKER_BUILDKIT": "1"}
     done = subprocess.run(
         [DOCKER, *arguments], env=environ, capture_output=True, text=True, timeout=timeout
@@ -172,11 +176,12 @@ def docker(*arguments: str, timeout: float = 60) -> str:
 
 
 def remove(*arguments: str) -> None:
-    """Remove what may not be there."""
+    """Run a command that removes something. It may not exist."""
     subprocess.run([DOCKER, *arguments], capture_output=True, timeout=60)
 
 
 def report(results: dict[str, Figures]) -> None:
+    """Print the results as a table."""
     form = "{:<10} {:>8} {:>9} {:>9} {:>13} {:>14} {:>9}   {}"
     columns = (
         "build, s",
@@ -199,7 +204,7 @@ def report(results: dict[str, Figures]) -> None:
         )
 
 
-def say(text: str) -> None:
+def progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,6 +1,6 @@
-"""What no server can pass on this machine: the model's own calls in a loop, and the imports that a start needs.
+"""The limits of the machine for every server: the model's own calls in a loop, and the imports.
 
-`empty_server.py`, an ASGI application that does nothing on the same uvicorn, is the limit of requests.
+The limit of requests is `empty_server.py`: an ASGI application that does nothing, on our uvicorn.
 """
 
 import subprocess
@@ -24,14 +24,14 @@ LEAST_SECONDS = 0.3
 ROUNDS = 3
 GENERATIONS = 5
 
-# The worker's own imports with those of a forest, and what they take: printed by a process of its own.
+# Prints the memory of a process with the imports of a worker that serves a forest.
 WORKER_IMPORTS = """
 import re, sys
 sys.path.insert(0, sys.argv[1])
 import common.worker.main, common.worker.flow, common.bodies.v2_codec, joblib, sklearn.ensemble
 print(int(re.search(r"(?m)^Pss: +(\\d+)", open("/proc/self/smaps_rollup").read())[1]) << 10)
 """
-# What it prints counts the import of the generator, and no import of scikit-learn.
+# Prints the seconds of `from_model`, with the import of the generator but not of scikit-learn.
 GENERATE = """
 import sys, time
 from sklearn.datasets import load_iris
@@ -45,7 +45,7 @@ print(time.perf_counter() - start)
 
 
 def predictions(name: str, file: Path) -> list[dict[str, Any]]:
-    """Rows a second of the model in a loop, for each number of rows a call."""
+    """The rows a second of the model in a loop, for each number of rows in a call."""
     predict = predictor.load(str(file))
     model = MODELS[name]
     results = []
@@ -57,7 +57,10 @@ def predictions(name: str, file: Path) -> list[dict[str, Any]]:
 
 
 def decoded(name: str, file: Path, batch: int) -> dict[str, Any]:
-    """Rows a second of decoding so many msgpack bodies of a row each and one call of the model, in a loop."""
+    """The rows a second of a loop that decodes `batch` msgpack bodies and calls the model once.
+
+    Each body has one row.
+    """
     predict = predictor.load(str(file))
     bodies = [WIRES["msgpack"].encode(MODELS[name].inputs(1)).content] * batch
     rate = _rate(
@@ -67,7 +70,7 @@ def decoded(name: str, file: Path, batch: int) -> dict[str, Any]:
 
 
 def _rate(call: Callable[[], Any]) -> float:
-    """Calls a second in the best of some rounds, as a limit has it, after one call that is not counted."""
+    """The calls a second in the best of several rounds, after one call as a warm-up."""
     call()
     return max(_round(call) for _ in range(ROUNDS))
 
@@ -81,7 +84,7 @@ def _round(call: Callable[[], Any]) -> float:
 
 
 def imports(lock: Path) -> float:
-    """Seconds that `import sklearn` and `import kserve` take, each in a process of its own, both at the same time."""
+    """The seconds of `import sklearn` and `import kserve` in two processes at the same time."""
     begin = time.perf_counter()
     pythons = {"sklearn": sys.executable, "kserve": str(server_python(lock))}
     processes = [
@@ -93,13 +96,13 @@ def imports(lock: Path) -> float:
 
 
 def worker_imports(directory: Path) -> int:
-    """Bytes of a process that has imported what the worker of a forest imports (Pss)."""
+    """The bytes (Pss) of a process with the imports of a worker that serves a forest."""
     command = [sys.executable, "-c", WORKER_IMPORTS, str(directory / "src")]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def generation(directory: Path) -> list[float]:
-    """Seconds that `from_model` takes for the iris forest, without the proof, in processes of their own."""
+    """The seconds of `from_model` for the iris forest without a sample, each in a new process."""
     command = [sys.executable, "-c", GENERATE]
     outputs = [
         subprocess.run(

@@ -1,4 +1,7 @@
-"""Loading servers with `wrk`, in rounds that alternate between them, so that the machine's drift meets all alike."""
+"""Puts load on servers with `wrk`, in rounds that alternate between them.
+
+So a change in the machine's speed affects all servers in the same way.
+"""
 
 import json
 import shutil
@@ -21,7 +24,7 @@ SAMPLE_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Figures:
-    """What `wrk` measured: requests a second, latencies in milliseconds."""
+    """The figures of `wrk`: requests a second, and latencies in milliseconds."""
 
     requests: float
     median: float
@@ -40,13 +43,13 @@ class Figures:
 
 @dataclass(frozen=True)
 class Load:
-    """What is posted, and how.
+    """The load on a server.
 
     Attributes:
-        connections: how many post at the same time, each one request after the other.
-        rounds: how often a server is measured.
-        seconds: how long a round lasts.
-        warm_up: how long a server is loaded before its first round.
+        connections: the number of connections, each with one request at a time.
+        rounds: the number of rounds of each server.
+        seconds: the duration of a round.
+        warm_up: seconds of load before the first round.
     """
 
     connections: int
@@ -58,20 +61,27 @@ class Load:
 def measure(
     load: Load, wire: str, bodies: dict[str, Body], servers: list[Server], place: Path
 ) -> dict[str, Any]:
-    """Server to figures and rounds, or to the reason why it has none. All are paused but the one that is loaded.
+    """Measure servers, each while all others are paused.
 
     Args:
-        bodies: what each server is sent, by its name.
+        load: the connections and the rounds.
+        wire: the name of the format in `wires.WIRES`.
+        bodies: the request for each server, by the server's name.
+        servers: the running servers.
         place: a directory for the bodies.
+
+    Returns:
+        For each server's name its figures and their `rounds`, or `failed` with the reason.
     """
     results: dict[str, Any] = {}
     for server in servers:
         server.pause()
     rounds: dict[str, list[Figures]] = {}
+    durations = [load.warm_up] + [load.seconds] * load.rounds
     for number in range(load.rounds + 1):
         for server in servers:
             name = server.recipe.name
-            seconds = load.seconds if number else load.warm_up
+            seconds = durations[number]
             if name in results or not seconds:
                 continue
             server.resume()
@@ -93,10 +103,10 @@ def measure(
 def _round(
     server: Server, wire: str, body: Body, connections: int, seconds: int, place: Path
 ) -> Figures:
-    """One run of `wrk`. The next begins when the server has worked off what this one leaves behind.
+    """Run `wrk` once, and wait until the server has answered the requests that are left.
 
     Raises:
-        Failed: there were errors, so that the figures mean nothing.
+        Failed: there were errors, so the figures are not valid.
     """
     _settle(server, wire, body)
     file = place / "body"
@@ -120,7 +130,7 @@ def _round(
         if line.startswith("RESULT ")
     ]
     if not lines:
-        raise Failed(" ".join((done.stderr or done.stdout).split())[-300:] or "wrk says nothing")
+        raise Failed(" ".join((done.stderr or done.stdout).split())[-300:] or "wrk prints nothing")
     result = json.loads(lines[0])
     errors = result.pop("errors")
     _settle(server, wire, body)
@@ -130,33 +140,34 @@ def _round(
 
 
 def _settle(server: Server, wire: str, body: Body) -> None:
-    """Wait until it answers: it was paused, or has what `wrk` has left to work off.
+    """Wait until a server answers: it was paused, or requests of `wrk` are left.
 
     Raises:
-        Failed: it does not.
+        Failed: it does not answer.
     """
     try:
         server.post(wire, body)
     except (OSError, HTTPException) as error:
-        raise Failed(f"it answers no longer: {error!r}") from error
+        raise Failed(f"it stopped answering: {error!r}") from error
 
 
 def program() -> str:
-    """
+    """The path of `wrk`.
+
     Raises:
         SystemExit: `wrk` is not installed.
     """
     wrk = shutil.which("wrk")
     if wrk is None:
         raise SystemExit(
-            "wrk is missing: `apt-get install wrk` on Debian and Ubuntu, `brew install wrk` on macOS"
+            "wrk is missing: `apt-get install wrk` (Debian, Ubuntu) or `brew install wrk` (macOS)"
         )
     return wrk
 
 
 @contextmanager
 def peak_memory(server: Server) -> Iterator[list[int]]:
-    """A list whose last number is the most memory that the server was seen to take while the block ran."""
+    """Sample the memory of a server during the block. The list holds the peak in bytes."""
     most = [server.memory()]
     ended = threading.Event()
 

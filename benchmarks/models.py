@@ -19,15 +19,15 @@ IMAGE = (3, 96, 96)
 
 @dataclass(frozen=True)
 class Model:
-    """A model that can be made where its framework is installed.
+    """A model that the benchmarks can make if its framework is installed.
 
     Attributes:
-        title: what tables call it.
-        framework: as `config.yaml` names it.
-        make: gives the model, ready to predict; imports the framework.
-        inputs: so many rows as the model in memory takes them.
-        sampled: whether its scaffold is made with a sample, without which it would not know a row's shape.
-        needs: packages that it needs besides its framework's.
+        title: the name in tables.
+        framework: the framework's name in `config.yaml`.
+        make: returns the model, ready to predict. It imports the framework.
+        inputs: returns a number of rows as the model in memory takes them.
+        sampled: whether its scaffold needs a sample input to know the shape of a row.
+        needs: packages besides those of the framework.
     """
 
     title: str
@@ -37,9 +37,15 @@ class Model:
     sampled: bool = False
     needs: tuple[str, ...] = ()
 
+    def sample(self) -> Any:
+        """The sample input for its scaffold, or None."""
+        if not self.sampled:
+            return None
+        return self.inputs(2)
+
     @property
     def missing(self) -> list[str]:
-        """The packages that it needs and that are not installed."""
+        """The packages that it needs but that are not installed."""
         return [
             name
             for name in (*PACKAGES[self.framework], *self.needs)
@@ -48,7 +54,7 @@ class Model:
 
     @property
     def pins(self) -> list[str]:
-        """Its framework as pip takes it, in the versions that are installed; whatever build of them can be had."""
+        """Requirements for the installed versions of its framework, without their build variant."""
         distributions = metadata.packages_distributions()
         names = [
             distributions[package][0].replace("_", "-") for package in PACKAGES[self.framework]
@@ -64,7 +70,7 @@ def logistic_regression() -> Any:
 
 
 def digits() -> Any:
-    """The same over 64 features."""
+    """Logistic regression on 64 features."""
     from sklearn.datasets import load_digits
     from sklearn.linear_model import LogisticRegression
 
@@ -86,7 +92,7 @@ def boosting() -> Any:
 
 
 def pipeline() -> Any:
-    """A transformer for each kind of column, fitted on a DataFrame."""
+    """A pipeline with a transformer for each kind of column, fitted on a DataFrame."""
     from sklearn.compose import make_column_transformer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -100,7 +106,7 @@ def pipeline() -> Any:
 
 
 def keras_mlp() -> Any:
-    """Two layers, their weights as they were drawn: to predict takes no longer once they are trained."""
+    """Two layers, not trained: training would not change the time of a prediction."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
@@ -114,7 +120,7 @@ def keras_mlp() -> Any:
 
 
 def pytorch_mlp() -> Any:
-    """The same in PyTorch."""
+    """The network of `keras_mlp` in PyTorch."""
     import torch
 
     torch.manual_seed(0)
@@ -124,7 +130,7 @@ def pytorch_mlp() -> Any:
 
 
 def cnn() -> Any:
-    """Three layers over an image, and one over what they find."""
+    """Three convolutions and a linear layer."""
     import torch
     from torch import nn
 
@@ -136,7 +142,7 @@ def cnn() -> Any:
 
 
 def irises(count: int) -> Any:
-    """Flowers between the smallest and the largest of the data set, to one decimal as that is."""
+    """Random rows of shape [count, 4] in the range of the iris data, with one decimal."""
     return (
         np.random.default_rng(0)
         .uniform((4.3, 2.0, 1.0, 0.1), (7.9, 4.4, 6.9, 2.5), (count, 4))
@@ -145,11 +151,12 @@ def irises(count: int) -> Any:
 
 
 def pixels(count: int) -> Any:
-    """Between 0 and 16, as the data set's."""
+    """Random rows of shape [count, 64] with integers from 0 to 16, like the digits data."""
     return np.random.default_rng(0).integers(0, 17, (count, 64)).astype("float64")
 
 
 def passengers(count: int) -> Any:
+    """A DataFrame of `count` random rows, with two columns of numbers and one of strings."""
     import pandas
 
     random = np.random.default_rng(0)
@@ -160,6 +167,7 @@ def passengers(count: int) -> Any:
 
 
 def images(count: int) -> Any:
+    """Random images of shape [count, 3, 96, 96] with values from 0 to 1."""
     return np.random.default_rng(0).integers(0, 256, (count, *IMAGE)).astype("float32") / 255
 
 

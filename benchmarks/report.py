@@ -1,4 +1,4 @@
-"""The results of a run as a table.
+"""Prints the results of a run as a table.
 
 python report.py RESULTS.json
 """
@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from targets import EMPTY, OURS, Case, figures
+from targets import EMPTY, OURS, Case, figures, plural
 
 FORM = "  {:<28} {:>10} {:>11} {:>9} {:>9} {:>10} {:>10}"
 TAILS = "  {:<28} {:>10} {:>9} {:>9} {:>10}"
 STARTS = "  {:<28} {:>8} {:>10} {:>10} {:>10}"
+VERDICTS = {True: "met", False: "MISSED"}
 
 
 def table(results: dict[str, Any]) -> str:
+    """The results as text, a part after the other."""
     parts = (_head, _cases, _tails, _starts, _limits, _targets)
     return "".join(f"{line}\n" for part in parts for line in part(results))
 
@@ -27,7 +29,8 @@ def _head(results: dict[str, Any]) -> Iterator[str]:
         [f"{results['version']} ({results['commit']})", results["date"], results["machine"]]
     )
     for failure in results["failures"]:
-        yield f"left out with {failure['work']}: {results['titles'][failure['server']]}: {failure['reason']}"
+        server = results["titles"][failure["server"]]
+        yield f"left out with {failure['work']}: {server}: {failure['reason']}"
 
 
 def _cases(results: dict[str, Any]) -> Iterator[str]:
@@ -41,18 +44,18 @@ def _cases(results: dict[str, Any]) -> Iterator[str]:
         ).rstrip()
         for name, row in sorted(found.items(), key=lambda item: -item[1]["requests"]):
             rate = row["requests"]
-            rows = "" if name == EMPTY else f"{row['rows_per_second']:.0f}"
+            rates = [f"{rate:.0f}", f"{row['rows_per_second']:.0f}"]
+            if name == EMPTY:
+                rates[1] = ""
             latencies = [f"{row['median']:.2f}", f"{row['p99']:.2f}"]
             ratios = [_ratio(ours / rate), _ratio(rate / empty)]
-            yield FORM.format(
-                results["titles"][name], f"{rate:.0f}", rows, *latencies, *ratios
-            ).rstrip()
+            yield FORM.format(results["titles"][name], *rates, *latencies, *ratios).rstrip()
         yield from _failed(results, case)
 
 
 def _tails(results: dict[str, Any]) -> Iterator[str]:
     if results["tails"]:
-        yield "\nours, nothing beside"
+        yield "\nours, alone"
         yield TAILS.format("", "requests/s", "p50, ms", "p99, ms", "p99/p50")
     for row in results["tails"]:
         if "failed" not in row:
@@ -71,7 +74,9 @@ def _failed(results: dict[str, Any], case: Case) -> Iterator[str]:
 
 
 def _ratio(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.2f}"
+    if math.isnan(value):
+        return ""
+    return f"{value:.2f}"
 
 
 def _starts(results: dict[str, Any]) -> Iterator[str]:
@@ -92,20 +97,26 @@ def _limits(results: dict[str, Any]) -> Iterator[str]:
     if limits:
         yield "\nlimits"
     for loop in limits.get("loops", []):
-        what = "decoding msgpack and predicting" if loop.get("decoded") else "predicting"
-        yield f"  {loop['work']}, {what} {loop['batch']} rows a call in a loop: {loop['rows_per_second']:.0f} rows/s"
+        what = "predict"
+        if loop.get("decoded"):
+            what = "decode msgpack and predict"
+        rate = f"{loop['rows_per_second']:.0f} rows/s"
+        rows = plural(loop["batch"], "row")
+        yield f"  {loop['work']}, {what} {rows} a call in a loop: {rate}"
     if "imports" in limits:
-        yield f"  `import sklearn` beside `import kserve`: {limits['imports']:.2f} s"
-        yield f"  the imports of the forest's worker: {limits['worker_imports'] / 1e6:.0f} MB"
+        yield f"  `import sklearn` and `import kserve` together: {limits['imports']:.2f} s"
+        yield f"  imports of the forest's worker: {limits['worker_imports'] / 1e6:.0f} MB"
     if "from_model" in limits:
-        yield f"  from_model, with the generator's import: {', '.join(f'{one:.2f}' for one in limits['from_model'])} s"
+        seconds = ", ".join(f"{one:.2f}" for one in limits["from_model"])
+        yield f"  from_model, with the generator's import: {seconds} s"
 
 
 def _targets(results: dict[str, Any]) -> Iterator[str]:
     if results["targets"]:
         yield "\ntargets"
     for target in results["targets"]:
-        yield f"  {'met   ' if target['met'] else 'MISSED'} {target['figure']:>8.3g}   {target['text']}"
+        verdict = VERDICTS[target["met"]]
+        yield f"  {verdict:<6} {target['figure']:>8.3g}   {target['text']}"
 
 
 if __name__ == "__main__":

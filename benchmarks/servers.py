@@ -1,7 +1,7 @@
-"""Servers as processes: ours, an empty one, and the peers, each in an environment of its own from the user's cache.
+"""Servers as processes: ours, the empty application, and the peers in their cached environments.
 
-All processes of a server bear a mark in their environment, so that none is overlooked that left its parent: their
-memory is added up, and all of them end with it. It is Linux that tells both, in /proc.
+A variable in the environment marks all processes of a server, even those whose parent has ended.
+Their memory is added up, and all of them are stopped. Both need Linux's /proc.
 """
 
 import ast
@@ -36,19 +36,19 @@ POLL_SECONDS = 0.02
 
 
 class Failed(Exception):
-    """A server did not start, or did not answer; in one line."""
+    """A server did not start or did not answer. The message is one line."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a server is started.
+    """How to start a server.
 
     Attributes:
-        name: what results call it.
-        title: what tables call it.
-        command: gives the command for a port.
-        wires: what can be posted to it.
-        environ: what its environment has besides this one's.
+        name: its name in results.
+        title: its name in tables.
+        command: returns the command for a port.
+        wires: the requests that it takes, by name.
+        environ: its additional environment variables.
     """
 
     name: str
@@ -60,12 +60,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Peer:
-    """Another server, as the head of its file in `peers/` describes it.
+    """Another model server, described by the constants at the top of its file in `peers/`.
 
     Attributes:
-        file: the file, which is started with the model's file and a port.
-        facts: TITLE, PROTOCOL (of `wires.PROTOCOLS`), REQUIREMENTS (beside the model's framework); ALONE are
-            requirements that are installed without their own, LOCK a file of such; FRAMEWORKS are those that it serves.
+        file: the program. Its arguments are the model's file and a port.
+        facts: the constants. TITLE; PROTOCOL, a key of `wires.PROTOCOLS`; REQUIREMENTS, besides the
+            model's framework; ALONE, requirements to install without their dependencies; LOCK, a
+            file of such requirements; FRAMEWORKS, those that it serves.
     """
 
     file: Path
@@ -73,7 +74,7 @@ class Peer:
 
     @classmethod
     def read(cls, file: Path) -> "Peer":
-        """What a file says of itself, without importing it: its packages are not here."""
+        """Read the constants of a file. It is not imported: its packages are not installed here."""
         body = ast.parse(file.read_text()).body
         assigned = {
             ast.unparse(node.targets[0]): node.value
@@ -109,10 +110,10 @@ class Peer:
         """The interpreter of an environment with the peer and the model's framework.
 
         Raises:
-            Failed: it cannot be made.
+            Failed: the environment cannot be made.
         """
         wanted = "\n".join([*self.facts["REQUIREMENTS"], *model.pins, "numpy"])
-        lock = (HERE.parent / self.facts["LOCK"]).read_text() if "LOCK" in self.facts else ""
+        lock = self._lock()
         alone = "\n".join(self.facts.get("ALONE", []))
 
         def install(python: Path) -> None:
@@ -128,15 +129,21 @@ class Peer:
         except ServingError as error:
             raise Failed(_line(str(error))) from error
 
+    def _lock(self) -> str:
+        if "LOCK" not in self.facts:
+            return ""
+        return (HERE.parent / self.facts["LOCK"]).read_text()
+
 
 def peers() -> dict[str, Peer]:
-    """Every file in `peers/` that starts a server, by its name."""
+    """The peers, by the names of their files in `peers/`."""
     files = (file for file in sorted(PEERS.glob("*.py")) if file.stem != "predictor")
     return {file.stem: Peer.read(file) for file in files}
 
 
 def of_peer(name: str, peer: Peer, model: Model, file: Path) -> Recipe:
-    """
+    """How to start a peer with a model's file.
+
     Raises:
         Failed: its environment cannot be made.
     """
@@ -153,7 +160,7 @@ def of_peer(name: str, peer: Peer, model: Model, file: Path) -> Recipe:
 
 
 def ours(directory: Path, workers: int = 1, name: str = "ours", title: str = "ours") -> Recipe:
-    """The scaffold's server, its model in the running environment."""
+    """How to start a scaffold's server, with its model in the running environment."""
     python = str(server_python(directory / "server-requirements.txt"))
     environ = {
         "MODEL_PYTHON": sys.executable,
@@ -166,7 +173,7 @@ def ours(directory: Path, workers: int = 1, name: str = "ours", title: str = "ou
 
 
 def empty(directory: Path) -> Recipe:
-    """An ASGI application that does nothing, on our server's uvicorn."""
+    """How to start an ASGI application that does nothing, on our server's uvicorn."""
     python = str(server_python(directory / "server-requirements.txt"))
     file = str(HERE / "empty_server.py")
     return Recipe(
@@ -179,7 +186,7 @@ def empty(directory: Path) -> Recipe:
 
 
 class Server:
-    """A server that runs, from `start` to `stop`."""
+    """A running server, from `start` to `stop`."""
 
     def __init__(
         self, recipe: Recipe, process: "subprocess.Popen[bytes]", port: int, mark: str
@@ -192,10 +199,10 @@ class Server:
 
     @classmethod
     def start(cls, recipe: Recipe, directory: Path, body: Body) -> "Server":
-        """Start it in a directory of its own, where its log is, and wait until it answers the request.
+        """Start a server in a new directory, which holds its log, and wait until it answers.
 
         Raises:
-            Failed: it ended, or does not answer.
+            Failed: it ended, or it does not answer in time.
         """
         place = Path(tempfile.mkdtemp(dir=directory))
         mark = token_hex(8)
@@ -238,7 +245,7 @@ class Server:
             except (OSError, http.client.HTTPException):
                 pass
             if self._process.poll() is not None:
-                raise Failed(f"it ended as it started: {_last(log)}")
+                raise Failed(f"it ended during its start: {_last(log)}")
             if time.perf_counter() - begin > START_SECONDS:
                 raise Failed(f"it is not ready after {START_SECONDS} s ({refusal}): {_last(log)}")
             time.sleep(POLL_SECONDS)
@@ -247,7 +254,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}{self.recipe.wires[wire].path}"
 
     def post(self, wire: str, body: Body) -> Any:
-        """The predictions.
+        """Send a request and return the predictions.
 
         Raises:
             Failed: the answer is an error.
@@ -265,24 +272,24 @@ class Server:
         return self.recipe.wires[wire].decode(content, answer.headers)
 
     def memory(self) -> int:
-        """Bytes of all its processes; a page that several share counts once (Pss, the proportional set size)."""
+        """The memory of all its processes in bytes. Shared pages count once (Pss)."""
         return sum(map(proportional_bytes, self._processes()))
 
     def pause(self) -> None:
-        """Take it off the processor, of which some take a tenth while nobody asks them."""
+        """Stop its processes: some idle servers use a tenth of a core."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """End all its processes at once: how a server ends is not measured here."""
+        """Kill all its processes. A clean shutdown is not measured."""
         while self._signal(signal.SIGKILL):
             time.sleep(POLL_SECONDS)
         self._process.wait()
 
     def _signal(self, what: signal.Signals) -> set[int]:
-        """Send it to all processes of the server; those."""
+        """Send a signal to all processes of the server, and return their numbers."""
         numbers = self._processes()
         for number in numbers:
             with contextlib.suppress(ProcessLookupError):
@@ -290,9 +297,9 @@ class Server:
         return numbers
 
     def _processes(self) -> set[int]:
-        """Those that bear the server's mark or are of its session, and all that came from them, as far as they run.
+        """The running processes with the server's mark or in its session, and their descendants.
 
-        The mark alone does not do: who writes a title for `ps` writes it over the environment.
+        The mark alone is not enough: a process that sets its title for `ps` overwrites it.
         """
         parents = dict(filter(None, map(_ancestry, _numbers())))
         found = {number for number, (_, session) in parents.items() if session == self._process.pid}
@@ -309,14 +316,16 @@ def _numbers() -> list[int]:
 
 
 def _ancestry(number: int) -> tuple[int, tuple[int, int]] | None:
-    """A process, its parent and its session; None where it has ended."""
+    """A process with its parent and its session, or None if it has ended."""
     try:
         state, parent, _, session = (
             Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[:4]
         )
     except OSError:
         return None
-    return None if state == "Z" else (number, (int(parent), int(session)))
+    if state == "Z":
+        return None
+    return number, (int(parent), int(session))
 
 
 def _environ(number: int) -> list[bytes]:
@@ -327,6 +336,7 @@ def _environ(number: int) -> list[bytes]:
 
 
 def proportional_bytes(number: int) -> int:
+    """The proportional set size (Pss) of a process in bytes, 0 if it has ended."""
     try:
         text = Path(f"/proc/{number}/smaps_rollup").read_text()
     except OSError:
@@ -343,8 +353,9 @@ def free_port() -> int:
 
 
 def _last(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return _line(lines[-1]) if lines else "it said nothing"
+    """The last line of a log."""
+    lines = log.read_text(errors="replace").split("\n")
+    return next((_line(line) for line in reversed(lines) if line.strip()), "its log is empty")
 
 
 def _line(text: str) -> str:

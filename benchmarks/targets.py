@@ -1,4 +1,4 @@
-"""What must hold of the figures of a run, and whether it does."""
+"""The targets for the figures of a run, and whether they are met."""
 
 import math
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ MANY = 256
 
 @dataclass(frozen=True)
 class Case:
-    """What servers are loaded with.
+    """The load on a server.
 
     Attributes:
-        work: the model, as `models.MODELS` names it.
-        rows: how many a request holds.
-        wire: how they travel, as `wires.WIRES` names it.
-        connections: how many post at the same time.
-        workers: how many processes hold our model.
+        work: the model's name in `models.MODELS`.
+        rows: the number of rows in a request.
+        wire: the format of the body, by its name in `wires.WIRES`.
+        connections: the number of connections that send requests at the same time.
+        workers: the number of worker processes of our server.
     """
 
     work: str
@@ -33,21 +33,29 @@ class Case:
         return cls(**{field.name: row[field.name] for field in fields(cls)})
 
     def __str__(self) -> str:
-        rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
-        workers = "" if self.workers == 1 else f", {self.workers} workers"
-        return f"{self.work}, {rows}, {self.wire}, c={self.connections}{workers}"
+        text = f"{self.work}, {plural(self.rows, 'row')}, {self.wire}, c={self.connections}"
+        if self.workers == 1:
+            return text
+        return f"{text}, {self.workers} workers"
+
+
+def plural(count: int, noun: str) -> str:
+    """A number with its noun: "1 row", "2 rows"."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun}s"
 
 
 @dataclass(frozen=True)
 class Target:
-    """A bound on one of our figures over another one.
+    """A bound on the ratio of one of our figures to another figure.
 
     Attributes:
-        case: where it is ours.
-        figure: which: requests, median or rows.
-        of: the server whose figure it is held against, or another wire of ours.
-        bound: what the ratio must reach; for a median, what it must not pass.
-        ours: which of our servers.
+        case: the case of our figure.
+        figure: `requests`, `median` or `rows`.
+        of: the other server, or another wire of our server.
+        bound: the least ratio, or for a median the largest.
+        ours: the name of our server.
     """
 
     case: Case
@@ -91,6 +99,7 @@ TARGETS = [
 ]
 IMAGES = Case("images", 1, "msgpack", 32)
 IMAGES_BOUND = 0.9
+ENGINES = {OURS: "", ONNX: ", engine: onnx"}
 TAIL_BOUND = 3
 TAIL_CONNECTIONS = 32
 MEMORY_BOUND = 1
@@ -99,7 +108,7 @@ GENERATION_BOUND = 1.5
 
 
 def judge(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every target whose figures were measured: what it says, the figure, and whether it is met."""
+    """The verdict on each target whose figures were measured: its text, the figure, and `met`."""
     return [
         *_ratios(results),
         *_images(results),
@@ -110,48 +119,41 @@ def judge(results: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _verdict(text: str, figure: float, bound: float, at_least: bool) -> dict[str, Any]:
-    met = figure >= bound if at_least else figure <= bound
-    return {
-        "text": f"{text} {'>=' if at_least else '<='} {bound:g}",
-        "figure": figure,
-        "bound": bound,
-        "met": met,
-    }
+    sign, met = "<=", figure <= bound
+    if at_least:
+        sign, met = ">=", figure >= bound
+    return {"text": f"{text} {sign} {bound:g}", "figure": figure, "bound": bound, "met": met}
 
 
 def figures(results: dict[str, Any], case: Case) -> dict[str, dict[str, Any]]:
-    """Server to its figures in a case, of those that have any."""
+    """The figures of each server in a case, without those that failed."""
     found = (row for row in results["cases"] if Case.of(row) == case)
     return {row["server"]: row for row in found if "failed" not in row}
 
 
 def best(servers: dict[str, dict[str, Any]], figure: str) -> tuple[str, float]:
-    """The peer with the best figure, and the figure."""
+    """The name of the peer with the best figure, and the figure. NaN if there is no peer."""
     values = {name: row[figure] for name, row in servers.items() if name not in (OURS, ONNX, EMPTY)}
     if not values:
         return "", math.nan
-    name = (min if figure == "median" else max)(values, key=lambda one: values[one])
-    return name, values[name]
+    ranked = sorted(values, key=lambda one: values[one], reverse=figure != "median")
+    return ranked[0], values[ranked[0]]
 
 
 def _ratios(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for target in TARGETS:
         servers = figures(results, target.case)
         name, other = _other(results, target, servers)
-        if target.ours in servers and other == other:
-            case = (
-                f"{target.case}" if target.ours == OURS else f"{target.case}, engine: {target.ours}"
-            )
+        if target.ours in servers and not math.isnan(other):
+            text = f"{target.case}{ENGINES[target.ours]}: {target.figure} / {name}"
             ratio = servers[target.ours][target.figure] / other
-            yield _verdict(
-                f"{case}: {target.figure} / {name}", ratio, target.bound, target.at_least
-            )
+            yield _verdict(text, ratio, target.bound, target.at_least)
 
 
 def _other(
     results: dict[str, Any], target: Target, servers: dict[str, dict[str, Any]]
 ) -> tuple[str, float]:
-    """What a target's figure is held against: its name, and the figure."""
+    """The name of the other figure of a target, and the figure."""
     if target.of == BEST:
         name, value = best(servers, target.figure)
         return f"the best peer ({name})", value
@@ -174,7 +176,7 @@ def _images(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _tails(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for part, condition in (("cases", ""), ("tails", ", nothing beside")):
+    for part, condition in (("cases", ""), ("tails", ", alone")):
         for row in results[part]:
             case = Case.of(row)
             if (
@@ -195,7 +197,7 @@ def _forest(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if OURS in starts and "imports" in limits:
         ratio = starts[OURS]["seconds"] / limits["imports"]
         yield _verdict(
-            "forest: start to ready / `import sklearn` beside `import kserve`",
+            "forest: start to ready / `import sklearn` and `import kserve` together",
             ratio,
             START_BOUND,
             False,

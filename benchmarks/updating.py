@@ -1,9 +1,9 @@
-"""Seconds that an update takes with a small model and with one of 500 MB, side by side.
+"""Compares the seconds of an update for a small model and for a model of 500 MB.
 
     python benchmarks/updating.py
 
-Both scaffolds are in git, the model too. Rounds alternate; the template is a clone of this repository in which two
-commits are tagged.
+Both scaffolds and their models are in git. Rounds alternate between them. The template is a clone
+of this repository with two tagged commits.
 """
 
 import os
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def released(template: Path) -> Path:
-    """A template at v99.0.0, which has a file more than v98.0.0."""
+    """A template at v99.0.0, which has one more file than v98.0.0."""
     git(ROOT, "clone", "--quiet", str(ROOT), str(template))
     git(template, "tag", "v98.0.0")
     (template / "template" / "src" / "common" / "newer.py").write_text('"""New."""\n')
@@ -58,7 +58,7 @@ def released(template: Path) -> Path:
 
 
 def scaffold(directory: Path, template: Path, megabytes: int) -> Path:
-    """A scaffold at v98.0.0 whose model has a size, committed."""
+    """A committed scaffold at v98.0.0 with a model of a size."""
     print(f"making a scaffold with a model of {megabytes} MB", file=sys.stderr, flush=True)
     generator.new(directory, template=str(template), ref="v98.0.0")
     with (directory / "src" / "model" / "model.pickle").open("wb") as file:
@@ -80,7 +80,7 @@ def copier_update(directory: Path) -> None:
 
 
 def seconds(run: Callable[[Path], None], directory: Path) -> float:
-    """How long it takes; the scaffold is as it was afterwards."""
+    """Run an update of a scaffold, undo it, and return the seconds of the update."""
     start = time.perf_counter()
     run(directory)
     taken = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""The bodies of requests: how rows travel to a server, and predictions back."""
+"""Request and response formats: how rows are encoded for a server, and predictions decoded."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,11 +18,11 @@ DATATYPES = {"float64": "FP64", "float32": "FP32"}
 
 @dataclass(frozen=True)
 class Body:
-    """A request that can be posted.
+    """The body of a request.
 
     Attributes:
-        content: its bytes.
-        headers: what is to be said of them.
+        content: the bytes.
+        headers: the HTTP headers that describe them.
     """
 
     content: bytes
@@ -31,12 +31,12 @@ class Body:
 
 @dataclass(frozen=True)
 class Wire:
-    """A way to ask for predictions.
+    """A way to request predictions.
 
     Attributes:
         path: the route.
-        encode: the body for inputs as the model in memory takes them.
-        decode: the predictions in an answer's bytes, whose headers come with them.
+        encode: returns the body for inputs as the model in memory takes them.
+        decode: returns the predictions from the bytes and the headers of an answer.
     """
 
     path: str
@@ -81,22 +81,21 @@ def _binary_tensors(inputs: Any) -> Body:
 
 
 def _outputs(content: bytes, headers: Message) -> Any:
-    """The first output, whose data stands in the JSON or behind it."""
+    """The first output. Its data is in the JSON, or raw behind it."""
     size = int(headers.get(HEAD_LENGTH, len(content)))
     output = json.loads(content[:size])["outputs"][0]
-    raw = "data" not in output
-    array = (
-        np.frombuffer(content[size:], NUMPY[output["datatype"]])
-        if raw
-        else np.array(output["data"])
-    )
-    return array.reshape(output["shape"]).tolist()
+    data = output.get("data")
+    if data is None:
+        data = np.frombuffer(content[size:], NUMPY[output["datatype"]])
+    return np.reshape(data, output["shape"]).tolist()
 
 
 def _column(content: bytes, headers: Message) -> Any:
-    """MLServer writes what has no columns as one column."""
+    """The first output of MLServer, which makes one column of an array without columns."""
     array = np.array(_outputs(content, headers))
-    return (array[:, 0] if array.shape[1:] == (1,) else array).tolist()
+    if array.shape[1:] == (1,):
+        array = array[:, 0]
+    return array.tolist()
 
 
 def _inputs(inputs: Any) -> Body:
@@ -116,7 +115,7 @@ WIRES = {
     "v2": Wire(V2, _tensors, _outputs),
     "v2 binary": Wire(V2, _binary_tensors, _outputs),
 }
-# What a peer takes in the place of JSON at V1's route.
+# The formats of peers that do not speak V1.
 PROTOCOLS = {
     "v1": WIRES["json"],
     "v2": Wire(V2, _tensors, _column),

@@ -1,6 +1,7 @@
-"""The seed's tutorial "Extending a Scaffold": a Keras model behind a scikit-learn scaler, on the Auto MPG data.
+"""The tutorial "Extending a Scaffold": a Keras model with a scikit-learn scaler, on Auto MPG data.
 
-Needs tensorflow (or tensorflow-cpu), scikit-learn and vega_datasets, which ships the data: no network is used.
+Needs tensorflow (or tensorflow-cpu), scikit-learn and vega_datasets. The data is part of
+vega_datasets, so the tutorial needs no network.
 """
 
 import re
@@ -27,9 +28,10 @@ FEATURES = [
     "Acceleration",
     "Model_Year",
 ]
+LOAD_SCALER = '        self._scaler = joblib.load("data/scaler.joblib")\n'
 EDITS = {
     "import numpy as np\n": "import joblib\nimport numpy as np\n",
-    "        backend = ": '        self._scaler = joblib.load("data/scaler.joblib")\n        backend = ',
+    "        backend = ": LOAD_SCALER + "        backend = ",
     'self._signature.inputs(request["instances"])': (
         'self._scaler.transform(self._signature.inputs(request["instances"]))'
     ),
@@ -37,37 +39,33 @@ EDITS = {
 
 
 def main() -> None:
-    """Run the tutorial, saying what it does while it does it."""
+    """Run the tutorial and print its progress."""
     print("Training a feed forward network on the scaled features of 314 automobiles", flush=True)
     train_features, train_labels, test_features = split(data.cars())
     scaler = preprocessing.StandardScaler().fit(train_features)
     model = train(scaler.transform(train_features), train_labels)
 
-    print(f"Writing a scaffold of it to {TARGET}/", flush=True)
-    shutil.rmtree(TARGET, ignore_errors=True)  # of an earlier run
+    print(f"Writing its scaffold to {TARGET}/", flush=True)
+    shutil.rmtree(TARGET, ignore_errors=True)  # from an earlier run
     scaffold = generator.from_model(model, target_directory=TARGET)
 
-    print(
-        "Adding the scaler: src/data/scaler.joblib, two lines in requirements.txt, two edits in Python",
-        flush=True,
-    )
+    print("Adding the scaler to src/data/, requirements.txt and inference_model.py", flush=True)
     joblib.dump(scaler, TARGET / "src" / "data" / "scaler.joblib")
     with (TARGET / "requirements.txt").open("a") as requirements:
         for name in ("joblib", "scikit-learn"):
             requirements.write(f"{name}=={metadata.version(name)}  # the scaler in src/data/\n")
     edit(TARGET / "src" / "server" / "inference_model.py")
 
-    print("Predicting with the scaffold, and with the pipeline in memory", flush=True)
+    print("Predicting with the scaffold and with the pipeline in memory", flush=True)
     expected = np.asarray(model(scaler.transform(test_features), training=False))
     verification = scaffold.verify(test_features, expected=expected)
     scaffold.close()
     if not verification:
         raise SystemExit(
-            f"the scaffold does not predict what the pipeline in memory does: {verification.difference}"
+            f"the scaffold's predictions differ from the pipeline's: {verification.difference}"
         )
-    print(
-        f"  the first automobile: {verification.served[0][0]:.4f} miles per gallon, in memory {expected[0, 0]:.4f}"
-    )
+    served, in_memory = verification.served[0][0], expected[0, 0]
+    print(f"  the first automobile: {served:.4f} miles per gallon, in memory {in_memory:.4f}")
     print(f"  {verification}")
 
     print("The same in a container:")
@@ -80,7 +78,12 @@ def main() -> None:
 
 
 def split(cars: Any) -> tuple[Any, Any, Any]:
-    """Features of shape [n, 6] and labels of shape [n] to train on, and features of shape [m, 6] to test with."""
+    """Split the data.
+
+    Returns:
+        Training features of shape [n, 6], training labels of shape [n], and test features of shape
+        [m, 6].
+    """
     dataset = cars.assign(Model_Year=cars["Year"].dt.year - 1900).dropna()
     train_dataset = dataset.sample(frac=0.8, random_state=0)
     test_dataset = dataset.drop(train_dataset.index)
@@ -89,7 +92,7 @@ def split(cars: Any) -> tuple[Any, Any, Any]:
 
 
 def train(features: Any, labels: Any) -> Any:
-    """The tutorial's network, fitted."""
+    """Train the tutorial's network on features of shape [n, 6] and labels of shape [n]."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([layers.Dense(units=8), layers.Dense(units=1)])
     model.compile(optimizer=keras.optimizers.Adam(learning_rate=0.1), loss="mean_absolute_error")
@@ -98,12 +101,12 @@ def train(features: Any, labels: Any) -> Any:
 
 
 def edit(path: Path) -> None:
-    """Make the edits of the tutorial, each in its one place."""
+    """Make the tutorial's edits. Each text to replace must occur exactly once."""
     text = path.read_text()
     for old, new in EDITS.items():
         if len(re.findall(re.escape(old), text)) != 1:
             raise SystemExit(
-                f"{path} does not hold {old.strip()!r} exactly once: the tutorial is out of date"
+                f"{path} must hold {old.strip()!r} exactly once: update EDITS in this tutorial"
             )
         text = text.replace(old, new)
     path.write_text(text)

@@ -1,4 +1,7 @@
-"""The seed's simple tutorial: train on iris, make a scaffold, serve it, post to it. `make demo` runs this."""
+"""The first tutorial: train on iris, make a scaffold, serve it, send a request.
+
+`make demo` runs it.
+"""
 
 import json
 import shutil
@@ -15,31 +18,29 @@ BODY = b'{"instances": [[0,0,0,0]]}'
 
 
 def main() -> None:
-    """Run the tutorial, saying what it does while it does it."""
+    """Run the tutorial and print its progress."""
     print("Training a random forest on iris", flush=True)
     iris = load_iris()
     rfc_model = RandomForestClassifier()
     rfc_model.fit(iris["data"], iris["target"])
 
-    print(
-        f"Writing a scaffold of it to {TARGET}/, and proving that it predicts what the model does",
-        flush=True,
-    )
-    shutil.rmtree(TARGET, ignore_errors=True)  # of an earlier run
+    print(f"Writing its scaffold to {TARGET}/ and checking its predictions", flush=True)
+    shutil.rmtree(TARGET, ignore_errors=True)  # from an earlier run
     scaffold = generator.from_model(rfc_model, target_directory=TARGET, sample_input=iris["data"])
     print(f"  scaffold.predict([[0, 0, 0, 0]])  ->  {scaffold.predict([[0, 0, 0, 0]])}", flush=True)
     scaffold.close()
 
     print("Serving it here, without Docker", flush=True)
     with scaffold.serve(port=0) as server:
-        answer = post(server.predict_url)
-        print(
-            f"  curl -H 'Content-Type: application/json' -d '{BODY.decode()}' -X POST {server.predict_url}"
-        )
+        url = server.predict_url
+        print(f"  curl -H 'Content-Type: application/json' -d '{BODY.decode()}' -X POST {url}")
+        answer = post(url)
         print(f"  ->  {json.dumps(answer)}", flush=True)
         expected = rfc_model.predict([[0, 0, 0, 0]]).tolist()
         if answer != {"predictions": expected}:
-            raise SystemExit(f"the model in memory predicts {expected}")
+            raise SystemExit(
+                f"the server answers {answer}, the model in memory predicts {expected}"
+            )
 
     print("The same in a container:")
     print(f"  {scaffold.docker_build_string} -t test_rfc")
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def post(url: str) -> dict[str, list[int]]:
-    """The server's answer to the seed's body."""
+    """Send the tutorial's request and return the answer."""
     request = urllib.request.Request(url, BODY, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request) as response:
         answer: dict[str, list[int]] = json.load(response)

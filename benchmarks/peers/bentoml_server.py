@@ -24,7 +24,7 @@ class Service:
     def __init__(self) -> None:
         self._predict = predictor.load(os.environ[FILE])
 
-    # The latency is a bound over which it refuses requests, not a time that it waits.
+    # Requests over this latency are refused. BentoML does not wait this long for a batch.
     @bentoml.api(batchable=True, batch_dim=0, max_batch_size=256, max_latency_ms=10_000)
     def predict(self, instances: np.ndarray) -> np.ndarray:
         return self._predict(instances)

@@ -1,6 +1,7 @@
-"""KFServing 0.6.1, what KServe was: a `KFModel` in a `KFServer`, as its page on custom predictors shows.
+"""KFServing 0.6.1, KServe's predecessor: a `KFModel` in a `KFServer`.
 
-It imports versions of Ray and of another package that are no longer, and uses neither here: stand-ins do.
+Source: KFServing's documentation, "Custom predictors". It imports versions of Ray and table_logger
+that no longer exist, but does not use them here. Stubs replace them.
 
 python kfserving_sdk.py MODEL_FILE PORT
 """
@@ -16,7 +17,7 @@ REQUIREMENTS: list[str] = []
 LOCK = "template/{% if server == 'kfserving' %}server-requirements.txt{% endif %}"
 PROTOCOL = "v1"
 
-STAND_INS = {
+STUBS = {
     "ray": ("serve",),
     "ray.serve": (),
     "ray.serve.api": ("Deployment", "RayServeHandle"),
@@ -25,15 +26,15 @@ STAND_INS = {
 }
 
 
-def stand_in() -> None:
-    for name, attributes in STAND_INS.items():
+def install_stubs() -> None:
+    for name, attributes in STUBS.items():
         module = sys.modules[name] = ModuleType(name)
         for attribute in attributes:
             setattr(module, attribute, type(attribute, (), {}))
 
 
 def serve(file: str, port: int) -> None:
-    stand_in()
+    install_stubs()
     import kfserving
 
     class Model(kfserving.KFModel):

@@ -1,4 +1,6 @@
-"""KServe's SDK, as its page on custom predictors shows: a `kserve.Model` in a `ModelServer`. It has no batching.
+"""KServe's SDK: a `kserve.Model` in a `ModelServer`. It has no batching.
+
+Source: KServe's documentation, "Custom predictors".
 
 python kserve_sdk.py MODEL_FILE PORT
 """

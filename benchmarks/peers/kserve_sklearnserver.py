@@ -1,5 +1,7 @@
-"""KServe's own server for scikit-learn, which KServe's images run. It is in no package index, only in KServe's
-repository, and names neighbouring directories as its dependencies: it is installed alone, beside what it needs.
+"""KServe's own server for scikit-learn, which KServe's images run.
+
+It is in no package index, only in KServe's repository. Its dependencies are paths in that
+repository, so it is installed without them, after packages that replace them.
 
 python kserve_sklearnserver.py MODEL_FILE PORT
 """

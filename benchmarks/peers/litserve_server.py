@@ -1,4 +1,4 @@
-"""LitServe with batching and its queue for hundreds of requests a second (`fast_queue`).
+"""LitServe with batching and with `fast_queue`, its option for many requests a second.
 
 python litserve_server.py MODEL_FILE PORT
 """
@@ -15,7 +15,7 @@ PROTOCOL = "v1"
 
 
 class API(litserve.LitAPI):
-    """A model in a file, whose requests may have several rows each."""
+    """A model in a file. A request may have several rows."""
 
     def __init__(self, file: str) -> None:
         super().__init__(

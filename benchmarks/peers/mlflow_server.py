@@ -1,5 +1,7 @@
-"""MLflow's server: the model logged with its framework's flavor, served by the command that `mlflow models serve`
-runs (its own console script is not where it looks for it, in an environment that was moved). It has no batching.
+"""MLflow's server, with the model in its framework's flavor. It has no batching.
+
+It runs the command that `mlflow models serve` runs. MLflow's console script does not work in an
+environment that was moved.
 
     python mlflow_server.py MODEL_FILE PORT
 
@@ -45,7 +47,7 @@ def _pytorch(file: Path, directory: str) -> None:
 
     model = torch.load(file, weights_only=False)
     width = next(model.parameters()).shape[1]
-    # Without a signature JSON's numbers come as float64, which the model refuses.
+    # Without a signature, MLflow decodes numbers as float64, which the model refuses.
     signature = ModelSignature(Schema([TensorSpec(np.dtype("float32"), (-1, width))]))
     mlflow.pytorch.save_model(model, directory, signature=signature, serialization_format="pickle")
 

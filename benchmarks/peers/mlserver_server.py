@@ -1,5 +1,7 @@
-"""MLServer with adaptive batching and its own runtime for scikit-learn; for other frameworks a custom runtime, as its
-documentation shows one. V2 is what it speaks. A batch waits for a short time, so that one connection waits little.
+"""MLServer with adaptive batching. It speaks V2.
+
+scikit-learn has MLServer's own runtime, other frameworks have a custom runtime as in its
+documentation. A batch waits only a short time, for a low latency with one connection.
 
 python mlserver_server.py MODEL_FILE PORT
 """
@@ -19,8 +21,8 @@ TITLE = "MLServer"
 REQUIREMENTS = [
     "mlserver==1.7.1",
     "mlserver-sklearn==1.7.1",
-    "uvloop<0.22",
-]  # its workers do not start on later ones
+    "uvloop<0.22",  # its workers do not start with later versions
+]
 PROTOCOL = "v2"
 
 BATCHING = {"max_batch_size": 256, "max_batch_time": 0.001}
@@ -46,11 +48,16 @@ def free_port() -> int:
 
 
 def write_settings(file: str, port: int) -> None:
-    """Into the working directory. One worker process, which is its default, takes the model from the server's loop."""
-    sklearn = file.endswith(".joblib")
+    """Write MLServer's settings into the working directory.
+
+    One worker process is MLServer's default. It keeps the model out of the server's event loop.
+    """
+    implementation = "mlserver_server.Runtime"
+    if file.endswith(".joblib"):
+        implementation = "mlserver_sklearn.SKLearnModel"
     model = {
         "name": "model",
-        "implementation": "mlserver_sklearn.SKLearnModel" if sklearn else "mlserver_server.Runtime",
+        "implementation": implementation,
         "parameters": {"uri": file},
         **BATCHING,
     }

@@ -1,4 +1,4 @@
-"""A model's file as a function: the same for every peer that leaves it to its user to call the model."""
+"""Loads a model's file as a function, for the peers whose users call the model themselves."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ Predict = Callable[[Any], "np.ndarray[Any, Any]"]
 
 
 def load(file: str) -> Predict:
-    """What predicts from rows. The file's suffix tells the framework."""
+    """A function from rows to predictions. The file's suffix gives the framework."""
     return LOADERS[Path(file).suffix](file)
 
 
@@ -18,11 +18,17 @@ def _sklearn(file: str) -> Predict:
     import joblib
 
     model = joblib.load(file)
-    return lambda rows: model.predict(rows if hasattr(rows, "columns") else np.asarray(rows))
+
+    def predict(rows: Any) -> "np.ndarray[Any, Any]":
+        if not hasattr(rows, "columns"):
+            rows = np.asarray(rows)
+        return model.predict(rows)
+
+    return predict
 
 
 def _keras(file: str) -> Predict:
-    """Calls the model: `predict` is for many rows, says Keras, and takes longer for few."""
+    """Calls the model itself, as Keras recommends for few rows: `predict` would be slower."""
     import keras
 
     model = keras.saving.load_model(file)
@@ -42,7 +48,7 @@ def _pytorch(file: str) -> Predict:
 
 
 def merged(batch: list[Any], predict: Predict) -> "list[np.ndarray[Any, Any]]":
-    """One call for the rows of several requests, and each one's own part of the answer."""
+    """Predict the rows of several requests in one call. Returns the predictions of each request."""
     ends = np.cumsum([len(rows) for rows in batch])[:-1]
     return np.split(predict(np.concatenate([np.asarray(rows) for rows in batch])), ends)
 

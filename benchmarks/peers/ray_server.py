@@ -1,5 +1,6 @@
-"""Ray Serve with `@serve.batch`, its HAProxy ingress and its setting for throughput, as its page on throughput names
-them. One replica.
+"""Ray Serve with one replica, `@serve.batch`, the HAProxy ingress and the throughput setting.
+
+Source: Ray Serve's documentation, "Throughput optimization".
 
 python ray_server.py MODEL_FILE PORT
 """

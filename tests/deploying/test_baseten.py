@@ -1,4 +1,4 @@
-"""`config.yaml` as truss reads it: what `truss push` sends, what Baseten builds of it, how it is started there."""
+"""`config.yaml` for truss: what `truss push` sends, what Baseten builds, and how it starts it."""
 
 import json
 import os
@@ -34,20 +34,22 @@ BASETENS_USER = 60000
 # Baseten builds with it: https://docs.baseten.co/development/model/custom-server, "Non-root user".
 NON_ROOT = {"BT_USE_NON_ROOT_USER": "true"}
 WRONG = [
-    ("server_port: 8000", "server_port: http", "docker_server.server_port\n  Input should be a valid integer"),
+    ("server_port: 8000", "server_port: http",
+     "docker_server.server_port\n  Input should be a valid integer"),
     ("  liveness_endpoint: /\n", "", "docker_server.liveness_endpoint\n  Field required"),
     ("  start_command: >-", "  command: >-", "start_command is required when no_build is not true"),
     ("docker_server:", "server:", "Extra fields not allowed: [server]"),
     ("python_version: py", "python_version: ", "python_version\n  Input should be a valid string"),
-    ("requirements_file:", "requirements: [numpy]\nrequirements_file:", "`requirements` and `requirements_file`"),
+    ("requirements_file:", "requirements: [numpy]\nrequirements_file:",
+     "`requirements` and `requirements_file`"),
 ]  # fmt: skip
-# What truss's build downloads from astral.sh and GitHub, and PyPI's stand-ins for where those are out of reach: uv, and
-# the Python of the supervisor that truss puts in front of the server.
+# What truss's build downloads from astral.sh and GitHub: uv, and the Python of its supervisor.
 DOWNLOADS = (
     "https://astral.sh/uv/install.sh",
     "https://github.com/astral-sh/python-build-standalone/releases",
 )
-STAND_INS = (
+# Replacements from PyPI, for machines that cannot reach these.
+REPLACEMENTS = (
     (r"curl [^|]*https://astral\.sh/uv/([0-9.]+)/install\.sh \| sh", r"pip install --user uv==\1"),
     (r"uv python install [0-9.]+", "true"),
     (r"(uv venv /docker_server/\.venv --python) [0-9.]+", r"\1 python3"),
@@ -58,7 +60,7 @@ Call = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def truss(tmp_path_factory: pytest.TempPathFactory) -> Call:
-    """pushing.py in an environment of truss alone, which is made once and kept in the user's cache."""
+    """Runs pushing.py in a cached environment that holds only truss."""
     directory = tmp_path_factory.mktemp("truss")
     (directory / "requirements.txt").write_text(f"{TRUSS}\n")
     python = model_python(directory / "requirements.txt", RUNNING)
@@ -70,11 +72,8 @@ def truss(tmp_path_factory: pytest.TempPathFactory) -> Call:
             for name, value in os.environ.items()
             if not name.startswith(("BT_", "TRUSS_"))
         }
-        settings = {
-            **clean,
-            "HOME": str(directory),
-            **environ,
-        }  # truss keeps settings of its own at home
+        # truss keeps its settings in the home directory.
+        settings = {**clean, "HOME": str(directory), **environ}
         done = subprocess.run(command, env=settings, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -94,7 +93,7 @@ def rendered(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 @pytest.fixture(scope="session")
 def read(rendered: dict[str, Path], truss: Call) -> dict[str, dict[str, Any]]:
-    """What truss reads in the configuration of each of them."""
+    """The configuration of each framework's scaffold, as truss reads it."""
     lines = truss(
         "read", *(directory / "config.yaml" for directory in rendered.values())
     ).splitlines()
@@ -103,7 +102,7 @@ def read(rendered: dict[str, Path], truss: Call) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def sent(scaffold: Scaffold, truss: Call, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `truss push` sends of the scaffold."""
+    """A directory with what `truss push` sends of the scaffold."""
     directory = tmp_path_factory.mktemp("sent")
     truss("send", scaffold.directory, directory)
     return directory
@@ -111,7 +110,7 @@ def sent(scaffold: Scaffold, truss: Call, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def context(sent: Path, truss: Call, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The context that truss makes of what was sent."""
+    """The build context that truss makes of what was sent."""
     directory = tmp_path_factory.mktemp("context")
     truss("build", sent, directory, **NON_ROOT)
     return directory
@@ -124,7 +123,7 @@ def files(directory: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_truss_reads_what_we_mean(
+def test_truss_reads_the_configuration(
     read: dict[str, dict[str, Any]], rendered: dict[str, Path], framework: str
 ) -> None:
     config = read[framework]
@@ -144,7 +143,7 @@ def test_truss_reads_what_we_mean(
     assert config["model_metadata"] == written["model_metadata"]
 
 
-def test_a_wrong_one_is_refused_by_the_same_loader(
+def test_truss_refuses_wrong_configurations(
     rendered: dict[str, Path], truss: Call, tmp_path: Path
 ) -> None:
     text = (rendered["sklearn"] / "config.yaml").read_text()
@@ -156,10 +155,10 @@ def test_a_wrong_one_is_refused_by_the_same_loader(
         assert fault in json.loads(line).get("refused", ""), line
 
 
-def test_push_sends_what_the_image_needs_whatever_its_names_and_nothing_else(
+def test_push_sends_what_the_image_needs_and_nothing_else(
     own_scaffold: Scaffold, truss: Call, tmp_path: Path
 ) -> None:
-    """Truss would leave out `lib/`, `build/`, `*.log` and more, of what it copies into its context too."""
+    """By default, truss leaves out `lib/`, `build/`, `*.log` and more, in its context too."""
     directory = own_scaffold.directory
     ours = {
         "src/model/lib/code.py",
@@ -198,8 +197,8 @@ def test_the_context_serves_the_scaffolds_configuration(scaffold: Scaffold, cont
     }
 
 
-def test_the_dockerfile_finds_all_that_it_copies_and_mounts(context: Path) -> None:
-    """Such as truss's own files, which the scaffold's .dockerignore would hide."""
+def test_the_context_has_all_files_of_the_dockerfile(context: Path) -> None:
+    """Also truss's own files, which the scaffold's .dockerignore would exclude."""
     dockerfile = (context / "Dockerfile").read_text()
     copied = re.findall(r"(?m)^COPY (?:--\S+ )*\./(\S+) ", dockerfile)
     mounted = re.findall(r"--mount=type=bind,source=([^, ]+),", dockerfile)
@@ -209,7 +208,7 @@ def test_the_dockerfile_finds_all_that_it_copies_and_mounts(context: Path) -> No
     assert not (context / ".dockerignore").exists()
 
 
-def test_the_models_environment_is_the_scaffolds_within_trusss_bounds(
+def test_the_model_environment_is_the_same_and_within_the_bounds_of_truss(
     scaffold: Scaffold, context: Path
 ) -> None:
     text = (context / "user_requirements.txt").read_text()
@@ -230,28 +229,28 @@ def requirements(path: Path) -> list[Requirement]:
     return [Requirement(line) for line in lines if line and not line.startswith("-")]
 
 
-def test_both_images_make_the_servers_environment_alike(scaffold: Scaffold, context: Path) -> None:
-    """Their options of uv differ only where one build has a cache and the other none."""
-    ours, truss = (
-        (scaffold.directory / scaffold.dockerfile).read_text(),
-        (context / "Dockerfile").read_text(),
-    )
-    installs = [
-        re.search(r"uv pip install (.*?)/tmp/server-requirements\.txt", text)
-        for text in (ours, truss)
-    ]
-    options = [
-        set(found[1].split()) - {"--no-cache", "--compile-bytecode"} for found in installs if found
-    ]
-    assert len(options) == 2 and options[0] == options[1]
+def test_both_images_install_the_server_environment_with_the_same_options(
+    scaffold: Scaffold, context: Path
+) -> None:
+    """Only the options for uv's cache differ, as only one build has a cache."""
+
+    def options(dockerfile: Path) -> set[str]:
+        text = dockerfile.read_text()
+        found = re.search(r"uv pip install (.*?)/tmp/server-requirements\.txt", text)
+        assert found is not None, text
+        return set(found[1].split()) - {"--no-cache", "--compile-bytecode"}
+
+    assert options(scaffold.directory / scaffold.dockerfile) == options(context / "Dockerfile")
 
 
-def test_the_command_starts_the_server_that_answers_at_the_endpoints(
+def test_the_command_starts_a_server_with_the_endpoints(
     scaffold: Scaffold, context: Path, forest: Any, iris: Any, tmp_path: Path
 ) -> None:
-    """The very command, with this machine's paths for the image's; PORT is set besides, as Baseten may set it."""
+    """Runs the command with the paths of this machine. PORT is set too, as Baseten may set it."""
     named = yaml.safe_load((context / "config.yaml").read_text())["docker_server"]
-    port = named["server_port"] if is_free(named["server_port"]) else free_port()
+    port = named["server_port"]
+    if not is_free(port):
+        port = free_port()
     here = {
         "/opt/server/bin/python": server_python(scaffold.directory / "server-requirements.txt"),
         "/usr/local/bin/python3": sys.executable,
@@ -291,7 +290,7 @@ def test_the_command_starts_the_server_that_answers_at_the_endpoints(
         pytest.param({}, PROXY_PORT, id="as root"),
     ],
 )
-def test_the_image_that_truss_builds_answers_what_the_model_does(
+def test_the_image_that_truss_builds_predicts_as_the_model(
     engine: Engine,
     sent: Path,
     truss: Call,
@@ -303,7 +302,10 @@ def test_the_image_that_truss_builds_answers_what_the_model_does(
 ) -> None:
     truss("build", sent, tmp_path, **environ)
     if not all(map(answers, DOWNLOADS)):
-        stand_in(tmp_path / "Dockerfile", STAND_INS if port == PROXY_PORT else STAND_INS[:1])
+        replacements = REPLACEMENTS
+        if port != PROXY_PORT:  # there is no supervisor, which needs the others
+            replacements = REPLACEMENTS[:1]
+        replace_downloads(tmp_path / "Dockerfile", replacements)
     name = f"test_baseten_{token_hex(4)}"
     engine.shell(shlex.join(["docker", "build", str(tmp_path), "-t", name]))
     with running(
@@ -316,12 +318,13 @@ def test_the_image_that_truss_builds_answers_what_the_model_does(
         )
         assert answer.json() == {"predictions": forest.predict(iris[0]).tolist()}
         assert httpx.get(f"{url}/", timeout=30).json() == {"status": "alive"}
-        user = BASETENS_USER if environ else 0
+        user = 0
+        if environ:
+            user = BASETENS_USER
         assert f"Uid:\t{user}\t" in engine("exec", container.name, "cat", "/proc/1/status")
         engine("stop", container.name)
-        if (
-            port == PROXY_PORT
-        ):  # alone, the server is the child of a shell, which hands no signal on
+        # Without the proxy, the server's parent is a shell, which forwards no signals.
+        if port == PROXY_PORT:
             assert container.inspect(".State.ExitCode") == "0", container.log
 
 
@@ -337,7 +340,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def stand_in(dockerfile: Path, replacements: tuple[tuple[str, str], ...]) -> None:
+def replace_downloads(dockerfile: Path, replacements: tuple[tuple[str, str], ...]) -> None:
     text = dockerfile.read_text()
     for pattern, replacement in replacements:
         text, found = re.subn(pattern, replacement, text)

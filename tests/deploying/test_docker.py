@@ -1,4 +1,4 @@
-"""The image, for real: built from a scaffold by the commands that users paste, run as a strict cluster would run it."""
+"""The image: built with the commands that users paste, and run with the limits of a cluster."""
 
 import importlib.util
 import json
@@ -34,7 +34,7 @@ MSGPACK = {"Content-Type": "application/msgpack"}
 
 @pytest.fixture(scope="module")
 def hardened(engine: Engine, image: str) -> Iterator[Container]:
-    """A container that may do next to nothing, and is ready."""
+    """A ready container with hardly any permissions."""
     with running(engine, image, *HARDENED) as container:
         wait_until_ready(container.url)
         yield container
@@ -48,10 +48,10 @@ def hardened(engine: Engine, image: str) -> Iterator[Container]:
 def trained(
     request: pytest.FixtureRequest, engine: Engine, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Container, scripts.Made]]:
-    """A hardened container of a model that a script made, and what that model predicted in the script's memory."""
+    """A hardened container of a script's model, and the model's predictions in the script."""
     package, source = request.param
     if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not in the tests' environment on every Python: CONTRIBUTING.md")
+        pytest.skip(f"{package} is not installed: see CONTRIBUTING.md for the Pythons that have it")
     made = scripts.run(tmp_path_factory.mktemp(package), source)
     name = f"test_{package}_{token_hex(4)}"
     engine.shell(f"{made.scaffold.docker_build_string} -t {name}")
@@ -96,7 +96,7 @@ def test_answers_equal_the_model_of_another_framework(
     assert (verification := made.compare(predictions)), verification.difference
 
 
-def test_any_user_a_read_only_root_and_no_capabilities_will_do(
+def test_it_runs_as_any_user_with_a_read_only_root_and_no_capabilities(
     engine: Engine, hardened: Container
 ) -> None:
     status = engine("exec", hardened.name, "cat", "/proc/1/status")
@@ -110,9 +110,7 @@ def test_it_becomes_healthy(hardened: Container) -> None:
     hardened.wait_until(".State.Health.Status", "healthy")
 
 
-def test_health_is_asked_on_the_configured_port_and_past_proxies(
-    engine: Engine, image: str
-) -> None:
+def test_the_health_check_uses_the_configured_port_and_no_proxy(engine: Engine, image: str) -> None:
     options = (
         "--env",
         "PORT=9090",
@@ -125,7 +123,7 @@ def test_health_is_asked_on_the_configured_port_and_past_proxies(
         container.wait_until(".State.Health.Status", "healthy")
 
 
-def test_threads_fit_the_processors_that_the_container_is_given(engine: Engine, image: str) -> None:
+def test_the_number_of_cores_is_the_limit_of_the_container(engine: Engine, image: str) -> None:
     with running(engine, image, "--cpus", "1") as container:
         command = (
             "/opt/server/bin/python",
@@ -148,7 +146,10 @@ def test_logs_are_json_lines(hardened: Container) -> None:
 def test_stop_under_load_loses_no_request(
     engine: Engine, image: str, scaffold: Scaffold, iris: Any, forest: Any, tmp_path: Path
 ) -> None:
-    """A client goes on until it is told to close its connection; one that comes later and takes long is served too."""
+    """Clients send requests until the server closes their connection.
+
+    A slow request after that is answered too.
+    """
     source = (scaffold.directory / "src" / "server" / "inference_model.py").read_text()
     slow = tmp_path / "inference_model.py"
     slow.write_text(
@@ -164,11 +165,11 @@ def test_stop_under_load_loses_no_request(
     expected = {"predictions": forest.predict(instances).tolist()}
     mount = f"{slow}:/app/server/inference_model.py:ro"
     with running(engine, image, "--volume", mount) as container, ThreadPoolExecutor(9) as threads:
-        # Not the published port: Docker's proxy there accepts connections that the server never sees.
+        # Not the published port: Docker's proxy accepts connections that the server never gets.
         url = f"http://{container.address}:8080"
         wait_until_ready(url)
         clients = [
-            threads.submit(post_until_told_to_close, url, {"instances": instances}, expected)
+            threads.submit(post_until_closed, url, {"instances": instances}, expected)
             for _ in range(8)
         ]
         time.sleep(1)
@@ -180,13 +181,12 @@ def test_stop_under_load_loses_no_request(
         )
         stop.result(timeout=30)
         assert min(counts) > 1
-        assert container.inspect(".State.ExitCode") == "0", (
-            container.log
-        )  # 137 where Docker lost its patience
+        # 137 would mean that Docker killed it after its grace period.
+        assert container.inspect(".State.ExitCode") == "0", container.log
 
 
-def post_until_told_to_close(url: str, body: Any, expected: Any) -> int:
-    """How many requests were answered, all of them right."""
+def post_until_closed(url: str, body: Any, expected: Any) -> int:
+    """Send requests until the server closes the connection. Returns their number."""
     with httpx.Client(timeout=30) as client:
         count = 0
         while True:
@@ -197,7 +197,9 @@ def post_until_told_to_close(url: str, body: Any, expected: Any) -> int:
                 return count
 
 
-def test_stop_before_it_is_ready_ends_at_once(engine: Engine, image: str, tmp_path: Path) -> None:
+def test_stop_before_it_is_ready_ends_it_at_once(
+    engine: Engine, image: str, tmp_path: Path
+) -> None:
     stuck = tmp_path / "inference_model.py"
     stuck.write_text("import time\n\ntime.sleep(300)\n")
     stuck.chmod(0o644)
@@ -228,12 +230,14 @@ def test_a_truncated_model_ends_the_start_with_one_line(
         )
 
 
-def test_the_docker_strings_can_be_pasted_whatever_the_path_holds(
+def test_the_docker_strings_can_be_pasted_for_any_path(
     engine: Engine, image: str, scaffold: Scaffold, forest: Any, tmp_path: Path
 ) -> None:
     odd = generator.load(shutil.copytree(scaffold.directory, tmp_path / ODD_NAME))
     engine.shell(odd.docker_build_string)
-    port = 8080 if is_free(8080) else free_port()
+    port = 8080
+    if not is_free(port):
+        port = free_port()
     command = odd.docker_run_string.replace("-p 8080:", f"-p {port}:")
     client = subprocess.Popen(
         ["sh", "-c", command], env=engine.environ, stdout=subprocess.PIPE, text=True
@@ -257,13 +261,12 @@ def test_the_docker_strings_can_be_pasted_whatever_the_path_holds(
     assert client.returncode == 0
 
 
-def test_a_change_in_the_model_reinstalls_nothing_and_stray_files_stay_out(
+def test_a_changed_model_reinstalls_nothing_and_stray_files_are_left_out(
     engine: Engine, image: str, own_scaffold: Scaffold
 ) -> None:
     source = own_scaffold.directory / "src"
-    (source / "model" / "extra.py").write_text(
-        f"EXTRA = {token_hex(4)!r}\n"
-    )  # which no earlier run has built
+    # A new value, so that no earlier run has built this layer.
+    (source / "model" / "extra.py").write_text(f"EXTRA = {token_hex(4)!r}\n")
     for path in (
         "model/__pycache__/extra.cpython-311.pyc",
         ".git/config",
@@ -273,7 +276,7 @@ def test_a_change_in_the_model_reinstalls_nothing_and_stray_files_stay_out(
         file = source / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(bytes(1000))
-    (source / "model" / "extra.py").chmod(0o600)  # as an owner's umask of 077 leaves it
+    (source / "model" / "extra.py").chmod(0o600)  # as with an owner's umask of 077
     name = f"test_rfc_{token_hex(4)}"
     output = engine.shell(
         f"{own_scaffold.docker_build_string} --progress plain -t {name} 2>&1"
@@ -299,13 +302,13 @@ def test_a_change_in_the_model_reinstalls_nothing_and_stray_files_stay_out(
 
 @pytest.fixture
 def plain_docker(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`docker` is this run's client for the generator too."""
+    """The generator uses this run's Docker client too, under the name `docker`."""
     monkeypatch.delenv("DOCKER", raising=False)
     monkeypatch.setenv("PATH", engine.environ["PATH"])
 
 
 @pytest.mark.usefixtures("plain_docker")
-def test_verify_asks_the_image_and_leaves_nothing(
+def test_verify_asks_the_image_and_removes_it(
     engine: Engine, forest: Any, iris: Any, tmp_path: Path
 ) -> None:
     scaffold = generator.from_model(forest, tmp_path / "rfc")
@@ -331,7 +334,7 @@ def test_verify_asks_the_image_and_leaves_nothing(
 
 @pytest.mark.sweep
 @pytest.mark.usefixtures("plain_docker")
-def test_the_image_of_an_object_of_no_framework(forest: Any, iris: Any, tmp_path: Path) -> None:
+def test_the_image_of_a_custom_model(forest: Any, iris: Any, tmp_path: Path) -> None:
     made = generator.from_model(
         forest, tmp_path / "custom", framework="custom", sample_input=iris[0]
     )

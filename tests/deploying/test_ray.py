@@ -1,4 +1,4 @@
-"""deploy/ray.yaml and deploy/ray_app.py: replicas on a real Ray cluster of two nodes, one of which is killed."""
+"""deploy/ray.yaml and deploy/ray_app.py on a Ray cluster of two nodes. One node is killed."""
 
 import contextlib
 import json
@@ -20,24 +20,25 @@ import pytest
 import yaml
 
 from common.bodies import msgpack_decode, msgpack_encode
+from common.config import Config
 from generator.environment import venvs
 from generator.scaffold import Scaffold
 from support.running import BINARY, PREDICT, configure, free_port, together
 
 TESTS = Path(__file__).resolve().parents[1] / "support"
 INFER = "/v2/models/model/infer"
-STARTED = 180  # seconds after which a cluster that has not started hangs
+STARTED = 180  # seconds after which the start of a cluster has failed
 CLIENTS = 6
 HEALTH_CHECKS = 3  # REPLICA_HEALTH_CHECK_UNHEALTHY_THRESHOLD in Ray Serve's constants
 LIMIT = 5  # predict_timeout_seconds of the cluster's scaffold
 
-# What an owner might write: a first feature that stands for something, and a call that can be told from another.
+# An owner's edits: the first feature selects a behaviour, and `tell` adds the call to the answer.
 OWNERS_PREPROCESS = """
         first = request["instances"][0][0]
         if first == -1:
             raise InvalidInput("the first feature is -1")
         if first == -2:
-            raise RuntimeError("a secret of the inside")
+            raise RuntimeError("an internal secret")
         return request
 """
 OWNERS_PREDICT = """
@@ -48,13 +49,14 @@ OWNERS_PREDICT = """
         if request.get("tell"):
             self._calls = getattr(self, "_calls", 0) + 1
             time.sleep(0.2)
-            return {"predictions": self._call("predict", inputs), "call": f"{os.getpid()}-{self._calls}"}
+            call = f"{os.getpid()}-{self._calls}"
+            return {"predictions": self._call("predict", inputs), "call": call}
 """
 
 
 @pytest.fixture(scope="session")
 def ray_python(scaffold: Scaffold) -> Path:
-    """The interpreter of an environment as deploy/ray-requirements.txt makes it, kept in the user's cache."""
+    """The interpreter of a cached environment with deploy/ray-requirements.txt."""
     requirements = scaffold.directory / "deploy" / "ray-requirements.txt"
     content = requirements.read_text() + (scaffold.directory / "requirements.txt").read_text()
 
@@ -72,7 +74,7 @@ def document(directory: Path) -> dict[str, Any]:
 
 
 def deployment(directory: Path) -> dict[str, Any]:
-    """What the config says of the one deployment."""
+    """The only deployment in the config."""
     (application,) = document(directory)["applications"]
     (found,) = application["deployments"]
     return dict(found)
@@ -93,7 +95,7 @@ WRONG = [
 OFFERED = ("runtime_env:", "  working_dir:", "  pip:", "num_gpus:")
 
 
-def test_the_config_is_valid_and_a_wrong_one_is_refused_by_the_same_check(
+def test_the_config_is_valid_and_wrong_ones_are_refused(
     scaffold: Scaffold, ray_python: Path, tmp_path: Path
 ) -> None:
     text = (scaffold.directory / "deploy" / "ray.yaml").read_text()
@@ -120,7 +122,7 @@ def test_the_config_is_valid_and_a_wrong_one_is_refused_by_the_same_check(
 
 
 def test_numbers_agree_with_config_yaml(scaffold: Scaffold) -> None:
-    serving = scaffold._config.serving
+    serving = Config.read(scaffold.directory / "config.yaml", {}).serving
     config, model = document(scaffold.directory), deployment(scaffold.directory)
     assert config["http_options"]["port"] == serving.http_port
     assert config["http_options"]["request_timeout_s"] > 2 * serving.predict_timeout_seconds
@@ -144,8 +146,8 @@ class Cluster:
     """A cluster that runs the scaffold's config.
 
     Attributes:
-        url: where the proxies of all nodes listen: the kernel deals connections out among them.
-        nodes: the ids of the nodes, the one that can be killed last.
+        url: the address of the proxies of all nodes. The kernel distributes connections to them.
+        nodes: the ids of the nodes. The last node can be killed.
     """
 
     url: str
@@ -157,29 +159,29 @@ class Cluster:
         return httpx.Client(base_url=self.url, timeout=60, trust_env=False)
 
     def state(self) -> dict[str, Any]:
-        """What Serve says of its applications."""
+        """The state of Serve's applications."""
         answer = httpx.get(f"{self.dashboard}/api/serve/applications/", timeout=30, trust_env=False)
         return dict(answer.raise_for_status().json())
 
     def replicas(self) -> dict[int, str]:
-        """The node of each replica that runs, by process id."""
+        """The node of each running replica, by process id."""
         found = self.state()["applications"]["model"]["deployments"]["model"]["replicas"]
         return {
             replica["pid"]: replica["node_id"] for replica in found if replica["state"] == "RUNNING"
         }
 
     def kill(self) -> tuple[float, float]:
-        """End the last node; when its processes were told to die, and when all were gone."""
+        """Kill the last node. Returns the time of the kill, and the time when it was gone."""
         assert self.process.stdin is not None
         self.process.stdin.write("kill\n")
         self.process.stdin.flush()
-        told = said(self.process)
+        times = next_message(self.process)
         self.nodes.pop()
-        return told["at"], told["gone"]
+        return times["at"], times["gone"]
 
 
-def said(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    """What the cluster's script says next. Ray prints to its standard output as well."""
+def next_message(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    """The next message of the cluster's script. Ray prints to its standard output too."""
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("{"):
@@ -190,7 +192,7 @@ def said(process: "subprocess.Popen[str]") -> dict[str, Any]:
 def wait_until(condition: Callable[[], Any], what: str) -> None:
     deadline = time.monotonic() + STARTED
     while not condition():
-        assert time.monotonic() < deadline, f"it did not come about that {what}"
+        assert time.monotonic() < deadline, f"timeout: waited until {what}"
         time.sleep(0.25)
 
 
@@ -198,7 +200,7 @@ def wait_until(condition: Callable[[], Any], what: str) -> None:
 def started(
     python: Path, log: Path, **environ: str
 ) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """A cluster that has nothing deployed yet, and its dashboard's address."""
+    """A cluster without applications, and the address of its dashboard."""
     port = free_port()
     command = [
         str(python),
@@ -235,7 +237,7 @@ def started(
 def cluster(
     scaffold: Scaffold, ray_python: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
-    """The scaffold with some of an owner's edits, deployed from its deploy/ray.yaml; only the port is another."""
+    """The scaffold with an owner's edits, deployed with its deploy/ray.yaml on another port."""
     directory = edited(scaffold, tmp_path_factory.mktemp("ray") / "test_rfc")
     port = free_port()
     config = directory / "deploy" / "ray.yaml"
@@ -244,7 +246,7 @@ def cluster(
         process,
         dashboard,
     ):
-        nodes = said(process)["nodes"]
+        nodes = next_message(process)["nodes"]
         deploy(ray_python, dashboard, config)
         running = Cluster(f"http://127.0.0.1:{port}", dashboard, nodes, process)
         wait_until(lambda: status(running) == "RUNNING", "the application runs")
@@ -274,7 +276,8 @@ def edited(scaffold: Scaffold, directory: Path) -> Path:
 
 
 def deploy(python: Path, dashboard: str, config: Path) -> None:
-    serve = "from ray.serve.scripts import cli; cli()"  # bin/serve names the place where the environment was made
+    # bin/serve has the path where the environment was made.
+    serve = "from ray.serve.scripts import cli; cli()"
     command = [python, "-W", "ignore", "-c", serve, "deploy", "--address", dashboard, config]
     done = subprocess.run(command, capture_output=True, text=True, timeout=STARTED)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -321,11 +324,12 @@ def test_predictions_are_those_of_the_model_in_memory(
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "/v1/models", "/v1/models/model", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/model",
-        "/v2/models/model/ready", "/metrics", "/docs", "/docs/static/swagger-ui.css", "/openapi.json",
+        "/", "/v1/models", "/v1/models/model", "/v2", "/v2/health/live", "/v2/health/ready",
+        "/v2/models/model", "/v2/models/model/ready", "/metrics", "/docs",
+        "/docs/static/swagger-ui.css", "/openapi.json",
     ],
 )  # fmt: skip
-def test_the_other_routes_are_there(ray_client: httpx.Client, path: str) -> None:
+def test_the_other_routes_exist(ray_client: httpx.Client, path: str) -> None:
     assert ray_client.get(path).status_code == 200
 
 
@@ -334,8 +338,10 @@ def test_the_other_routes_are_there(ray_client: httpx.Client, path: str) -> None
     [
         (PREDICT, "{", "application/json", 400, "JSON"),
         (PREDICT, "{}", "application/json", 400, '"instances" is missing'),
-        (PREDICT, '{"instances": [[1, 2, 3]]}', "application/json", 400, "the model takes 4 values a row"),
-        (PREDICT, '{"instances": [[-1, 2, 3, 4]]}', "application/json", 400, "the first feature is -1"),
+        (PREDICT, '{"instances": [[1, 2, 3]]}', "application/json", 400,
+         "the model takes 4 values a row"),
+        (PREDICT, '{"instances": [[-1, 2, 3, 4]]}', "application/json", 400,
+         "the first feature is -1"),
         (BINARY, "\x00", "application/msgpack", 400, "the body must be an object"),
         (INFER, "{}", "application/json", 400, "inputs"),
         ("/v1/models/other:predict", "{}", "application/json", 404, "'other'"),
@@ -344,7 +350,7 @@ def test_the_other_routes_are_there(ray_client: httpx.Client, path: str) -> None
         (PREDICT, '{"instances": [[-2, 2, 3, 4]]}', "application/json", 500, "under request id"),
     ],
 )  # fmt: skip
-def test_errors_are_those_of_every_server(
+def test_errors_are_the_same_as_without_ray(
     ray_client: httpx.Client, path: str, body: str, media_type: str, status: int, message: str
 ) -> None:
     answer = ray_client.post(
@@ -362,7 +368,7 @@ def test_a_body_over_the_limit_is_refused(ray_client: httpx.Client) -> None:
     assert answer.status_code == 413
 
 
-def test_concurrent_requests_share_calls_of_predict_in_both_replicas(
+def test_concurrent_requests_are_batched_in_both_replicas(
     cluster: Cluster, forest: Any, iris: tuple[np.ndarray, np.ndarray]
 ) -> None:
     rows, _ = iris
@@ -383,10 +389,10 @@ def test_concurrent_requests_share_calls_of_predict_in_both_replicas(
 
 @dataclass
 class Load:
-    """Clients that ask again and again.
+    """Clients that send requests all the time.
 
     Attributes:
-        asked: when each request was begun, when it ended, and what failed.
+        asked: the start, the end and the failure of each request. The failure may be None.
     """
 
     url: str
@@ -400,12 +406,11 @@ class Load:
                 begun = time.monotonic()
                 try:
                     answer = client.post(PREDICT, json={"instances": [self.row]})
-                    outcome = (
-                        None if answer.status_code == 200 else f"{answer.status_code} {answer.text}"
-                    )
-                except httpx.TransportError as error:
-                    outcome = repr(error)
-                self.asked.append((begun, time.monotonic(), outcome))
+                    assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
+                    failure = None
+                except (httpx.TransportError, AssertionError) as error:
+                    failure = repr(error)
+                self.asked.append((begun, time.monotonic(), failure))
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -424,7 +429,7 @@ class Load:
 
 
 @pytest.mark.sweep
-def test_requests_succeed_after_a_node_is_killed_but_for_those_in_flight_there(
+def test_killing_a_node_fails_only_its_requests_in_flight(
     cluster: Cluster, iris: tuple[np.ndarray, np.ndarray]
 ) -> None:
     *_, doomed = cluster.nodes
@@ -437,16 +442,15 @@ def test_requests_succeed_after_a_node_is_killed_but_for_those_in_flight_there(
         wait_until(lambda: load.answered_since(gone) > 200, "they are answered again")
         wait_until(
             lambda: len(set(cluster.replicas()) - lost) == 2,
-            "a replica takes the place of the one that is gone",
+            "a new replica replaces the lost one",
         )
         replaced = time.monotonic()
-        wait_until(lambda: load.answered_since(replaced) > 50, "they are answered still")
+        wait_until(lambda: load.answered_since(replaced) > 50, "they are still answered")
     failed = [
         (begun, ended, failure) for begun, ended, failure in load.asked if failure is not None
     ]
-    print(
-        f"{len(failed)} of {len(load.asked)} failed, a replica was replaced after {replaced - at:.1f} s"
-    )
+    seconds = replaced - at
+    print(f"{len(failed)} of {len(load.asked)} failed, a new replica ran after {seconds:.1f} s")
     elsewhere = [each for each in failed if not (each[0] < gone and each[1] > at)]
     assert elsewhere == [], (at, gone)
     assert len(failed) <= 2 * CLIENTS
@@ -454,7 +458,7 @@ def test_requests_succeed_after_a_node_is_killed_but_for_those_in_flight_there(
 
 
 @pytest.mark.sweep
-def test_a_replica_whose_predict_never_ends_answers_504_and_is_replaced(
+def test_a_replica_that_hangs_answers_504_and_is_replaced(
     cluster: Cluster, ray_client: httpx.Client
 ) -> None:
     before = set(cluster.replicas())
@@ -464,9 +468,7 @@ def test_a_replica_whose_predict_never_ends_answers_504_and_is_replaced(
         f"predict took longer than {LIMIT} seconds (predict_timeout_seconds)"
         in answer.json()["error"]
     )
-    wait_until(
-        lambda: len(set(cluster.replicas()) - before) == 1, "another replica runs in its place"
-    )
+    wait_until(lambda: len(set(cluster.replicas()) - before) == 1, "a new replica runs")
     assert len(before & set(cluster.replicas())) == 1
     assert ray_client.post(PREDICT, json={"instances": [[5, 3, 1, 0]]}).status_code == 200
 
@@ -495,7 +497,7 @@ def test_applications_from_archives_share_a_cluster_under_prefixes(
     (tmp_path / "ray.yaml").write_text(yaml.safe_dump(config))
     with started(ray_python, tmp_path / "log") as (process, dashboard):
         cluster = Cluster(
-            f"http://127.0.0.1:{port}/whole", dashboard, said(process)["nodes"], process
+            f"http://127.0.0.1:{port}/whole", dashboard, next_message(process)["nodes"], process
         )
         deploy(ray_python, dashboard, tmp_path / "ray.yaml")
 

@@ -1,4 +1,4 @@
-"""The image replaced under load, container by container, as Kubernetes does it by `deploy/kubernetes.yaml`."""
+"""A rolling replacement under load, as Kubernetes does it with `deploy/kubernetes.yaml`."""
 
 import os
 import shutil
@@ -27,19 +27,19 @@ pytestmark = [
     ),
 ]
 
-CLIENTS = 4  # of each sort
-PAUSE = 0.05  # seconds, so that two cores can start containers meanwhile
+CLIENTS = 4  # of each kind
+PAUSE = 0.05  # seconds between requests, so that two cores can start containers meanwhile
 Replace = Callable[..., tuple["Load", list[str]]]
 
 
 @dataclass
 class Load:
-    """What clients saw that asked all the time.
+    """What clients saw that sent requests all the time.
 
     Attributes:
-        failures: every request that was not answered 200 with the right predictions.
-        answers: how many requests each server answered: their ids begin with a word of the server's.
-        leaving: the servers that told clients to close their connections.
+        failures: the requests without status 200 or without the right predictions.
+        answers: the number of answers of each server. A request id starts with its server's name.
+        leaving: the servers that closed connections of clients.
     """
 
     failures: list[str] = field(default_factory=list)
@@ -49,13 +49,17 @@ class Load:
 
 @contextmanager
 def asking(url: str, rows: Any, expected: Any) -> Iterator[Load]:
-    """Ask all the time, without a second try: some over a connection as long as it lasts, some over new ones."""
+    """Send requests all the time, without retries.
+
+    Half of the clients keep their connection, half use a new one for each request.
+    """
     load, stop = Load(), threading.Event()
 
     def ask(index: int) -> None:
         body = {"instances": rows[index : index + 3].tolist()}
         right = {"predictions": expected[index : index + 3].tolist()}
         kept = index % 2
+        kind = ("new", "old")[kept]
         with httpx.Client(
             limits=httpx.Limits(max_keepalive_connections=kept), timeout=20, trust_env=False
         ) as client:
@@ -64,7 +68,7 @@ def asking(url: str, rows: Any, expected: Any) -> Iterator[Load]:
                     answer = client.post(f"{url}{PREDICT}", json=body)
                     assert (answer.status_code, answer.json()) == (200, right), answer.text
                 except (httpx.HTTPError, AssertionError) as error:
-                    load.failures.append(f"{'old' if kept else 'new'} connection: {error!r}")
+                    load.failures.append(f"{kind} connection: {error!r}")
                 else:
                     server = answer.headers["x-request-id"].partition("-")[0]
                     load.answers[server] += 1
@@ -84,7 +88,7 @@ def asking(url: str, rows: Any, expected: Any) -> Iterator[Load]:
 
 @pytest.fixture(scope="session")
 def nginx() -> str:
-    """nginx as a plain TCP proxy, where it is installed; in CI it must be."""
+    """The path of nginx, for a TCP proxy. In CI it must be installed."""
     found = find_nginx()
     if found is None and os.environ.get("CI"):
         pytest.fail("nginx with its stream module is not installed, and CI is set")
@@ -110,7 +114,10 @@ def replace(
     iris: Any,
     tmp_path: Path,
 ) -> Replace:
-    """Replace all containers under load; what clients saw, and the old containers' exit statuses."""
+    """Replaces all containers under load.
+
+    Returns what the clients saw, and the exit statuses of the old containers.
+    """
     rows = iris[0][::12]
     expected = forest.predict(rows)
 
@@ -135,10 +142,10 @@ def test_a_rolling_replacement_under_load_fails_no_request(
     assert len(load.leaving) == manifest.replicas
 
 
-def test_the_same_replacement_of_servers_that_do_not_drain_fails_requests(
+def test_a_rolling_replacement_without_draining_fails_requests(
     replace: Replace, scaffold: Scaffold, tmp_path: Path
 ) -> None:
-    """What `drain_seconds` is for: the proxy learns late that a container is going."""
+    """This is why `drain_seconds` exists: the proxy learns late that a container stops."""
     directory = shutil.copytree(scaffold.directory, tmp_path / "hasty")
     configure(directory, drain_seconds=0)
     (directory / "config.yaml").chmod(0o644)
