@@ -45,7 +45,7 @@ def _impute(scope: Any, operator: Any, container: Any) -> None:
     graph = Graph(scope, operator, container)
     imputer = graph.model
     if imputer.add_indicator or imputer.missing_values is not np.nan:
-        raise NotImplementedError("a SimpleImputer of another value than NaN cannot be converted")
+        raise NotImplementedError("a SimpleImputer of another value than NaN is not supported")
     columns = zip(_columns(graph), imputer.statistics_, strict=True)
     kept = [
         column for (column, _), value in columns if value == value or imputer.keep_empty_features
@@ -58,7 +58,7 @@ def _one_hot(scope: Any, operator: Any, container: Any) -> None:
     encoder = graph.model
     if encoder.dtype is not np.float64 or hasattr(encoder, "infrequent_categories_"):
         raise NotImplementedError(
-            "a OneHotEncoder that groups categories or does not give float64 cannot be converted"
+            "a OneHotEncoder that groups categories or does not give float64 is not supported"
         )
     encoders = {True: _encode_texts, False: _encode_numbers}
     encoded = []
@@ -79,7 +79,7 @@ def _dropped(encoder: Any) -> list[int | None]:
 
 def _encode_texts(graph: Graph, column: str, categories: Any) -> str:
     if not all(isinstance(item, str) for item in categories):
-        raise NotImplementedError("a OneHotEncoder of texts and missing values cannot be converted")
+        raise NotImplementedError("a OneHotEncoder of texts and missing values is not supported")
     names = [item.encode() for item in categories]
     code = graph.add_ml(
         "OneHotEncoder",
@@ -93,13 +93,9 @@ def _encode_texts(graph: Graph, column: str, categories: Any) -> str:
 
 def _encode_numbers(graph: Graph, column: str, categories: Any) -> str:
     if graph.model.handle_unknown == "error":
-        raise NotImplementedError(
-            "a OneHotEncoder that rejects unknown numbers cannot be converted"
-        )
+        raise NotImplementedError("a OneHotEncoder that rejects unknown numbers is not supported")
     if np.isnan(np.asarray(categories, float)).any():
-        raise NotImplementedError(
-            "a OneHotEncoder of numbers and missing values cannot be converted"
-        )
+        raise NotImplementedError("a OneHotEncoder of numbers and missing values is not supported")
     double = graph.add("Cast", column, to=graph.types.DOUBLE)
     same = graph.add("Equal", double, graph.constant(np.asarray(categories, float)))
     return graph.add("Cast", same, to=graph.types.DOUBLE)

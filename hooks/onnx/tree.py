@@ -109,7 +109,7 @@ def _histogram_stages(model: Any) -> list[list[Tree]]:
 
 def _histogram_tree(nodes: Array) -> Tree:
     if nodes["is_categorical"].any():
-        raise NotImplementedError("a split on categories cannot be converted")
+        raise NotImplementedError("a split on categories is not supported")
     return Tree(
         nodes["left"].astype(np.int64),
         nodes["right"].astype(np.int64),
@@ -125,7 +125,7 @@ def _start(model: Any) -> Array:
 
     if model.init_ != "zero" and not isinstance(model.init_, (DummyClassifier, DummyRegressor)):
         raise NotImplementedError(
-            f"boosting that starts with {type(model.init_).__name__} cannot be converted"
+            f"boosting that starts with {type(model.init_).__name__} is not supported"
         )
     row = np.zeros((1, model.n_features_in_), np.float32)
     return np.ravel(model._raw_predict_init(row))  # noqa: SLF001 - there is no public one

@@ -56,7 +56,7 @@ def _label_type(classes: Any) -> Any:
     from skl2onnx.common.data_types import Int64TensorType, StringTensorType
 
     if not isinstance(classes, np.ndarray):
-        raise NotImplementedError("a classifier with several outputs cannot be converted")
+        raise NotImplementedError("a classifier with several outputs is not supported")
     if classes.dtype.kind in "UO":
         return StringTensorType([None])
     return Int64TensorType([None])
