@@ -62,11 +62,13 @@ class Recipe:
 class Peer:
     """Another model server, described by the constants at the top of its file in `peers/`.
 
+    They are TITLE, PROTOCOL (a key of `wires.PROTOCOLS`) and REQUIREMENTS (besides the model's
+    framework). Optional are ALONE (requirements to install without their dependencies), LOCK (a
+    file of such requirements) and FRAMEWORKS (those that it serves).
+
     Attributes:
         file: the program. Its arguments are the model's file and a port.
-        facts: the constants. TITLE; PROTOCOL, a key of `wires.PROTOCOLS`; REQUIREMENTS, besides the
-            model's framework; ALONE, requirements to install without their dependencies; LOCK, a
-            file of such requirements; FRAMEWORKS, those that it serves.
+        facts: the constants by name.
     """
 
     file: Path

@@ -289,7 +289,7 @@ def test_json_of_sparse() -> None:
         (np.array([object()]), "object"),
         ({(1, 2): 0}, "tuple"),
         ({b"\xff": 0}, "bytes"),
-        ({1: 0, "1": 0}, "are the same string in JSON"),
+        ({1: 0, "1": 0}, "two keys of a dict are '1' in JSON"),
         ("\ud800", "surrogates"),
         ([10**5000], "digits"),
         (deep(100_000), "."),

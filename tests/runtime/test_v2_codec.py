@@ -231,5 +231,5 @@ def test_an_unknown_output_is_named() -> None:
     _, encode = V2().decode(
         body({"inputs": [tensor("FP64", [1], [1])], "outputs": [{"name": "nope"}]}), ""
     )
-    with pytest.raises(InvalidInput, match="there is no 'nope', the outputs are 'predictions'"):
+    with pytest.raises(InvalidInput, match="'nope' is unknown, the outputs are 'predictions'"):
         encode({"predictions": [1]})

@@ -1,4 +1,4 @@
-"""The servers over real HTTP and gRPC, as processes and in containers: what they answer, and say of themselves."""
+"""The servers over HTTP and gRPC, as processes and in containers: answers, metadata and logs."""
 
 import contextlib
 import json
@@ -44,8 +44,9 @@ from support.running import (
 ROW = [5.1, 3.5, 1.4, 0.2]
 INFER = "/v2/models/model/infer"
 JSON = {"content-type": "application/json"}
+MEDIA_TYPES = {BINARY: "application/msgpack"}
 
-# Does what the first row says.
+# The first row selects a behaviour.
 OWNERS_CODE = """
 import time
 
@@ -79,7 +80,7 @@ class InferenceModel:
 
 @dataclass(frozen=True)
 class Contained:
-    """A server in a container, as `Running` is one that is a process."""
+    """A server in a container, with the methods of `Running`, which is a process."""
 
     container: Container
     url: str
@@ -96,20 +97,22 @@ class Contained:
         return [json.loads(line) for line in self.container.log]
 
 
+SERVERS = ("kserve", "kfserving")
 AnyServer = Running | Contained
 Start = Callable[[Path], AbstractContextManager[AnyServer]]
+IN_CONTAINER = (pytest.mark.docker, pytest.mark.sweep)
 PLACES = [
-    pytest.param(
-        (server, contained), id=f"{server}-{'container' if contained else 'process'}", marks=marks
-    )
-    for contained, marks in ((False, ()), (True, (pytest.mark.docker, pytest.mark.sweep)))
-    for server in ("kserve", "kfserving")
+    *(pytest.param((server, False), id=f"{server}-process") for server in SERVERS),
+    *(
+        pytest.param((server, True), id=f"{server}-container", marks=IN_CONTAINER)
+        for server in SERVERS
+    ),
 ]
 
 
 @pytest.fixture(scope="module", params=PLACES)
 def place(request: pytest.FixtureRequest) -> tuple[str, bool]:
-    """Which server is asked, and whether it is in a container."""
+    """The name of the server, and whether it is in a container."""
     server, contained = request.param
     return server, contained
 
@@ -129,12 +132,12 @@ def scaffold(kind: str, forest: Any, tmp_path_factory: pytest.TempPathFactory) -
 def start(
     place: tuple[str, bool], table_scaffold: Scaffold, request: pytest.FixtureRequest
 ) -> Start:
-    """What starts the server of a scaffold's directory, with gRPC where it has that."""
+    """Starts the server of a scaffold's directory, with gRPC if the server has it."""
     server, contained = place
+    if not contained and server == "kserve":
+        return lambda directory: serving(directory, GRPC_PORT=str(free_port()))
     if not contained:
-        return lambda directory: serving(
-            directory, GRPC_PORT=str(free_port() if server == "kserve" else 0)
-        )
+        return lambda directory: serving(directory, GRPC_PORT="0")
     engine: Engine = request.getfixturevalue("engine")
     image = f"test_{server}_{token_hex(4)}"
     engine.shell(f"{table_scaffold.docker_build_string} -t {image}")
@@ -143,7 +146,7 @@ def start(
 
 @contextlib.contextmanager
 def contained_in(engine: Engine, image: str, directory: Path) -> Iterator[Contained]:
-    """A hardened container of the image with the model, the code and the settings of another scaffold's directory."""
+    """A hardened container of the image, with another scaffold's model, code and settings."""
     own = {"config.yaml": "config.yaml", "src/model": "model", "src/server": "server"}
     mounts = [f"--volume={directory / source}:/app/{target}:ro" for source, target in own.items()]
     with running_container(
@@ -156,7 +159,7 @@ def contained_in(engine: Engine, image: str, directory: Path) -> Iterator[Contai
 
 @pytest.fixture(scope="module")
 def server(start: Start, scaffold: Scaffold) -> Iterator[AnyServer]:
-    """A server for tests that leave it as they found it."""
+    """A server for tests that do not change its state."""
     with start(scaffold.directory) as running:
         yield running
 
@@ -171,7 +174,7 @@ def client(server: AnyServer) -> Iterator[httpx.Client]:
 def owners(
     start: Start, scaffold: Scaffold, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AnyServer]:
-    """A server with code of the owner's and narrow limits."""
+    """A server with an owner's code and low limits."""
     limits = {
         "max_body_bytes": 2000,
         "max_batch_size": 1,
@@ -199,7 +202,8 @@ def owners_client(owners: AnyServer) -> Iterator[httpx.Client]:
         yield client
 
 
-def told(what: str, *arguments: Any) -> dict[str, Any]:
+def behaviour(what: str, *arguments: Any) -> dict[str, Any]:
+    """A request whose first row selects a behaviour of the code above."""
     return {"instances": [[what, *arguments]]}
 
 
@@ -226,7 +230,7 @@ def table_scaffold(
 
 @pytest.fixture(scope="module")
 def table_server(start: Start, table_scaffold: Scaffold) -> Iterator[AnyServer]:
-    """A model fitted on a DataFrame with a column of texts."""
+    """A server of a model that was fitted on a DataFrame with a column of strings."""
     with start(table_scaffold.directory) as running:
         yield running
 
@@ -254,7 +258,7 @@ def test_probabilities(client: httpx.Client, forest: Any, iris: Any) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 150])
-def test_msgpack_brings_arrays_as_they_are_in_memory(
+def test_msgpack_returns_the_arrays_of_the_model_in_memory(
     client: httpx.Client, forest: Any, iris: Any, rows: int
 ) -> None:
     body = msgpack_encode({"instances": iris[0][:rows], "probabilities": True})
@@ -276,9 +280,8 @@ def test_fifty_clients_each_get_their_own_answers(
 ) -> None:
     calls, shared = (metric(client, f"scaffold_batch_requests_{kind}") for kind in ("count", "sum"))
     rounds = 8
-    probabilities = forest.predict_proba(
-        iris[0]
-    )  # of all at once: its warning filters are not for threads
+    # Computed here once: scikit-learn's warning filters are not safe in threads.
+    probabilities = forest.predict_proba(iris[0])
 
     def one(index: int) -> int:
         order = np.random.default_rng(index).permutation(150)[: index + 1]
@@ -301,7 +304,7 @@ def test_fifty_clients_each_get_their_own_answers(
     asked = metric(client, "scaffold_batch_requests_sum") - shared
     assert asked == answered == 50 * rounds
     assert metric(client, "scaffold_batch_requests_count") - calls < asked, (
-        "no request shared a call of predict"
+        "no requests were batched"
     )
 
 
@@ -316,8 +319,8 @@ def test_a_keepalive_connection_survives_errors(server: AnyServer, forest: Any) 
 # --- connections
 
 
-def spoken(server: AnyServer, *sent: bytes) -> bytes:
-    """What a connection hears until the server closes it."""
+def exchange(server: AnyServer, *sent: bytes) -> bytes:
+    """Send bytes over a new connection, and return all that the server sends until it closes it."""
     host, _, port = server.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
         for part in sent:
@@ -339,20 +342,20 @@ LENGTH = f"Content-Length: {len(BODY)}"
 CLOSE = "Connection: close"
 
 
-def test_requests_sent_together_are_answered_in_their_order(server: AnyServer) -> None:
-    ways = [LENGTH], ["Transfer-Encoding: chunked"]
+def test_pipelined_requests_are_answered_in_order(server: AnyServer) -> None:
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    ways = [(BODY, LENGTH), (chunks, "Transfer-Encoding: chunked"), (BODY, LENGTH)]
     requests, names = [], []
     for number in range(12):
-        chunked = number % 3 == 1
-        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY) if chunked else BODY
-        requests.append(posted(body, *ways[chunked], f"X-Request-Id: n{number}"))
+        body, header = ways[number % 3]
+        requests.append(posted(body, header, f"X-Request-Id: n{number}"))
         names.append(b"n%d" % number)
         if number % 4 == 3:
             requests.append(
                 b"GET /v1/models/model HTTP/1.1\r\nHost: here\r\nX-Request-Id: g%d\r\n\r\n" % number
             )
             names.append(b"g%d" % number)
-    heard = spoken(server, b"".join(requests) + posted(BODY, LENGTH, CLOSE, "X-Request-Id: last"))
+    heard = exchange(server, b"".join(requests) + posted(BODY, LENGTH, CLOSE, "X-Request-Id: last"))
     names.append(b"last")
     assert heard.count(b"HTTP/1.1 200 OK") == len(names)
     assert re.findall(rb"x-request-id: (\w+)", heard) == names
@@ -361,24 +364,24 @@ def test_requests_sent_together_are_answered_in_their_order(server: AnyServer) -
 def test_a_request_in_pieces(server: AnyServer) -> None:
     request = posted(BODY, LENGTH, CLOSE)
     for cut in (10, request.index(b"\r\n\r\n") + 2, len(request) - 3):
-        assert b'{"predictions":[0]}' in spoken(server, request[:cut], request[cut:])
+        assert b'{"predictions":[0]}' in exchange(server, request[:cut], request[cut:])
 
 
-def test_a_connection_closes_where_the_client_says_so(server: AnyServer) -> None:
-    heard = spoken(server, posted(BODY, LENGTH, CLOSE) + posted(BODY, LENGTH))
+def test_a_connection_closes_when_the_client_requests_it(server: AnyServer) -> None:
+    heard = exchange(server, posted(BODY, LENGTH, CLOSE) + posted(BODY, LENGTH))
     assert heard.count(b"200 OK") == 1 and b"connection: close" in heard
-    assert spoken(server, posted(BODY, LENGTH, version="1.0")).startswith(b"HTTP/1.1 200 OK")
+    assert exchange(server, posted(BODY, LENGTH, version="1.0")).startswith(b"HTTP/1.1 200 OK")
 
 
-def test_a_client_that_asks_first_is_told_to_go_on(server: AnyServer) -> None:
-    heard = spoken(server, posted(b"", LENGTH, CLOSE, "Expect: 100-continue"), BODY)
+def test_expect_100_continue_is_answered(server: AnyServer) -> None:
+    heard = exchange(server, posted(b"", LENGTH, CLOSE, "Expect: 100-continue"), BODY)
     assert heard.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
 
 
-def test_a_client_that_goes_away_harms_nobody(
+def test_a_client_that_disconnects_does_no_harm(
     owners: AnyServer, owners_client: httpx.Client
 ) -> None:
-    waiting = json.dumps(told("sleep", 0.5)).encode()
+    waiting = json.dumps(behaviour("sleep", 0.5)).encode()
     request = posted(waiting, f"Content-Length: {len(waiting)}")
     host, _, port = owners.url.removeprefix("http://").partition(":")
     for cut in (len(request), len(request) - 3):
@@ -386,7 +389,7 @@ def test_a_client_that_goes_away_harms_nobody(
             connection.sendall(request[:cut])
             time.sleep(0.1)
     until(
-        lambda: owners_client.post(PREDICT, json=told("x")).status_code == 200,
+        lambda: owners_client.post(PREDICT, json=behaviour("x")).status_code == 200,
         "the next is answered",
     )
     assert not [
@@ -398,7 +401,7 @@ def test_a_client_that_goes_away_harms_nobody(
 
 
 def refused(answer: httpx.Response, status: int, *words: str) -> str:
-    """The message of an error as every one must be."""
+    """Check the form of an error response, and return its message."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-request-id"]
@@ -466,23 +469,21 @@ def test_a_bad_msgpack_body_is_400(client: httpx.Client, body: bytes, words: lis
 
 
 def test_invalid_input_of_owners_code_is_400_with_its_message(owners_client: httpx.Client) -> None:
-    for path in (PREDICT, BINARY):
-        body = (
-            msgpack_encode(told("invalid"))
-            if path == BINARY
-            else json.dumps(told("invalid")).encode()
-        )
+    request = behaviour("invalid")
+    for path, body in ((PREDICT, json.dumps(request).encode()), (BINARY, msgpack_encode(request))):
         assert refused(owners_client.post(path, content=body), 400) == "the moon is not a number"
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/models/other:predict", "/v1/models/other:predict_binary", "/v1/models/other"]
+    ("method", "path"),
+    [
+        ("POST", "/v1/models/other:predict"),
+        ("POST", "/v1/models/other:predict_binary"),
+        ("GET", "/v1/models/other"),
+    ],
 )
-def test_an_unknown_model_is_404_and_named(client: httpx.Client, path: str) -> None:
-    answer = (
-        client.get(path) if path.endswith("other") else client.post(path, json={"instances": [ROW]})
-    )
-    refused(answer, 404, "other")
+def test_an_unknown_model_is_404_and_named(client: httpx.Client, method: str, path: str) -> None:
+    refused(client.request(method, path, json={"instances": [ROW]}), 404, "other")
 
 
 def test_an_unknown_path_is_404(client: httpx.Client) -> None:
@@ -509,16 +510,17 @@ def test_another_method_is_405_on_v2s_route(client: httpx.Client) -> None:
 def test_a_body_over_the_limit_is_413(
     owners_client: httpx.Client, path: str, chunked: bool
 ) -> None:
-    media_type = {"content-type": "application/msgpack" if path == BINARY else "application/json"}
-    content = (b" " * 100 for _ in range(21)) if chunked else b" " * 2001
-    refused(
-        owners_client.post(path, content=content, headers=media_type), 413, "2000", "max_body_bytes"
-    )
-    assert owners_client.post(PREDICT, json=told("x")).status_code == 200
+    content: Any = b" " * 2001
+    if chunked:
+        content = (b" " * 100 for _ in range(21))
+    headers = {"content-type": MEDIA_TYPES.get(path, "application/json")}
+    answer = owners_client.post(path, content=content, headers=headers)
+    refused(answer, 413, "2000", "max_body_bytes")
+    assert owners_client.post(PREDICT, json=behaviour("x")).status_code == 200
 
 
 @pytest.mark.parametrize("media_type", ["application/cloudevents+json", "application/octet-stream"])
-def test_a_body_over_the_limit_is_413_whoever_reads_it(
+def test_a_body_over_the_limit_is_413_for_each_media_type(
     owners_client: httpx.Client, media_type: str
 ) -> None:
     refused(
@@ -526,19 +528,19 @@ def test_a_body_over_the_limit_is_413_whoever_reads_it(
     )
 
 
-def test_a_body_of_exactly_the_limit_is_taken(owners_client: httpx.Client) -> None:
-    body = json.dumps(told("x")).encode().ljust(2000)
+def test_a_body_of_exactly_the_limit_is_accepted(owners_client: httpx.Client) -> None:
+    body = json.dumps(behaviour("x")).encode().ljust(2000)
     assert owners_client.post(PREDICT, content=body, headers=JSON).status_code == 200
 
 
-def test_a_chunked_body_is_put_together(client: httpx.Client, forest: Any, iris: Any) -> None:
+def test_a_chunked_body_is_joined(client: httpx.Client, forest: Any, iris: Any) -> None:
     body = json.dumps({"instances": iris[0].tolist()}).encode()
     chunks = (body[at : at + 77] for at in range(0, len(body), 77))
     answer = client.post(PREDICT, content=chunks, headers=JSON)
     assert answer.json() == {"predictions": forest.predict(iris[0]).tolist()}
 
 
-def test_a_media_type_that_nobody_understands_is_415(client: httpx.Client) -> None:
+def test_an_unknown_media_type_is_415(client: httpx.Client) -> None:
     for path, media_type, hint in [
         (PREDICT, "application/x-www-form-urlencoded", "application/json"),
         (PREDICT, "text/plain", "application/json"),
@@ -550,43 +552,49 @@ def test_a_media_type_that_nobody_understands_is_415(client: httpx.Client) -> No
         refused(answer, 415, media_type.split(";")[0], hint)
 
 
+def some(*fields: tuple[str, str | None]) -> dict[str, str]:
+    """The header fields that have a value."""
+    return {name: value for name, value in fields if value is not None}
+
+
 @pytest.mark.parametrize(
     "media_type",
     ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=UTF-8", None],
 )
 def test_json_media_types(client: httpx.Client, media_type: str | None) -> None:
-    headers = {} if media_type is None else {"content-type": media_type}
-    answer = client.post(
-        PREDICT, content=json.dumps({"instances": [ROW]}).encode(), headers=headers
-    )
+    body = json.dumps({"instances": [ROW]}).encode()
+    answer = client.post(PREDICT, content=body, headers=some(("content-type", media_type)))
     assert (answer.status_code, answer.json()) == (200, {"predictions": [0]})
 
 
 @pytest.mark.parametrize("media_type", ["application/x-msgpack", "application/octet-stream", None])
 def test_msgpack_media_types(client: httpx.Client, media_type: str | None) -> None:
-    headers = {} if media_type is None else {"content-type": media_type}
-    answer = client.post(BINARY, content=msgpack_encode({"instances": [ROW]}), headers=headers)
+    body = msgpack_encode({"instances": [ROW]})
+    answer = client.post(BINARY, content=body, headers=some(("content-type", media_type)))
     assert msgpack_decode(answer.content)["predictions"] == [0]
 
 
 def test_an_encoded_body(client: httpx.Client) -> None:
     encoding = {"content-encoding": "gzip"}
     refused(client.post(BINARY, content=b"\x1f\x8b", headers=encoding), 415, "encoded")
-    refused(
-        client.post(PREDICT, content=b"\x1f\x8b", headers={**JSON, **encoding}), 400
-    )  # read as JSON
+    # The body is parsed as JSON.
+    refused(client.post(PREDICT, content=b"\x1f\x8b", headers={**JSON, **encoding}), 400)
     plain = json.dumps({"instances": [ROW]}).encode()
     answer = client.post(PREDICT, content=plain, headers={**JSON, "content-encoding": "identity"})
     assert answer.json() == {"predictions": [0]}
 
 
-def test_owners_failures_are_500_and_their_traceback_is_in_the_log(
+def test_errors_in_owners_code_are_500_with_the_traceback_in_the_log(
     owners: AnyServer, owners_client: Any
 ) -> None:
     for path, body, headers in [
-        (PREDICT, json.dumps(told("fail")).encode(), JSON),
-        (BINARY, msgpack_encode(told("fail")), {"content-type": "application/msgpack"}),
-        (PREDICT, json.dumps(told("fail")).encode(), {"content-type": "application/octet-stream"}),
+        (PREDICT, json.dumps(behaviour("fail")).encode(), JSON),
+        (BINARY, msgpack_encode(behaviour("fail")), {"content-type": "application/msgpack"}),
+        (
+            PREDICT,
+            json.dumps(behaviour("fail")).encode(),
+            {"content-type": "application/octet-stream"},
+        ),
     ]:
         answer = owners_client.post(path, content=body, headers=headers)
         request_id = answer.headers["x-request-id"]
@@ -601,16 +609,16 @@ def test_owners_failures_are_500_and_their_traceback_is_in_the_log(
 
 
 def test_a_full_queue_is_503(owners: AnyServer, owners_client: httpx.Client) -> None:
-    """One request in predict, one at the worker behind it, one in the queue: the others are told to come again."""
+    """One request is in predict, one waits at the worker, one in the queue. The others get 503."""
 
     def one(_: int) -> httpx.Response:
         with owners.client() as own:
-            return own.post(PREDICT, json=told("sleep", 0.5))
+            return own.post(PREDICT, json=behaviour("sleep", 0.5))
 
     answers = together(12, one)
-    turned_away = [answer for answer in answers if answer.status_code != 200]
-    assert 1 <= len(turned_away) <= 9
-    for answer in turned_away:
+    rejected = [answer for answer in answers if answer.status_code != 200]
+    assert 1 <= len(rejected) <= 9
+    for answer in rejected:
         refused(answer, 503, "waiting")
         assert answer.headers["retry-after"] == "1"
     assert owners.metric("scaffold_worker_restarts_total") == 0
@@ -619,27 +627,26 @@ def test_a_full_queue_is_503(owners: AnyServer, owners_client: httpx.Client) -> 
 def test_predict_over_its_time_limit_is_504(owners: AnyServer, owners_client: httpx.Client) -> None:
     before = owners.metric("scaffold_worker_restarts_total", reason="stuck")
     refused(
-        owners_client.post(PREDICT, json=told("sleep", 600)),
+        owners_client.post(PREDICT, json=behaviour("sleep", 600)),
         504,
         "2 seconds",
         "predict_timeout_seconds",
     )
     assert owners.metric("scaffold_worker_restarts_total", reason="stuck") == before + 1
-    assert owners_client.post(PREDICT, json=told("x")).json() == {"predictions": ["x"]}
+    assert owners_client.post(PREDICT, json=behaviour("x")).json() == {"predictions": ["x"]}
 
 
 # --- request ids and logs
 
 
 def test_request_ids_are_echoed(client: httpx.Client) -> None:
-    for path in (PREDICT, "/v1/models", "/nothing", INFER):
-        answer = client.request(
-            "POST" if path == PREDICT else "GET", path, headers={"x-request-id": "a-1.b/c"}
-        )
+    paths = [("POST", PREDICT), ("GET", "/v1/models"), ("GET", "/nothing"), ("GET", INFER)]
+    for method, path in paths:
+        answer = client.request(method, path, headers={"x-request-id": "a-1.b/c"})
         assert answer.headers.get_list("x-request-id") == ["a-1.b/c"]
 
 
-def test_request_ids_that_are_no_plain_words_are_replaced(client: httpx.Client) -> None:
+def test_invalid_request_ids_are_replaced(client: httpx.Client) -> None:
     seen = set()
     for sent in ("", "two words", "x" * 129, "é".encode()):
         answer = client.post(PREDICT, json={"instances": [ROW]}, headers={"x-request-id": sent})
@@ -649,7 +656,7 @@ def test_request_ids_that_are_no_plain_words_are_replaced(client: httpx.Client) 
 
 
 def test_every_line_of_the_log_is_json(owners: AnyServer, owners_client: httpx.Client) -> None:
-    owners_client.post(PREDICT, json=told("x"), headers={"x-request-id": "find-me"})
+    owners_client.post(PREDICT, json=behaviour("x"), headers={"x-request-id": "find-me"})
     owners_client.post(INFER, json={"inputs": 3}, headers={"x-request-id": "find-me-too"})
     until(lambda: "find-me-too" in str(owners.lines()), "the request is in the log")
     lines = owners.lines()
@@ -661,7 +668,7 @@ def test_every_line_of_the_log_is_json(owners: AnyServer, owners_client: httpx.C
     assert accessed["find-me-too"].startswith("infer 400 ")
 
 
-def test_clients_mistakes_leave_no_traceback_in_the_log(
+def test_bad_requests_leave_no_traceback_in_the_log(
     owners: AnyServer, owners_client: httpx.Client
 ) -> None:
     start = len(owners.lines())
@@ -672,10 +679,10 @@ def test_clients_mistakes_leave_no_traceback_in_the_log(
     assert not [line for line in owners.lines()[start:] if "exception" in line]
 
 
-# --- what KServe's or KFServing's application answers, which differs where their clients know them by it
+# --- the routes of KServe's or KFServing's application, which differ for their own clients
 
 
-def test_what_each_servers_own_clients_read(client: httpx.Client, kind: str) -> None:
+def test_the_answers_for_each_servers_own_clients(client: httpx.Client, kind: str) -> None:
     alive, models = client.get("/"), client.get("/v1/models")
     assert alive.status_code == models.status_code == 200
     if kind == "kserve":
@@ -709,7 +716,7 @@ def test_the_model_cannot_be_unloaded(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/models/model:explain", "/v2/models/model/versions/1/infer"])
-def test_what_the_model_has_not_is_501(client: httpx.Client, path: str) -> None:
+def test_what_the_model_does_not_support_is_501(client: httpx.Client, path: str) -> None:
     refused(client.post(path, json={"inputs": [tensor(ROW, [1, 4])], "instances": [ROW]}), 501)
 
 
@@ -827,17 +834,17 @@ GOOD = tensor(ROW, [1, 4])
     ],
 )
 def test_malformed_v2_is_400(client: httpx.Client, body: Any) -> None:
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    refused(client.post(INFER, content=content, headers=JSON), 400)
+    if not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+    refused(client.post(INFER, content=body, headers=JSON), 400)
 
 
 @pytest.mark.parametrize("length", ["x", "-4", "0", "3", None])
 def test_malformed_binary_v2_lengths_are_400(client: httpx.Client, length: str | None) -> None:
-    headers = {"content-type": "application/octet-stream"}
-    headers |= {} if length is None else {"inference-header-content-length": length}
-    refused(
-        client.post(INFER, content=json.dumps({"inputs": [GOOD]}).encode(), headers=headers), 400
-    )
+    media_type = ("content-type", "application/octet-stream")
+    headers = some(media_type, ("inference-header-content-length", length))
+    body = json.dumps({"inputs": [GOOD]}).encode()
+    refused(client.post(INFER, content=body, headers=headers), 400)
 
 
 @pytest.mark.parametrize(
@@ -920,7 +927,8 @@ async def main(port, columns):
     size = InferInput("size", [4], "FP64")
     size.set_data_from_numpy(np.array(columns["size"]), binary_data=True)
     colour = InferInput("colour", [4, 1], "BYTES")
-    colour.set_data_from_numpy(np.array(columns["colour"], dtype=object).reshape(4, 1), binary_data=True)
+    texts = np.array(columns["colour"], dtype=object).reshape(4, 1)
+    colour.set_data_from_numpy(texts, binary_data=True)
     answer = await client.infer(InferRequest("model", [size, colour], request_id="mine"))
     values = answer.outputs[0].as_numpy().ravel().tolist()
     texts = [value.decode() if isinstance(value, bytes) else value for value in values]
@@ -998,18 +1006,16 @@ def test_metrics_names(client: httpx.Client) -> None:
 
 def references(value: Any) -> list[str]:
     """Every `$ref` in a document."""
+    found = []
     if isinstance(value, dict):
-        return [v for k, v in value.items() if k == "$ref"] + [
-            r for v in value.values() for r in references(v)
-        ]
-    return (
-        [reference for item in value for reference in references(item)]
-        if isinstance(value, list)
-        else []
-    )
+        found = [text for key, text in value.items() if key == "$ref"]
+        value = list(value.values())
+    if isinstance(value, list):
+        found += [reference for item in value for reference in references(item)]
+    return found
 
 
-def test_openapi_is_whole_and_holds_the_models_own_example(client: httpx.Client) -> None:
+def test_openapi_is_complete_and_has_the_models_example(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
     assert document["openapi"].startswith("3.") and document["info"]["title"] == "model"
     for reference in references(document):
@@ -1026,7 +1032,7 @@ def test_openapi_is_whole_and_holds_the_models_own_example(client: httpx.Client)
     assert "application/msgpack" in document["paths"][BINARY]["post"]["requestBody"]["content"]
 
 
-def test_openapi_knows_the_columns_of_a_table(table_server: AnyServer) -> None:
+def test_openapi_has_the_columns_of_a_table(table_server: AnyServer) -> None:
     with table_server.client() as client:
         content = client.get("/openapi.json").json()["paths"][PREDICT]["post"]["requestBody"][
             "content"
@@ -1036,7 +1042,7 @@ def test_openapi_knows_the_columns_of_a_table(table_server: AnyServer) -> None:
         assert client.post(PREDICT, json=content["application/json"]["example"]).status_code == 200
 
 
-def test_docs_load_all_they_need_from_this_server(client: httpx.Client) -> None:
+def test_docs_load_all_files_from_this_server(client: httpx.Client) -> None:
     page = client.get("/docs")
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
     assert "http://" not in page.text and "https://" not in page.text

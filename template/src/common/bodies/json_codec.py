@@ -25,7 +25,7 @@ from .values import (
 
 # orjson itself would leave out the fields of a dataclass that start with an underscore.
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
-# A few items are encoded faster as Python values. Not float32: it would get more digits.
+# A few items are encoded faster as Python values. float32 is left out: Python writes more digits.
 _FEW_ITEMS = 16
 _SAME_AS_PYTHON = "?bBhHiIlLqQd"
 
@@ -34,8 +34,8 @@ def json_decode(body: bytes | memoryview) -> Any:
     """Decode JSON (RFC 8259) in UTF-8.
 
     Raises:
-        DecodeError: the body is not JSON. So are `NaN` and `Infinity`, numbers out of the range
-            of a double, lone surrogates, and more than 1024 levels of nesting.
+        DecodeError: the body is not JSON. `NaN`, `Infinity`, numbers out of a double's range, lone
+            surrogates and more than 1024 levels are refused too.
     """
     try:
         return orjson.loads(body)
@@ -101,9 +101,12 @@ def _convert_number(number: int | float) -> Any:
 
 
 def _convert_dict(mapping: dict[Any, Any]) -> dict[str, Any]:
-    converted = {_convert_key(key): _convert_all(value) for key, value in mapping.items()}
-    if len(converted) != len(mapping):
-        raise TypeError("two keys of a dict are the same string in JSON: rename one")
+    converted: dict[str, Any] = {}
+    for key, value in mapping.items():
+        name = _convert_key(key)
+        if name in converted:
+            raise TypeError(f"two keys of a dict are {name[:60]!r} in JSON: rename one")
+        converted[name] = _convert_all(value)
     return converted
 
 

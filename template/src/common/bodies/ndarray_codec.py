@@ -177,7 +177,11 @@ def _count_item_rows(dtype: DType) -> int:
 
 
 def _check_items(array: Array) -> None:
-    """Refuse bytes that numpy accepts but are no bool or no Unicode character."""
+    """Check the bytes of bools and strings: numpy itself accepts any bytes.
+
+    Raises:
+        DecodeError: a bool is not 0 or 1, or a code point is not a Unicode character.
+    """
     for name in array.dtype.names or ():
         _check_items(array[name])
     if not array.size:
@@ -189,14 +193,15 @@ def _check_items(array: Array) -> None:
         code_points = np.frombuffer(array.tobytes(), np.dtype("u4").newbyteorder(byte_order))
         surrogates = (code_points >= 0xD800) & (code_points < 0xE000)
         if code_points.max() > 0x10FFFF or surrogates.any():
-            raise DecodeError("data: a code point is no Unicode character: encode it as UTF-32")
+            raise DecodeError("data: a code point is not a Unicode character: encode it as UTF-32")
 
 
 def parse_shape(value: Any, name: str) -> tuple[int, ...]:
     """A shape from a list of integers.
 
     Raises:
-        DecodeError: it is no such list, or has over 32 dimensions. The message starts with `name`.
+        DecodeError: it is not such a list, or has over 32 dimensions. The message starts with
+            `name`.
     """
     if type(value) is not list:
         raise DecodeError(f"{name}: must be a list of integers, it is {describe(value)}")

@@ -24,7 +24,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
     known: np.dtype(name).newbyteorder("<") for name, known in DATATYPES.items()
 }
 BYTES = "BYTES"
-ELEMENT_SIZE = struct.Struct("<I")  # in front of each element of a raw BYTES tensor
+# A raw BYTES tensor has the size of each element in front of it.
+ELEMENT_SIZE = struct.Struct("<I")
 # The kinds of arrays that numpy makes of JSON data, for each kind of dtype that may hold them.
 JSON_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
 JSON_NAMES = {"b": "true or false", "i": "integers", "u": "integers", "f": "numbers or null"}
@@ -84,7 +85,7 @@ class V2:
         tensors = tensors_of_response(response)
         if missing := requested.keys() - tensors.keys():
             names = ", ".join(map(repr, tensors))
-            raise InvalidInput(f"outputs: there is no {min(missing)!r}, the outputs are {names}")
+            raise InvalidInput(f"outputs: {min(missing)!r} is unknown, the outputs are {names}")
         outputs: list[dict[str, Any]] = []
         raw: list[bytes] = []
         for name, is_raw in (requested or dict.fromkeys(tensors, binary)).items():
@@ -282,7 +283,7 @@ def _to_array(data: list[Any], dtype: np.dtype[Any]) -> Array:
     values = np.array(data)
     if values.dtype.kind == "O" and dtype.kind == "f" and None in _flatten(data):
         return np.array([np.nan if item is None else item for item in _flatten(data)])
-    # numpy makes floats of numbers over 2**63 beside smaller ones.
+    # numpy makes floats of a list that mixes numbers over 2**63 with smaller ones.
     is_float = values.dtype.kind == "f"
     if dtype == np.uint64 and is_float and all(type(item) is int for item in _flatten(data)):
         return np.array(data, dtype)

@@ -28,7 +28,7 @@ _ISO_DURATIONS = {
     "m": "PT{}M",
     "s": "PT{}S",
 }
-_JSON_NAMES = {type(None): "null", dict: "an object", list: "a list"}
+_NAMES = {type(None): "null", dict: "an object", list: "a list", np.ndarray: "an array"}
 
 
 class DecodeError(ValueError):
@@ -155,4 +155,4 @@ def describe(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (int, float)):
         return repr(value)
-    return _JSON_NAMES.get(type(value)) or type_name(value)
+    return _NAMES.get(type(value)) or type_name(value)
