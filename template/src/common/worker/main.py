@@ -25,7 +25,7 @@ from ..errors import LoadError
 from ..link import launch
 from ..link.frames import Frame, Kind, Request, Response, Splitter, receive
 from ..model_file import MODEL_DIRECTORY
-from .batch_window import Patience
+from .batch_window import BatchWindow
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def _serve(
     connection: socket.socket, splitter: Splitter, flow: Any, first: list[Frame], serving: Serving
 ) -> None:
     poll_seconds = serving.poll_seconds if launch.cores() > 1 else 0
-    patience = Patience()
+    window = BatchWindow()
     opened = _open(flow, first or receive(connection, splitter))
     while True:
         begin = time.perf_counter()
@@ -174,13 +174,13 @@ def _serve(
                 packed.append(Response(0, 200, Kind.STATS, stats.pack()).pack())
             connection.sendall(b"".join(packed))
         served, end = len(opened), time.perf_counter()
-        patience.observe(served, end - begin)
+        window.observe(served, end - begin)
         frames = receive(connection, splitter, poll_seconds if served <= FEW_FRAMES else 0)
         # Those that were served come back, and those that had come before are beside them.
         expected = served + (len(frames) if time.perf_counter() - end < AT_ONCE_SECONDS else 0)
         wanted = min(expected, serving.max_batch_size) - len(frames)
         opened = _open(flow, frames)
-        for frames in patience.others(connection, splitter, wanted):
+        for frames in window.collect(connection, splitter, wanted):
             opened += _open(flow, frames)
 
 
