@@ -53,17 +53,17 @@ class Server(uvicorn.Server):
         drain_seconds: float,
     ) -> None:
         super().__init__(config)
-        self._predictions = application.predictions
+        self._routes = application.routes
         self._listener = listener
         self._drain_seconds = drain_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain on the first SIGTERM; on another signal, or a second one, stop at once."""
-        if self._predictions.draining or self.should_exit or sig != signal.SIGTERM:
+        if self._routes.draining or self.should_exit or sig != signal.SIGTERM:
             self.force_exit = self.should_exit and sig == signal.SIGINT
             self.should_exit = True
             return
-        self._predictions.drain()
+        self._routes.drain()
         logger.info("draining for %g seconds", self._drain_seconds)
         asyncio.get_running_loop().call_later(self._drain_seconds, self._refuse)
 
