@@ -21,7 +21,7 @@ OLD_HEAD = HEAD.replace(b"1.1", b"1.0")
 
 
 class Transport:
-    """Notes what is written to it."""
+    """Records what is written to it."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -214,8 +214,8 @@ def test_a_connection_of_http_1_0_is_closed_after_its_answer(fields: bytes) -> N
     conversation(talk)
 
 
-def rounds(monkeypatch: pytest.MonkeyPatch, seconds: float, stopped: bool) -> int:
-    """How often a loop looks for what has come in the time of ten rounds, at the start of which it was told to."""
+def polls(monkeypatch: pytest.MonkeyPatch, seconds: float, stopped: bool) -> int:
+    """How often a loop polls in ten iterations after `start`, and after `stop` if `stopped`."""
     awake = []
     monkeypatch.setattr(busy_poll.os, "sched_yield", lambda: awake.append(1))
 
@@ -235,7 +235,7 @@ def rounds(monkeypatch: pytest.MonkeyPatch, seconds: float, stopped: bool) -> in
 def test_a_loop_stays_awake_until_the_time_is_over_or_it_is_told_to_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert 9 <= rounds(monkeypatch, 60, stopped=False) <= 11
-    assert rounds(monkeypatch, 60, stopped=True) == 0
-    assert rounds(monkeypatch, 1e-9, stopped=False) <= 1
-    assert rounds(monkeypatch, 0, stopped=False) == 0
+    assert 9 <= polls(monkeypatch, 60, stopped=False) <= 11
+    assert polls(monkeypatch, 60, stopped=True) == 0
+    assert polls(monkeypatch, 1e-9, stopped=False) <= 1
+    assert polls(monkeypatch, 0, stopped=False) == 0
