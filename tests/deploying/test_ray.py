@@ -23,7 +23,7 @@ from common.bodies import msgpack_decode, msgpack_encode
 from common.config import Config
 from generator.environment import venvs
 from generator.scaffold import Scaffold
-from support.running import BINARY, PREDICT, configure, free_port, together
+from support.running import BINARY, PREDICT, configure, free_port, settings, together
 
 TESTS = Path(__file__).resolve().parents[1] / "support"
 INFER = "/v2/models/model/infer"

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from common.config import Config, Serving
 from generator.environment.venvs import server_python
 from generator.scaffold import Scaffold
 
@@ -52,6 +53,11 @@ def configure(directory: Path, **knobs: Any) -> None:
         text, found = re.subn(rf"(?m)^(\s*{key}:).*$", rf"\g<1> {json.dumps(value)}", text)
         assert found == 1, key
     file.write_text(text)
+
+
+def settings(scaffold: Scaffold) -> Serving:
+    """A scaffold's `serving` settings."""
+    return Config.read(scaffold.directory / "config.yaml").serving
 
 
 def free_port() -> int:

@@ -138,7 +138,7 @@ class Made:
 
     def compare(self, served: Any) -> Verification:
         """Hold `predictions` of an answer against those of the script's model, as the framework's hook would."""
-        return compare(self.predictions, served, by_name(self.scaffold._config.framework).tolerance)
+        return compare(self.predictions, served, by_name(self.scaffold.framework).tolerance)
 
 
 def run(directory: Path, source: str, *arguments: str, **environ: str) -> Made:
