@@ -57,7 +57,7 @@ def configure(directory: Path, **knobs: Any) -> None:
 
 def settings(scaffold: Scaffold) -> Serving:
     """A scaffold's `serving` settings."""
-    return Config.read(scaffold.directory / "config.yaml").serving
+    return Config.read(scaffold.directory / "config.yaml", {}).serving
 
 
 def free_port() -> int:
