@@ -148,7 +148,7 @@ def _of_model(path: Any, name: str) -> Any:
     """What a fast path has of its model."""
     if name == "_model":  # not there yet: while it is being copied
         raise AttributeError(name)
-    return getattr(path._model, name)
+    return getattr(path._model, name)  # noqa: SLF001 - a class of this module
 
 
 def _computed(arithmetic: Arithmetic, rows: Array) -> Array | None:
