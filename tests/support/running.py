@@ -1,4 +1,4 @@
-"""Servers of a test's own: a scaffold's files changed, its server started as a process, its log in a file."""
+"""Servers of a test's own: the scaffold is edited, its server a process, its log in a file."""
 
 import contextlib
 import itertools
@@ -173,7 +173,7 @@ def metric(client: httpx.Client, name: str, **labels: str) -> float:
 
 
 def together(count: int, work: Callable[[int], Any]) -> list[Any]:
-    """What a function returns for 0 to count - 1, each in a thread of its own, all begun at once."""
+    """What a function returns for 0 to count - 1, called at once in a thread each."""
     barrier = threading.Barrier(count)
 
     def begin(index: int) -> Any:
