@@ -1,12 +1,15 @@
-"""The fast path of scikit-learn's estimators: what the model predicts, to the last bit, or the model itself."""
+"""The fast path of scikit-learn's estimators: the model's own predictions, to the last bit."""
 
+import contextlib
 import copy
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas
 import pytest
+import sklearn
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_iris
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -178,29 +181,83 @@ def test_other_estimators_stay_as_they_are(model: Any, targets: Targets) -> None
     assert fast_path(model) is model
 
 
-def test_what_is_no_estimator_stays_as_it_is() -> None:
+UNKNOWN = "SVC is not one of the estimators that it knows"
+TWO = np.column_stack([LENGTHS, -LENGTHS])
+REASONS: list[tuple[Any, Targets, str]] = [
+    (SVC(), SPECIES, UNKNOWN),
+    (make_pipeline(StandardScaler(), SVC()), SPECIES, UNKNOWN),
+    (GridSearchCV(SVC(), {}, cv=2), SPECIES, UNKNOWN),
+    (MyForest(5), SPECIES, "MyForest is not a class of scikit-learn's"),
+    (DecisionTreeRegressor(), TWO, "DecisionTreeRegressor has 2 outputs"),
+    (
+        make_pipeline(MinMaxScaler(), Ridge()),
+        LENGTHS,
+        "its step MinMaxScaler is not a StandardScaler",
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "targets", "reason"), REASONS, ids=title)
+def test_one_line_says_why(
+    model: Any, targets: Targets, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert said(model.fit(IRIS, targets), caplog) == reason
+
+
+def said(model: Any, caplog: pytest.LogCaptureFixture) -> str:
+    """The reason in the one line that the log has, after some predictions too."""
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "common"):
+        fast = fast_path(model)
+        if hasattr(model, "predict"):
+            with contextlib.suppress(Exception):
+                fast.predict(IRIS)
+                fast.predict(IRIS)
+    (record,) = caplog.records
+    serves = " is not computed directly, its own predict serves: "
+    what, _, reason = record.getMessage().partition(serves)
+    assert (what, record.levelname) == (f"fast_path: {type(model).__name__}", "INFO")
+    return reason
+
+
+def test_nothing_is_said_of_a_model_that_is_computed(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        for model in (
+            LogisticRegression(max_iter=1000),
+            HistGradientBoostingClassifier(max_iter=2),
+        ):
+            fast_path(model.fit(IRIS, SPECIES)).predict(IRIS)
+    assert not caplog.records
+
+
+def test_what_is_no_estimator_stays_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     model = object()
     assert fast_path(model) is model
+    assert said(model, caplog) == "object is not a class of scikit-learn's"
 
 
-def test_sparse_coefficients_stay_as_they_are() -> None:
+def test_sparse_coefficients_stay_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
     model = LogisticRegression(max_iter=1000).fit(IRIS, SPECIES).sparsify()
     assert fast_path(model) is model
+    assert said(model, caplog) == "LogisticRegression has sparse coefficients"
 
 
-def test_very_wide_rows_stay_as_they_are() -> None:
+def test_very_wide_rows_stay_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
     wide = np.random.default_rng(0).normal(size=(4, MOST_FEATURES + 1))
     model = LinearRegression().fit(wide, [1.0, 2.0, 3.0, 4.0])
     assert fast_path(model) is model
+    assert (
+        said(model, caplog) == f"it takes {MOST_FEATURES + 1} features, more than {MOST_FEATURES}"
+    )
     assert isinstance(
         fast_path(LinearRegression().fit(wide[:, 1:], [1.0, 2.0, 3.0, 4.0])), FastPath
     )
 
 
 def test_a_version_that_computes_otherwise_is_left_to_itself(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As scikit-learn before 1.3, whose trees held numbers of rows where later ones hold probabilities."""
+    """As in scikit-learn before 1.3: its trees hold counts, those of later ones probabilities."""
     model = forest().fit(IRIS, SPECIES)
     its: Callable[[Any, Any], Any] = RandomForestClassifier.predict_proba
 
@@ -209,14 +266,18 @@ def test_a_version_that_computes_otherwise_is_left_to_itself(
 
     monkeypatch.setattr(RandomForestClassifier, "predict_proba", predict_proba)
     assert fast_path(model) is model
+    version = sklearn.__version__
+    expected = f"the results differ from those of scikit-learn {version} in some bit"
+    assert said(model, caplog) == expected
 
 
 def test_a_version_that_fails_where_it_is_tried_is_left_to_itself(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = LogisticRegression(max_iter=1000).fit(IRIS, SPECIES)
     del model.classes_
     assert fast_path(model) is model
+    assert said(model, caplog).startswith("AttributeError: 'LogisticRegression' object has no")
     monkeypatch.setattr(RandomForestClassifier, "predict_proba", property(lambda self: 1 / 0))
     forests = forest().fit(IRIS, SPECIES)
     assert fast_path(forests) is forests

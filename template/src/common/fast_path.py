@@ -1,15 +1,16 @@
-"""What scikit-learn computes, without what it does around that at every call, and by no more threads than help.
+"""Predictions of scikit-learn's estimators without their overhead, to the last bit the same.
 
-An estimator looks at its input in every way in which it may be wrong before it computes, and a forest makes a job of
-each of its trees: 0.08 ms for a linear model that computes for 0.002, 3 ms for a forest that computes for 0.2. The
-signature in `config.yaml` has seen to most of it, and what is left is one look at all rows of a call.
+An estimator validates its input on every call, and a forest starts a job for each of its trees.
+That takes a linear model 0.08 ms for 0.002 ms of arithmetic, and a forest 3 ms for 0.2 ms. Here
+the signature in `config.yaml` has already validated most of it. One check of all rows is left.
 
-The arithmetic is scikit-learn's own, operation by operation, on what it documents of its fitted estimators (`coef_`,
-`tree_`), so that every bit is the same: that is tried when the model is loaded. What this does not know, and what
-differs in the version that is installed, the model itself serves.
+The arithmetic is scikit-learn's own, operation by operation, on documented attributes of fitted
+estimators (`coef_`, `tree_`). It is compared with the model when the model is loaded. A model for
+which it differs, or which this module does not know, predicts by itself.
 """
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,10 +21,16 @@ import numpy as np
 from .signature import Array
 from .threads import Threads, openmp
 
+logger = logging.getLogger(__name__)
+
 DTYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.int64))
 TRIED_ROWS = 17
-MOST_FEATURES = 10_000  # with more, what is left out is little beside what is computed
-MOST_ROWS_ALONE = 1000  # of a forest with `n_jobs`: its threads pay with more
+MOST_FEATURES = 10_000  # with more, the overhead is small beside the arithmetic
+MOST_ROWS_ALONE = 1000  # of a forest with `n_jobs`: with more, its threads are faster
+
+
+class Unsuited(Exception):
+    """The reason why a model predicts by itself."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,11 @@ class Arithmetic:
     """How an estimator predicts.
 
     Attributes:
-        method: the estimator's method that gives the same as `scores`.
-        scores: of rows [n, features].
-        decide: predictions of scores.
-        prepare: what each row goes through first, in order; gives what holds NaN or infinity where a row does.
-        most_rows: with more, the model itself predicts.
+        method: the estimator's method that returns the same as `scores`.
+        scores: the scores of rows of shape [n, features].
+        decide: the predictions for scores.
+        prepare: steps for the rows before, in order. NaN and infinity in a row stay in it.
+        most_rows: the model itself predicts for more rows than this.
     """
 
     method: str
@@ -46,34 +53,42 @@ class Arithmetic:
 
 
 def fast_path(model: Any) -> Any:
-    """The model, in a form that predicts the same in less time where there is one.
+    """The model in a form that predicts the same in less time, or the model as it is.
 
-    There is one for linear classifiers and regressors, trees and forests with one output, as they are, behind
-    StandardScaler in a pipeline, and in a search object; and for HistGradientBoosting, as it is. Every other is
-    returned as it is.
+    It takes linear classifiers and regressors, trees and forests with one output. They may be
+    behind StandardScaler in a pipeline, or in a search object. It also takes HistGradientBoosting.
+    For any other model, one line in the log gives the reason.
     """
     try:
-        if _defines(model, "predict") in BOOSTING:
-            return Boosting(model, openmp())
-        arithmetic = _arithmetic(model)
-        if arithmetic is None or model.n_features_in_ > MOST_FEATURES:
-            return model
-        dtypes = _same(model, arithmetic)
-    except Exception:  # a version of scikit-learn, or a model, that this does not know
-        return model
-    return FastPath(model, arithmetic, dtypes) if dtypes else model
+        return _faster(model)
+    except Unsuited as error:
+        reason = str(error)
+    except Exception as error:  # a version of scikit-learn, or a model, that this does not know
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    name = type(model).__name__
+    logger.info("fast_path: %s is not computed directly, its own predict serves: %s", name, reason)
+    return model
+
+
+def _faster(model: Any) -> Any:
+    if _defines(model, "predict") in BOOSTING:
+        return Boosting(model, openmp())
+    arithmetic = _arithmetic(model)
+    if model.n_features_in_ > MOST_FEATURES:
+        raise Unsuited(f"it takes {model.n_features_in_} features, more than {MOST_FEATURES}")
+    return FastPath(model, arithmetic, _same(model, arithmetic))
 
 
 class FastPath:
-    """Predicts as the model does. What it does not take goes to the model itself, as does all but predicting.
+    """Predicts as the model does. Other inputs and other attributes go to the model itself.
 
-    It takes arrays of the dtypes, and DataFrames of them where the model was fitted on names: as many columns as the
-    model takes, none with NaN or infinity.
+    It takes arrays of shape [n, features] in one of the dtypes, without NaN or infinity. If the
+    model was fitted on names, it takes DataFrames of such columns instead.
 
     Args:
         model: the fitted estimator.
         arithmetic: how it predicts.
-        dtypes: of which rows can be.
+        dtypes: the dtypes that rows may have.
     """
 
     def __init__(
@@ -93,35 +108,35 @@ class FastPath:
     def predict(self, inputs: Any) -> Any:
         """One prediction a row."""
         scores = self.scores(inputs)
-        return self._model.predict(inputs) if scores is None else self._arithmetic.decide(scores)
+        if scores is None:
+            return self._model.predict(inputs)
+        return self._arithmetic.decide(scores)
 
     def _predict_proba(self, inputs: Any) -> Any:
         """The probability of each class, of shape [n, classes]."""
         scores = self.scores(inputs)
-        return self._model.predict_proba(inputs) if scores is None else scores
+        if scores is None:
+            return self._model.predict_proba(inputs)
+        return scores
 
     def scores(self, inputs: Any) -> Array | None:
-        """What predictions follow from; None where the rows go to the model itself."""
-        rows = inputs if self._names is None else _matrix(inputs, self._names)
-        if (
-            type(rows) is not np.ndarray
-            or rows.dtype not in self._dtypes
-            or rows.shape[1:] != (self._width,)
-        ):
+        """The scores of the rows; None if the rows go to the model itself."""
+        rows = inputs
+        if self._names is not None:
+            rows = _matrix(inputs, self._names)
+        if type(rows) is not np.ndarray or rows.dtype not in self._dtypes:
             return None
-        return (
-            _computed(self._arithmetic, rows)
-            if 0 < len(rows) <= self._arithmetic.most_rows
-            else None
-        )
+        if rows.shape[1:] != (self._width,) or not 0 < len(rows) <= self._arithmetic.most_rows:
+            return None
+        return _computed(self._arithmetic, rows)
 
 
 class Boosting:
-    """Predicts by one of HistGradientBoosting, by as many threads as suit a call: each row is computed by itself.
+    """HistGradientBoosting with as many threads as suit a call. The result does not depend on them.
 
     Args:
         model: the fitted estimator.
-        threads: those of OpenMP.
+        threads: OpenMP's threads.
     """
 
     def __init__(self, model: Any, threads: Threads) -> None:
@@ -145,44 +160,60 @@ class Boosting:
 
 
 def _of_model(path: Any, name: str) -> Any:
-    """What a fast path has of its model."""
-    if name == "_model":  # not there yet: while it is being copied
+    """An attribute of the model of a fast path."""
+    if name == "_model":  # while it is being copied, it has no model yet
         raise AttributeError(name)
-    return getattr(path._model, name)  # noqa: SLF001 - a class of this module
+    return getattr(path._model, name)
 
 
 def _computed(arithmetic: Arithmetic, rows: Array) -> Array | None:
-    """The scores of rows; None where one of them holds NaN, infinity, or what does not fit."""
+    """The scores of rows; None if a value is NaN, infinity, or too large after the steps before."""
     with np.errstate(over="ignore", invalid="ignore"):
         for step in arithmetic.prepare:
             rows = step(rows)
-    return arithmetic.scores(rows) if np.isfinite(rows).all() else None
+    if not np.isfinite(rows).all():
+        return None
+    return arithmetic.scores(rows)
 
 
 def _matrix(frame: Any, names: list[str]) -> Any:
-    """The values of a DataFrame with these columns, in one of numpy's dtypes each; else None."""
+    """The values of a DataFrame with exactly these columns, all of numpy's dtypes; else None."""
     if not hasattr(frame, "columns") or list(frame.columns) != names:
         return None
-    return np.asarray(frame) if all(isinstance(dtype, np.dtype) for dtype in frame.dtypes) else None
+    if not all(isinstance(dtype, np.dtype) for dtype in frame.dtypes):
+        return None
+    return np.asarray(frame)
 
 
 def _names(model: Any) -> list[str] | None:
-    """The names of the features; None where the model was fitted without."""
+    """The names of the features; None if the model was fitted without."""
     names = getattr(model, "feature_names_in_", None)
-    return None if names is None else list(names)
+    if names is None:
+        return None
+    return list(names)
 
 
 def _same(model: Any, arithmetic: Arithmetic) -> frozenset[np.dtype[Any]]:
-    """The dtypes of rows of which the arithmetic gives, to the last bit, what the model does."""
+    """The dtypes of rows for which the arithmetic is the model's, to the last bit.
+
+    Raises:
+        Unsuited: there is none.
+    """
     with warnings.catch_warnings(), _in_order(arithmetic):
         warnings.simplefilter("ignore")
-        return frozenset(dtype for dtype in DTYPES if _agrees(model, arithmetic, dtype))
+        dtypes = frozenset(dtype for dtype in DTYPES if _agrees(model, arithmetic, dtype))
+    if not dtypes:
+        import sklearn
+
+        raise Unsuited(
+            f"the results differ from those of scikit-learn {sklearn.__version__} in some bit"
+        )
+    return dtypes
 
 
 def _agrees(model: Any, arithmetic: Arithmetic, dtype: np.dtype[Any]) -> bool:
-    rows = inputs = (
-        np.random.default_rng(0).normal(0, 3, (TRIED_ROWS, model.n_features_in_)).astype(dtype)
-    )
+    shape = (TRIED_ROWS, model.n_features_in_)
+    rows = inputs = np.random.default_rng(0).normal(0, 3, shape).astype(dtype)
     names = _names(model)
     if names is not None:
         import pandas
@@ -200,7 +231,7 @@ def _agrees(model: Any, arithmetic: Arithmetic, dtype: np.dtype[Any]) -> bool:
 
 
 def _in_order(arithmetic: Arithmetic) -> contextlib.AbstractContextManager[Any]:
-    """Has a forest add up its trees in order: what its threads give depends on which of them ends first."""
+    """Makes a forest add up its trees in order. With threads, it adds them as they end."""
     if arithmetic.most_rows == float("inf"):
         return contextlib.nullcontext()
     import joblib  # type: ignore[import-untyped, unused-ignore]
@@ -209,40 +240,60 @@ def _in_order(arithmetic: Arithmetic) -> contextlib.AbstractContextManager[Any]:
     return backend
 
 
-def _arithmetic(model: Any) -> Arithmetic | None:
-    """How an estimator predicts."""
+def _arithmetic(model: Any) -> Arithmetic:
+    """How an estimator predicts.
+
+    Raises:
+        Unsuited: this module does not know.
+    """
+    if not _is_scikit_learns(model):
+        raise Unsuited(f"{type(model).__name__} is not a class of scikit-learn's")
     find = FINDERS.get(_defines(model, "predict"))
-    return find(model) if find else None
+    if find is None:
+        raise Unsuited(f"{type(model).__name__} is not one of the estimators that it knows")
+    return find(model)
+
+
+def _is_scikit_learns(model: Any) -> bool:
+    return type(model).__module__.startswith("sklearn.")
 
 
 def _defines(model: Any, method: str) -> str:
-    """The class that defines a method of one of scikit-learn's own estimators, and the method; else nothing."""
-    own = type(model).__module__.startswith("sklearn.")
-    return str(getattr(getattr(model, method, None), "__qualname__", "")) if own else ""
+    """`CLASS.METHOD` of the class that defines a method; empty for a model of another library."""
+    if not _is_scikit_learns(model):
+        return ""
+    return str(getattr(getattr(model, method, None), "__qualname__", ""))
 
 
-def _linear_classifier(model: Any) -> Arithmetic | None:
-    if _defines(
-        model, "decision_function"
-    ) != "LinearClassifierMixin.decision_function" or not _is_dense(model):
-        return None
+def _linear_classifier(model: Any) -> Arithmetic:
+    _check_dense(model)
+    if _defines(model, "decision_function") != "LinearClassifierMixin.decision_function":
+        raise Unsuited(f"{type(model).__name__} has a decision_function of its own")
     coefficients, intercept, classes = model.coef_.T, model.intercept_, model.classes_
 
     def scores(rows: Array) -> Array:
         products: Array = rows @ coefficients + intercept
-        return products.reshape(-1) if products.shape[1:] == (1,) else products
+        if products.shape[1:] == (1,):
+            return products.reshape(-1)
+        return products
 
     def decide(scores: Array) -> Array:
-        winners = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        predictions: Array = classes.take(winners)
+        predictions: Array = classes.take(_winners(scores))
         return predictions
 
     return Arithmetic("decision_function", scores, decide)
 
 
-def _linear_regressor(model: Any) -> Arithmetic | None:
-    if not _is_dense(model):
-        return None
+def _winners(scores: Array) -> Array:
+    """The index of the class that wins in each row."""
+    if scores.ndim == 1:
+        return (scores > 0).astype(int)
+    indices: Array = scores.argmax(axis=1)
+    return indices
+
+
+def _linear_regressor(model: Any) -> Arithmetic:
+    _check_dense(model)
     coefficients, intercept = model.coef_.T, model.intercept_
 
     def scores(rows: Array) -> Array:
@@ -252,15 +303,16 @@ def _linear_regressor(model: Any) -> Arithmetic | None:
     return Arithmetic("predict", scores, _itself)
 
 
-def _is_dense(model: Any) -> bool:
-    return isinstance(getattr(model, "coef_", None), np.ndarray)
+def _check_dense(model: Any) -> None:
+    if not isinstance(model.coef_, np.ndarray):
+        raise Unsuited(f"{type(model).__name__} has sparse coefficients")
 
 
-def _tree(model: Any) -> Arithmetic | None:
+def _tree(model: Any) -> Arithmetic:
     return _of_trees(model, model.tree_.predict)
 
 
-def _forest(model: Any) -> Arithmetic | None:
+def _forest(model: Any) -> Arithmetic:
     trees = [estimator.tree_ for estimator in model.estimators_]
 
     def mean(rows: Array) -> Array:
@@ -273,21 +325,19 @@ def _forest(model: Any) -> Arithmetic | None:
         return total
 
     arithmetic = _of_trees(model, mean)
-    alone = model.n_jobs in (None, 1)
-    return (
-        arithmetic
-        if arithmetic is None or alone
-        else replace(arithmetic, most_rows=MOST_ROWS_ALONE)
-    )
+    if model.n_jobs in (None, 1):
+        return arithmetic
+    return replace(arithmetic, most_rows=MOST_ROWS_ALONE)
 
 
-def _of_trees(model: Any, values: Callable[[Array], Array]) -> Arithmetic | None:
-    """
+def _of_trees(model: Any, values: Callable[[Array], Array]) -> Arithmetic:
+    """How trees predict.
+
     Args:
-        values: of rows, what the leaves hold: the probability of each class, or one number.
+        values: the leaves' values for rows: the probability of each class, or one number.
     """
     if model.n_outputs_ != 1:
-        return None
+        raise Unsuited(f"{type(model).__name__} has {model.n_outputs_} outputs")
     if not hasattr(model, "classes_"):
         return Arithmetic("predict", lambda rows: values(rows)[:, 0], _itself, (_to_float32,))
     classes = model.classes_
@@ -296,34 +346,31 @@ def _of_trees(model: Any, values: Callable[[Array], Array]) -> Arithmetic | None
     )
 
 
-def _pipeline(model: Any) -> Arithmetic | None:
+def _pipeline(model: Any) -> Arithmetic:
     steps = [step for _, step in model.steps[:-1] if step not in (None, "passthrough")]
     arithmetic = _arithmetic(model.steps[-1][1])
-    if arithmetic is None or not all(
-        _defines(step, "transform") == "StandardScaler.transform" for step in steps
-    ):
-        return None
+    for step in steps:
+        if _defines(step, "transform") != "StandardScaler.transform":
+            raise Unsuited(f"its step {type(step).__name__} is not a StandardScaler")
     return replace(arithmetic, prepare=(*map(_scaling, steps), *arithmetic.prepare))
 
 
 def _scaling(scaler: Any) -> Callable[[Array], Array]:
-    mean, scale = (
-        scaler.mean_ if scaler.with_mean else None,
-        scaler.scale_ if scaler.with_std else None,
-    )
-
     def scaled(rows: Array) -> Array:
-        rows = rows.astype(rows.dtype if rows.dtype.kind == "f" else np.float64)  # always a copy
-        if mean is not None:
-            rows -= mean.astype(rows.dtype, copy=False)
-        if scale is not None:
-            rows /= scale.astype(rows.dtype, copy=False)
+        dtype = rows.dtype
+        if dtype.kind != "f":
+            dtype = np.dtype(np.float64)
+        rows = rows.astype(dtype)  # always a copy
+        if scaler.with_mean:
+            rows -= scaler.mean_.astype(dtype, copy=False)
+        if scaler.with_std:
+            rows /= scaler.scale_.astype(dtype, copy=False)
         return rows
 
     return scaled
 
 
-def _search(model: Any) -> Arithmetic | None:
+def _search(model: Any) -> Arithmetic:
     return _arithmetic(model.best_estimator_)
 
 
@@ -335,7 +382,7 @@ def _itself(scores: Array) -> Array:
     return scores
 
 
-FINDERS: dict[str, Callable[[Any], Arithmetic | None]] = {
+FINDERS: dict[str, Callable[[Any], Arithmetic]] = {
     "LinearClassifierMixin.predict": _linear_classifier,
     "LinearModel.predict": _linear_regressor,
     "MultiOutputLinearModel.predict": _linear_regressor,
