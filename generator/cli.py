@@ -125,6 +125,12 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
         help="kserve, or kfserving for clusters that need that (kserve)",
     )
     parser.add_argument(
+        "--platform",
+        metavar="NAME",
+        action="append",
+        help="where it is to run, once for each: kubernetes, kserve, compose, ray (all but ray)",
+    )
+    parser.add_argument(
         "--requirement",
         metavar="LINE",
         action="append",
@@ -252,6 +258,7 @@ def _making(options: argparse.Namespace) -> dict[str, Any]:
         "name": options.name,
         "image": options.image,
         "server": options.server,
+        "platforms": options.platform,
         "requirements": options.requirement,
         "python_version": options.python_version,
         "data": options.data,

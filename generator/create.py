@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ def from_model(
     python_version: str | None = None,
     data: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
     server: str = "kserve",
+    platforms: Sequence[str] | None = None,
     framework: str | None = None,
     format: str | None = None,
     engine: str | None = None,
@@ -55,6 +56,9 @@ def from_model(
         python_version: "3.10" to "3.13"; by default the running one.
         data: a file or a directory, or several, to copy into `src/data/`.
         server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters that need that.
+        platforms: where it is to run, which decides what `deploy/` holds: any of "kubernetes",
+            "kserve", "compose" and "ray"; by default all but "ray". With server "kfserving",
+            "kserve" means KFServing.
         framework: "sklearn", "keras", "pytorch" or "custom"; by default what the model is found to be of.
         format: "export" saves a PyTorch module as a program of `torch.export`, traced on `sample_input`, for any number
             of rows: nothing is pickled, and no class of yours is needed. By default the module is saved as it is.
@@ -85,7 +89,7 @@ def from_model(
     made |= {"format": format, "engine": engine}
     if overwrite and (target / ANSWERS_FILE).exists():
         scaffold = Scaffold(target, model)
-        _check_unchanged(scaffold, name, image, server, template or ref)
+        _check_unchanged(scaffold, name, image, server, platforms, template or ref)
         replace_model(
             scaffold,
             definition,
@@ -99,7 +103,7 @@ def from_model(
     _check_free(target, overwrite)
     prepared = prepare(definition, model, sample_input, **made)
     answers = _answers(
-        name, image, definition.name, prepared.python_version, server, prepared.engine
+        name, image, definition.name, prepared.python_version, server, platforms, prepared.engine
     )
     with beside(target) as directory:
         render({**answers, "requirements": prepared.needed.text()}, directory, source)
@@ -118,6 +122,7 @@ def new(
     python_version: str | None = None,
     data: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
     server: str = "kserve",
+    platforms: Sequence[str] | None = None,
     template: str | None = None,
     ref: str | None = None,
     overwrite: bool = False,
@@ -133,6 +138,7 @@ def new(
         python_version: "3.10" to "3.13"; by default the running one.
         data: a file or a directory, or several, to copy into `src/data/`.
         server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters that need that.
+        platforms: where it is to run; see `from_model`.
         template: the address of the template to render; see `from_model`.
         ref: the template's tag, branch or commit; see `from_model`.
         overwrite: whether a directory that holds something may be replaced.
@@ -142,9 +148,8 @@ def new(
     """
     target = Path(target_directory)
     _check_free(target, overwrite)
-    answers = _answers(
-        name, image, "custom", served_python(python_version, Captured()), server, NATIVE
-    )
+    python = served_python(python_version, Captured())
+    answers = _answers(name, image, "custom", python, server, platforms, NATIVE)
     files = _data_files(data)
     source = chosen_source(template, ref)
     needed = environment.infer({}, always=WORKER_NEEDS, given=requirements or ())
@@ -155,21 +160,46 @@ def new(
 
 
 def _answers(
-    name: str, image: str | None, framework: str, python_version: str, server: str, engine: str
-) -> dict[str, str]:
+    name: str,
+    image: str | None,
+    framework: str,
+    python_version: str,
+    server: str,
+    platforms: Sequence[str] | None,
+    engine: str,
+) -> dict[str, Any]:
     """Answers to the questions of `copier.yml`, but for the requirements."""
-    answers = {
+    answers: dict[str, Any] = {
         "model_name": name,
         "framework": framework,
         "engine": engine,
         "python_version": python_version,
         "server": server,
     }
-    return answers if image is None else {**answers, "image": image}
+    if image is not None:
+        answers["image"] = image
+    if platforms is not None:
+        answers["platforms"] = _checked_platforms(platforms)
+    return answers
+
+
+def _checked_platforms(platforms: Any) -> list[str]:
+    """The platforms as a list. The template checks their names."""
+    listed = isinstance(platforms, Collection) and not isinstance(platforms, (str, bytes))
+    if not listed or not all(isinstance(name, str) for name in platforms):
+        raise SettingError(
+            f'platforms {platforms!r}: write a list of names, as in ["kubernetes", "ray"]'
+        )
+    return list(platforms)
 
 
 def _check_unchanged(
-    scaffold: Scaffold, name: str, image: str | None, server: str, template: str | None
+    scaffold: Scaffold,
+    name: str,
+    image: str | None,
+    server: str,
+    platforms: Sequence[str] | None,
+    template: str | None,
 ) -> None:
     """Refuse what another model cannot change in a scaffold."""
     if name not in ("model", scaffold.name):
@@ -183,6 +213,11 @@ def _check_unchanged(
     if server not in ("kserve", scaffold.server):
         raise SettingError(
             f"server {server!r}: the scaffold's is {scaffold.server!r}; make another for another server"
+        )
+    if platforms is not None:
+        raise SettingError(
+            f"platforms {platforms!r}: the scaffold has its files in deploy/ already;"
+            " change them there with `copier update --data 'platforms=[NAME, ...]'`"
         )
     if template:
         raise SettingError(

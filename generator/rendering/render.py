@@ -98,6 +98,9 @@ def render(answers: dict[str, Any], directory: Path, source: Source | None = Non
             )
     except (ValueError, InvalidTypeError) as error:
         raise SettingError(_refusal(error)) from error
+    except TypeError as error:  # copier does not name the question whose answer must be a list
+        listed = f"platforms {answers.get('platforms')!r}: write a list, as in [kubernetes, ray]"
+        raise SettingError(listed) from error
     if source is None:
         _name_source(directory)
 

@@ -19,10 +19,12 @@ import numpy as np
 import pytest
 import yaml
 
+import generator
 from common.bodies import msgpack_decode, msgpack_encode
+from common.config import Config
 from generator.environment import venvs
 from generator.scaffold import Scaffold
-from support.running import BINARY, PREDICT, configure, free_port, settings, together
+from support.running import BINARY, PREDICT, configure, free_port, together
 
 TESTS = Path(__file__).resolve().parents[1] / "support"
 INFER = "/v2/models/model/infer"
@@ -51,6 +53,15 @@ OWNERS_PREDICT = """
             call = f"{os.getpid()}-{self._calls}"
             return {"predictions": self._call("predict", inputs), "call": call}
 """
+
+
+@pytest.fixture(scope="session")
+def scaffold(forest: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scaffold]:
+    """A scaffold for Ray that nobody edits."""
+    directory = tmp_path_factory.mktemp("scaffolds") / "test_rfc"
+    made = generator.from_model(forest, directory, platforms=["ray"])
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +132,7 @@ def test_the_config_is_valid_and_wrong_ones_are_refused(
 
 
 def test_numbers_agree_with_config_yaml(scaffold: Scaffold) -> None:
-    serving = settings(scaffold)
+    serving = Config.read(scaffold.directory / "config.yaml", {}).serving
     config, model = document(scaffold.directory), deployment(scaffold.directory)
     assert config["http_options"]["port"] == serving.http_port
     assert config["http_options"]["request_timeout_s"] > 2 * serving.predict_timeout_seconds

@@ -647,12 +647,13 @@ REFUSED = {
         "cannot be copied: queue is a module of the standard library; rename your module",
     ),
     "a name of an installed package": (
-        {"joblib.py": STEP},
+        {"yaml.py": STEP},
         """
-        import joblib
-        capture_all(joblib.Step())
+        sys.modules.pop('yaml', None)
+        import yaml
+        capture_all(yaml.Step())
         """,
-        "cannot be copied: joblib is also installed, at ",
+        "cannot be copied: yaml is also installed, at ",
     ),
 }
 

@@ -101,13 +101,17 @@ def test_installed_scaffold_is_the_checkouts(
 ) -> None:
     """Every file of the template that needs no rendering has arrived as it is, the dotfiles too."""
     directory, _ = made
-    others = {f"src/common/serving/{name}.py" for name in ("kfserving_application", "tornado_asgi")}
+    others = {"src/common/outputs.py"}  # PyTorch's
+    others |= {f"deploy/{name}" for name in ("ray_app.py", "ray-requirements.txt")}
+    modules = ("fallback_routes", "kfserving_application", "tornado_asgi")
+    others |= {f"src/common/serving/{name}.py" for name in modules}
     assert not [name for name in others if (directory / name).exists()]
     plain = [
         name.removeprefix("template/")
         for name in tracked(repository, "template")
         if "{" not in name
     ]
+    assert others < set(plain)
     for name in plain:
         if not name.endswith(".jinja") and name not in others:
             assert (directory / name).read_bytes() == (repository / "template" / name).read_bytes()

@@ -40,15 +40,6 @@ FRAMEWORKS = list(QUESTIONS["framework"]["choices"].values())
 BIN = Path(sys.executable).parent
 
 
-@pytest.fixture(scope="session")
-def plain(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same files without git, which renders faster: for what does not look at versions."""
-    ignored = shutil.ignore_patterns(".git")
-    return shutil.copytree(
-        repository, tmp_path_factory.mktemp("plain") / "scaffold", ignore=ignored, symlinks=True
-    )
-
-
 @pytest.fixture
 def empty(plain: Path, tmp_path: Path) -> Path:
     """A scaffold that nobody has put a model into."""
@@ -88,6 +79,7 @@ def test_asks_these_questions_with_these_defaults() -> None:
         "requirements": REQUIREMENTS,
         "server": "kserve",
         "image": QUESTIONS["image"]["default"],
+        "platforms": QUESTIONS["platforms"]["default"],
     }
 
 
@@ -145,7 +137,7 @@ def test_generator_answers_what_is_asked(
 
     monkeypatch.setattr("generator.create.render", render)
     with pytest.raises(KeyboardInterrupt):
-        generator.from_model(forest, tmp_path / "rfc", image="rfc")
+        generator.from_model(forest, tmp_path / "rfc", image="rfc", platforms=["kserve"])
     assert answered.keys() == ASKED.keys()
 
 
@@ -267,11 +259,18 @@ def test_refuses_the_requirement(line: str, plain: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "answers",
-    [{"framework": "caffe"}, {"python_version": "3.9"}, {"server": "flask"}, {"engine": "jit"}],
+    [
+        {"framework": "caffe"},
+        {"python_version": "3.9"},
+        {"server": "flask"},
+        {"engine": "jit"},
+        {"platforms": "[compose, heroku]"},
+    ],
 )
 def test_refuses_other_choices(answers: dict[str, str], plain: Path, tmp_path: Path) -> None:
     (name, value), *_ = answers.items()
-    assert re.search(f"{name}.*{value}", refusal(plain, tmp_path, **answers))
+    wrong = value.strip("[]").rpartition(", ")[2]
+    assert re.search(f"{name}.*{wrong}", refusal(plain, tmp_path, **answers))
 
 
 # ---- what is rendered ----
@@ -313,9 +312,6 @@ def test_draws_the_scaffold(scaffold_files: tuple[str, Path]) -> None:
         "deploy/compose.yaml",
         "deploy/kserve.yaml",
         "deploy/kubernetes.yaml",
-        "deploy/ray-requirements.txt",
-        "deploy/ray.yaml",
-        "deploy/ray_app.py",
         "requirements.txt",
         "server-requirements.txt",
         f"{framework}-server.Dockerfile",
@@ -503,6 +499,7 @@ def test_run_copy_and_its_answers_round_trip(repository: Path, tmp_path: Path) -
         "requirements": "scikit-learn==1.7.2  # é: 'quoted' \"twice\"\n--pre\njoblib\n",
         "server": "kserve",
         "image": "registry.example.org:5000/me/iris:1.0",
+        "platforms": ["kserve", "ray"],
     }
     copier.run_copy(str(repository), tmp_path / "once", data=given, defaults=True, quiet=True)
     answers = answers_of(tmp_path / "once")

@@ -1,13 +1,58 @@
-"""What a scaffold stands on, on top of KServe. The template's: `copier update` replaces it.
+"""The template's code, which `copier update` improves. Yours is in `src/server/`.
 
-The server's environment imports `run` and what it needs; the model's environment imports `worker` and what it needs.
+- `bodies/`: the bodies of requests and responses: JSON, msgpack, V2's tensors.
+- `link/`: the link between the server and its workers: frames over a Unix socket pair.
+- `serving/`: the server's process: HTTP, the routes, the metrics, the pool of workers.
+- `worker/`: a worker's process, which owns the model and calls `src/server/inference_model.py`.
+- The other modules: `config.yaml`, errors, logs, and what `inference_model.py` imports.
+
+A request arrives in `serving/connection.py` or `serving/asgi.py`. `serving/predict_routes.py`
+checks its headers, and `serving/pool.py` sends its body to a worker. There `worker/main.py` reads
+all requests that have arrived. `worker/flow.py` decodes them, calls `preprocess`, `predict` and
+`postprocess`, and encodes the answers, which go back through the pool.
 """
 
-from .config import Config
-from .errors import InvalidInput
-from .model_file import model_path
-from .outputs import Predictor, plain
-from .signature import Signature
-from .threads import Threads
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Config", "InvalidInput", "Predictor", "Signature", "Threads", "model_path", "plain"]
+if TYPE_CHECKING:
+    from .config import Config
+    from .errors import InvalidInput
+    from .model_file import model_path
+    from .outputs import Predictor as Predictor  # type: ignore[import-not-found, unused-ignore]
+    from .outputs import plain as plain  # type: ignore[import-not-found, unused-ignore]
+    from .signature import Signature
+    from .threads import Threads as Threads  # type: ignore[import-not-found, unused-ignore]
+
+__all__ = ["Config", "InvalidInput", "Signature", "model_path"]
+
+MODULES = {
+    "Config": "config",
+    "InvalidInput": "errors",
+    "Predictor": "outputs",
+    "Signature": "signature",
+    "Threads": "threads",
+    "model_path": "model_file",
+    "plain": "outputs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module of a name when the name is first used: PEP 562.
+
+    The server needs no numpy, and a scaffold holds only the modules that its framework uses.
+    """
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = MODULES[name]
+    try:
+        value = getattr(import_module(f"{__name__}.{home}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{home}":
+            raise
+        raise ImportError(
+            f"{name} needs src/common/{home}.py, which this scaffold does not have:"
+            f" copy template/src/common/{home}.py of the scaffold's template there"
+        ) from None
+    globals()[name] = value
+    return value

@@ -1,23 +1,22 @@
-"""What a server answers beside predictions where KServe is not there to: health, metadata, figures and documentation.
+"""The routes beside the predictions where KServe does not run: health, metadata, metrics, `/docs`.
 
-Source: KServe's V1 protocol and Open Inference Protocol (V2), with Triton's model repository extension.
+KServe's own application answers these in a server with KServe. KFServing and Ray Serve use this.
+
+Source: KServe's V1 protocol, and the Open Inference Protocol (V2) with Triton's model repository
+extension, https://github.com/kserve/open-inference-protocol
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, HTTPException, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.exceptions import HTTPException as RoutingError
 
 from ..bodies import v2_tensors
 from ..config import Config
 from . import openapi
+from .error_answers import FIXED, HANDLERS, UNEXPLAINED
 
-FIXED = "this server serves one model, which cannot be unloaded"
-UNEXPLAINED = "this model has no explainer"
 UNREAD = "this server takes neither encoded bodies nor events here: send plain JSON"
 
 
@@ -128,7 +127,7 @@ class _Routes:
         raise HTTPException(501, f"the model has no versions: leave out versions/{version}")
 
     async def unread(self, model_name: str) -> None:
-        """What the predict routes have left."""
+        """A body of a media type that the predict routes do not take."""
         self._check(model_name)
         raise HTTPException(415, UNREAD)
 
@@ -137,33 +136,3 @@ class _Routes:
             raise HTTPException(
                 404, f"there is no model {model_name!r} here, the model is {self._name!r}"
             )
-
-
-async def failed(request: Request, _: Exception) -> JSONResponse:
-    """Nobody foresaw it: our application, which it reaches next, logs it."""
-    return JSONResponse({"error": unforeseen(request.headers.get("x-request-id", ""))}, 500)
-
-
-def unforeseen(request_id: str) -> str:
-    """The message of an error that says nothing of the inside."""
-    return f"the server failed; its log has the reason under request id {request_id}"
-
-
-async def http_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RoutingError)
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-
-async def malformed(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return JSONResponse({"error": f"{place}: {first['msg']}"}, 400)
-
-
-# What FastAPI's own errors are answered with: a message under `error`, as our own routes do.
-HANDLERS: dict[Any, Any] = {
-    Exception: failed,
-    RoutingError: http_error,
-    RequestValidationError: malformed,
-}

@@ -1,7 +1,7 @@
-"""KFServing 0.6.1's own application, around a model that hands every request to the workers.
+"""KFServing 0.6.1's own application, with a model that passes every request to the workers.
 
-KFServing answers what its clients know it by: `/` and all under `/v1/models`, with CloudEvents. It has no V2 but a
-draft's status route, no figures and no documentation: those are our own.
+KFServing answers `/` and all under `/v1/models`, CloudEvents included. It has no V2 except a
+draft's status route, no metrics and no documentation: `fallback_routes` adds those.
 """
 
 import json
@@ -20,13 +20,13 @@ from .. import bodies
 from ..config import Config
 from ..errors import Unanswered
 from ..link.frames import Kind
-from . import fallback_routes
+from . import error_answers, fallback_routes
 from .pool import Pool
 from .tornado_asgi import TornadoASGI
 
 logger = logging.getLogger(__name__)
 
-# What KFServing imports, of versions that are no longer: from Ray for `isinstance` alone, from the other to print.
+# KFServing imports old versions of these: Ray for `isinstance`, the other one to print.
 STAND_INS = {
     "ray": ("serve",),
     "ray.serve": (),
@@ -37,16 +37,16 @@ STAND_INS = {
 
 
 def _import_kfserving() -> None:
-    """Import KFServing with stand-ins for what it has no use for here, and leave the log as it was."""
+    """Import KFServing with stand-ins for what it does not need here. The log level stays."""
     level = logging.root.level
     for name, attributes in STAND_INS.items():
         module = sys.modules[name] = ModuleType(name)
         for attribute in attributes:
             setattr(module, attribute, type(attribute, (), {}))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its dependencies' own, of a time to come
+        warnings.simplefilter("ignore")  # deprecations in its dependencies
         import kfserving  # noqa: F401
-    logging.root.setLevel(level)  # it sets one of its own
+    logging.root.setLevel(level)  # KFServing changes it
 
 
 _import_kfserving()
@@ -59,13 +59,13 @@ from kfserving.kfserver import HealthHandler, ListHandler, LivenessHandler  # no
 
 VERSION = "0.6.1"
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
-# A name as the routes here have it: any but the ends of it.
+# A model's name in a path.
 NAME = r"/v1/models/([^/:]+)"
 OWN = re.compile(r"/|/v1/models(/.*)?|/v2/models/[^/]+/status")
 
 
 class Answer(HTTPError):
-    """An answer other than 200. The message is for the client."""
+    """An answer other than 200, with a message for the client."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(status)
@@ -73,7 +73,7 @@ class Answer(HTTPError):
 
 
 class ForwardingModel(KFModel):
-    """The model as KFServing sees it: ready when a worker is, and predicting by asking one.
+    """The model as KFServing sees it: it is ready when a worker is, and asks one to predict.
 
     Args:
         config: the scaffold's configuration.
@@ -91,7 +91,7 @@ class ForwardingModel(KFModel):
 
     @ready.setter
     def ready(self, _: bool) -> None:
-        """KFServing sets it when it is told to load the model, which the workers do."""
+        """KFServing sets it after loading. Here the workers load the model."""
 
     async def __call__(self, body: Any, model_type: Any = ModelType.PREDICTOR) -> Any:
         """Answer a body that KFServing has decoded, or a CloudEvent."""
@@ -111,7 +111,7 @@ class ForwardingModel(KFModel):
 
 
 class Handler(RequestHandler):
-    """What comes before KFServing's own handlers: errors in JSON, and the request's id."""
+    """Base of KFServing's own handlers, with errors in JSON and the request's id."""
 
     def set_default_headers(self) -> None:
         for name in ("Server", "Date"):  # uvicorn sends them
@@ -121,7 +121,7 @@ class Handler(RequestHandler):
         REQUEST_ID.set(self.request.headers["X-Request-Id"])
 
     def set_status(self, status_code: int, reason: str | None = None) -> None:
-        """A reason would be a line of its own, with whatever the client sent in it."""
+        """Drop the reason: it could hold what the client sent."""
         super().set_status(status_code)
 
     def write_error(self, status_code: int, **details: Any) -> None:
@@ -131,7 +131,7 @@ class Handler(RequestHandler):
         elif isinstance(error, HTTPError):
             message = error.reason or responses[status_code]
         else:
-            message = fallback_routes.unforeseen(REQUEST_ID.get())
+            message = error_answers.unforeseen(REQUEST_ID.get())
         if status_code == 405:
             asked = [method for method in self.SUPPORTED_METHODS if self._takes(method)]
             self.set_header("Allow", ", ".join(asked))
@@ -148,7 +148,7 @@ class Handler(RequestHandler):
 
 
 class Missing(Handler):
-    """Where there is no route."""
+    """Answers 404: there is no such route."""
 
     def prepare(self) -> None:
         raise Answer(404, "Not Found")
@@ -159,7 +159,7 @@ class Liveness(Handler, LivenessHandler):
 
 
 class List(Handler, ListHandler):
-    """The models there are."""
+    """The names of the models."""
 
 
 class Health(Handler, HealthHandler):
@@ -167,7 +167,7 @@ class Health(Handler, HealthHandler):
 
 
 class Predict(Handler, PredictHandler):
-    """What a body holds that is not what our own route takes: a CloudEvent, or JSON under another media type."""
+    """Bodies that our own route does not take: CloudEvents, and JSON under another media type."""
 
     async def post(self, name: str) -> None:
         try:
@@ -178,11 +178,11 @@ class Predict(Handler, PredictHandler):
 
 class Explain(Handler):
     async def post(self, name: str) -> None:
-        raise Answer(501, fallback_routes.UNEXPLAINED)
+        raise Answer(501, error_answers.UNEXPLAINED)
 
 
 class Behind:
-    """KFServing's application, and our own behind it.
+    """KFServing's application, and our own for all other routes.
 
     Args:
         config: the scaffold's configuration.
@@ -201,14 +201,14 @@ class Behind:
         await (self._kfserving if own else self._others)(scope, receive, send)
 
     async def serve_grpc(self) -> None:
-        """KFServing has no gRPC: there is nothing to serve."""
+        """Nothing to serve: KFServing has no gRPC."""
 
     async def stop_grpc(self) -> None:
-        """And nothing to stop."""
+        """Nothing to stop."""
 
 
 def _application(models: Any) -> Application:
-    """KFServing's table of routes, as far as its own handlers answer them."""
+    """The routes of KFServing that its own handlers answer."""
     known = {"models": models}
     rules = [
         ("/", Liveness, {}),

@@ -1,4 +1,4 @@
-"""KServe's own application and gRPC server, around a model that hands every request to the workers."""
+"""KServe's own application and gRPC server. Its model passes every request to the workers."""
 
 import struct
 from collections.abc import Coroutine
@@ -26,7 +26,7 @@ from ..bodies import v2_tensors
 from ..config import Config
 from ..errors import InvalidInput, Unanswered
 from ..link.frames import Kind
-from . import fallback_routes, openapi
+from . import error_answers, openapi
 from .pool import Pool
 
 MAX_GRPC_MESSAGE_BYTES = 2**31 - 1
@@ -35,11 +35,11 @@ GRPC_STATUSES = {503: StatusCode.UNAVAILABLE, 504: StatusCode.DEADLINE_EXCEEDED}
 
 
 class ModelFailed(Exception):
-    """The worker answered that the owner's code failed. The message names the request id and nothing of the inside."""
+    """The owner's code failed in a worker. The message has the request id, no details."""
 
 
 class ForwardingModel(Model):
-    """The model as KServe sees it: ready when a worker is, and predicting by asking one.
+    """The model as KServe sees it: it is ready when a worker is, and asks one to predict.
 
     Args:
         config: the scaffold's configuration.
@@ -66,9 +66,9 @@ class ForwardingModel(Model):
     async def __call__(
         self, body: Any, headers: Any = None, verb: InferenceVerb = InferenceVerb.PREDICT
     ) -> Any:
-        """Answer as `Model` does, but for its figures: the workers' own report counts every request on them."""
+        """Answer as `Model` does, without its metrics: the workers report their own."""
         if verb != InferenceVerb.PREDICT:
-            raise NotImplementedError(fallback_routes.UNEXPLAINED)
+            raise NotImplementedError(error_answers.UNEXPLAINED)
         return await self.predict(body, headers), {}
 
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
@@ -100,7 +100,9 @@ class ForwardingModel(Model):
         if answer.status == 200:
             return answer.body
         message = bodies.json_decode(answer.body)["error"]
-        raise KServeInvalidInput(message) if answer.status == 400 else ModelFailed(message)
+        if answer.status == 400:
+            raise KServeInvalidInput(message)
+        raise ModelFailed(message)
 
 
 class ReadyDataPlane(DataPlane):
@@ -112,14 +114,14 @@ class ReadyDataPlane(DataPlane):
     async def model_ready(
         self, model_name: str, disable_predictor_health_check: bool = False
     ) -> bool:
-        """Whether the model is ready; of one that a request is for, whether it is there: the pool tells the rest."""
+        """Whether the model is ready. For a request: whether it exists, the pool does the rest."""
         if disable_predictor_health_check:
             self.get_model_from_registry(model_name)
             return True
         return bool(await super().model_ready(model_name))
 
     def decode(self, *arguments: Any, **keywords: Any) -> Any:
-        """A body that cannot be decoded is the client's mistake, whatever KServe raises at it."""
+        """Decode a body. It is the client's error if that fails, whatever KServe raises."""
         try:
             return super().decode(*arguments, **keywords)
         except KServeInvalidInput:
@@ -131,10 +133,10 @@ class ReadyDataPlane(DataPlane):
 
 
 class FixedRepository(ModelRepository):
-    """A repository whose one model a client can neither load nor unload."""
+    """A repository with one model, which a client can neither load nor unload."""
 
     def unload(self, name: str) -> None:
-        raise NotImplementedError(fallback_routes.FIXED)
+        raise NotImplementedError(error_answers.FIXED)
 
 
 class Behind:
@@ -166,7 +168,7 @@ class Behind:
         return application
 
     async def serve_grpc(self) -> None:
-        """Serve gRPC until it is cancelled or stopped; returns at once where the port is 0."""
+        """Serve gRPC until it is stopped. Returns at once if the port is 0."""
         if not self._grpc_port:
             return
         sizes = {
@@ -181,10 +183,10 @@ class Behind:
 
 
 def _request(payload: InferRequest, signature: dict[str, Any] | None) -> dict[str, Any]:
-    """A V2 request as the flow takes it; its parameters are keys beside `instances`.
+    """A V2 request in the form that the flow takes. Its parameters are keys beside `instances`.
 
     Raises:
-        KServeInvalidInput: a tensor is not what it says it is, or the tensors are no rows.
+        KServeInvalidInput: a tensor's data does not fit its shape, or the tensors are not rows.
     """
     try:
         named = {item.name: item.as_numpy() for item in payload.inputs}
@@ -202,7 +204,7 @@ def _request(payload: InferRequest, signature: dict[str, Any] | None) -> dict[st
 
 
 async def _grpc_errors(answer: Coroutine[Any, Any, InferResponse]) -> InferResponse:
-    """The answer, or the error with the gRPC status that stands for it."""
+    """The answer, or the error with its gRPC status."""
     try:
         return await answer
     except KServeInvalidInput as error:
@@ -220,7 +222,7 @@ def _output(name: str, array: v2_tensors.Array) -> InferOutput:
 
 
 def _handler(status: int) -> Any:
-    """Answers an exception as our own routes do: its message under `error`, and no traceback in the log."""
+    """Answers an exception as our own routes do: its message under `error`, no traceback."""
 
     async def answer(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"error": str(error)}, getattr(error, "status", None) or status)
@@ -229,7 +231,7 @@ def _handler(status: int) -> Any:
 
 
 HANDLERS: dict[Any, Any] = {
-    **fallback_routes.HANDLERS,
+    **error_answers.HANDLERS,
     KServeInvalidInput: _handler(400),
     ModelNotFound: _handler(404),
     ModelFailed: _handler(500),
