@@ -1,4 +1,4 @@
-"""A scikit-learn model in the form that was compiled of it for ONNX Runtime, `src/model/model.onnx`."""
+"""A scikit-learn model that was compiled for ONNX Runtime, into `src/model/model.onnx`."""
 
 from typing import Any
 
@@ -13,18 +13,19 @@ DTYPES = {"tensor(double)": "float64", "tensor(float)": "float32", "tensor(strin
 
 
 class OnnxModel:
-    """Predicts as the model does that it was compiled of.
+    """Predicts as the model does from which it was compiled.
 
-    Rows that it was not proved on go to the model itself: with null, NaN or infinity in them, numbers beyond float32,
-    another dtype, a category that it does not know, or a text to read that is not ASCII.
+    Rows for which that was not proved go to the model itself: with null, NaN or infinity, numbers
+    beyond float32, another dtype, an unknown category, or a text that is not ASCII.
 
     Args:
-        content: an ONNX model whose outputs are the predictions and, of a classifier, the probabilities.
+        content: an ONNX model. Its outputs are the predictions and, if it is a classifier, the
+            probabilities.
         original: the model itself.
-        output: what a prediction is, as `model.output` of `config.yaml` has it.
+        output: what a prediction is, as in `model.output` of `config.yaml`.
 
     Raises:
-        LoadError: the ONNX model takes something else than float64, float32 or texts.
+        LoadError: an input of the ONNX model is not float64, float32 or texts.
     """
 
     def __init__(self, content: bytes, original: Any, output: dict[str, Any] | None) -> None:
@@ -41,43 +42,45 @@ class OnnxModel:
         """The compiled form in `src/model/`.
 
         Raises:
-            LoadError: it is missing, or is not the one that `config.yaml` records.
+            LoadError: the file is missing, or not the one that `config.yaml` records.
         """
         return cls(onnx_path(config).read_bytes(), original, config.model.output)
 
     def takes(self, inputs: Any) -> bool:
-        """Whether rows do not go to the model itself."""
+        """Whether the compiled form predicts for these rows."""
         return self._feed(inputs) is not None
 
     def predict(self, inputs: Any) -> Any:
-        """One prediction a row, in the dtype and the shape of the model's own."""
+        """One prediction a row, in the dtype and shape that the model itself returns."""
         predictions = self._run(0, inputs)
         if predictions is None:
             return self._original.predict(inputs)
         shape, dtype = self._output.get("shape"), self._output.get("dtype")
         if shape is not None:
             predictions = predictions.reshape(len(predictions), *shape)
-        return predictions if dtype is None else predictions.astype(dtype, copy=False)
+        if dtype is None:
+            return predictions
+        return predictions.astype(dtype, copy=False)
 
     def _predict_proba(self, inputs: Any) -> Any:
         """The probability of each class, of shape [n, classes]."""
         probabilities = self._run(1, inputs)
-        return self._original.predict_proba(inputs) if probabilities is None else probabilities
+        if probabilities is None:
+            return self._original.predict_proba(inputs)
+        return probabilities
 
     def _run(self, output: int, inputs: Any) -> Any:
-        """An output of the session; None where the rows go to the model itself."""
+        """An output of the session; None if the rows go to the model itself."""
         feed = self._feed(inputs)
         if feed is None:
             return None
         try:
             return self._session.run([self._names[output]], feed)[0]
-        except (
-            Exception
-        ):  # an unknown category and the like, which the model itself refuses in its own words
+        except Exception:  # such as an unknown category: the model itself says what is wrong
             return None
 
     def _feed(self, inputs: Any) -> dict[str, Array] | None:
-        """The rows by the names of the session's inputs; None where they go to the model itself."""
+        """The rows by names of the session's inputs; None if they go to the model itself."""
         feed = {}
         for (name, dtype), part in zip(self._inputs, self._parts(inputs), strict=True):
             if not _is_plain(part, dtype):
@@ -90,22 +93,19 @@ class OnnxModel:
         if len(self._inputs) > 1:
             return [inputs[name].to_numpy()[:, np.newaxis] for name in inputs.columns]
         if isinstance(inputs, list):
-            return [
-                np.array([text if text.isascii() else None for text in inputs], dtype=object)[
-                    :, np.newaxis
-                ]
-            ]
-        return [inputs if isinstance(inputs, np.ndarray) else inputs.to_numpy()]
+            texts = [text if text.isascii() else None for text in inputs]
+            return [np.array(texts, dtype=object)[:, np.newaxis]]
+        if isinstance(inputs, np.ndarray):
+            return [inputs]
+        return [inputs.to_numpy()]
 
 
 def _session(content: bytes) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = (
-        1  # with more, what trees add up to depends on the number of them
-    )
-    options.log_severity_level = 4  # what fails is raised, too
+    options.intra_op_num_threads = 1  # with more, the sum of trees depends on their number
+    options.log_severity_level = 4  # errors are raised too: no need to log them
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
@@ -119,7 +119,7 @@ def _dtype(item: Any) -> "np.dtype[Any]":
 
 
 def _is_plain(part: Array, dtype: "np.dtype[Any]") -> bool:
-    """Whether an array holds nothing but texts, or whole numbers, or finite numbers of the dtype in float32's range."""
+    """Whether an array holds only texts, integers, or finite numbers within float32's range."""
     if dtype.kind == "O":
         return all(isinstance(item, str) for item in part.flat)
     if part.dtype.kind not in "biu" and part.dtype != dtype:

@@ -1,7 +1,4 @@
-"""uvicorn's HTTP protocol with a fast path for predict requests, and one write per response.
-
-All that relies on uvicorn's internals is here; tests/serving/test_uvicorn.py names what changes.
-"""
+"""uvicorn's HTTP protocol, with a way of its own for the predict routes and responses sent in one piece."""
 
 import asyncio
 import time
@@ -13,30 +10,28 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from ..errors import Unanswered
 from ..link.frames import Response
 from .pool import Pool
-from .predict_routes import CLOSE, Headers, PredictRoutes, Refused, Route, error_answer
+from .predict_routes import CLOSE, Headers, Predictions, Refused, Route, error_answer
 
-MAX_BUFFER_BYTES = 1 << 16
+MOST_BYTES = 1 << 16
 
 
 class HTTPProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a fast path for plain requests and a write buffer.
+    """uvicorn's own, but that plain requests of the predict routes reach the workers, and what it writes through.
 
-    A plain request is a POST to a predict route with a Content-Length, neither encoded nor a
-    CloudEvent, and not pipelined. It goes to the workers without a task, an ASGI scope or
-    messages. Every other request goes through ASGI, where the same `PredictRoutes` decide.
+    A plain request is a POST with a length, not encoded and no event, and the only one on its connection: it needs no
+    task, no scope and no messages. Every other goes the way of ASGI, where the same `Predictions` decide.
 
-    uvicorn writes a response's head and body with two system calls, and wakes the client for the
-    head alone; the buffer joins them. uvicorn also sets a timer after each response and cancels it
-    at the next request; here one timer per connection closes it when it is idle.
+    uvicorn writes a response's head, then its body: two calls of the system, and the client wakes for a head alone. And
+    it sets a timer after each response and cancels it when the next request comes; here one timer looks after them all.
     """
 
     _idle_since: float | None = None
     _idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.buffer = WriteBuffer(transport, self.loop)
-        super().connection_made(cast(asyncio.Transport, self.buffer))
-        self.routes: PredictRoutes = self.app.routes
+        self.gathering = Gathering(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self.gathering))
+        self.predictions: Predictions = self.app.predictions
         self.pool: Pool = self.app.workers
 
     def on_message_begin(self) -> None:
@@ -46,7 +41,7 @@ class HTTPProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
-        if (exchange := self._plain_exchange()) is not None:
+        if (exchange := self._exchange()) is not None:
             self.cycle = exchange
             return
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -55,14 +50,14 @@ class HTTPProtocol(HttpToolsProtocol):
         self.headers += headers
         super().on_headers_complete()
 
-    def _plain_exchange(self) -> Any:
-        """The exchange for a plain request; None for any other request."""
-        route = self.routes.by_target.get(self.url)
+    def _exchange(self) -> Any:
+        """What stands for a plain request of a predict route; None for another."""
+        route = self.predictions.plain.get(self.url)
         busy = self.cycle is not None and not self.cycle.response_complete
         if route is None or busy or self.expect_100_continue or self.flow.write_paused:
             return None
         headers = Headers(self.headers)
-        if self.parser.get_method() != b"POST" or not self.routes.is_plain(route, headers):
+        if self.parser.get_method() != b"POST" or not self.predictions.is_plain(route, headers):
             return None
         if headers.connection and (
             self.parser.get_http_version() != "1.1" or self.parser.should_upgrade()
@@ -80,16 +75,16 @@ class HTTPProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         cycle: Any = self.cycle
         if type(cycle) is Exchange:
-            cycle.start()
+            cycle.ask()
         else:
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        self.buffer.flush()
+        self.gathering.flush()
         super().on_response_complete()
 
-    def on_exchange_complete(self) -> None:
-        """Do what `on_response_complete` does, with one timer, where the connection stays open."""
+    def on_exchanged(self) -> None:
+        """A plain request was answered, and the connection stays: as uvicorn's, but for its timer."""
         if self.pipeline:
             super().on_response_complete()
             return
@@ -115,19 +110,17 @@ class HTTPProtocol(HttpToolsProtocol):
 
 
 class Exchange:
-    """A plain request and its response.
-
-    uvicorn's protocol takes it for a RequestResponseCycle, and the pool for a future.
+    """A plain request and its answer: a RequestResponseCycle to uvicorn's protocol, and a future to the pool.
 
     Args:
-        protocol: the connection.
-        route: the request's route.
-        headers: the request's headers.
+        protocol: the connection's.
+        route: what the request is for.
+        headers: the request's.
         keep_alive: whether the connection stays open.
 
     Attributes:
-        parts: the body, in the pieces that it came in.
-        response_complete, disconnected, keep_alive, message_event: as in RequestResponseCycle.
+        parts: the body, as it came.
+        response_complete, disconnected, keep_alive, message_event: as a RequestResponseCycle has them.
     """
 
     __slots__ = (
@@ -152,16 +145,16 @@ class Exchange:
         self.keep_alive = keep_alive
         self.parts: list[bytes] = []
         self.response_complete = self.disconnected = False
-        self.message_event = NULL_EVENT
+        self.message_event = NOBODY_WAITS
 
-    def start(self) -> None:
-        """Send the request, whose body is complete, to the workers."""
-        routes = self._protocol.routes
-        self._request_id = routes.request_id(self._headers)
+    def ask(self) -> None:
+        """The request is whole."""
+        predictions = self._protocol.predictions
+        self._request_id = predictions.request_id(self._headers)
         self._start = time.perf_counter()
         try:
-            parts = routes.worker_body(self._route, self._headers, self.parts)
-            self._protocol.pool.ask(self._route.kind, parts, self._request_id, self)
+            framed = predictions.framed(self._route, self._headers, self.parts)
+            self._protocol.pool.ask(self._route.kind, framed, self._request_id, self)
         except (Refused, Unanswered) as error:
             self.set_result(error_answer(error.status, error))
 
@@ -173,48 +166,54 @@ class Exchange:
         self.set_result(error_answer(error.status, error))
 
     def set_result(self, answer: Response) -> None:
-        """Send the response. The pool checks `done` first."""
-        protocol, routes = self._protocol, self._protocol.routes
-        headers, body = routes.response(answer, self._request_id)
-        if not self.keep_alive and not routes.draining:
-            headers.append(CLOSE)
-        lines = [b"%b: %b\r\n" % header for header in headers]
-        head = _head(answer.status, tuple(protocol.server_state.default_headers))
-        protocol.buffer.write_through(b"".join((head, *lines, b"\r\n", body)))
+        """Respond. The pool asks `done` before."""
+        protocol, predictions = self._protocol, self._protocol.predictions
+        fields, body = predictions.fields(answer, self._request_id)
+        if not self.keep_alive and not predictions.draining:
+            fields.append(CLOSE)
+        lines = [b"%b: %b\r\n" % field for field in fields]
+        protocol.gathering.write_through(
+            b"".join(
+                (
+                    _start(answer.status, tuple(protocol.server_state.default_headers)),
+                    *lines,
+                    b"\r\n",
+                    body,
+                )
+            )
+        )
         self.response_complete = True
-        if CLOSE in headers:
+        if CLOSE in fields:
             protocol.transport.close()
             protocol.on_response_complete()
         else:
-            protocol.on_exchange_complete()
+            protocol.on_exchanged()
         took = time.perf_counter() - self._start
-        routes.count(self._route.name, answer.status, self._request_id, took)
+        predictions.count(self._route.name, answer.status, self._request_id, took)
 
 
 @lru_cache(maxsize=64)
-def _head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """The first lines of a response: the status, and the headers that all responses share."""
-    return STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers])
+def _start(status: int, fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """How a response begins: its status, and the fields that are the same for a second."""
+    return STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
-class NullEvent:
+class NobodyWaits:
     """An event that no task waits for."""
 
     def set(self) -> None:
         pass
 
 
-NULL_EVENT = NullEvent()
+NOBODY_WAITS = NobodyWaits()
 
 
-class WriteBuffer:
-    """A transport that joins small writes.
-
-    It writes when it is flushed, when it is full, or in the next iteration of the event loop.
+class Gathering:
+    """A transport that keeps what is written to it: until it is flushed, or full, or the loop comes round.
 
     Args:
-        transport: the transport that it writes to.
-        loop: the transport's event loop.
+        transport: where it goes then.
+        loop: the loop that the transport belongs to.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -222,7 +221,7 @@ class WriteBuffer:
         self._loop = loop
         self._parts: list[bytes] = []
         self._size = 0
-        self._scheduled = False
+        self._awaits_turn = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -230,20 +229,20 @@ class WriteBuffer:
     def write(self, data: bytes) -> None:
         self._parts.append(data)
         self._size += len(data)
-        if self._size > MAX_BUFFER_BYTES:
+        if self._size > MOST_BYTES:
             self.flush()
-        elif not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._scheduled_flush)
+        elif not self._awaits_turn:
+            self._awaits_turn = True
+            self._loop.call_soon(self._turn)
 
     def write_through(self, data: bytes) -> None:
-        """Write at once, after what is in the buffer."""
+        """Write at once, after what was kept."""
         self.flush()
         if not self._transport.is_closing():
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Write what is in the buffer."""
+        """Write what was kept."""
         if self._parts:
             data = b"".join(self._parts)
             self._parts.clear()
@@ -255,6 +254,6 @@ class WriteBuffer:
         self.flush()
         self._transport.close()
 
-    def _scheduled_flush(self) -> None:
-        self._scheduled = False
+    def _turn(self) -> None:
+        self._awaits_turn = False
         self.flush()

@@ -1,4 +1,7 @@
-"""`/docs`: KServe's OpenAPI document with this model's own routes, rows and example, and Swagger UI to show it."""
+"""`/docs`: Swagger UI of the server's OpenAPI document, with this model's routes, rows and example.
+
+Source: https://spec.openapis.org/oas/v3.1.0
+"""
 
 from typing import Any
 
@@ -16,13 +19,13 @@ ERRORS = {
     "413": "The body is larger than `serving.max_body_bytes`",
     "415": "The route does not take this media type",
     "500": "The model failed; the log has the reason under the request's id",
-    "503": "The model is not ready or too many requests are waiting; try again after `Retry-After` seconds",
+    "503": "The model is not ready, or too many requests wait: retry after `Retry-After` seconds",
     "504": "The model took longer than `serving.predict_timeout_seconds`",
 }
 
 
 def describe(app: FastAPI, config: Config) -> None:
-    """Give KServe's application a `/docs` that shows this model."""
+    """Give an application a `/docs` that shows this model."""
     document: dict[str, Any] = {}
 
     def openapi() -> dict[str, Any]:
@@ -77,10 +80,10 @@ def _json(config: Config) -> dict[str, Any]:
             "description": "Answer `probabilities` as well",
         }
     schema = {"type": "object", "required": ["instances"], "properties": properties}
-    example = (
-        {} if config.model.example is None else {"example": {"instances": config.model.example}}
-    )
-    return {"application/json": {"schema": schema, **example}}
+    content: dict[str, Any] = {"schema": schema}
+    if config.model.example is not None:
+        content["example"] = {"instances": config.model.example}
+    return {"application/json": content}
 
 
 def _row(signature: dict[str, Any] | None) -> dict[str, Any]:
@@ -105,14 +108,16 @@ def _tensor(described: dict[str, Any]) -> dict[str, Any]:
     """The JSON schema of nested lists of a shape and a dtype."""
     if described["shape"] is None:
         return {}
-    row = _type(
-        {None: None, "bool": "boolean", "string": "string"}.get(described.get("dtype"), "number")
-    )
+    dtype = described.get("dtype")
+    row = _type({None: None, "bool": "boolean", "string": "string"}.get(dtype, "number"))
     for size in reversed(described["shape"]):
-        limits = {} if size is None else {"minItems": size, "maxItems": size}
-        row = {"type": "array", "items": row, **limits}
+        row = {"type": "array", "items": row}
+        if size is not None:
+            row |= {"minItems": size, "maxItems": size}
     return row
 
 
 def _type(kind: str | None) -> dict[str, Any]:
-    return {"type": TYPES[kind]} if kind in TYPES else {}
+    if kind not in TYPES:
+        return {}
+    return {"type": TYPES[kind]}

@@ -1,4 +1,7 @@
-"""An application of tornado as an ASGI application: its handlers answer what another server has read."""
+"""A tornado application as an ASGI application: its handlers answer requests that uvicorn has read.
+
+Source: https://asgi.readthedocs.io/en/latest/specs/www.html
+"""
 
 import asyncio
 from typing import Any
@@ -28,8 +31,9 @@ class TornadoASGI:
         headers = HTTPHeaders()
         for name, value in scope["headers"]:
             headers.add(name.decode("latin-1"), value.decode("latin-1"))
-        query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        uri = (scope["raw_path"] + query).decode("latin-1")
+        uri = scope["raw_path"].decode("latin-1")
+        if scope["query_string"]:
+            uri += "?" + scope["query_string"].decode("latin-1")
         request = HTTPServerRequest(
             headers=headers,
             host=headers.get("Host") or "localhost",
@@ -48,7 +52,7 @@ class TornadoASGI:
 
 
 class _Connection(HTTPConnection):
-    """What a handler writes its response to; kept until it is finished."""
+    """Collects the response that a handler writes."""
 
     def __init__(self) -> None:
         self.status = 500
@@ -77,7 +81,7 @@ class _Connection(HTTPConnection):
         self.finished.set_result(None)
 
     def set_close_callback(self, callback: Any) -> None:
-        """The request was read whole before: its handler need not know that the client is gone."""
+        """Not needed: the whole request was read before."""
 
 
 async def _body(receive: Any) -> bytes:
