@@ -16,7 +16,7 @@ import generator
 from generator.environment.venvs import server_python
 from generator.scaffold import Scaffold
 from support.checkouts import ROOT
-from support.running import LOCKS, TEMPLATE
+from support.running import LOCKS, TEMPLATE, settings
 
 DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 MANIFESTS = ("kserve.yaml", "kubernetes.yaml")
@@ -195,7 +195,7 @@ def test_kfservings_manifest(
         "InferenceService.spec.predictor.minReplica is unknown"
     ]
     (document,) = documents(kfserving.directory, "kfserving.yaml")
-    predictor, serving = document["spec"]["predictor"], kfserving._config.serving
+    predictor, serving = document["spec"]["predictor"], settings(kfserving)
     (container,) = predictor["containers"]
     assert container.keys() <= KNATIVE["container"] - {"startupProbe"}
     assert container["securityContext"].keys() == {"readOnlyRootFilesystem"}
@@ -216,7 +216,7 @@ def test_no_port_is_named_that_the_server_does_not_open(kfserving: Scaffold) -> 
 
 
 def test_numbers_agree_with_config_yaml(scaffold: Scaffold) -> None:
-    serving = scaffold._config.serving
+    serving = settings(scaffold)
     (kserve,) = documents(scaffold.directory, "kserve.yaml")
     predictor = kserve["spec"]["predictor"]
     assert predictor["containerConcurrency"] == min(serving.max_queue, KNATIVE_CONCURRENCY)

@@ -21,10 +21,9 @@ import yaml
 
 import generator
 from common.bodies import msgpack_decode, msgpack_encode
-from common.config import Config
 from generator.environment import venvs
 from generator.scaffold import Scaffold
-from support.running import BINARY, PREDICT, configure, free_port, together
+from support.running import BINARY, PREDICT, configure, free_port, settings, together
 
 TESTS = Path(__file__).resolve().parents[1] / "support"
 INFER = "/v2/models/model/infer"
@@ -132,7 +131,7 @@ def test_the_config_is_valid_and_wrong_ones_are_refused(
 
 
 def test_numbers_agree_with_config_yaml(scaffold: Scaffold) -> None:
-    serving = Config.read(scaffold.directory / "config.yaml", {}).serving
+    serving = settings(scaffold)
     config, model = document(scaffold.directory), deployment(scaffold.directory)
     assert config["http_options"]["port"] == serving.http_port
     assert config["http_options"]["request_timeout_s"] > 2 * serving.predict_timeout_seconds

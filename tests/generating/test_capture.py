@@ -647,13 +647,12 @@ REFUSED = {
         "cannot be copied: queue is a module of the standard library; rename your module",
     ),
     "a name of an installed package": (
-        {"yaml.py": STEP},
+        {"joblib.py": STEP},
         """
-        sys.modules.pop('yaml', None)
-        import yaml
-        capture_all(yaml.Step())
+        import joblib
+        capture_all(joblib.Step())
         """,
-        "cannot be copied: yaml is also installed, at ",
+        "cannot be copied: joblib is also installed, at ",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""What is written to a connection leaves together, soon, and before it closes; and how long a connection lasts."""
+"""A connection's write buffer, its keep-alive timer, and the busy polling of the event loop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from common.link.frames import Kind, Response
 from common.serving import busy_poll
 from common.serving.asgi import Application
 from common.serving.busy_poll import BusyPoll
-from common.serving.connection import MOST_BYTES, Gathering, HTTPProtocol
+from common.serving.connection import MAX_BUFFER_BYTES, HTTPProtocol, WriteBuffer
 
 KEEP_ALIVE_SECONDS = 0.3
 HEAD = b"POST /v1/models/model:predict HTTP/1.1\r\ncontent-length: 2\r\n\r\n"
@@ -21,7 +21,7 @@ OLD_HEAD = HEAD.replace(b"1.1", b"1.0")
 
 
 class Transport:
-    """Notes what is written to it."""
+    """Records what is written to it."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -38,54 +38,66 @@ class Transport:
         self.closed = True
 
 
-def gathering(work: Any) -> Transport:
-    """Run `work(gathering)` in a loop, and then a round of it."""
+def written(work: Callable[[WriteBuffer], Awaitable[None]]) -> list[bytes]:
+    """What `work(buffer)` writes to the transport, with one more iteration of the loop."""
     transport: Any = Transport()
 
     async def run() -> None:
-        await work(Gathering(transport, asyncio.get_running_loop()))
+        await work(WriteBuffer(transport, asyncio.get_running_loop()))
         await asyncio.sleep(0)
 
     asyncio.run(run())
-    return transport
+    return list(transport.written)
 
 
 def test_head_and_body_leave_in_one_piece() -> None:
-    async def respond(gathering: Gathering) -> None:
-        gathering.write(b"head ")
-        gathering.write(b"body")
-        gathering.flush()
-        gathering.write(b"next")
+    async def respond(buffer: WriteBuffer) -> None:
+        buffer.write(b"head ")
+        buffer.write(b"body")
+        buffer.flush()
+        buffer.write(b"next")
 
-    assert gathering(respond).written == [b"head body", b"next"]
+    assert written(respond) == [b"head body", b"next"]
 
 
 def test_a_stream_does_not_wait_for_its_end() -> None:
-    async def stream(gathering: Gathering) -> None:
-        gathering.write(b"first")
+    async def stream(buffer: WriteBuffer) -> None:
+        buffer.write(b"first")
         await asyncio.sleep(0)
-        gathering.write(b"second")
+        buffer.write(b"second")
 
-    assert gathering(stream).written == [b"first", b"second"]
+    assert written(stream) == [b"first", b"second"]
 
 
 def test_what_is_large_is_not_kept() -> None:
-    async def respond(gathering: Gathering) -> None:
-        gathering.write(b"head ")
-        gathering.write(bytes(MOST_BYTES))
-        assert gathering.is_closing() is False
-        gathering.write(b"tail")
+    async def respond(buffer: WriteBuffer) -> None:
+        buffer.write(b"head ")
+        buffer.write(bytes(MAX_BUFFER_BYTES))
+        assert buffer.is_closing() is False
+        buffer.write(b"tail")
 
-    assert gathering(respond).written == [b"head " + bytes(MOST_BYTES), b"tail"]
+    assert written(respond) == [b"head " + bytes(MAX_BUFFER_BYTES), b"tail"]
 
 
-@pytest.mark.parametrize("closed_by", ["us", "the client"])
-def test_closing_sends_what_was_kept_where_somebody_listens(closed_by: str) -> None:
-    async def respond(gathering: Gathering) -> None:
-        gathering.write(b"last")
-        (gathering if closed_by == "us" else gathering._transport).close()
+def test_closing_writes_what_is_in_the_buffer() -> None:
+    async def respond(buffer: WriteBuffer) -> None:
+        buffer.write(b"last")
+        buffer.close()
 
-    assert gathering(respond).written == ([b"last"] if closed_by == "us" else [])
+    assert written(respond) == [b"last"]
+
+
+def test_nothing_is_written_where_the_client_is_gone() -> None:
+    transport: Any = Transport()
+
+    async def respond() -> None:
+        buffer = WriteBuffer(transport, asyncio.get_running_loop())
+        buffer.write(b"last")
+        transport.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(respond())
+    assert transport.written == []
 
 
 class Echo:
@@ -202,8 +214,8 @@ def test_a_connection_of_http_1_0_is_closed_after_its_answer(fields: bytes) -> N
     conversation(talk)
 
 
-def rounds(monkeypatch: pytest.MonkeyPatch, seconds: float, stopped: bool) -> int:
-    """How often a loop looks for what has come in the time of ten rounds, at the start of which it was told to."""
+def polls(monkeypatch: pytest.MonkeyPatch, seconds: float, stopped: bool) -> int:
+    """How often a loop polls in ten iterations after `start`, and after `stop` if `stopped`."""
     awake = []
     monkeypatch.setattr(busy_poll.os, "sched_yield", lambda: awake.append(1))
 
@@ -223,7 +235,7 @@ def rounds(monkeypatch: pytest.MonkeyPatch, seconds: float, stopped: bool) -> in
 def test_a_loop_stays_awake_until_the_time_is_over_or_it_is_told_to_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert 9 <= rounds(monkeypatch, 60, stopped=False) <= 11
-    assert rounds(monkeypatch, 60, stopped=True) == 0
-    assert rounds(monkeypatch, 1e-9, stopped=False) <= 1
-    assert rounds(monkeypatch, 0, stopped=False) == 0
+    assert 9 <= polls(monkeypatch, 60, stopped=False) <= 11
+    assert polls(monkeypatch, 60, stopped=True) == 0
+    assert polls(monkeypatch, 1e-9, stopped=False) <= 1
+    assert polls(monkeypatch, 0, stopped=False) == 0

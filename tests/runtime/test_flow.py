@@ -1,4 +1,4 @@
-"""The flow of requests through the model, and what it stands on: straight from template/src, without a server."""
+"""Requests through the model, frames, the signature and config.yaml, without a server."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ ROWS = [[5.1, 3.5], [4.9, 3.0]]
 
 
 class Owner:
-    """Owner's code: doubles the first value of each row, and keeps what predict was given."""
+    """An owner's model: doubles the first value of each row, and records predict's requests."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -42,14 +42,14 @@ class Owner:
 
     @property
     def sizes(self) -> list[int]:
-        """How many rows each call of predict was given."""
+        """How many rows each call of predict got."""
         return [len(call["instances"]) for call in self.calls]
 
 
 def ask(
     owner: Any, *bodies: Any, kind: Kind = Kind.JSON, flow: Flow | None = None, limit: int = 256
 ) -> list[Any]:
-    """What requests that arrive together get, in their order: (status, body)."""
+    """The answers to requests that arrive together, in their order: (status, body)."""
     encode: Callable[[Any], bytes] = json_encode if kind == Kind.JSON else msgpack_encode
     packed = [body if isinstance(body, bytes) else encode(body) for body in bodies]
     frames = [Request(ident, kind, f"id-{ident}", body) for ident, body in enumerate(packed, 1)]
@@ -220,7 +220,7 @@ def test_a_response_that_cannot_be_split_turns_sharing_off_and_says_so_once(
 
 
 class Halt(BaseException):
-    """What Rust's panics look like to Python: no Exception."""
+    """Like a panic in Rust, which is not an Exception in Python."""
 
 
 def test_an_owner_may_use_the_same_dicts_for_every_request() -> None:
@@ -533,7 +533,7 @@ TABLE = Signature({"kind": "table", "columns": [column(name) for name in FRAME]}
 
 
 def sent(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table after a journey through JSON."""
+    """The rows of a table, encoded as JSON and decoded."""
     return list(
         json.loads(json_encode(frame.astype(object).where(frame.notna(), None).to_dict("records")))
     )
@@ -549,7 +549,7 @@ def test_rows_of_a_table_may_be_lists() -> None:
 
 @pytest.mark.parametrize("name", list(FRAME))
 def test_a_row_is_read_alike_alone_and_among_others(name: str) -> None:
-    """Else an answer would depend on who shares the call."""
+    """Otherwise an answer would depend on which requests share the call."""
     signature = Signature({"kind": "table", "columns": [column(name)]})
     rows = [*sent(FRAME[[name]]), {name: None}]
     together = signature.inputs(rows)[name]

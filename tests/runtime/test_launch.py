@@ -1,4 +1,4 @@
-"""What a worker is given: its threads, how it keeps its memory, and what it does with warnings."""
+"""A worker's environment: its threads, its memory settings and its warnings."""
 
 import contextlib
 import json
@@ -41,23 +41,23 @@ def test_the_control_groups_share_is_read(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert launch._quota(tmp_path) == expected
+    assert launch.cgroup_quota(tmp_path) == expected
 
 
 @pytest.mark.parametrize(("share", "most"), [(0.2, 1), (1.5, 2), (math.inf, 10_000)])
 def test_no_more_than_that_is_used(
     share: float, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "_quota", lambda: share)
+    monkeypatch.setattr(launch, "cgroup_quota", lambda: share)
     assert 1 <= launch.cores() <= most
 
 
 def test_what_the_owner_set_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config("model", "sklearn", Serving(), Model())
-    assert launch._environment(config, None).items() >= {**launch.MALLOC, **launch.BLAS}.items()
+    assert launch.environment(config, None).items() >= {**launch.MALLOC, **launch.BLAS}.items()
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    given = launch._environment(config, None)
+    given = launch.environment(config, None)
     assert given["MALLOC_TRIM_THRESHOLD_"] == "0" and given["OMP_NUM_THREADS"] == "7"
 
 

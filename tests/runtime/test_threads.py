@@ -1,4 +1,4 @@
-"""How many threads compute a call: one where it does it in a moment, all of them where that takes long."""
+"""Short calls of a model use one thread, long ones use all threads."""
 
 import time
 
@@ -10,7 +10,7 @@ from common.threads import MOMENT_SECONDS, Threads, openmp
 
 
 class Counts:
-    """What a framework was told."""
+    """Records the numbers of threads that a framework was given."""
 
     def __init__(self) -> None:
         self.now: int | None = None
@@ -24,7 +24,7 @@ class Counts:
 def compute(
     threads: Threads, counts: Counts, seconds: float, rows: int = 1, calls: int = 1
 ) -> int | None:
-    """The number of threads of the last of so many calls."""
+    """The number of threads of the last of several calls."""
     during = None
     for _ in range(calls):
         with threads.computing(rows):

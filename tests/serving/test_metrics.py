@@ -1,36 +1,46 @@
-"""KServe's figures count every request, though the workers tell of many at once."""
+"""`/metrics` shows what prometheus_client's own metrics would show, line by line."""
 
+import json
 import os
+import re
 import subprocess
+
+import pytest
 
 from generator.environment.venvs import server_python
 from support.running import LOCKS, TEMPLATE
 
-SCRIPT = """
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from common.serving.metrics import observe
-
-def text(count):
-    registry = CollectorRegistry()
-    histogram = Histogram("seconds", "some", ["model"], registry=registry).labels("model")
-    for amount, times in ((0.0, 2), (0.001, 3), (0.005, 2), (0.0051, 1), (10.0, 3), (99.0, 4)):
-        count(histogram, [amount], times)
-    count(histogram, [0.0, 0.001, 0.001, 7.5, 99.0], 1)
-    return [line for line in generate_latest(registry).decode().splitlines() if "created" not in line]
-
-def one_by_one(histogram, amounts, times):
-    for amount in amounts:
-        for _ in range(times):
-            histogram.observe(amount)
-
-assert text(observe) == text(one_by_one), text(observe)
-"""
+OURS = re.compile(r"(# (HELP|TYPE|UNIT) )?(scaffold_|request_(preprocess|predict|postprocess)_)")
 
 
-def test_a_batch_is_counted_as_its_requests_one_by_one_would_be() -> None:
-    environ = {**os.environ, "PYTHONPATH": str(TEMPLATE / "src")}
-    python = server_python(LOCKS["kserve"])
+def shown(server: str, **environ: str) -> list[list[list[str]]]:
+    """The lines of both formats, each as they are and as they must be, without the times."""
+    path = os.pathsep.join([str(TEMPLATE / "src"), str(TEMPLATE.parent / "tests")])
     done = subprocess.run(
-        [str(python), "-c", SCRIPT], env=environ, capture_output=True, text=True, timeout=120
+        [str(server_python(LOCKS[server])), "-m", "support.metrics_reference"],
+        env={**os.environ, "PYTHONPATH": path, **environ},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
+    return [[lines(text) for text in texts] for texts in json.loads(done.stdout)]
+
+
+def lines(text: str) -> list[str]:
+    """The lines of our metrics. Those that say when a series began lose the time."""
+    found = [line for line in text.splitlines() if OURS.match(line)]
+    return [re.sub(r"(_created\S*) .*", r"\1", line) for line in found]
+
+
+@pytest.mark.parametrize("server", LOCKS)
+def test_the_metrics_are_those_of_prometheus_client(server: str) -> None:
+    for ours, expected in shown(server):
+        assert ours == expected
+
+
+@pytest.mark.parametrize(("setting", "created"), [("false", True), ("True", False)])
+def test_created_series_can_be_disabled(setting: str, created: bool) -> None:
+    for ours, expected in shown("kfserving", PROMETHEUS_DISABLE_CREATED_SERIES=setting):
+        assert ours == expected
+        assert any("_created" in line for line in ours) == created

@@ -1,4 +1,4 @@
-"""What no client and no model may do to the server. Each test has servers of its own."""
+"""Hostile requests, failing models and shutdown. Each test has its own servers."""
 
 import contextlib
 import json
@@ -40,7 +40,7 @@ ROW = [5.1, 3.5, 1.4, 0.2]
 HOSTILE_BODIES = 10_000
 CONNECTIONS = 4
 
-# Does what the first row says: sleep, segfault or exit; answers its process id.
+# Does what the first row says: sleep, segfault or exit. Answers its process id.
 OWNERS_CODE = """
 import ctypes
 import os
@@ -80,7 +80,7 @@ def told(what: str, *arguments: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def owners(scaffold: Scaffold, tmp_path: Path) -> Callable[..., Path]:
-    """Makes a scaffold with the code above, whose rows are checked by nobody."""
+    """Makes a scaffold with the code above, which does not check its rows."""
 
     def make(**knobs: Any) -> Path:
         directory = copied(scaffold, tmp_path / "own", OWNERS_CODE, **knobs)
@@ -95,7 +95,7 @@ def owners(scaffold: Scaffold, tmp_path: Path) -> Callable[..., Path]:
 
 
 def mutated(choice: random.Random, body: bytes) -> bytes:
-    """A body with bytes lost, changed, doubled or put in."""
+    """A body with bytes removed, changed, repeated or inserted."""
     data = bytearray(body)
     for _ in range(choice.randint(1, 4)):
         at = choice.randrange(len(data) + 1)
@@ -112,7 +112,7 @@ def mutated(choice: random.Random, body: bytes) -> bytes:
 
 
 def odd_value(choice: random.Random, depth: int = 0) -> Any:
-    """Something that is no good row, of any shape and type that JSON or msgpack has."""
+    """Something that is not a valid row, of any shape and type in JSON or msgpack."""
     values: list[Callable[[], Any]] = [
         lambda: None,
         lambda: choice.choice([True, False]),
@@ -171,7 +171,7 @@ def hostile_json(choice: random.Random) -> bytes:
 
 
 def hostile_array(choice: random.Random) -> Any:
-    """What says that it is an array and is none, or none that the model takes."""
+    """An encoded array that is invalid, or that the model does not take."""
     shapes = [[1, 4], [4], [], [0, 4], [-1, 4], [2**40, 2**40], [1] * 70, "x", None, [1.5]]
     types = [
         "<f8",
@@ -217,7 +217,7 @@ def hostile_msgpack(choice: random.Random) -> bytes:
 
 
 def hostile_tensors(choice: random.Random) -> tuple[bytes, dict[str, str]]:
-    """A body of V2 and its headers, of tensors that are none, or none that the model takes."""
+    """A V2 body and its headers, with tensors that are invalid, or that the model does not take."""
     raw = choice.choice(
         [np.array(ROW).tobytes(), b"", b"x" * 7, np.full(4, np.nan).tobytes(), b"\xff" * 32]
     )
@@ -304,7 +304,7 @@ def test_hostile_bodies_harm_nothing(
 
 @contextlib.contextmanager
 def load(running: Running, clients: int, rows: Any) -> Iterator[list[Any]]:
-    """Clients that ask without a pause until the block ends; what each request got, as (when, status, body)."""
+    """Clients that send requests until the block ends. Each result is (time, status, body)."""
     answers: list[Any] = []
     over = threading.Event()
 
@@ -403,7 +403,7 @@ def test_a_stuck_predict_is_504_and_health_checks_answer_meanwhile(
 
 
 def test_a_full_queue_is_503_and_what_it_holds_is_answered(owners: Callable[..., Path]) -> None:
-    """Four requests take longer together than the limit of one: a slow worker that goes forward is not stuck."""
+    """Four requests together exceed the limit of one: a slow worker with progress is not stuck."""
     with serving(owners(max_queue=2, max_batch_size=1, predict_timeout_seconds=2.5)) as running:
 
         def one(_: int) -> httpx.Response:
@@ -444,7 +444,7 @@ def test_a_worker_that_cannot_come_back(owners: Callable[..., Path]) -> None:
 
 
 def test_one_of_two_workers_that_cannot_come_back_does(owners: Callable[..., Path]) -> None:
-    """The other one answers meanwhile, and the server goes on trying."""
+    """The other worker answers meanwhile, and the server retries."""
     directory = owners()
     broken = directory / "src" / "data" / "broken"
     with serving(directory, WORKERS="2") as running, running.client() as client:
@@ -474,10 +474,11 @@ def test_two_workers_are_both_used(owners: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize("path", [PREDICT, "/v2/models/model/infer"])
 def test_sigterm_under_load_loses_no_request(scaffold: Scaffold, tmp_path: Path, path: str) -> None:
-    """Clients that honour Connection: close see no failure; the end comes in time, with status 0."""
+    """Clients that honour Connection: close see no failure. The server stops with status 0."""
     body = {"instances": [ROW]}
     if path != PREDICT:
-        body = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP64", "data": ROW}]}  # type: ignore[dict-item]
+        tensor: Any = {"name": "x", "shape": [1, 4], "datatype": "FP64", "data": ROW}
+        body = {"inputs": [tensor]}
     statuses: Counter[int] = Counter()
     failures: list[BaseException] = []
     readiness: list[int] = []
@@ -547,7 +548,7 @@ def test_workers_end_with_a_server_that_is_killed(owners: Callable[..., Path]) -
 
 
 def ended(pid: int) -> bool:
-    """Whether a process is gone, or nothing but an exit status that nobody has read."""
+    """Whether a process has ended, perhaps with an exit status that nobody has read."""
     state = subprocess.run(
         ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True
     ).stdout.strip()
@@ -663,7 +664,7 @@ BAD_STARTS = [
 
 
 def last_words(directory: Path, port: int, log: Path, watch: bool = True, **environ: str) -> str:
-    """What a server that cannot start says last. Its port must never take a connection."""
+    """The last line of a server that cannot start. Its port must never accept a connection."""
     process = launch(directory, port, log, **environ)
     try:
         deadline = time.monotonic() + PATIENCE

@@ -1,6 +1,6 @@
-"""As much of Kubernetes as replaces containers: a deployment's controller, a kubelet, a service.
+"""The part of Kubernetes that replaces containers: a controller, a kubelet and a service.
 
-What they go by, probes, grace and the numbers of the rolling update, is read from the manifest.
+Probes, grace and the numbers of the rolling update are read from the manifest.
 """
 
 import re
@@ -22,7 +22,7 @@ import yaml
 from support.containers import HARDENED, Container, Engine, running
 from support.running import PATIENCE, free_port, until
 
-# Seconds until the proxies have learnt of a change; a container that is told to end does not wait for it.
+# Seconds until the proxies know of a change. A container that is told to end does not wait for it.
 ENDPOINTS_LAG = 1.0
 ONE_TRY = "proxy_next_upstream off; proxy_connect_timeout 3s;"
 
@@ -118,7 +118,8 @@ class Pod:
         self._changed()
 
     def end(self) -> None:
-        """Tell the container to end, which does not wait until it is out of the service; kill it after its grace."""
+        """End the container, which does not wait until it is out of the service; kill it after its
+        grace."""
         self.container.engine(
             "stop", "--time", str(self._manifest.grace), self.container.name, timeout=PATIENCE * 2
         )
@@ -136,7 +137,7 @@ class Pod:
         thread.start()
 
     def _watch(self, probe: Probe, report: Callable[[bool], bool]) -> None:
-        """Ask at the probe's period; tell each success, and that it failed as often in a row as the probe allows."""
+        """Ask at the probe's period. Report each success, and as many failures as are allowed."""
         failed = 0
         while not self._ended.is_set():
             succeeded = probe.succeeds(self.address)
@@ -206,7 +207,8 @@ class Proxy:
     def _configuration(self, addresses: list[str]) -> str:
         servers = " ".join(f"server {address} max_fails=0;" for address in addresses)
         return (
-            f"{self._module}\ndaemon off;\nworker_processes 1;\npid nginx.pid;\nerror_log error.log;\nevents {{}}\n"
+            f"{self._module}\ndaemon off;\nworker_processes 1;\npid nginx.pid;\n"
+            "error_log error.log;\nevents {}\n"
             f"stream {{\n  upstream pods {{ {servers} }}\n"
             f"  server {{ listen 127.0.0.1:{self._port}; proxy_pass pods; {ONE_TRY} }}\n}}\n"
         )

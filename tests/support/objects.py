@@ -1,4 +1,7 @@
-"""Objects of no framework, each with a predict. Scaffolds get a copy of this file, which needs nothing of the tests."""
+"""Objects of no framework, each with a predict.
+
+Scaffolds get a copy of this file: it imports nothing of the tests.
+"""
 
 from typing import Any
 

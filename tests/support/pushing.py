@@ -1,8 +1,8 @@
-"""What truss makes of a scaffold on its way to Baseten, by truss's own functions.
+"""What truss does with a scaffold on its way to Baseten, by truss's own functions.
 
-    python pushing.py read CONFIG...          a line of JSON for each: what truss reads, or why it refuses it
+    python pushing.py read CONFIG...          a line of JSON for each: what truss reads, or why not
     python pushing.py send DIRECTORY TARGET   unpacks there what `truss push` would send
-    python pushing.py build DIRECTORY TARGET  makes there the context that Baseten would build
+    python pushing.py build DIRECTORY TARGET  writes there the context that Baseten would build
 
 Runs in an environment that has truss.
 """

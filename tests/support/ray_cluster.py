@@ -2,8 +2,9 @@
 
     python ray_cluster.py DASHBOARD_PORT AGENT_PORT
 
-Runs in an environment that has Ray, and prints a JSON object a line: first the ids of the nodes, then for each line
-`kill` that comes in the time at which the second node's processes were told to die, and that at which all were gone.
+Runs in an environment that has Ray, and prints a JSON object a line. The first has the ids of the
+nodes. Each line `kill` on standard input ends the second node. Its answer has two times: when the
+node's processes were killed, and when all were gone.
 """
 
 import contextlib
@@ -94,7 +95,7 @@ def alive(process: tuple[int, str]) -> bool:
 
 
 def stat(pid: int, thread: str = "") -> list[str] | None:
-    """State, parent and so on of a process, as proc(5) numbers them from the third; None where it is gone."""
+    """State, parent and so on: the fields of proc(5) from the third on; None for no process."""
     try:
         return Path(f"/proc/{pid}{thread}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,9 +1,9 @@
-"""Serve's configs held against Ray's own schema.
+"""Serve's configs, validated with Ray's own schema.
 
     python ray_config.py FILE ...
 
-Runs in an environment that has Ray, and prints a line for each file: a JSON list of its faults. The schema lets keys
-that it does not know pass, so that an older Ray takes a newer one's config: here they are faults.
+Runs in an environment that has Ray, and prints a line for each file: a JSON list of its faults.
+The schema accepts unknown keys, so that an older Ray takes a newer config: here they are faults.
 """
 
 import json
@@ -19,7 +19,7 @@ from ray.serve.schema import ServeDeploySchema
 
 
 def faults(document: Any) -> Iterator[str]:
-    """What a config has that the schema does not know, lacks that it requires, or has in another type."""
+    """Unknown keys of a config, missing ones, and values of another type."""
     try:
         known = ServeDeploySchema.model_validate(document)
         scalings = [

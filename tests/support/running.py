@@ -1,4 +1,4 @@
-"""Servers of a test's own: a scaffold's files changed, its server started as a process, its log in a file."""
+"""Servers of a test's own: the scaffold is edited, its server a process, its log in a file."""
 
 import contextlib
 import itertools
@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from common.config import Config, Serving
 from generator.environment.venvs import server_python
 from generator.scaffold import Scaffold
 
@@ -52,6 +53,11 @@ def configure(directory: Path, **knobs: Any) -> None:
         text, found = re.subn(rf"(?m)^(\s*{key}:).*$", rf"\g<1> {json.dumps(value)}", text)
         assert found == 1, key
     file.write_text(text)
+
+
+def settings(scaffold: Scaffold) -> Serving:
+    """A scaffold's `serving` settings."""
+    return Config.read(scaffold.directory / "config.yaml", {}).serving
 
 
 def free_port() -> int:
@@ -167,7 +173,7 @@ def metric(client: httpx.Client, name: str, **labels: str) -> float:
 
 
 def together(count: int, work: Callable[[int], Any]) -> list[Any]:
-    """What a function returns for 0 to count - 1, each in a thread of its own, all begun at once."""
+    """What a function returns for 0 to count - 1, called at once in a thread each."""
     barrier = threading.Barrier(count)
 
     def begin(index: int) -> Any:

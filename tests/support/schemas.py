@@ -1,9 +1,9 @@
-"""Manifests held against Kubernetes's and KServe's own schemas, which the kubernetes and kserve packages carry.
+"""Manifests, validated with the schemas in the kubernetes and kserve packages.
 
     python schemas.py FILE
 
-Runs in the server's environment, which has both, and prints a line for each fault. In KFServing's environment, with the
-template's src/ on the path, KFServing's schemas stand in for KServe's.
+Runs in the server's environment, which has both, and prints a line for each fault. In KFServing's
+environment, with the template's src/ on the path, KFServing's schemas take the place of KServe's.
 """
 
 import importlib
@@ -37,7 +37,7 @@ PLAIN = {"str": str, "int": int, "float": (int, float), "bool": bool}
 
 
 def faults(document: Any) -> Iterator[str]:
-    """What a manifest has that its schema does not know, lacks that it requires, or has in another type."""
+    """Unknown keys of a manifest, missing ones, and values of another type."""
     key = (document.get("apiVersion"), document.get("kind"))
     if key in KINDS:
         yield from _faults(document, KINDS[key], str(key[1]))
@@ -64,7 +64,7 @@ def _faults(value: Any, kind: str, place: str) -> Iterator[str]:
 
 
 def _model(kind: str) -> Any:
-    """The class of a schema; None for what stands for any value, such as a port's number or name."""
+    """The class of a schema; None for any value, such as a port's number or name."""
     return getattr(models, kind, None) or getattr(kubernetes.client, kind, None)
 
 

@@ -1,4 +1,4 @@
-"""An owner's scripts: each makes a model and a scaffold of it, and keeps rows with what its model predicts for them."""
+"""Scripts of an owner. Each makes a model and a scaffold, and saves rows and predictions."""
 
 import os
 import subprocess
@@ -26,7 +26,8 @@ import numpy as np
 import generator
 
 keras.utils.set_random_seed(0)
-model = keras.Sequential([keras.layers.Dense(8, activation="relu"), keras.layers.Dense(3, activation="softmax")])
+layers = [keras.layers.Dense(8, activation="relu"), keras.layers.Dense(3, activation="softmax")]
+model = keras.Sequential(layers)
 rows = np.random.default_rng(0).normal(size=(7, 5)).astype("float32")
 predictions = model.predict(rows, verbose=0)
 generator.from_model(model, "made", sample_input=rows)
@@ -61,7 +62,8 @@ class Net(keras.Model):
     def __init__(self, units=4, **kwargs):
         super().__init__(**kwargs)
         self.units = units
-        self.hidden, self.scaled, self.last = keras.layers.Dense(units, bent), Scaled(), keras.layers.Dense(2)
+        self.hidden, self.scaled = keras.layers.Dense(units, bent), Scaled()
+        self.last = keras.layers.Dense(2)
 
     def call(self, inputs):
         return self.last(self.scaled(self.hidden(inputs)))
@@ -93,7 +95,8 @@ WIDTHS = (6, 16, 16)
 class Block(nn.Module):
     def __init__(self, wide, out):
         super().__init__()
-        self.norm, self.linear, self.dropout = nn.BatchNorm1d(wide), nn.Linear(wide, out), nn.Dropout(0.2)
+        self.norm, self.linear = nn.BatchNorm1d(wide), nn.Linear(wide, out)
+        self.dropout = nn.Dropout(0.2)
 
     def forward(self, rows):
         return self.dropout(nn.functional.gelu(self.linear(self.norm(rows))))
@@ -137,12 +140,12 @@ class Made:
     predictions: Any
 
     def compare(self, served: Any) -> Verification:
-        """Hold `predictions` of an answer against those of the script's model, as the framework's hook would."""
-        return compare(self.predictions, served, by_name(self.scaffold._config.framework).tolerance)
+        """Compare served predictions with the script's, within the framework's tolerance."""
+        return compare(self.predictions, served, by_name(self.scaffold.framework).tolerance)
 
 
 def run(directory: Path, source: str, *arguments: str, **environ: str) -> Made:
-    """Run a script in a directory, where it makes the scaffold `made` and saves arrays `rows` and `predictions`."""
+    """Run a script, which makes the scaffold `made` and saves `rows` and `predictions`."""
     script = directory / "train.py"
     script.write_text(source)
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -1,7 +1,7 @@
-"""Serves scaffolds one after another from one process that has KServe imported already: each in a fork of it.
+"""Serves scaffolds one after another, each in a fork of a process that has imported KServe.
 
-A line of standard input names a scaffold's directory and a port, in JSON. Two lines of standard output answer it: the
-process id of the server, and when that has ended, its exit status.
+A line of standard input names a scaffold's directory and a port, in JSON. Two lines of standard
+output answer it: the process id of the server, and its exit status when it has ended.
 """
 
 import json

@@ -163,7 +163,7 @@ def _of_model(path: Any, name: str) -> Any:
     """An attribute of the model of a fast path."""
     if name == "_model":  # while it is being copied, it has no model yet
         raise AttributeError(name)
-    return getattr(path._model, name)
+    return getattr(path._model, name)  # noqa: SLF001 - a class of this module
 
 
 def _computed(arithmetic: Arithmetic, rows: Array) -> Array | None:

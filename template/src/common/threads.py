@@ -1,35 +1,39 @@
-"""How many threads compute a call of a model.
+"""How many threads a call of the model uses.
 
-To have other threads take part costs tenths of a millisecond: they sleep between calls. And where there are two
-processors, they keep the server off the one that it needs. What is done in a moment, one thread does sooner alone.
+A second thread costs tenths of a millisecond to wake, and on two processors it takes the one that
+the server needs. A short call is faster on one thread.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-MOMENT_SECONDS = 0.005  # of a call by one thread, where a second could help; the more could help, the sooner they do
-WEIGHT = 0.1  # of the last call, beside all before it
+# A call uses all threads if one thread would take longer than this, divided by the number of the
+# other threads.
+MOMENT_SECONDS = 0.005
+WEIGHT = 0.1  # the weight of the last call in the moving average
 
 
 class Threads:
-    """One thread for calls that it does in a moment, all of them for others; learns from the calls which those are.
+    """Uses one thread for short calls and all threads for long ones, by the time of past calls.
 
     Args:
-        set_count: tells the framework how many threads a call may take.
+        set_count: tells the framework how many threads a call may use.
         count: how many there are.
     """
 
     def __init__(self, set_count: Callable[[int], object], count: int) -> None:
         self._set_count = set_count
         self._most = self._count = count
-        self._row_seconds = 0.0  # of one thread
+        self._row_seconds = 0.0  # moving average of one thread's seconds per row
 
     @contextmanager
     def computing(self, rows: int) -> Iterator[None]:
-        """Has the block, which computes so many rows, do so with as many threads as suit it."""
-        alone = rows * self._row_seconds * (self._most - 1) < MOMENT_SECONDS
-        if self._count != (count := 1 if alone else self._most):
+        """Run the block, which computes this many rows, with as many threads as suit it."""
+        count = self._most
+        if rows * self._row_seconds * (self._most - 1) < MOMENT_SECONDS:
+            count = 1
+        if count != self._count:
             self._set_count(count)
             self._count = count
         start = time.perf_counter()
@@ -39,7 +43,10 @@ class Threads:
 
 
 def openmp() -> Threads:
-    """The threads of every OpenMP that is loaded, by threadpoolctl, which scikit-learn needs."""
+    """The threads of every OpenMP library that is loaded.
+
+    Needs threadpoolctl, a dependency of scikit-learn.
+    """
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped, unused-ignore]
 
     libraries = ThreadpoolController().select(user_api="openmp").lib_controllers

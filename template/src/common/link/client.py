@@ -1,4 +1,4 @@
-"""One worker, driven without a server: what `generator.load(directory).predict(...)` does."""
+"""A worker without a server, as `generator.load(directory).predict(...)` uses it."""
 
 import subprocess
 import threading
@@ -12,14 +12,14 @@ from .frames import Frame, Kind, Request, Response, Splitter, receive
 
 
 class Client:
-    """A worker of this scaffold that answers one request at a time. Close it, or use it as a context manager.
+    """A worker of this scaffold that answers one request at a time. Close it after use.
 
     Args:
         config: the scaffold's configuration.
-        path: the only directories for the worker to import from, beside `src/` and the standard library; by default
-            what its interpreter finds.
-        log: where the worker's log goes, by default to this process's.
-        python: the interpreter of another environment for the worker to run in, and in nothing else.
+        path: the only directories that the worker imports from, besides `src/` and the standard
+            library. By default it imports from its interpreter's path.
+        log: the file for the worker's log. By default it goes to this process's standard error.
+        python: the interpreter of another environment, isolated from `PYTHONPATH`.
 
     Raises:
         LoadError: the model cannot be loaded.
@@ -49,16 +49,18 @@ class Client:
         self._connection.settimeout(config.serving.predict_timeout_seconds)
 
     def request(self, kind: int, body: bytes) -> tuple[int, bytes]:
-        """Send a body through the whole flow; the status and the body of the answer.
+        """Answer a body like the server does.
+
+        Returns:
+            The status and the body of the answer.
 
         Raises:
             LoadError: the worker died, or took longer than `predict_timeout_seconds`.
         """
         with self._lock:
             self._ident += 1
-            self._connection.sendall(
-                Request(self._ident, kind, f"local-{self._ident}", body).pack()
-            )
+            request = Request(self._ident, kind, f"local-{self._ident}", body)
+            self._connection.sendall(request.pack())
             try:
                 while (answer := self._next()).ident != self._ident:
                     pass
@@ -69,11 +71,11 @@ class Client:
 
     @property
     def closed(self) -> bool:
-        """Whether the worker has been told to end, or has ended."""
+        """Whether the worker was closed, or has ended."""
         return self._connection.fileno() == -1 or self._process.poll() is not None
 
     def close(self) -> None:
-        """End the worker."""
+        """Stop the worker."""
         self._connection.close()
         try:
             self._process.wait(timeout=1)

@@ -1,4 +1,4 @@
-"""The wire between the server and a worker: frames with a length in front, over a Unix socket pair.
+"""The protocol between the server and a worker: length-prefixed frames over a Unix socket pair.
 
 All numbers are big-endian. A frame to the worker is
 
@@ -8,8 +8,9 @@ and one from the worker is
 
     length u32 | ident u64 | status u16 | kind u8 | body
 
-`length` counts what follows it. `ident` says which request a frame belongs to; 0 is the worker itself. A body of V2 has
-the size of the JSON in front of its raw data before it, a u32; 0 where all of it is JSON.
+`length` counts the bytes after it. `ident` is the number of the request that a frame belongs to;
+0 is the worker itself. A V2 body starts with a u32: the size of the JSON before its raw data, or 0
+if all of it is JSON.
 """
 
 import os
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 RECEIVE_BYTES = 1 << 21
-LARGE_BYTES = 1 << 14  # to copy so much takes longer than to look at it where it is
+LARGE_BYTES = 1 << 14  # from this size on, a view is faster than a copy
 LENGTH = struct.Struct("!I")
 REQUEST = struct.Struct("!IQBH")
 RESPONSE = struct.Struct("!IQHB")
@@ -31,7 +32,7 @@ Frame = bytes | memoryview
 
 
 class Kind(IntEnum):
-    """What a body is."""
+    """What a frame's body is."""
 
     JSON = 0
     MSGPACK = 1
@@ -44,12 +45,12 @@ class Kind(IntEnum):
 
 @dataclass(slots=True)
 class Stats:
-    """What one call of `predict` took.
+    """Statistics of one call of `predict`.
 
     Attributes:
         requests: how many requests shared the call.
-        rows: how many rows they had together.
-        seconds: how long each of PHASES took, of all of them together.
+        rows: how many rows they had in total.
+        seconds: how long each of PHASES took, for all of them in total.
     """
 
     requests: int
@@ -66,11 +67,10 @@ class Stats:
 
 
 def request_head(ident: int, kind: int, request_id: str, size: int) -> bytes:
-    """What stands before a body of so many bytes in a frame to the worker."""
+    """The bytes before a body of `size` bytes in a frame to the worker."""
     name = request_id.encode()
-    return (
-        REQUEST.pack(REQUEST.size - LENGTH.size + len(name) + size, ident, kind, len(name)) + name
-    )
+    length = REQUEST.size - LENGTH.size + len(name) + size
+    return REQUEST.pack(length, ident, kind, len(name)) + name
 
 
 @dataclass(slots=True)
@@ -112,51 +112,52 @@ class Response:
 
 
 class Splitter:
-    """Cuts a stream of bytes into frames, each with its length in front."""
+    """Splits a stream of bytes into frames."""
 
     def __init__(self) -> None:
-        self._part = bytearray()  # a frame that is not whole yet
+        self._part = bytearray()  # a frame that is not complete yet
 
     def feed(self, chunk: bytes) -> list[Frame]:
-        """The frames that are whole now."""
+        """The frames that are complete with this chunk."""
         frames: list[Frame] = []
         view, at = memoryview(chunk), 0
         if self._part:
-            while (lacking := _size(self._part) - len(self._part)) > 0 and at < len(view):
-                self._part += view[at : at + lacking]
-                at += lacking
-            if lacking > 0:
+            while (missing := _size(self._part) - len(self._part)) > 0 and at < len(view):
+                self._part += view[at : at + missing]
+                at += missing
+            if missing > 0:
                 return frames
             frames.append(memoryview(self._part))
         while (end := at + _size(view, at)) <= len(view):
-            frames.append(chunk[at:end] if end - at < LARGE_BYTES else view[at:end])
+            if end - at < LARGE_BYTES:
+                frames.append(chunk[at:end])
+            else:
+                frames.append(view[at:end])
             at = end
         self._part = bytearray(view[at:])
         return frames
 
 
 def _size(data: bytearray | memoryview, at: int = 0) -> int:
-    """How many bytes the frame has that begins there; as many as tell it, where those are not all here."""
-    return (
-        LENGTH.size + LENGTH.unpack_from(data, at)[0]
-        if len(data) - at >= LENGTH.size
-        else LENGTH.size
-    )
+    """The size of the frame that starts at `at`; of its length alone while that is incomplete."""
+    if len(data) - at < LENGTH.size:
+        return LENGTH.size
+    return int(LENGTH.size + LENGTH.unpack_from(data, at)[0])
 
 
 def receive(connection: socket.socket, splitter: Splitter, poll_seconds: float = 0) -> list[Frame]:
-    """Every frame that has arrived, at least one.
+    """Every frame that has arrived; waits for the first one.
 
     Args:
         connection: the socket to read.
-        splitter: what holds the part of a frame that has arrived before.
-        poll_seconds: how long to stay awake for the next frame before sleeping until it comes.
+        splitter: holds the part of a frame that has arrived before.
+        poll_seconds: how long to poll for the next frame before sleeping until it comes.
 
     Raises:
         EOFError: the other side has closed.
     """
     while True:
-        chunk = _polled(connection, poll_seconds)
+        chunk = _poll(connection, poll_seconds)
         if chunk is None:
             chunk = connection.recv(RECEIVE_BYTES)
         if not chunk:
@@ -165,12 +166,12 @@ def receive(connection: socket.socket, splitter: Splitter, poll_seconds: float =
             return frames
 
 
-def _polled(connection: socket.socket, seconds: float) -> bytes | None:
-    """What came within the time; None where nothing did."""
+def _poll(connection: socket.socket, seconds: float) -> bytes | None:
+    """What arrives within the time; None if nothing does."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         try:
             return connection.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
-            os.sched_yield()  # whoever is to send the frame goes first
+            os.sched_yield()  # another process may be about to send the frame
     return None

@@ -1,4 +1,4 @@
-"""Starting a worker: a process of the model's environment, at the other end of a Unix socket pair."""
+"""Starts a worker: a process of the model's environment, connected by a Unix socket pair."""
 
 import json
 import math
@@ -15,11 +15,12 @@ from ..errors import LoadError
 from .frames import Kind, Request
 
 SOCKET_BYTES = 1 << 21
-# What a call of predict has freed the next one takes again. By itself glibc may give it back to the system in between,
-# which then has to clear every page once more: mallopt(3). 32 MiB is the most that it takes for the first.
+# The memory that one call of predict frees, the next one needs again. By default glibc may return
+# it to the system in between, which must clear every page again: mallopt(3). 32 MiB is the most
+# that the first setting allows.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
-# An idle thread of OpenBLAS looks for work for two to the power of so many cycles: 0.1 ms. By itself it is 26, tens of
-# milliseconds, in which it keeps those who bring the next work off the processor.
+# An idle thread of OpenBLAS polls for work for 2**18 cycles: 0.1 ms. The default is 2**26, tens of
+# milliseconds, in which it keeps a processor from those who bring the next work.
 BLAS = {"OPENBLAS_THREAD_TIMEOUT": "18"}
 
 
@@ -29,16 +30,20 @@ def start(
     log: IO[bytes] | None = None,
     python: str | None = None,
 ) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start a worker and hand it its configuration; it answers READY or FAILED on the socket.
+    """Start a worker and send it its configuration; it answers READY or FAILED on the socket.
 
-    `MODEL_PYTHON` in the environment names the interpreter of the model's environment, by default this one.
+    `MODEL_PYTHON` in the environment is the interpreter of the model's environment, by default
+    this process's.
 
     Args:
         config: the scaffold's configuration.
-        path: the only directories for it to import from, beside `src/` and the standard library, with this
-            interpreter; by default what its interpreter finds.
-        log: where its log goes, by default to this process's.
-        python: the interpreter of an environment to run in that nothing outside adds to.
+        path: the only directories that it imports from, besides `src/` and the standard library,
+            with this process's interpreter. By default it imports from its interpreter's path.
+        log: the file for its log. By default it goes to this process's standard error.
+        python: the interpreter of another environment, isolated from `PYTHONPATH`.
+
+    Returns:
+        The process, and the server's end of the socket pair.
 
     Raises:
         LoadError: the interpreter cannot be started.
@@ -52,65 +57,79 @@ def start(
             process = subprocess.Popen(
                 [*interpreter, "-m", "common.worker", str(theirs.fileno())],
                 cwd=SOURCE,
-                env=_environment(config, path),
+                env=environment(config, path),
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # a Ctrl-C at the terminal is for the server alone
+                start_new_session=True,  # Ctrl-C in a terminal interrupts the server only
             )
         except OSError as error:
             ours.close()
+            command = interpreter[0]
             raise LoadError(
-                f"the worker cannot be started with {interpreter[0]}: {error.strerror}; see MODEL_PYTHON"
+                f"the worker cannot be started with {command}: {error.strerror}; see MODEL_PYTHON"
             ) from error
-    body = json.dumps(config.as_document(), default=str).encode()  # YAML makes dates of some texts
+    body = json.dumps(config.as_document(), default=str).encode()  # YAML reads some texts as dates
     ours.sendall(Request(0, Kind.CONFIG, "", body).pack())
     return process, ours
 
 
 def _interpreter(path: Sequence[str] | None, python: str | None) -> list[str]:
-    """The interpreter, with the options that keep out what is not to be imported."""
+    """The interpreter, with the options that keep other directories off its path."""
     if python is not None:
         return [python, "-E"]  # no PYTHONPATH
     if path is not None:
-        return [sys.executable, "-S"]  # no .pth file adds to the path
+        return [sys.executable, "-S"]  # no site-packages, no .pth files
     return [os.environ.get("MODEL_PYTHON") or sys.executable]
 
 
 def cores() -> int:
-    """How many processors this process may keep busy: those there are, and no more than its control group is given."""
-    there = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return max(1, math.ceil(min(there, _quota())))
+    """How many processors this process may use: its affinity, limited by its cgroup's quota."""
+    return max(1, math.ceil(min(_affinity(), cgroup_quota())))
 
 
-def _quota(root: Path = Path("/sys/fs/cgroup")) -> float:
-    """The processors that the control group is given: `docker run --cpus`, Kubernetes's limit; infinite without one.
+def _affinity() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
-    Source: Linux's Documentation/admin-guide/cgroup-v2.rst, `cpu.max`; for version 1 scheduler/sched-bwc.rst.
+
+def cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """How many processors the cgroup may use; infinite without a limit.
+
+    `docker run --cpus` and Kubernetes's limits set it.
+    Source: Linux's Documentation/admin-guide/cgroup-v2.rst, `cpu.max`; for version 1
+    Documentation/scheduler/sched-bwc.rst.
+
+    Args:
+        root: where the cgroup file system is mounted.
     """
     try:
-        if (file := root / "cpu.max").exists():
-            quota, period = file.read_text().split()
-        else:
-            quota, period = (
-                (root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")
-            )
-        return int(quota) / int(period) if quota.strip() not in ("max", "-1") else math.inf
+        quota, period = _quota_and_period(root)
+        if quota.strip() in ("max", "-1"):
+            return math.inf
+        return int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return math.inf
 
 
-def _environment(config: Config, path: Sequence[str] | None) -> dict[str, str]:
-    """The worker's environment: the server's, no more threads than the machine has cores for, MALLOC and BLAS."""
+def _quota_and_period(root: Path) -> list[str]:
+    """The quota and the period, both in microseconds, as cgroup v2 or v1 has them."""
+    if (file := root / "cpu.max").exists():
+        return file.read_text().split()
+    return [(root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")]
+
+
+def environment(config: Config, path: Sequence[str] | None) -> dict[str, str]:
+    """A worker's environment: this process's, and defaults for its threads and its memory.
+
+    Args:
+        config: the scaffold's configuration.
+        path: as in `start`.
+    """
     threads = str(max(1, cores() // config.serving.workers))
-    imports = {} if path is None else {"PYTHONPATH": os.pathsep.join(path)}
-    return {
-        "OMP_NUM_THREADS": threads,
-        **MALLOC,
-        **BLAS,
-        **os.environ,
-        **imports,
-        "PYTHONUNBUFFERED": "1",
-    }
+    variables = {"OMP_NUM_THREADS": threads, **MALLOC, **BLAS, **os.environ}
+    if path is not None:
+        variables["PYTHONPATH"] = os.pathsep.join(path)
+    variables["PYTHONUNBUFFERED"] = "1"
+    return variables

@@ -1,4 +1,4 @@
-"""The server's ASGI application: the predict routes themselves, and another application behind for all else."""
+"""The server's ASGI application: the predict routes, and a fallback application for the rest."""
 
 import logging
 import time
@@ -7,7 +7,7 @@ from typing import Any
 
 from ..config import Config
 from ..errors import Unanswered
-from .predict_routes import Headers, Predictions, Refused, Workers, error_answer
+from .predict_routes import Headers, PredictRoutes, Refused, Route, Workers, error_answer
 
 logger = logging.getLogger(__name__)
 
@@ -19,111 +19,116 @@ ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Application:
-    """Routes requests to the workers or to the application behind.
+    """Sends predict requests to the workers, and all others to the fallback application.
 
     Args:
         config: the scaffold's configuration.
-        workers: who answers the predict routes.
-        behind: what answers all else.
+        workers: answers the predict routes.
+        fallback: answers every other route.
 
     Attributes:
-        predictions: the predict routes.
-        workers: who answers them.
+        routes: the predict routes.
+        workers: answers them.
     """
 
-    def __init__(self, config: Config, workers: Workers, behind: ASGIApplication) -> None:
-        self.predictions = Predictions(config, workers)
+    def __init__(self, config: Config, workers: Workers, fallback: ASGIApplication) -> None:
+        self.routes = PredictRoutes(config, workers)
         self.workers = workers
-        self._application = behind
+        self._fallback = fallback
         self._server = config.server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self._application(scope, receive, send)
-        predictions, path, method = self.predictions, scope["path"], scope["method"]
+            return await self._fallback(scope, receive, send)
+        routes, path, method = self.routes, scope["path"], scope["method"]
         headers = Headers(scope["headers"])
-        route = predictions.route(path, method, headers)
-        request_id = predictions.request_id(headers)
+        route = routes.route(path, method, headers)
+        request_id = routes.request_id(headers)
+        name = self._route_name(route)
         start = time.perf_counter()
         try:
             if route is not None:
-                predictions.check(route, path, method, headers)
+                routes.check(route, path, method, headers)
             body = await self._body(headers, receive)
             if body is None:
-                return None  # the client went away
+                return None  # the client disconnected
             if route is None:
-                return await self._behind(
-                    _marked(scope, request_id), _replayed(body, receive), send, request_id
-                )
+                marked, replayed = _with_request_id(scope, request_id), _replay(body, receive)
+                return await self._fall_back(marked, replayed, send, request_id)
             start = time.perf_counter()
-            framed = b"".join(predictions.framed(route, headers, [body]))
-            answer = await self.workers.submit(route.kind, framed, request_id)
+            parts = routes.worker_body(route, headers, [body])
+            answer = await self.workers.submit(route.kind, b"".join(parts), request_id)
         except (Refused, Unanswered) as error:
             answer = error_answer(error.status, error)
         took = time.perf_counter() - start
-        fields, body = predictions.fields(answer, request_id)
+        fields, body = routes.response(answer, request_id)
         await send({"type": "http.response.start", "status": answer.status, "headers": fields})
         await send({"type": "http.response.body", "body": body})
-        predictions.count(route.name if route else self._server, answer.status, request_id, took)
+        routes.count(name, answer.status, request_id, took)
         return None
 
+    def _route_name(self, route: Route | None) -> str:
+        if route is None:
+            return self._server
+        return route.name
+
     async def _body(self, headers: Headers, receive: Receive) -> bytes | None:
-        """The whole body; None where the client went away before it was whole."""
-        self.predictions.check_size(headers.length)
+        """The complete body; None where the client disconnected before.
+
+        Raises:
+            Refused: the body is too large.
+        """
+        self.routes.check_size(headers.length)
         body = bytearray()
         while True:
             message = await receive()
             if message["type"] != "http.request":
                 return None
             body += message.get("body", b"")
-            self.predictions.check_size(len(body))
+            self.routes.check_size(len(body))
             if not message.get("more_body"):
                 return bytes(body)
 
-    async def _behind(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        """The application behind answers, and its answer is counted as ours are."""
+    async def _fall_back(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        """Let the fallback application answer, and count the answer like one of ours."""
         start = time.perf_counter()
         status = 500
 
-        async def watched(message: Message) -> None:
+        async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 extra = [
                     (b"x-request-id", request_id.encode("ascii")),
-                    *self.predictions.more_fields(status),
+                    *self.routes.extra_headers(status),
                 ]
                 message = {**message, "headers": [*message.get("headers", []), *extra]}
             await send(message)
 
         try:
-            await self._application(scope, receive, watched)
-        except Exception as error:  # it is answered: 500 by that application itself
-            logger.error(
-                "%s failed: %r",
-                scope["path"],
-                error,
-                exc_info=error,
-                extra={"request_id": request_id},
-            )
+            await self._fallback(scope, receive, send_marked)
+        except Exception as error:  # that application has answered 500 itself
+            details = {"request_id": request_id}
+            logger.error("%s failed: %r", scope["path"], error, exc_info=error, extra=details)
         finally:
             if scope["method"] == "POST":
-                self.predictions.count(
-                    self._server, status, request_id, time.perf_counter() - start
-                )
+                took = time.perf_counter() - start
+                self.routes.count(self._server, status, request_id, took)
 
 
-def _marked(scope: Scope, request_id: str) -> Scope:
-    """The scope with the request's id, whoever gave it."""
+def _with_request_id(scope: Scope, request_id: str) -> Scope:
+    """The scope with this request id in its headers, in place of the client's."""
     headers = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
     return {**scope, "headers": [*headers, (b"x-request-id", request_id.encode("ascii"))]}
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives a body that was read already, then what comes after it."""
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body that was already read, then what comes after it."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:
-        return messages.pop() if messages else await receive()
+        if messages:
+            return messages.pop()
+        return await receive()
 
     return replay

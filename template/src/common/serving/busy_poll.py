@@ -1,4 +1,4 @@
-"""An event loop that is kept awake for a moment: to wake from sleep takes longer than a fast model does."""
+"""Busy polling of the event loop: waking from sleep takes longer than a fast model does."""
 
 import asyncio
 import os
@@ -6,32 +6,32 @@ import time
 
 
 class BusyPoll:
-    """Has the running loop look for what has come, again and again, instead of sleeping until it does.
+    """Keeps the running event loop awake for a moment, so that it checks its sockets all the time.
 
     Args:
-        seconds: for how long after each `start`; 0 leaves the loop to sleep.
+        seconds: for how long after each `start`; 0 disables it.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._until = 0.0
-        self._runs = False
+        self._scheduled = False
 
     def start(self) -> None:
-        """Stay awake from now on, until `stop` or until the time is over."""
+        """Keep the loop awake until `stop`, or until the time is over."""
         if self._seconds:
             self._until = time.perf_counter() + self._seconds
-            if not self._runs:
-                self._runs = True
-                self._loop.call_soon(self._round)
+            if not self._scheduled:
+                self._scheduled = True
+                self._loop.call_soon(self._iterate)
 
     def stop(self) -> None:
-        """There is enough to do without."""
+        """Let the loop sleep again: there is enough work to keep it awake."""
         self._until = 0.0
 
-    def _round(self) -> None:
-        self._runs = time.perf_counter() < self._until
-        if self._runs:
-            os.sched_yield()  # whoever is to send what comes next goes first
-            self._loop.call_soon(self._round)
+    def _iterate(self) -> None:
+        self._scheduled = time.perf_counter() < self._until
+        if self._scheduled:
+            os.sched_yield()  # another process may be about to send what the loop waits for
+            self._loop.call_soon(self._iterate)

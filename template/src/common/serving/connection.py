@@ -1,4 +1,7 @@
-"""uvicorn's HTTP protocol, with a way of its own for the predict routes and responses sent in one piece."""
+"""uvicorn's HTTP protocol with a fast path for predict requests, and one write per response.
+
+All that relies on uvicorn's internals is here; tests/serving/test_uvicorn.py names what changes.
+"""
 
 import asyncio
 import time
@@ -10,28 +13,30 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from ..errors import Unanswered
 from ..link.frames import Response
 from .pool import Pool
-from .predict_routes import CLOSE, Headers, Predictions, Refused, Route, error_answer
+from .predict_routes import CLOSE, Headers, PredictRoutes, Refused, Route, error_answer
 
-MOST_BYTES = 1 << 16
+MAX_BUFFER_BYTES = 1 << 16
 
 
 class HTTPProtocol(HttpToolsProtocol):
-    """uvicorn's own, but that plain requests of the predict routes reach the workers, and what it writes through.
+    """uvicorn's protocol with a fast path for plain requests and a write buffer.
 
-    A plain request is a POST with a length, not encoded and no event, and the only one on its connection: it needs no
-    task, no scope and no messages. Every other goes the way of ASGI, where the same `Predictions` decide.
+    A plain request is a POST to a predict route with a Content-Length, neither encoded nor a
+    CloudEvent, and not pipelined. It goes to the workers without a task, an ASGI scope or
+    messages. Every other request goes through ASGI, where the same `PredictRoutes` decide.
 
-    uvicorn writes a response's head, then its body: two calls of the system, and the client wakes for a head alone. And
-    it sets a timer after each response and cancels it when the next request comes; here one timer looks after them all.
+    uvicorn writes a response's head and body with two system calls, and wakes the client for the
+    head alone; the buffer joins them. uvicorn also sets a timer after each response and cancels it
+    at the next request; here one timer per connection closes it when it is idle.
     """
 
     _idle_since: float | None = None
     _idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.gathering = Gathering(transport, self.loop)
-        super().connection_made(cast(asyncio.Transport, self.gathering))
-        self.predictions: Predictions = self.app.predictions
+        self.buffer = WriteBuffer(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self.buffer))
+        self.routes: PredictRoutes = self.app.routes
         self.pool: Pool = self.app.workers
 
     def on_message_begin(self) -> None:
@@ -41,7 +46,7 @@ class HTTPProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
-        if (exchange := self._exchange()) is not None:
+        if (exchange := self._plain_exchange()) is not None:
             self.cycle = exchange
             return
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -50,14 +55,14 @@ class HTTPProtocol(HttpToolsProtocol):
         self.headers += headers
         super().on_headers_complete()
 
-    def _exchange(self) -> Any:
-        """What stands for a plain request of a predict route; None for another."""
-        route = self.predictions.plain.get(self.url)
+    def _plain_exchange(self) -> Any:
+        """The exchange for a plain request; None for any other request."""
+        route = self.routes.by_target.get(self.url)
         busy = self.cycle is not None and not self.cycle.response_complete
         if route is None or busy or self.expect_100_continue or self.flow.write_paused:
             return None
         headers = Headers(self.headers)
-        if self.parser.get_method() != b"POST" or not self.predictions.is_plain(route, headers):
+        if self.parser.get_method() != b"POST" or not self.routes.is_plain(route, headers):
             return None
         if headers.connection and (
             self.parser.get_http_version() != "1.1" or self.parser.should_upgrade()
@@ -75,16 +80,16 @@ class HTTPProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         cycle: Any = self.cycle
         if type(cycle) is Exchange:
-            cycle.ask()
+            cycle.start()
         else:
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        self.gathering.flush()
+        self.buffer.flush()
         super().on_response_complete()
 
-    def on_exchanged(self) -> None:
-        """A plain request was answered, and the connection stays: as uvicorn's, but for its timer."""
+    def on_exchange_complete(self) -> None:
+        """Do what `on_response_complete` does, with one timer, where the connection stays open."""
         if self.pipeline:
             super().on_response_complete()
             return
@@ -110,17 +115,19 @@ class HTTPProtocol(HttpToolsProtocol):
 
 
 class Exchange:
-    """A plain request and its answer: a RequestResponseCycle to uvicorn's protocol, and a future to the pool.
+    """A plain request and its response.
+
+    uvicorn's protocol takes it for a RequestResponseCycle, and the pool for a future.
 
     Args:
-        protocol: the connection's.
-        route: what the request is for.
-        headers: the request's.
+        protocol: the connection.
+        route: the request's route.
+        headers: the request's headers.
         keep_alive: whether the connection stays open.
 
     Attributes:
-        parts: the body, as it came.
-        response_complete, disconnected, keep_alive, message_event: as a RequestResponseCycle has them.
+        parts: the body, in the pieces that it came in.
+        response_complete, disconnected, keep_alive, message_event: as in RequestResponseCycle.
     """
 
     __slots__ = (
@@ -145,16 +152,16 @@ class Exchange:
         self.keep_alive = keep_alive
         self.parts: list[bytes] = []
         self.response_complete = self.disconnected = False
-        self.message_event = NOBODY_WAITS
+        self.message_event = NULL_EVENT
 
-    def ask(self) -> None:
-        """The request is whole."""
-        predictions = self._protocol.predictions
-        self._request_id = predictions.request_id(self._headers)
+    def start(self) -> None:
+        """Send the request, whose body is complete, to the workers."""
+        routes = self._protocol.routes
+        self._request_id = routes.request_id(self._headers)
         self._start = time.perf_counter()
         try:
-            framed = predictions.framed(self._route, self._headers, self.parts)
-            self._protocol.pool.ask(self._route.kind, framed, self._request_id, self)
+            parts = routes.worker_body(self._route, self._headers, self.parts)
+            self._protocol.pool.ask(self._route.kind, parts, self._request_id, self)
         except (Refused, Unanswered) as error:
             self.set_result(error_answer(error.status, error))
 
@@ -166,54 +173,48 @@ class Exchange:
         self.set_result(error_answer(error.status, error))
 
     def set_result(self, answer: Response) -> None:
-        """Respond. The pool asks `done` before."""
-        protocol, predictions = self._protocol, self._protocol.predictions
-        fields, body = predictions.fields(answer, self._request_id)
-        if not self.keep_alive and not predictions.draining:
-            fields.append(CLOSE)
-        lines = [b"%b: %b\r\n" % field for field in fields]
-        protocol.gathering.write_through(
-            b"".join(
-                (
-                    _start(answer.status, tuple(protocol.server_state.default_headers)),
-                    *lines,
-                    b"\r\n",
-                    body,
-                )
-            )
-        )
+        """Send the response. The pool checks `done` first."""
+        protocol, routes = self._protocol, self._protocol.routes
+        headers, body = routes.response(answer, self._request_id)
+        if not self.keep_alive and not routes.draining:
+            headers.append(CLOSE)
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        head = _head(answer.status, tuple(protocol.server_state.default_headers))
+        protocol.buffer.write_through(b"".join((head, *lines, b"\r\n", body)))
         self.response_complete = True
-        if CLOSE in fields:
+        if CLOSE in headers:
             protocol.transport.close()
             protocol.on_response_complete()
         else:
-            protocol.on_exchanged()
+            protocol.on_exchange_complete()
         took = time.perf_counter() - self._start
-        predictions.count(self._route.name, answer.status, self._request_id, took)
+        routes.count(self._route.name, answer.status, self._request_id, took)
 
 
 @lru_cache(maxsize=64)
-def _start(status: int, fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """How a response begins: its status, and the fields that are the same for a second."""
-    return STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % field for field in fields])
+def _head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The first lines of a response: the status, and the headers that all responses share."""
+    return STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
-class NobodyWaits:
+class NullEvent:
     """An event that no task waits for."""
 
     def set(self) -> None:
         pass
 
 
-NOBODY_WAITS = NobodyWaits()
+NULL_EVENT = NullEvent()
 
 
-class Gathering:
-    """A transport that keeps what is written to it: until it is flushed, or full, or the loop comes round.
+class WriteBuffer:
+    """A transport that joins small writes.
+
+    It writes when it is flushed, when it is full, or in the next iteration of the event loop.
 
     Args:
-        transport: where it goes then.
-        loop: the loop that the transport belongs to.
+        transport: the transport that it writes to.
+        loop: the transport's event loop.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -221,7 +222,7 @@ class Gathering:
         self._loop = loop
         self._parts: list[bytes] = []
         self._size = 0
-        self._awaits_turn = False
+        self._scheduled = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -229,20 +230,20 @@ class Gathering:
     def write(self, data: bytes) -> None:
         self._parts.append(data)
         self._size += len(data)
-        if self._size > MOST_BYTES:
+        if self._size > MAX_BUFFER_BYTES:
             self.flush()
-        elif not self._awaits_turn:
-            self._awaits_turn = True
-            self._loop.call_soon(self._turn)
+        elif not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._scheduled_flush)
 
     def write_through(self, data: bytes) -> None:
-        """Write at once, after what was kept."""
+        """Write at once, after what is in the buffer."""
         self.flush()
         if not self._transport.is_closing():
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Write what was kept."""
+        """Write what is in the buffer."""
         if self._parts:
             data = b"".join(self._parts)
             self._parts.clear()
@@ -254,6 +255,6 @@ class Gathering:
         self.flush()
         self._transport.close()
 
-    def _turn(self) -> None:
-        self._awaits_turn = False
+    def _scheduled_flush(self) -> None:
+        self._scheduled = False
         self.flush()

@@ -1,4 +1,4 @@
-"""Starting the server: read the configuration, take the port, start the workers, serve."""
+"""Starts the server: reads the configuration, binds the port, starts the workers, serves."""
 
 import logging
 import os
@@ -16,21 +16,25 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Serve the scaffold whose `src/` holds this package; the exit status of the process."""
+    """Serve the scaffold whose `src/` holds this package.
+
+    Returns:
+        The exit status of the process.
+    """
     logs.configure()
-    # Until the server takes signals itself, SIGTERM interrupts the start as SIGINT does: a container's first process
-    # is spared signals that it does not handle.
+    # Until the server handles signals itself, SIGTERM interrupts the start like SIGINT. Linux
+    # ignores signals to a container's first process that it does not handle.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     os.chdir(SOURCE)
     workers: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
     try:
         config = Config.read(config_path())
         listener = _listener(config.serving.http_port, "PORT")
-        if config.serving.grpc_port:  # gRPC would share the port with whoever has it
+        if config.serving.grpc_port:  # gRPC would share a port that is in use, silently
             _listener(config.serving.grpc_port, "GRPC_PORT").close()
         for _ in range(config.serving.workers):
             workers.append(launch.start(config))
-        # After the workers have started: they import the model's framework while this process imports KServe.
+        # After the workers' start: they import the framework while this process imports KServe.
         import uvloop
 
         from .server import serve
@@ -42,13 +46,17 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     finally:
-        for worker, _ in workers:  # one that is loading does not see yet that its server is gone
+        for worker, _ in workers:  # one that is loading does not see that the server ended
             worker.kill()
     return 0
 
 
 def _listener(port: int, setting: str) -> socket.socket:
-    """A socket bound to the port on every address; nobody can connect before it listens."""
+    """A socket that is bound to the port on every address, and does not listen yet.
+
+    Raises:
+        ConfigError: the port is in use, or not allowed.
+    """
     listener = socket.socket(socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -56,6 +64,7 @@ def _listener(port: int, setting: str) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigError(
-            f"port {port} cannot be taken: {error.strerror}; set {setting} in the environment, or in config.yaml"
+            f"port {port} cannot be taken: {error.strerror}; "
+            f"set {setting} in the environment, or in config.yaml"
         ) from error
     return listener

@@ -1,7 +1,7 @@
-"""The workers of a server: requests are handed to them, dead and stuck ones are replaced.
+"""The pool of worker processes: it distributes requests and replaces workers that die or hang.
 
-A worker is sent no more than it can put into two batches; the rest waits here, so that a worker that dies takes only
-what it was working on with it.
+A worker is sent at most two batches of requests, and the rest waits in the pool's queue. So a
+worker that dies loses only what it was working on.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ from .busy_poll import BusyPoll
 logger = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 30.0
+MAX_RETRY_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
-MOST_AT_WORKER = 2048  # requests, where a batch may have more rows
-FLUSH_PIECES = 32  # with so many the worker begins while the rest of the round is still being read
+MAX_IN_FLIGHT = 2048  # requests at a worker, where a batch may have more rows
+FLUSH_PARTS = 32  # the worker starts on so many while the server still reads other requests
 
 
 class Answer(Protocol):
-    """What takes a response, or the reason why there is none: a future, or the like of one."""
+    """Receives a response, or the reason why there is none: a future, or similar to one."""
 
     def done(self) -> bool:
-        """Whether nobody waits any more."""
+        """Whether nobody waits for the answer any more."""
 
     def set_result(self, response: Response, /) -> None: ...
     def set_exception(self, error: Unanswered, /) -> None: ...
@@ -46,8 +46,10 @@ class Job:
     """A request that waits for its answer.
 
     Attributes:
-        frame: the request, as it is sent, in parts.
-        since: when it began to wait, on the clock of `time.monotonic`; first in the queue, then at a worker.
+        ident: its number, which the worker's response repeats.
+        frame: the frame that is sent to the worker, in parts.
+        answer: receives the response.
+        since: when it was queued, then when it was sent, by `time.monotonic`.
     """
 
     ident: int
@@ -58,12 +60,17 @@ class Job:
 
 @dataclass(eq=False)
 class Worker(asyncio.Protocol):
-    """One worker process as the server sees it.
+    """The connection to one worker process.
 
     Attributes:
+        pool: the pool that it belongs to.
+        process: the process.
+        loaded: done when the model is loaded, or failed with a LoadError.
         jobs: what it was sent and has not answered, by ident.
-        outgoing: frames of this round of the loop, in pieces: written together, they likelier share a call of predict.
-        progress: when it last showed that it goes forward.
+        outgoing: parts of frames to write in this iteration of the event loop. Requests that are
+            written together are likely to share a call of `predict`.
+        progress: when it last sent something, by `time.monotonic`.
+        stuck: whether it made no progress for `predict_timeout_seconds`.
         ready: whether it has loaded the model.
     """
 
@@ -79,7 +86,7 @@ class Worker(asyncio.Protocol):
     splitter: Splitter = field(default_factory=Splitter)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     def data_received(self, data: bytes) -> None:
         self.progress = time.monotonic()
@@ -88,14 +95,14 @@ class Worker(asyncio.Protocol):
             if response.ident:
                 self.pool.answered(self, response)
             else:
-                self._told(response)
+                self._handle_notice(response)
         if not self.jobs:
             self.pool.busy_poll.stop()
 
-    def _told(self, response: Response) -> None:
-        """What the worker says of itself."""
+    def _handle_notice(self, response: Response) -> None:
+        """Handle a response that answers no request: the worker's state, or its statistics."""
         if response.kind == Kind.STATS:
-            # Its requests are answered first: they wake up in the order in which they were told to.
+            # Later, so that the requests of the batch are answered first.
             self.loaded.get_loop().call_soon(
                 lambda: self.pool.batches.observe(Stats.unpack(response.body))
             )
@@ -107,12 +114,12 @@ class Worker(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.loaded.done():
-            self.loaded.set_exception(
-                LoadError("the worker ended while it loaded the model; its last lines say why")
-            )
+            reason = "the worker ended while it loaded the model; its last lines say why"
+            self.loaded.set_exception(LoadError(reason))
         self.pool.lost(self)
 
     def send(self, job: Job) -> None:
+        """Write a request at the end of this iteration of the event loop, or sooner."""
         job.since = time.monotonic()
         if not self.jobs:
             self.progress = job.since
@@ -124,7 +131,7 @@ class Worker(asyncio.Protocol):
             self.pool.busy_poll.start()
         else:
             self.pool.busy_poll.stop()
-        if len(self.outgoing) >= FLUSH_PIECES:
+        if len(self.outgoing) >= FLUSH_PARTS:
             self._flush()
 
     def _flush(self) -> None:
@@ -137,7 +144,7 @@ class Worker(asyncio.Protocol):
             self.transport.writelines(parts)
 
     def kill(self) -> None:
-        """End the process at once; `connection_lost` follows."""
+        """Kill the process. `connection_lost` follows."""
         if self.process.poll() is None:
             self.process.kill()
         if self.transport is not None:
@@ -145,13 +152,15 @@ class Worker(asyncio.Protocol):
 
 
 class Pool:
-    """The workers and what waits for them.
+    """The workers, and the queue of requests that wait for one.
 
     Args:
         config: the scaffold's configuration.
 
     Attributes:
-        busy_poll: what keeps the loop awake while a request is alone at a worker.
+        batches: counts the workers' calls of `predict`.
+        busy_poll: keeps the event loop awake while a worker has a single request.
+        draining: whether the server is about to stop.
     """
 
     busy_poll: BusyPoll
@@ -159,103 +168,114 @@ class Pool:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._serving = config.serving
-        self._window = min(2 * config.serving.max_batch_size, MOST_AT_WORKER)
+        self._max_in_flight = min(2 * config.serving.max_batch_size, MAX_IN_FLIGHT)
         self._workers: list[Worker] = []
         self._queue: deque[Job] = deque()
         self._ident = 0
         self.batches = metrics.Batches(config.name)
         self.draining = False
         self._closing = False
-        self._loop: (
-            asyncio.AbstractEventLoop
-        )  # asked for once: Python 3.10 and 3.11 call the system for it
+        # Looked up once: in Python 3.10 and 3.11 each look-up is a system call.
+        self._loop: asyncio.AbstractEventLoop
         self._replacing = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def ready(self) -> bool:
-        """Whether the server wants requests: a worker is loaded and warmed up, and nobody said to stop."""
-        return not self.draining and self._able
+        """Whether the server takes requests: a worker is ready, and the server is not draining."""
+        return not self.draining and self._any_ready
 
     @property
-    def _able(self) -> bool:
+    def _any_ready(self) -> bool:
         return any(worker.ready for worker in self._workers)
 
     @property
     def waiting(self) -> int:
-        """How many requests wait or are being answered."""
+        """The number of requests that wait or are being answered."""
         return len(self._queue) + sum(len(worker.jobs) for worker in self._workers)
 
     async def start(self, started: list[tuple["subprocess.Popen[bytes]", socket.socket]]) -> None:
-        """Take over workers that were started; returns when each has loaded its model.
+        """Connect to workers that were started, and wait until each has loaded the model.
+
+        Args:
+            started: each worker's process and socket, as `launch.start` returns them.
 
         Raises:
-            LoadError: one could not.
+            LoadError: a worker cannot load the model.
         """
         self._loop = asyncio.get_running_loop()
-        free = launch.cores() > self._serving.workers
-        self.busy_poll = BusyPoll(self._serving.poll_seconds if free else 0)
+        poll_seconds = self._serving.poll_seconds
+        if launch.cores() <= self._serving.workers:
+            poll_seconds = 0
+        self.busy_poll = BusyPoll(poll_seconds)
         self._spawn(self._watch())
         for child, connection in started:
-            await self._adopt(child, connection)
+            await self._connect(child, connection)
         await asyncio.gather(*(self._loaded(worker) for worker in self._workers))
 
     def submit(self, kind: Kind, body: bytes, request_id: str) -> "asyncio.Future[Response]":
-        """Hand a request to a worker, or let it wait for one; raises what `ask` does."""
+        """Send a request to a worker, or queue it. Raises what `ask` does."""
         answer: asyncio.Future[Response] = self._loop.create_future()
         self.ask(kind, [body], request_id, answer)
         return answer
 
     def ask(self, kind: Kind, parts: list[bytes], request_id: str, answer: Answer) -> None:
-        """Hand a request, its body in parts, to a worker, or let it wait for one, and tell `answer` what came of it.
+        """Send a request to a worker, or queue it.
+
+        Args:
+            kind: what the body is.
+            parts: the body, in parts.
+            request_id: its request id, for the log.
+            answer: receives the response.
 
         Raises:
-            Unanswered: the queue is full, or no worker is there to wait for.
+            Unanswered: the queue is full, or there is no worker to wait for.
         """
-        if len(self._queue) >= self._serving.max_queue:
-            raise Unanswered(
-                503, f"{self._serving.max_queue} requests are waiting already; try again later"
-            )
+        limit = self._serving.max_queue
+        if len(self._queue) >= limit:
+            raise Unanswered(503, f"{limit} requests are waiting already; try again later")
         if self._closing or not (self._workers or self._replacing):
             raise Unanswered(503, "the model is not ready; try again later")
         self._ident += 1
-        size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
+        size = sum(map(len, parts))
         frame = [request_head(self._ident, kind, request_id, size), *parts]
         job = Job(self._ident, frame, answer, time.monotonic())
-        worker = self._free()
+        worker = self._least_busy()
         if worker is None:
             self._queue.append(job)
         else:
             worker.send(job)
 
     def answered(self, worker: Worker, response: Response) -> None:
-        """A worker's answer: to whom it belongs, and the next request to the worker."""
+        """Deliver a worker's response, and send the worker what waits."""
         job = worker.jobs.pop(response.ident, None)
         if job is not None and not job.answer.done():
             job.answer.set_result(response)
         if self._queue:
-            self._hand_out()
+            self._dispatch()
 
     def lost(self, worker: Worker) -> None:
-        """A worker is gone: fail what it was working on, start another."""
+        """Fail the requests of a worker that ended, and start another one."""
         if worker not in self._workers:
             return
         self._workers.remove(worker)
-        self._bury(worker)
+        self._reap(worker)
         now = time.monotonic()
         for job in worker.jobs.values():
             late = worker.stuck and now - job.since >= self._serving.predict_timeout_seconds
-            self._fail(job, *self._reason(late))
+            self._fail(job, *self._loss(late))
         worker.jobs.clear()
         if worker.ready and not self._closing:
-            reason = "stuck" if worker.stuck else "died"
+            reason = "died"
+            if worker.stuck:
+                reason = "stuck"
             metrics.WORKER_RESTARTS.labels(reason).inc()
-            logger.error("worker %d %s, another one takes its place", worker.process.pid, reason)
+            logger.error("worker %d %s; starting another one", worker.process.pid, reason)
             self._replacing += 1
             self._spawn(self._replace())
 
     async def close(self) -> None:
-        """Let the workers end. What still waits is failed."""
+        """Stop the workers. Requests that still wait fail with 503."""
         self._closing = True
         for task in list(self._tasks):
             task.cancel()
@@ -271,65 +291,71 @@ class Pool:
                 await asyncio.sleep(0.02)
             worker.kill()
 
-    def _reason(self, late: bool) -> tuple[int, str]:
-        if late:
-            limit = self._serving.predict_timeout_seconds
-            return (
-                504,
-                f"predict took longer than {limit:g} seconds (predict_timeout_seconds); its worker was restarted",
-            )
-        return 503, "the worker that had this request ended; try again"
+    def _loss(self, late: bool) -> tuple[int, str]:
+        """The status and the message for a request whose worker ended."""
+        if not late:
+            return 503, "the worker that had this request ended; try again"
+        limit = f"{self._serving.predict_timeout_seconds:g} seconds (predict_timeout_seconds)"
+        return 504, f"predict took longer than {limit}; its worker was restarted"
 
     def _fail(self, job: Job, status: int, message: str) -> None:
         if not job.answer.done():
             job.answer.set_exception(Unanswered(status, message))
 
-    def _free(self) -> Worker | None:
-        """The worker with the least to do, where one has room."""
+    def _least_busy(self) -> Worker | None:
+        """The worker with the fewest requests; None if all are full."""
         best = None
         for worker in self._workers:
-            room = worker.ready and len(worker.jobs) < self._window
+            room = worker.ready and len(worker.jobs) < self._max_in_flight
             if room and (best is None or len(worker.jobs) < len(best.jobs)):
                 best = worker
         return best
 
-    def _hand_out(self) -> None:
+    def _dispatch(self) -> None:
+        """Send what waits to workers that have room."""
         while self._queue:
-            worker = self._free()
+            worker = self._least_busy()
             if worker is None:
                 return
             job = self._queue.popleft()
             if not job.answer.done():
                 worker.send(job)
 
-    async def _adopt(self, child: "subprocess.Popen[bytes]", connection: socket.socket) -> Worker:
+    async def _connect(self, child: "subprocess.Popen[bytes]", connection: socket.socket) -> Worker:
         loop = asyncio.get_running_loop()
         worker = Worker(self, child, loop.create_future())
-        worker.loaded.add_done_callback(_seen)
+        worker.loaded.add_done_callback(_retrieve)
         self._workers.append(worker)
         connection.setblocking(False)
         await loop.create_unix_connection(lambda: worker, sock=connection)
         return worker
 
     async def _replace(self) -> None:
-        """Start a worker in place of one that is gone, again and again until it is ready, with pauses between."""
+        """Start a worker, again after a pause if it fails, until one is ready."""
         pause = 1.0
         while not await self._restarted(pause):
             self._refuse_waiting()
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            pause = min(2 * pause, MAX_RETRY_SECONDS)
             self._replacing += 1
-        self._hand_out()
+        self._dispatch()
 
     async def _restarted(self, pause: float) -> bool:
-        """Whether a worker could be started and has loaded the model."""
+        """Start a worker and wait until it is ready.
+
+        Args:
+            pause: how long the pause after a failure is, in seconds; for the log.
+
+        Returns:
+            Whether it is ready.
+        """
         worker = None
         try:
-            worker = await self._adopt(*launch.start(self._config))
+            worker = await self._connect(*launch.start(self._config))
             await self._loaded(worker)
         except (LoadError, OSError) as error:
             logger.error(
-                "a worker could not be restarted, the next try is in %g seconds: %s", pause, error
+                "a worker could not be restarted; retrying in %g seconds: %s", pause, error
             )
             if worker is not None:
                 self.lost(worker)
@@ -339,10 +365,10 @@ class Pool:
         return True
 
     async def _loaded(self, worker: Worker) -> None:
-        """Returns when the worker is ready.
+        """Wait until a worker is ready.
 
         Raises:
-            LoadError: it cannot load the model, or took longer than `load_timeout_seconds`.
+            LoadError: it cannot load the model, or takes longer than `load_timeout_seconds`.
         """
         limit = self._serving.load_timeout_seconds
         try:
@@ -350,25 +376,25 @@ class Pool:
         except asyncio.TimeoutError:
             worker.kill()
             raise LoadError(
-                f"the model was not loaded within {limit:g} seconds; raise serving.load_timeout_seconds in config.yaml"
+                f"the model was not loaded within {limit:g} seconds; "
+                "raise serving.load_timeout_seconds in config.yaml"
             ) from None
 
     def _refuse_waiting(self) -> None:
+        """Fail what waits if there is no worker to wait for."""
         if not self._workers:
             for job in self._queue:
                 self._fail(job, 503, "the model is not ready; try again later")
             self._queue.clear()
 
-    def _bury(self, worker: Worker) -> None:
-        """End what is left of a worker's process and collect its exit status."""
+    def _reap(self, worker: Worker) -> None:
+        """Kill a worker's process if it still runs, and collect its exit status."""
         worker.kill()
-        with contextlib.suppress(
-            RuntimeError
-        ):  # the loop is closing: the exit status has no reader any more
+        with contextlib.suppress(RuntimeError):  # the loop is closing: nobody needs the status
             asyncio.get_running_loop().run_in_executor(None, worker.process.wait)
 
     async def _watch(self) -> None:
-        """Find workers that are dead or stuck, and requests that have waited too long for one."""
+        """Kill workers that hang, and fail requests that waited too long for a worker."""
         limit = self._serving.predict_timeout_seconds
         while True:
             await asyncio.sleep(min(WATCH_SECONDS, limit / 4))
@@ -377,10 +403,9 @@ class Pool:
                 worker.stuck = worker.ready and bool(worker.jobs) and now - worker.progress > limit
                 if worker.stuck or worker.process.poll() is not None:
                     worker.kill()
-            while self._queue and now - self._queue[0].since > limit and not self._able:
-                self._fail(
-                    self._queue.popleft(), 503, "no worker became ready in time; try again later"
-                )
+            while self._queue and now - self._queue[0].since > limit and not self._any_ready:
+                late = self._queue.popleft()
+                self._fail(late, 503, "no worker became ready in time; try again later")
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -388,7 +413,7 @@ class Pool:
         task.add_done_callback(self._tasks.discard)
 
 
-def _seen(loaded: "asyncio.Future[None]") -> None:
-    """Whoever waited may have gone before it failed: asyncio need not complain."""
+def _retrieve(loaded: "asyncio.Future[None]") -> None:
+    """Retrieve the exception: asyncio warns about one that nobody has retrieved."""
     if not loaded.cancelled():
         loaded.exception()

@@ -1,4 +1,4 @@
-"""The predict routes, whoever brings their requests: which one a request is for, what it is refused for, its answer.
+"""The predict routes: they choose a request's route, check the request and build its response.
 
 Source of the routes: KServe's V1 and V2 protocols, and Truss's `predict_binary`.
 """
@@ -22,17 +22,17 @@ MSGPACK = b"application/msgpack"
 OCTETS = b"application/octet-stream"
 PREDICT = re.compile(r"/v1/models/([^/]*):(predict|predict_binary)")
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-# Media types with which a body on the JSON route is for the application behind to read.
-OTHER_TYPES = {b"application/cloudevents+json", b"application/ld+json", OCTETS}
-V2 = Kind.V2  # to look it up in its class would take longer than to compare it
+# On the JSON route, bodies of these media types go to the fallback application.
+FALLBACK_TYPES = {b"application/cloudevents+json", b"application/ld+json", OCTETS}
+V2 = Kind.V2  # a lookup in the enum takes longer than the comparison
 JSON_LENGTH = b"inference-header-content-length"
 RETRY_AFTER = (b"retry-after", b"1")
 CLOSE = (b"connection", b"close")
-FIELDS = list[tuple[bytes, bytes]]
+HeaderList = list[tuple[bytes, bytes]]
 
 
 class Refused(Exception):
-    """A request that is answered without asking the model."""
+    """A request that is answered with an error, without asking the model."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -63,32 +63,33 @@ ROUTES = {
         "infer",
         Kind.V2,
         frozenset({JSON, OCTETS}),
-        "send Content-Type: application/json, or application/octet-stream with Inference-Header-Content-Length",
+        "send Content-Type: application/json, or application/octet-stream with "
+        "Inference-Header-Content-Length",
     ),
 }
 MEDIA_TYPES: dict[int, bytes] = {Kind.JSON: JSON, Kind.MSGPACK: MSGPACK, Kind.V2: JSON}
 
 
 class Workers(Protocol):
-    """Who answers what the predict routes take."""
+    """Answers the requests of the predict routes."""
 
     draining: bool
 
     def submit(self, kind: Kind, body: bytes, request_id: str) -> Awaitable[Response]:
-        """The answer to a body. Raises Unanswered where there is none."""
+        """The answer to a body. Raises Unanswered if there is none."""
         ...
 
 
-class Predictions:
+class PredictRoutes:
     """The predict routes of one model.
 
     Args:
         config: the scaffold's configuration.
-        workers: who answers.
+        workers: answers the requests.
 
     Attributes:
-        draining: whether clients are told to close their connections.
-        plain: the routes by a request's target as it is usually written.
+        draining: whether responses tell clients to close their connections.
+        by_target: the routes by a request's target, as clients usually write it.
     """
 
     def __init__(self, config: Config, workers: Workers) -> None:
@@ -101,48 +102,50 @@ class Predictions:
             for name in ("predict", "predict_binary")
         }
         self._routes[f"/v2/models/{self._name}/infer"] = ROUTES["infer"]
-        self.plain = {path.encode(): route for path, route in self._routes.items()}
+        self.by_target = {path.encode(): route for path, route in self._routes.items()}
         self._requests_answered = metrics.Requests()
         self._ids = token_hex(4)
         self._requests = 0
         self.draining = False
 
     def drain(self) -> None:
-        """From now on tell clients to close their connections, and probes that the server is not ready."""
+        """Tell clients to close their connections, and probes that the server is not ready."""
         self.draining = self._workers.draining = True
 
     def route(self, path: str, method: str, headers: "Headers") -> Route | None:
-        """The route that a request is for; None where another application answers it."""
+        """A request's route; None if the fallback application answers it."""
         route = self._routes.get(path)
         if route is None:
-            match = PREDICT.fullmatch(path)
-            return ROUTES["predict_binary"] if match and match[2] == "predict_binary" else None
+            return _binary_route(path)
         if method != "POST" or route.kind == Kind.MSGPACK:
             return route
-        if route.kind == Kind.V2:
-            return None if headers.event else route
-        return (
-            None if headers.encoded or headers.event or headers.media_type in OTHER_TYPES else route
-        )
+        foreign = headers.event
+        if route.kind == Kind.JSON:
+            foreign = foreign or headers.encoded or headers.media_type in FALLBACK_TYPES
+        if foreign:
+            return None
+        return route
 
     def check(self, route: Route, path: str, method: str, headers: "Headers") -> None:
-        """Refuse what needs no body to be refused.
+        """Check all that can be checked without the body.
 
         Raises:
-            Refused: the model is not asked.
+            Refused: the request is not one that the route takes.
         """
         if path not in self._routes:
             raise Refused(
-                404, f"there is no model {_name(path)!r} here, the model is {self._name!r}"
+                404, f"there is no model {_model_name(path)!r} here, the model is {self._name!r}"
             )
         if method != "POST":
             raise Refused(405, f"the method must be POST, it is {method}")
-        if headers.encoded or (headers.media_type and headers.media_type not in route.media_types):
-            came = "an encoded body" if headers.encoded else headers.media_type.decode("latin-1")
-            raise Refused(415, f"this route does not take {came}: {route.hint}")
+        if headers.encoded:
+            raise Refused(415, f"this route does not take an encoded body: {route.hint}")
+        if headers.media_type and headers.media_type not in route.media_types:
+            media_type = headers.media_type.decode("latin-1")
+            raise Refused(415, f"this route does not take {media_type}: {route.hint}")
 
     def is_plain(self, route: Route, headers: "Headers") -> bool:
-        """Whether a POST to a route has a body of a known length that the route takes."""
+        """Whether a POST has a body of known length and of a media type that the route takes."""
         usual = not headers.media_type or headers.media_type in route.media_types
         return (
             usual
@@ -152,7 +155,11 @@ class Predictions:
         )
 
     def check_size(self, size: int) -> None:
-        """Refuse a body that is too large, with `Refused`."""
+        """Check a body's size in bytes.
+
+        Raises:
+            Refused: it is larger than `max_body_bytes`.
+        """
         if size > self._max_body_bytes:
             limit = self._max_body_bytes
             raise Refused(
@@ -161,45 +168,57 @@ class Predictions:
             )
 
     def request_id(self, headers: "Headers") -> str:
-        """The client's X-Request-Id where it is a plain word, else a new one."""
+        """The client's X-Request-Id if it is printable ASCII without spaces, else a new one."""
         if headers.request_id and REQUEST_ID.fullmatch(headers.request_id):
             return headers.request_id.decode("ascii")
         self._requests += 1
         return f"{self._ids}-{self._requests:x}"
 
-    def framed(self, route: Route, headers: "Headers", parts: list[bytes]) -> list[bytes]:
-        """A body, in the parts that it came in, as the workers take it.
+    def worker_body(self, route: Route, headers: "Headers", parts: list[bytes]) -> list[bytes]:
+        """The body as the workers take it, from the parts that it came in.
 
         Raises:
-            Refused: a body of V2 does not say how much of it is JSON.
+            Refused: a V2 body does not say how much of it is JSON.
         """
         if route.kind != V2:
             return parts
         return [V2_HEAD.pack(_json_size(headers, sum(map(len, parts)))), *parts]
 
-    def fields(self, answer: Response, request_id: str) -> tuple[FIELDS, bytes]:
-        """The header fields and the body of a response."""
+    def response(self, answer: Response, request_id: str) -> tuple[HeaderList, bytes]:
+        """The headers and the body of a response."""
         body, media_type = answer.body, MEDIA_TYPES[answer.kind]
-        fields = [(b"x-request-id", request_id.encode("ascii"))]
+        headers = [(b"x-request-id", request_id.encode("ascii"))]
         if answer.kind == V2:
             (size,) = V2_HEAD.unpack_from(body)
             body = body[V2_HEAD.size :]
             if size:
                 media_type = OCTETS
-                fields.append((JSON_LENGTH, b"%d" % size))
-        fields += ((b"content-type", media_type), (b"content-length", b"%d" % len(body)))
+                headers.append((JSON_LENGTH, b"%d" % size))
+        headers += ((b"content-type", media_type), (b"content-length", b"%d" % len(body)))
         if answer.status == 405:
-            fields.append((b"allow", b"POST"))
+            headers.append((b"allow", b"POST"))
         if answer.status != 200 or self.draining:
-            fields += self.more_fields(answer.status)
-        return fields, body
+            headers += self.extra_headers(answer.status)
+        return headers, body
 
-    def more_fields(self, status: int) -> FIELDS:
-        """The header fields that every response has, whoever made it."""
-        return ([RETRY_AFTER] if status == 503 else []) + ([CLOSE] if self.draining else [])
+    def extra_headers(self, status: int) -> HeaderList:
+        """The headers that every response with this status has, whoever made it."""
+        headers = []
+        if status == 503:
+            headers.append(RETRY_AFTER)
+        if self.draining:
+            headers.append(CLOSE)
+        return headers
 
     def count(self, route: str, status: int, request_id: str, took: float) -> None:
-        """Count an answer, in the metrics and in the log."""
+        """Count an answer in the metrics, and log it.
+
+        Args:
+            route: the name of its route.
+            status: its HTTP status.
+            request_id: its request id.
+            took: how long it took, in seconds.
+        """
         self._requests_answered.add(route, status, took)
         if self._access_log:
             text = f"{route} {status} {took * 1000:.3f} ms"
@@ -207,7 +226,7 @@ class Predictions:
 
 
 class Headers:
-    """The few headers that decide who answers a request."""
+    """The headers that decide how a request is answered."""
 
     __slots__ = (
         "connection",
@@ -228,7 +247,9 @@ class Headers:
             if name == b"content-type":
                 self.media_type = value.split(b";", 1)[0].strip().lower()
             elif name == b"content-length":
-                self.length = int(value) if value.isdigit() else 0
+                self.length = 0
+                if value.isdigit():
+                    self.length = int(value)
             elif name == b"x-request-id":
                 self.request_id = value
             elif name == b"connection":
@@ -242,28 +263,38 @@ class Headers:
 
 
 def _json_size(headers: Headers, length: int) -> int:
-    """How many bytes of a body of V2 are JSON, with raw data behind; 0 where all are.
+    """How many bytes of a V2 body are JSON, before the raw data; 0 if all are.
 
     Raises:
-        Refused: the client does not say.
+        Refused: the header is missing or is no length within the body.
     """
-    told = headers.json_size
-    if told is None and headers.media_type != OCTETS:
+    given = headers.json_size
+    if given is None and headers.media_type != OCTETS:
         return 0
-    if told is not None and told.isdigit() and 0 < int(told) <= length:
-        return int(told)
-    came = "it is missing" if told is None else f"it is {told.decode('latin-1')!r}"
-    raise Refused(
-        400,
-        f"Inference-Header-Content-Length must be between 1 and {length}, the body's length, {came}",
-    )
+    if given is not None and given.isdigit() and 0 < int(given) <= length:
+        return int(given)
+    came = "it is missing"
+    if given is not None:
+        came = f"it is {given.decode('latin-1')!r}"
+    limits = f"must be between 1 and {length}, the body's length"
+    raise Refused(400, f"Inference-Header-Content-Length {limits}, {came}")
 
 
 def error_answer(status: int, error: Exception) -> Response:
-    """The answer that an error stands for."""
+    """The answer for an error, with its message under `error`."""
     return Response(0, status, Kind.JSON, json.dumps({"error": str(error)}).encode())
 
 
-def _name(path: str) -> str:
+def _binary_route(path: str) -> Route | None:
+    """The binary route for another model's name: no other application has it, so ours refuses."""
     match = PREDICT.fullmatch(path)
-    return match[1] if match else path
+    if match is None or match[2] != "predict_binary":
+        return None
+    return ROUTES["predict_binary"]
+
+
+def _model_name(path: str) -> str:
+    match = PREDICT.fullmatch(path)
+    if match is None:
+        return path
+    return match[1]

@@ -1,4 +1,4 @@
-"""The server process: uvicorn with our application, KServe's or KFServing's behind it, and the workers."""
+"""The server process: uvicorn, our application, KServe's or KFServing's, and the workers."""
 
 import asyncio
 import contextlib
@@ -24,13 +24,13 @@ from .pool import Pool
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 30
-QUIET_SECONDS = 0.2  # for the connections that were taken last to send their requests
+QUIET_SECONDS = 0.2  # for the last connections to send their requests
 KEEP_ALIVE_SECONDS = 65
 SO_ATTACH_FILTER = 26
 
 
-class Behind(Protocol):
-    """The application behind ours, of KServe or KFServing, and the gRPC server where it has one."""
+class Fallback(Protocol):
+    """KServe's or KFServing's application, and its gRPC server if it has one."""
 
     @property
     def application(self) -> ASGIApplication: ...
@@ -41,8 +41,14 @@ class Behind(Protocol):
 class Server(uvicorn.Server):
     """A uvicorn server that drains on SIGTERM.
 
-    For `drain_seconds` it goes on taking requests, tells the clients to close their connections and the probes that
-    it is not ready. Then it takes no more, answers what it has taken, and ends.
+    For `drain_seconds` it still takes requests, but it tells clients to close their connections
+    and probes that it is not ready. Then it refuses connections, answers what it has, and stops.
+
+    Args:
+        config: uvicorn's configuration.
+        application: our application.
+        listener: the listening socket.
+        drain_seconds: how long it takes requests after SIGTERM.
     """
 
     def __init__(
@@ -53,17 +59,17 @@ class Server(uvicorn.Server):
         drain_seconds: float,
     ) -> None:
         super().__init__(config)
-        self._predictions = application.predictions
+        self._routes = application.routes
         self._listener = listener
         self._drain_seconds = drain_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain on the first SIGTERM; on another signal, or a second one, stop at once."""
-        if self._predictions.draining or self.should_exit or sig != signal.SIGTERM:
+        """Drain on the first SIGTERM. Stop at once on SIGINT, or on a second signal."""
+        if self._routes.draining or self.should_exit or sig != signal.SIGTERM:
             self.force_exit = self.should_exit and sig == signal.SIGINT
             self.should_exit = True
             return
-        self._predictions.drain()
+        self._routes.drain()
         logger.info("draining for %g seconds", self._drain_seconds)
         asyncio.get_running_loop().call_later(self._drain_seconds, self._refuse)
 
@@ -76,14 +82,13 @@ class Server(uvicorn.Server):
 
 
 def refuse_connections(listener: socket.socket) -> None:
-    """Let nobody connect any more, but keep the connections that the kernel holds for us to accept.
+    """Refuse new connections, but keep those that the kernel has accepted for us.
 
-    Closing the socket resets those. A packet filter that drops all that is sent to the listening socket itself does
-    not; only Linux has it.
+    Closing the socket would reset those. A packet filter that drops everything sent to the
+    listening socket does not; only Linux has it: socket(7), SO_ATTACH_FILTER.
     """
-    drop_all = ctypes.create_string_buffer(
-        struct.pack("HBBI", 6, 0, 0, 0)
-    )  # BPF_RET | BPF_K: keep 0 bytes
+    # BPF_RET | BPF_K: keep 0 bytes.
+    drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))
     program = struct.pack("HP", 1, ctypes.addressof(drop_all))
     with contextlib.suppress(OSError):
         listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
@@ -92,36 +97,40 @@ def refuse_connections(listener: socket.socket) -> None:
 async def serve(
     config: Config, listener: socket.socket, workers: list[tuple[Any, socket.socket]]
 ) -> None:
-    """Serve until a signal says to stop.
+    """Serve until a signal stops the server.
 
     Args:
         config: the scaffold's configuration.
         listener: a socket bound to the port, not yet listening.
-        workers: the workers that were started, as `process.start` gives them.
+        workers: each worker's process and socket, as `launch.start` returns them.
 
     Raises:
         LoadError: a worker cannot load the model.
     """
     pool = Pool(config)
-    behind = _behind(config, pool)
+    fallback = _fallback(config, pool)
     try:
         await pool.start(workers)
         QUEUE.set_function(lambda: pool.waiting)
-        application = Application(config, pool, behind.application)
-        gc.freeze()  # what is here now stays: it need not be looked through again and again
-        grpc = asyncio.create_task(behind.serve_grpc())
+        application = Application(config, pool, fallback.application)
+        gc.freeze()  # what exists now stays: the collector need not examine it again
+        grpc = asyncio.create_task(fallback.serve_grpc())
         await _serve_http(config, application, listener)
-        await behind.stop_grpc()
+        await fallback.stop_grpc()
         await grpc
     finally:
         await pool.close()
 
 
-def _behind(config: Config, pool: Pool) -> Behind:
-    """What answers all but the predict routes."""
+def _fallback(config: Config, pool: Pool) -> Fallback:
+    """The application that answers every route but the predict routes.
+
+    Raises:
+        ConfigError: the scaffold holds none for `server` of config.yaml.
+    """
     name = f"{__package__}.{config.server}_application"
     try:
-        made: Behind = importlib.import_module(name).Behind(config, pool)
+        made: Fallback = importlib.import_module(name).Behind(config, pool)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
@@ -138,17 +147,13 @@ async def _serve_http(config: Config, application: Application, listener: socket
         http=HTTPProtocol,
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # nobody here asks who the client is
+        proxy_headers=False,  # nothing here uses the client's address
         lifespan="off",
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         backlog=2048,
     )
     server = Server(settings, application, listener, config.serving.drain_seconds)
-    logger.info(
-        "%s is ready at http://0.0.0.0:%d/v1/models/%s:predict",
-        config.name,
-        config.serving.http_port,
-        config.name,
-    )
+    url = f"http://0.0.0.0:{config.serving.http_port}/v1/models/{config.name}:predict"
+    logger.info("%s is ready at %s", config.name, url)
     await server.serve(sockets=[listener])

@@ -1,6 +1,6 @@
-"""The flow of one or many requests through the model: decode, preprocess, predict, postprocess, encode.
+"""The way of requests through the model: decode, preprocess, predict, postprocess, encode.
 
-Requests that have arrived together share one call of `predict` where that cannot change an answer.
+Requests that have arrived together share one call of `predict` if that cannot change an answer.
 """
 
 import logging
@@ -26,11 +26,11 @@ CODECS: dict[int, tuple[Callable[[bytes | memoryview], Any], Encoder]] = {
 }
 SPLIT_KEYS = ("predictions", "probabilities")
 SCALARS = (str, bool, int, float, type(None))
-PIECE = 32  # responses: the server sends them while the next are being encoded
+PIECE = 32  # responses; the server sends them while the next ones are encoded
 
 
 class InferenceModel(Protocol):
-    """What `server/inference_model.py` defines: KFServing's four methods, called in their order."""
+    """What `server/inference_model.py` defines: KFServing's four methods, in calling order."""
 
     def load(self) -> None: ...
     def preprocess(self, request: dict[str, Any]) -> dict[str, Any]: ...
@@ -39,27 +39,34 @@ class InferenceModel(Protocol):
 
 
 class Unsplittable(Exception):
-    """A response of several requests cannot be told apart by rows."""
+    """The response to several requests cannot be split by rows."""
 
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way: what came, what encodes its answer, and how many rows it holds."""
+    """A request that is ready for `predict`.
+
+    Attributes:
+        frame: the frame that it came in.
+        encode: encodes its response.
+        request: what `preprocess` returned.
+        rows: how many rows it has.
+        decoded: how long decode took, in seconds.
+        preprocessed: how long preprocess took, in seconds.
+    """
 
     frame: Request
     encode: Encoder
     request: dict[str, Any]
     rows: int
-    prepared: float  # seconds spent on decode
-    preprocessed: float  # seconds spent on preprocess
+    decoded: float
+    preprocessed: float
 
 
-Predicted = tuple[
-    list[tuple[Call, Any]], float
-]  # each request with its response, and the seconds of the call
-Answered = tuple[
-    list[Response], Stats | None
-]  # responses, and with the last of a call what it took
+# Each request with its response, and the seconds that the call of `predict` took.
+Predicted = tuple[list[tuple[Call, Any]], float]
+# Responses, and after the last ones of a call its statistics.
+Answered = tuple[list[Response], Stats | None]
 
 
 class Flow:
@@ -68,7 +75,7 @@ class Flow:
     Args:
         model: an object with KFServing's four methods, loaded.
         max_batch_size: how many rows may share a call of `predict`; 1 turns sharing off.
-        v2: what reads and writes V2's bodies for the model.
+        v2: decodes and encodes V2 bodies for the model.
     """
 
     def __init__(self, model: InferenceModel, max_batch_size: int, v2: V2 | None = None) -> None:
@@ -77,7 +84,7 @@ class Flow:
         self._v2 = v2 or V2()
 
     def open(self, frame: Request) -> Call | Response:
-        """One request, decoded and preprocessed; the response where that failed."""
+        """Decode and preprocess a request. The result is a Response if that failed."""
         start = time.perf_counter()
         try:
             body, encode = self._decode(frame)
@@ -85,21 +92,25 @@ class Flow:
             decoded = time.perf_counter()
             prepared = self._model.preprocess(request)
             if type(prepared) is dict:
-                prepared = prepared.copy()  # the owner may use his own for the next request again
+                prepared = prepared.copy()  # the owner may use the same dict for the next request
             done = time.perf_counter()
             return Call(frame, encode, prepared, _rows(prepared), decoded - start, done - decoded)
         except BaseException as error:
             return _failure(frame, error, "preprocess")
 
     def answer(self, opened: list[Call | Response]) -> Iterator[Answered]:
-        """The responses to requests that have arrived together and were opened, in pieces, as soon as each is known."""
+        """Answer opened requests that have arrived together.
+
+        Yields:
+            Responses as soon as they are known. Statistics follow with the last of each call.
+        """
         if refused := [outcome for outcome in opened if isinstance(outcome, Response)]:
             yield refused, None
         for group in self._groups([outcome for outcome in opened if isinstance(outcome, Call)]):
             yield from self._answer_group(group)
 
     def _decode(self, frame: Request) -> tuple[Any, Encoder]:
-        """What a body holds, and what encodes the answer to it."""
+        """The decoded body, and what encodes its response."""
         codec = CODECS.get(frame.kind)
         if codec is None:
             return self._v2.decode(frame.body, frame.request_id)
@@ -107,13 +118,13 @@ class Flow:
         return decode(frame.body), encode
 
     def _groups(self, calls: list[Call]) -> list[list[Call]]:
-        """Calls that may share a `predict`, in the order of arrival."""
+        """Groups of requests that may share a call of `predict`, in order of arrival."""
         if self._max_batch_size == 1 or len(calls) == 1:
             return [[call] for call in calls]
         groups: list[list[Call]] = []
         open_groups: dict[Any, tuple[list[Call], int]] = {}
         for call in calls:
-            key = _likeness(call)
+            key = _batch_key(call)
             group, rows = open_groups.get(key, ([], self._max_batch_size))
             if key is None or rows + call.rows > self._max_batch_size:
                 group, rows = [], 0
@@ -123,31 +134,27 @@ class Flow:
         return groups
 
     def _answer_group(self, group: list[Call]) -> Iterator[Answered]:
-        together = self._try_together(group) if len(group) > 1 else None
-        if together is not None:
-            yield from self._close(*together)
-            return
+        if len(group) > 1:
+            together = self._try_together(group)
+            if together is not None:
+                yield from self._finish(*together)
+                return
         for call in group:
             yield from self._answer_alone(call)
 
     def _try_together(self, group: list[Call]) -> Predicted | None:
-        """What one call of `predict` gave; None where there is none to share, and each request runs alone."""
+        """The result of a shared call of `predict`; None if each request must run alone."""
         try:
             return self._predict_together(group)
         except Unsplittable as error:
             self._max_batch_size = 1
             logger.warning("requests no longer share a call of predict: %s", error)
-        except BaseException:  # the failure of one of them is not the others'
+        except BaseException:  # one request must not fail the others
             logger.debug("a shared call of predict failed", exc_info=True)
         return None
 
     def _predict_together(self, group: list[Call]) -> Predicted:
-        instances = [call.request["instances"] for call in group]
-        merged = (
-            np.concatenate(instances)
-            if isinstance(instances[0], np.ndarray)
-            else list(chain(*instances))
-        )
+        merged = _merge([call.request["instances"] for call in group])
         start = time.perf_counter()
         response = self._model.predict({**group[0].request, "instances": merged})
         took = time.perf_counter() - start
@@ -161,10 +168,10 @@ class Flow:
         except BaseException as error:
             yield [_failure(call.frame, error, "predict")], None
             return
-        yield from self._close([(call, response)], time.perf_counter() - start)
+        yield from self._finish([(call, response)], time.perf_counter() - start)
 
-    def _close(self, answered: list[tuple[Call, Any]], predicted: float) -> Iterator[Answered]:
-        """Postprocess and encode the responses that one call of `predict` gave, one after the other."""
+    def _finish(self, answered: list[tuple[Call, Any]], predicted: float) -> Iterator[Answered]:
+        """Postprocess and encode the responses of one call of `predict`, one by one."""
         responses: list[Response] = []
         postprocessed = encoded = 0.0
         start = time.perf_counter()
@@ -174,21 +181,21 @@ class Flow:
                 responses, start = [], time.perf_counter()
             final = self._postprocess(call, response)
             middle = time.perf_counter()
-            responses.append(final if isinstance(final, Response) else _encode(call, final))
+            if not isinstance(final, Response):
+                final = _encode(call, final)
+            responses.append(final)
             end = time.perf_counter()
             postprocessed += middle - start
             encoded += end - middle
             start = end
         calls = [call for call, _ in answered]
-        decoded, preprocessed = (
-            sum(call.prepared for call in calls),
-            sum(call.preprocessed for call in calls),
-        )
+        decoded = sum(call.decoded for call in calls)
+        preprocessed = sum(call.preprocessed for call in calls)
         seconds = decoded, preprocessed, predicted, postprocessed, encoded
         yield responses, Stats(len(calls), sum(call.rows for call in calls), seconds)
 
     def _postprocess(self, call: Call, response: Any) -> Any:
-        """The response as it is to be encoded, or a Response that says why there is none."""
+        """The postprocessed response, or the Response of an error."""
         try:
             return self._model.postprocess(response)
         except BaseException as error:
@@ -202,56 +209,77 @@ def _encode(call: Call, final: Any) -> Response:
         return _failure(call.frame, error, "encode")
 
 
+def _merge(instances: list[Any]) -> Any:
+    """The rows of several requests in one array or list."""
+    if isinstance(instances[0], np.ndarray):
+        return np.concatenate(instances)
+    return list(chain(*instances))
+
+
 def _checked(request: Any) -> dict[str, Any]:
-    """The decoded body, found to be what every route takes: an object with a list under `instances`."""
+    """The decoded body, checked for what every route needs: a dict with a list of `instances`.
+
+    Raises:
+        InvalidInput: it is anything else.
+    """
     if not isinstance(request, dict):
-        raise InvalidInput(
-            f'the body must be an object with "instances", it is a {type(request).__name__}'
-        )
+        kind = type(request).__name__
+        raise InvalidInput(f'the body must be an object with "instances", it is a {kind}')
     if "instances" not in request:
         raise InvalidInput('"instances" is missing: the body must be {"instances": [row, ...]}')
     instances = request["instances"]
-    if not isinstance(instances, (list, np.ndarray)) or (
-        isinstance(instances, np.ndarray) and not instances.ndim
-    ):
-        raise InvalidInput(
-            f'"instances" must be a list of rows, it is a {type(instances).__name__}'
-        )
+    scalar = isinstance(instances, np.ndarray) and not instances.ndim
+    if scalar or not isinstance(instances, (list, np.ndarray)):
+        kind = type(instances).__name__
+        raise InvalidInput(f'"instances" must be a list of rows, it is a {kind}')
     return request
 
 
+def _instances(request: Any) -> Any:
+    """A preprocessed request's rows, if it is a dict."""
+    if isinstance(request, dict):
+        return request.get("instances")
+    return None
+
+
 def _rows(request: Any) -> int:
-    """How many rows a preprocessed request holds; 1 where that cannot be told."""
-    instances = request.get("instances") if isinstance(request, dict) else None
-    return len(instances) if isinstance(instances, (list, np.ndarray)) else 1
+    """How many rows a preprocessed request has; 1 if that is unknown."""
+    instances = _instances(request)
+    if isinstance(instances, (list, np.ndarray)):
+        return len(instances)
+    return 1
 
 
-def _likeness(call: Call) -> Any:
-    """Equal for requests that may share a call, None for one that may not."""
+def _batch_key(call: Call) -> Any:
+    """Equal for requests that may share a call of `predict`; None for one that may not."""
     request = call.request
-    instances = request.get("instances") if isinstance(request, dict) else None
+    instances = _instances(request)
     if not isinstance(instances, (list, np.ndarray)) or not len(instances):
         return None
     if isinstance(instances, np.ndarray):
         rows: tuple[Any, ...] = (instances.shape[1:], instances.dtype)
     else:
-        rows = _row_likeness(instances[0])
+        rows = _row_key(instances[0])
     if len(request) == 1:
         return call.frame.kind, rows
-    others = _sameness({key: value for key, value in request.items() if key != "instances"})
-    return None if others is None else (call.frame.kind, rows, others)
+    others = _pickled({key: value for key, value in request.items() if key != "instances"})
+    if others is None:
+        return None
+    return call.frame.kind, rows, others
 
 
-def _row_likeness(row: Any) -> tuple[Any, ...]:
+def _row_key(row: Any) -> tuple[Any, ...]:
+    """A row's type, and the lengths of the lists in it."""
     if isinstance(row, dict):
-        return dict, frozenset(
-            (name, len(value)) for name, value in row.items() if isinstance(value, (list, tuple))
-        )
-    return type(row), len(row) if isinstance(row, (list, tuple)) else None
+        lists = {name: value for name, value in row.items() if isinstance(value, (list, tuple))}
+        return dict, frozenset((name, len(value)) for name, value in lists.items())
+    if isinstance(row, (list, tuple)):
+        return type(row), len(row)
+    return type(row), None
 
 
-def _sameness(others: dict[str, Any]) -> bytes | None:
-    """Bytes that are equal for equal values only; None for values that have none."""
+def _pickled(others: dict[str, Any]) -> bytes | None:
+    """Bytes that are equal only for equal values; None for values that cannot be pickled."""
     try:
         return pickle.dumps(others)
     except Exception:
@@ -259,35 +287,42 @@ def _sameness(others: dict[str, Any]) -> bytes | None:
 
 
 def _split(response: Any, counts: list[int]) -> list[dict[str, Any]]:
-    """One response of several requests, taken apart by their numbers of rows.
+    """Split the response to several requests.
+
+    Args:
+        response: what one call of `predict` returned for all of them.
+        counts: how many rows each request has.
 
     Raises:
-        Unsplittable: it holds something that is not one value a row.
+        Unsplittable: it holds something that is not one value per row.
     """
     if not isinstance(response, dict) or "predictions" not in response:
         raise Unsplittable("predict returned no object with predictions")
-    total = sum(counts)
     parts: list[dict[str, Any]] = [{} for _ in counts]
     for key, value in response.items():
-        if key not in SPLIT_KEYS and isinstance(value, SCALARS):
-            pieces = [value] * len(counts)
-        elif (
-            key in SPLIT_KEYS
-            and isinstance(value, (list, tuple, np.ndarray))
-            and _length(value) == total
-        ):
-            pieces = list(_slices(value, counts))
-        else:
-            raise Unsplittable(
-                f"{key!r} of its response cannot be told apart by rows; add it in postprocess instead"
-            )
-        for part, piece in zip(parts, pieces, strict=True):
+        for part, piece in zip(parts, _pieces(key, value, counts), strict=True):
             part[key] = piece
     return parts
 
 
+def _pieces(key: str, value: Any, counts: list[int]) -> list[Any]:
+    """One piece of a response's value for each request: its rows, or the same scalar for all."""
+    if key not in SPLIT_KEYS and isinstance(value, SCALARS):
+        return [value] * len(counts)
+    if key in SPLIT_KEYS and _length(value) == sum(counts):
+        return list(_slices(value, counts))
+    raise Unsplittable(
+        f"{key!r} of its response cannot be told apart by rows; add it in postprocess instead"
+    )
+
+
 def _length(value: Any) -> int | None:
-    return None if isinstance(value, np.ndarray) and value.ndim == 0 else len(value)
+    """The number of rows; None for what has none."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return None
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return len(value)
+    return None
 
 
 def _slices(value: Any, counts: list[int]) -> Iterator[Any]:
@@ -298,16 +333,19 @@ def _slices(value: Any, counts: list[int]) -> Iterator[Any]:
 
 
 def _failure(frame: Request, error: BaseException, phase: str) -> Response:
-    """The error table: what was the client's is 400 with its message, all else 500 without a word of the inside."""
+    """The Response of an error.
+
+    The client's mistake is a 400 with its message. All else is a 500 that tells nothing of the
+    model; its traceback is in the log.
+    """
     if isinstance(error, (InvalidInput, bodies.DecodeError)):
-        status, message = 400, str(error)
-    else:
-        status = 500
-        message = (
-            f"the model failed; the server's log has the reason under request id {frame.request_id}"
-        )
-        logger.error(
-            "%s failed: %r", phase, error, exc_info=error, extra={"request_id": frame.request_id}
-        )
-    text = message.encode("utf-8", "replace").decode()  # a lone surrogate is no JSON
+        return _error(frame, 400, str(error))
+    name = frame.request_id
+    logger.error("%s failed: %r", phase, error, exc_info=error, extra={"request_id": name})
+    reason = f"the server's log has the reason under request id {name}"
+    return _error(frame, 500, f"the model failed; {reason}")
+
+
+def _error(frame: Request, status: int, message: str) -> Response:
+    text = message.encode("utf-8", "replace").decode()  # a lone surrogate cannot be JSON
     return Response(frame.ident, status, Kind.JSON, bodies.json_encode({"error": text}))

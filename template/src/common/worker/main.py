@@ -2,8 +2,8 @@
 
     python -m common.worker FD
 
-FD is an open Unix socket on which the server speaks first, with the configuration. The worker answers that it is
-ready, or why it cannot be, and then answers requests until the server closes.
+FD is an open Unix socket. The server first sends the configuration. The worker answers that it is
+ready, or why it failed, and then answers requests until the server closes the socket.
 """
 
 import contextlib
@@ -25,21 +25,22 @@ from ..errors import LoadError
 from ..link import launch
 from ..link.frames import Frame, Kind, Request, Response, Splitter, receive
 from ..model_file import MODEL_DIRECTORY
-from .batch_window import Patience
+from .batch_window import BatchWindow
 
 logger = logging.getLogger(__name__)
 
-FEW_FRAMES = (
-    8  # of more clients one comes soon, and the server needs the processor to read what they send
-)
-AT_ONCE_SECONDS = 0.00005  # to read what is there already takes less
+# With more frames than this, polling does not pay: the next one comes soon, and the server needs
+# the processor to read what the clients send.
+FEW_FRAMES = 8
+AT_ONCE_SECONDS = 0.00005  # reading what has already arrived takes less
 METHODS = ("load", "preprocess", "predict", "postprocess")
 
 
 def main() -> None:
-    """Serve the model to whoever holds the other end of the socket."""
+    """Serve the model over the socket that the command line names."""
     logs.configure()
-    # The owner's modules import under the names they were trained with; at the end, so that they hide no package.
+    # The owner's modules keep the names that they had in training. Last, so that none hides a
+    # package.
     sys.path.append(str(MODEL_DIRECTORY.resolve()))
     connection = _connect(int(sys.argv[1]))
     splitter = Splitter()
@@ -50,40 +51,45 @@ def main() -> None:
         if flow is not None:
             _serve(connection, splitter, flow, rest, config.serving)
     except (EOFError, ConnectionError):
-        return  # the server is gone, and with it whoever waits for an answer
+        return  # the server has ended: nobody waits for an answer
 
 
 def _connect(descriptor: int) -> socket.socket:
     os.set_inheritable(descriptor, False)
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # the server says when to end: it closes the socket
-        signal.signal(number, signal.SIG_IGN)
+    # The server stops a worker by closing the socket.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     return socket.socket(fileno=descriptor)
 
 
 def _start(connection: socket.socket, config: Config) -> Any:
-    """Load the model and tell the server; None where that failed."""
+    """Load the model and tell the server; None if that failed."""
     try:
         flow = load(config)
     except LoadError as error:
         connection.sendall(Response(0, 500, Kind.FAILED, str(error).encode()).pack())
         return None
     gc.collect()
-    gc.freeze()  # to look through all that was loaded, again and again, would hold up requests for tens of milliseconds
+    gc.freeze()  # collections that examine all of the framework would take tens of milliseconds
     connection.sendall(Response(0, 200, Kind.READY, b"").pack())
     return flow
 
 
 def load(config: Config) -> Any:
-    """A Flow around the owner's InferenceModel, loaded and warmed up."""
-    _find_temporary_directory()
+    """Load the owner's InferenceModel and warm it up.
+
+    Returns:
+        The Flow that answers requests with it.
+
+    Raises:
+        LoadError: it cannot be imported or loaded.
+    """
+    _ensure_temporary_directory()
     flows, bodies = _import("common.worker.flow"), _import("common.bodies.v2_codec")
     if config.framework == "sklearn":
         with contextlib.suppress(ImportError):
             importlib.import_module("scipy.sparse")
-    logs.reset_warnings()  # after what numpy and SciPy set, before what the owner does
+    logs.reset_warnings()  # after numpy's and SciPy's filters, before the owner's
     model = _inference_model(config)
     try:
         model.load()
@@ -98,8 +104,8 @@ def load(config: Config) -> Any:
     return flow
 
 
-def _find_temporary_directory() -> None:
-    """Shared memory where nothing else can be written, as in a read-only container: TensorFlow wants one to start."""
+def _ensure_temporary_directory() -> None:
+    """Use shared memory if no directory is writable: TensorFlow cannot start without one."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
@@ -119,8 +125,9 @@ def _inference_model(config: Config) -> Any:
         return factory(config)
     except Exception as error:
         logger.error("InferenceModel(config) failed", exc_info=error)
+        reason = _reason(error)
         raise LoadError(
-            f"InferenceModel(config) in src/server/inference_model.py failed: {_reason(error)}"
+            f"InferenceModel(config) in src/server/inference_model.py failed: {reason}"
         ) from error
 
 
@@ -129,42 +136,41 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
         logger.error("%s cannot be imported", name, exc_info=error)
-        raise LoadError(
-            f"src/{name.replace('.', '/')}.py cannot be imported: {_reason(error)}"
-        ) from error
+        file = f"src/{name.replace('.', '/')}.py"
+        raise LoadError(f"{file} cannot be imported: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:
-    """One line that says what was wrong and, where that is plain, what to do."""
+    """One line: the error, and how to fix it if that is known."""
     if isinstance(error, SyntaxError):
         return f"line {error.lineno} of {error.filename}: {error.msg}"
     line = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if isinstance(error, ModuleNotFoundError):
-        line += (
-            "; add the package that provides it to requirements.txt, or the module to src/model/"
-        )
+        fix = "add the package that provides it to requirements.txt, or the module to src/model/"
+        return f"{line}; {fix}"
     return line
 
 
 def _warm_up(flow: Any, config: Config) -> None:
-    """Send the example of `config.yaml` through the whole flow, so that the first client does not wait longer."""
+    """Answer the example of `config.yaml`, so that the first request is as fast as the others."""
     if config.model.example is None:
         return
     body = json.dumps({"instances": config.model.example}).encode()
     for responses, _ in flow.answer([flow.open(Request(0, Kind.JSON, "warm-up", body))]):
         if responses[0].status != 200:
-            text = responses[0].body.decode()
             logger.warning(
                 "model.example in config.yaml gets no prediction, correct it or set it to null: %s",
-                text,
+                responses[0].body.decode(),
             )
 
 
 def _serve(
     connection: socket.socket, splitter: Splitter, flow: Any, first: list[Frame], serving: Serving
 ) -> None:
-    poll_seconds = serving.poll_seconds if launch.cores() > 1 else 0
-    patience = Patience()
+    poll_seconds = serving.poll_seconds
+    if launch.cores() == 1:
+        poll_seconds = 0
+    window = BatchWindow()
     opened = _open(flow, first or receive(connection, splitter))
     while True:
         begin = time.perf_counter()
@@ -174,13 +180,18 @@ def _serve(
                 packed.append(Response(0, 200, Kind.STATS, stats.pack()).pack())
             connection.sendall(b"".join(packed))
         served, end = len(opened), time.perf_counter()
-        patience.observe(served, end - begin)
-        frames = receive(connection, splitter, poll_seconds if served <= FEW_FRAMES else 0)
-        # Those that were served come back, and those that had come before are beside them.
-        expected = served + (len(frames) if time.perf_counter() - end < AT_ONCE_SECONDS else 0)
+        window.observe(served, end - begin)
+        if served <= FEW_FRAMES:
+            frames = receive(connection, splitter, poll_seconds)
+        else:
+            frames = receive(connection, splitter)
+        # The clients that were served send again. Frames that waited are other clients'.
+        expected = served
+        if time.perf_counter() - end < AT_ONCE_SECONDS:
+            expected += len(frames)
         wanted = min(expected, serving.max_batch_size) - len(frames)
         opened = _open(flow, frames)
-        for frames in patience.others(connection, splitter, wanted):
+        for frames in window.collect(connection, splitter, wanted):
             opened += _open(flow, frames)
 
 
