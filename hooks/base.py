@@ -1,4 +1,4 @@
-"""What a framework tells the generator: the interface that each module beside this one implements."""
+"""The interface of a framework: each module beside this one implements it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -8,23 +8,25 @@ from typing import Any, ClassVar
 
 from generator.capture import pickle_references
 from generator.errors import SettingError
+from generator.running.runtime import schema
 
 NATIVE, ONNX = "native", "onnx"  # the engines: the model itself, and ONNX Runtime
 
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of a model without running it elsewhere. None stands for what is not known.
+    """What is known of a model. None stands for what is not known.
 
     Attributes:
-        input: what one row is, as `model.input` of `config.yaml` takes it (see `common/signature.py`).
-        output: what a prediction is, as `model.output` of `config.yaml` takes it.
-        example: rows as they would stand in a JSON body.
-        distributions: what serving needs beside the model's own classes: distribution name to reason.
+        input: what one row is, `model.input` of `config.yaml`.
+        output: what a prediction is, `model.output` of `config.yaml`.
+        example: rows as a JSON body has them.
+        distributions: what serving needs beside the model's own classes: distribution name to
+            reason.
     """
 
-    input: dict[str, Any] | None
-    output: dict[str, Any] | None
+    input: schema.ModelInput | None
+    output: schema.ModelOutput | None
     example: list[Any] | None
     distributions: Mapping[str, str] = field(default_factory=dict)
 
@@ -36,17 +38,17 @@ class WrittenModelScaffoldDefinition(ABC):
     """The framework as `copier.yml` and `config.yaml` name it."""
 
     tolerance: ClassVar[float] = 0.0
-    """How far a served number may be from the one in memory, as a part of the largest of all that were predicted."""
+    """How far a served number may be from the one in memory, as a fraction of the largest."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """The endings of files that hold a model of this framework and no other's."""
 
     def tolerance_of(self, config: Any) -> float:
-        """The tolerance for the model that `model` of `config.yaml` tells of."""
+        """The tolerance for a model. `config` is `model` of a scaffold's Config, or an object like it."""
         return self.tolerance
 
     def read(self, path: Path) -> Any:
-        """The model in a file with one of the `suffixes`. Code in it is run: it is as trusted as the session."""
+        """The model in a file with one of the `suffixes`. Code in the file is run."""
         raise NotImplementedError
 
     @abstractmethod
@@ -62,15 +64,15 @@ class WrittenModelScaffoldDefinition(ABC):
         """
 
     def unwrapped(self, model: Any) -> Any:
-        """The model inside of what training puts around it; else the model itself."""
+        """The model without a wrapper that training put around it; else the model itself."""
         return model
 
     def converted(self, model: Any, format: str | None, sample: Any) -> Any:
-        """What is served of a model: itself, or what a format that was asked for makes of it.
+        """The form in which a model is served: itself, or what `format` makes of it.
 
         Raises:
-            SettingError: there is no such format, or the sample that it takes is missing.
-            ModelError: the model cannot be had in it.
+            SettingError: there is no such format, or it needs a sample and there is none.
+            ModelError: the model cannot be converted.
         """
         if format is not None:
             raise SettingError(f"format {format!r} is none of {self.name}'s: leave it out")
@@ -81,7 +83,7 @@ class WrittenModelScaffoldDefinition(ABC):
         return pickle_references.definitions(model)
 
     def references(self, model: Any) -> dict[str, str]:
-        """Every module that loading the serialized model imports, with a qualified name in it as an example.
+        """Every module that loading the serialized model imports, with a qualified name in it.
 
         Raises:
             ModelError: the model cannot be written.
@@ -90,7 +92,7 @@ class WrittenModelScaffoldDefinition(ABC):
 
     @abstractmethod
     def describe(self, model: Any, sample: Any) -> Description:
-        """What is known of the model, from itself and from sample rows (None where there are none).
+        """What is known of the model, from itself and from sample rows. Without rows, sample is None.
 
         Raises:
             SettingError: the model cannot take the sample.
@@ -99,23 +101,23 @@ class WrittenModelScaffoldDefinition(ABC):
     def compiled(
         self, model: Any, engine: str | None, description: Description, sample: Any
     ) -> bytes | None:
-        """What another engine runs in the model's place; None where the model itself is to predict.
+        """What another engine runs in place of the model; None where the model itself predicts.
 
         Raises:
-            SettingError: there is no such engine, or what it takes is not installed.
+            SettingError: there is no such engine, or a package that it needs is not installed.
         """
         if engine not in (None, NATIVE):
             raise SettingError(f"engine {engine!r} is none of {self.name}'s: leave it out")
         return None
 
     def facts(self, model: Any) -> dict[str, Any]:
-        """What the framework's `inference_model.py` reads besides: key under `model` of `config.yaml` to value."""
+        """More keys under `model` of `config.yaml`, which this framework's `inference_model.py` reads."""
         return {}
 
     @abstractmethod
     def predict(self, model: Any, inputs: Any) -> Any:
-        """What the model in memory predicts: what a scaffold must answer under `predictions`."""
+        """What the model in memory predicts. A scaffold must answer the same under `predictions`."""
 
     @abstractmethod
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
-        """Write the model into the scaffold's `src/model/`; the file that holds it."""
+        """Write the model into the scaffold's `src/model/`; returns the file."""

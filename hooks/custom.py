@@ -1,4 +1,4 @@
-"""No framework: any object that has a `predict` and can be pickled, where the caller says so."""
+"""No framework: any object with a `predict` that can be pickled, if the caller asks for it."""
 
 import pickle
 from collections.abc import Mapping
@@ -9,15 +9,16 @@ import numpy as np
 
 from generator.errors import ModelError, SettingError
 from generator.running.rows import body_rows, columns
-from generator.running.runtime import Signature
+from generator.running.runtime import Signature, schema
 
 from .base import Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.pickle"
+PANDAS = {"pandas": "rows become the DataFrame that the model takes"}
 
 
 class Custom(WrittenModelScaffoldDefinition):
-    """Whatever is no model of the other frameworks, or is wanted without them. Nothing is recognised as such."""
+    """Any object with a `predict`. It recognises no model: the caller names it."""
 
     name: ClassVar[str] = "custom"
 
@@ -27,26 +28,25 @@ class Custom(WrittenModelScaffoldDefinition):
     def check(self, model: Any) -> None:
         if not callable(getattr(model, "predict", None)):
             raise ModelError(
-                f"{type(model).__name__} has no predict: pass an object whose predict takes rows, or make a scaffold"
-                " without a model by generator.new, and write load and predict in it"
+                f"{type(model).__name__} has no predict: pass an object whose predict takes rows,"
+                " or make a scaffold without a model by generator.new, and write load and predict"
+                " in it"
             )
 
     def describe(self, model: Any, sample: Any) -> Description:
         if sample is None:
             return Description(None, None, None)
-        signature = _input(sample)
+        described = _input(sample)
         example = body_rows(sample)[:1]
         try:
-            prediction = model.predict(Signature(signature).inputs(example))
+            prediction = model.predict(Signature(described).inputs(example))
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise SettingError(f"the model cannot predict from sample_input: {reason}") from error
-        pandas = (
-            {"pandas": "rows become the DataFrame that the model takes"}
-            if signature["kind"] == "table"
-            else {}
-        )
-        return Description(signature, _output(prediction), example, pandas)
+        distributions: dict[str, str] = {}
+        if isinstance(described, schema.TableInput):
+            distributions = PANDAS
+        return Description(described, _output(prediction), example, distributions)
 
     def predict(self, model: Any, inputs: Any) -> Any:
         return model.predict(inputs)
@@ -58,34 +58,35 @@ class Custom(WrittenModelScaffoldDefinition):
         return path
 
 
-def _input(sample: Any) -> dict[str, Any]:
-    """What one row is, as `model.input` of `config.yaml` has it: the object is to be given what it takes in memory."""
+def _input(sample: Any) -> schema.ModelInput:
+    """What one row is: the object gets from the server what it takes in memory."""
     if hasattr(sample, "columns") and hasattr(sample, "dtypes"):
-        return {"kind": "table", "columns": columns(sample)}
+        return schema.TableInput(columns(sample))
     if isinstance(sample, Mapping):
-        return {
-            "kind": "tensors",
-            "inputs": [{"name": str(name), **_array(part)} for name, part in sample.items()],
-        }
+        inputs = (schema.Tensor(str(name), *_array(part)) for name, part in sample.items())
+        return schema.TensorsInput(inputs=tuple(inputs))
     if hasattr(sample, "shape") and hasattr(sample, "dtype"):
-        return {"kind": "array", **_array(sample)}
-    if isinstance(sample, (list, tuple)):
-        return {"kind": "text" if all(isinstance(row, str) for row in sample) else "json"}
-    raise SettingError(
-        f"sample_input is a {type(sample).__name__}: pass rows as an array, a DataFrame, a list or a dict of arrays"
-    )
+        return schema.ArrayInput(*_array(sample))
+    if not isinstance(sample, (list, tuple)):
+        raise SettingError(
+            f"sample_input is a {type(sample).__name__}: pass rows as an array, a DataFrame, a list"
+            " or a dict of arrays"
+        )
+    if all(isinstance(row, str) for row in sample):
+        return schema.TextInput()
+    return schema.JsonInput()
 
 
-def _array(sample: Any) -> dict[str, Any]:
+def _array(sample: Any) -> tuple[tuple[int, ...], str | None]:
+    """The shape of one row, and the dtype where it is one of numbers."""
     array = np.asarray(sample)
-    return {
-        "shape": list(array.shape[1:]),
-        "dtype": array.dtype.name if array.dtype.kind in "biuf" else None,
-    }
+    if array.dtype.kind in "biuf":
+        return array.shape[1:], array.dtype.name
+    return array.shape[1:], None
 
 
-def _output(prediction: Any) -> dict[str, Any] | None:
+def _output(prediction: Any) -> schema.ArrayOutput | None:
     """What a prediction is, where an array tells it."""
     if not hasattr(prediction, "shape") or not hasattr(prediction, "dtype"):
         return None
-    return {"kind": "array", "shape": list(prediction.shape[1:]), "dtype": str(prediction.dtype)}
+    return schema.ArrayOutput(tuple(prediction.shape[1:]), str(prediction.dtype))

@@ -4,20 +4,21 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
 from typing import Any, ClassVar
 
 from generator.errors import ModelError, SettingError
 from generator.running.rows import body_rows
+from generator.running.runtime import schema
 
 from .base import Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.keras"
 BACKENDS = {"tensorflow": "function", "torch": "Tensor"}
 MOST_EXAMPLE_VALUES = 1000
-UNKNOWN_SIZES = (1, 32)  # what stands for None in a row's shape: a convolution finds 1 too small
+UNKNOWN_SIZES = (1, 32)  # tried for None in a row's shape: a convolution may need more than 1
 
 
 class Keras(WrittenModelScaffoldDefinition):
@@ -25,9 +26,8 @@ class Keras(WrittenModelScaffoldDefinition):
 
     name: ClassVar[str] = "keras"
     suffixes: ClassVar[tuple[str, ...]] = (".keras",)
-    tolerance: ClassVar[float] = (
-        1e-6  # a compiled graph and another batch size change the last bits
-    )
+    # A compiled graph and another batch size change the last bits.
+    tolerance: ClassVar[float] = 1e-6
 
     def read(self, path: Path) -> Any:
         import keras
@@ -48,20 +48,20 @@ class Keras(WrittenModelScaffoldDefinition):
             )
         if keras.config.backend() not in BACKENDS:
             raise ModelError(
-                f"Keras runs on {keras.config.backend()!r}, a scaffold takes {' and '.join(BACKENDS)}: save the"
-                " model, set KERAS_BACKEND to one of them, load it and pass that"
+                f"Keras runs on {keras.config.backend()!r}, a scaffold takes"
+                f" {' and '.join(BACKENDS)}: save the model, set KERAS_BACKEND to one of them, load"
+                " it and pass that"
             )
         if not model.built:
             raise ModelError(
                 f"{name} {model.name!r} is not built: build it, or call it once on rows like real ones"
             )
-        if layer := next(
-            (layer for layer in _layers(model) if getattr(layer, "stateful", False)), None
-        ):
-            raise ModelError(
-                f"{name} has the stateful layer {layer.name!r}, which would mix what clients send: make it with"
-                " stateful=False"
-            )
+        for layer in _layers(model):
+            if getattr(layer, "stateful", False):
+                raise ModelError(
+                    f"{name} has the stateful layer {layer.name!r}, which would mix what clients"
+                    " send: make it with stateful=False"
+                )
         _custom_objects(model)
 
     def references(self, model: Any) -> dict[str, str]:
@@ -72,24 +72,19 @@ class Keras(WrittenModelScaffoldDefinition):
         return {"keras": "saving.load_model", backend: BACKENDS[backend], **found}
 
     def definitions(self, model: Any) -> list[Any]:
-        """Every class and function that the saved model names and that is not Keras's own, and every layer's class.
+        """Every layer's class, and every class and function in the saved model that is not Keras's.
 
         Raises:
             ModelError: Keras cannot write the model, or two of them have one name.
         """
-        return list(
-            dict.fromkeys(
-                [*_custom_objects(model).values(), *(type(layer) for layer in _layers(model))]
-            )
-        )
+        kinds = [type(layer) for layer in _layers(model)]
+        return list(dict.fromkeys([*_custom_objects(model).values(), *kinds]))
 
     def describe(self, model: Any, sample: Any) -> Description:
         inputs, example, outputs = _example(model, sample)
-        return Description(
-            input=_signature(inputs, sample),
-            output=None if outputs is None else _output(model, outputs),
-            example=example if _count(example) <= MOST_EXAMPLE_VALUES else None,
-        )
+        if _count(example) > MOST_EXAMPLE_VALUES:
+            example = None
+        return Description(_input(inputs, sample), _output(model, outputs), example)
 
     def facts(self, model: Any) -> dict[str, Any]:
         import keras
@@ -110,16 +105,32 @@ class Keras(WrittenModelScaffoldDefinition):
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         path = directory / MODEL_FILE
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # lambdas: the file is as trusted as the code beside it
+            # Of lambdas: the file is as trusted as the code beside it.
+            warnings.simplefilter("ignore", UserWarning)
             model.save(path)
         return path
 
 
 def _layers(model: Any) -> list[Any]:
-    """The model and every layer in it, however deep, those that its code makes for itself too."""
-    return list(model._flatten_layers())
+    """The model and every layer in it, however deep: in attributes, and in lists and dicts of them."""
+    import keras
+
+    layers: list[Any] = []
+    seen: set[int] = set()
+    waiting = [model]
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, keras.Layer):
+            layers.append(item)
+            waiting += reversed(vars(item).values())
+        elif isinstance(item, dict):
+            waiting += reversed(item.values())
+        elif isinstance(item, (list, tuple, set)):
+            waiting += reversed(list(item))
+    return layers
 
 
 def _has_inputs(model: Any) -> bool:
@@ -131,10 +142,10 @@ def _has_inputs(model: Any) -> bool:
 
 
 def _custom_objects(model: Any) -> dict[str, Any]:
-    """The classes and functions that are not Keras's own, by the names under which the saved model has them.
+    """The classes and functions that are not Keras's own, by their names in the saved model.
 
     Raises:
-        ModelError: Keras cannot write the model, or a name stands for nothing that is known, or for two things.
+        ModelError: Keras cannot write the model, or a name stands for nothing or for two things.
     """
     import keras
 
@@ -155,38 +166,51 @@ def _custom_objects(model: Any) -> dict[str, Any]:
 
 
 def _custom_names(config: Any) -> list[str]:
-    """The registered names in a configuration, in their order and each once. Serving needs none of `compile`'s."""
+    """The registered names in a configuration, each once. Serving needs none of `compile`'s."""
+    return list(dict.fromkeys(_walk_names(config)))
+
+
+def _walk_names(config: Any) -> Iterator[str]:
     if isinstance(config, (list, tuple)):
-        return list(dict.fromkeys(name for item in config for name in _custom_names(item)))
-    if not isinstance(config, dict):
-        return []
-    own = [name] if (name := _custom_name(config)) else []
-    inner = [_custom_names(value) for key, value in config.items() if key != "compile_config"]
-    return list(dict.fromkeys([*own, *(name for names in inner for name in names)]))
+        for item in config:
+            yield from _walk_names(item)
+    elif isinstance(config, dict):
+        if name := _custom_name(config):
+            yield name
+        for key, value in config.items():
+            if key != "compile_config":
+                yield from _walk_names(value)
 
 
 def _custom_name(config: dict[str, Any]) -> str | None:
-    """The name by which Keras looks an object up that is not its own; None for its own, and for no object."""
+    """The name by which Keras finds an object that is not its own.
+
+    None for Keras's own, and for a mapping that is no object.
+    """
     kind, module = config.get("class_name"), config.get("module") or ""
     if not isinstance(kind, str) or "config" not in config or kind.startswith("__"):
         return None
+    if module.partition(".")[0] == "keras":
+        return None
     if kind == "function":
-        return None if module.partition(".")[0] == "keras" else str(config["config"])
-    return (
-        str(config.get("registered_name") or kind) if module.partition(".")[0] != "keras" else None
-    )
+        return str(config["config"])
+    return str(config.get("registered_name") or kind)
 
 
 def _candidates(model: Any) -> Iterator[tuple[str, Any]]:
-    """Every class and function that the layers are made of, with its registered name."""
+    """Every class and function in the layers' attributes, with its registered name."""
     import keras
 
     for layer in _layers(model):
-        parts = (
-            item if isinstance(item, FunctionType) else type(item) for item in vars(layer).values()
-        )
+        parts = [_class_or_function(item) for item in vars(layer).values()]
         for part in dict.fromkeys([type(layer), *parts]):
             yield keras.saving.get_registered_name(part), part
+
+
+def _class_or_function(item: Any) -> Any:
+    if isinstance(item, FunctionType):
+        return item
+    return type(item)
 
 
 def _meant(name: str, found: list[Any]) -> Any:
@@ -196,12 +220,13 @@ def _meant(name: str, found: list[Any]) -> Any:
     meant = list(dict.fromkeys(found)) or [keras.saving.get_registered_object(name)]
     if meant[0] is None:
         raise ModelError(
-            f"the model's file names {name!r}, which is not registered: decorate its definition with"
-            " @keras.saving.register_keras_serializable()"
+            f"the model's file names {name!r}, which is not registered: decorate its definition"
+            " with @keras.saving.register_keras_serializable()"
         )
     if len(meant) > 1:
         raise ModelError(
-            f"two things in the model are named {name!r}: {' and '.join(map(_place, meant))}; rename one of them"
+            f"two things in the model are named {name!r}: {' and '.join(map(_place, meant))};"
+            " rename one of them"
         )
     return meant[0]
 
@@ -211,15 +236,6 @@ def _place(item: Any) -> str:
 
 
 # ---- rows and predictions ----
-
-
-@dataclass(frozen=True)
-class _Tensor:
-    """One input: `shape` of one row, with None for any size."""
-
-    name: str | None
-    shape: list[int | None]
-    dtype: str
 
 
 def _mapped(structure: Any, leaf: Callable[[Any], Any]) -> Any:
@@ -235,50 +251,59 @@ def _mapped(structure: Any, leaf: Callable[[Any], Any]) -> Any:
 
 
 def _inputs(model: Any, sample: Any) -> Any:
-    """A _Tensor, or a list or a dict of them, as the model takes them; None where that is not known.
+    """A Tensor, or a list or a dict of them, as the model takes them; None where that is not known.
 
-    A graph declares its inputs. What a subclassed model takes is in the sample, else in the shapes it was built with.
+    A graph declares its inputs. Any other model's inputs are those of the sample, else of the shapes
+    that it was built with. An input without a name has the name "".
     """
-    import keras
-
     if _has_inputs(model):
-        structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-        return _mapped(
-            structure, lambda part: _Tensor(part.name, list(part.shape[1:]), str(part.dtype))
-        )
+        return _declared(model)
     shapes = (model.get_build_config() or {}).get("input_shape")
-    built = (
-        None
-        if shapes is None
-        else _mapped(shapes, lambda part: _Tensor(None, list(part[1:]), model.input_dtype))
-    )
+    built = None
+    if shapes is not None:
+        built = _mapped(shapes, lambda part: _row(part, str(model.input_dtype)))
     if sample is None or isinstance(built, list):
         return built
-    return _mapped(sample, lambda array: _Tensor(None, list(array.shape[1:]), _dtype(array, model)))
+    return _mapped(sample, lambda array: _row(array.shape, _dtype(array, model)))
+
+
+def _declared(model: Any) -> Any:
+    import keras
+
+    if isinstance(model, keras.Sequential):
+        structure = model.inputs[0]
+    else:
+        structure = model.input
+    return _mapped(structure, lambda part: _row(part.shape, str(part.dtype), part.name))
+
+
+def _row(shape: Any, dtype: str, name: str | None = None) -> schema.Tensor:
+    """One input, of the shape of a batch of rows."""
+    return schema.Tensor(name or "", tuple(shape[1:]), dtype)
 
 
 def _dtype(array: Any, model: Any) -> str:
-    """The dtype in which a model takes what it does not declare: floats in its own, all else as it is."""
+    """The dtype of an input that the model does not declare: floats in the model's, others as they are."""
     if array.dtype.kind in "biu":
         return str(array.dtype)
-    return str(model.input_dtype) if array.dtype.kind == "f" else "string"
+    if array.dtype.kind == "f":
+        return str(model.input_dtype)
+    return schema.TEXT
 
 
-def _signature(inputs: Any, sample: Any) -> dict[str, Any] | None:
-    """What one row is, as `model.input` of `config.yaml` has it."""
+def _input(inputs: Any, sample: Any) -> schema.ModelInput | None:
+    """What one row is, as `model.input` describes it."""
     if inputs is None:
         return None
-    if isinstance(inputs, _Tensor):
-        names = (
-            {"names": [str(name) for name in sample.columns]} if hasattr(sample, "columns") else {}
-        )
-        return {"kind": "array", "shape": inputs.shape, "dtype": inputs.dtype, **names}
-    structure = "object" if isinstance(inputs, dict) else "list"
-    tensors = [
-        {"name": name, "shape": part.shape, "dtype": part.dtype}
-        for name, part in _named(inputs).items()
-    ]
-    return {"kind": "tensors", "structure": structure, "inputs": tensors}
+    if isinstance(inputs, schema.Tensor):
+        described = schema.ArrayInput(inputs.shape, inputs.dtype)
+        if not hasattr(sample, "columns"):
+            return described
+        return replace(described, names=tuple(str(name) for name in sample.columns))
+    tensors = tuple(replace(part, name=name) for name, part in _named(inputs).items())
+    if isinstance(inputs, dict):
+        return schema.TensorsInput(structure="object", inputs=tensors)
+    return schema.TensorsInput(structure="list", inputs=tensors)
 
 
 def _named(inputs: Any) -> dict[str, Any]:
@@ -289,7 +314,7 @@ def _named(inputs: Any) -> dict[str, Any]:
 
 
 def _arrays(sample: Any) -> Any:
-    """Sample rows as the model takes them: one array, or a dict of them. None stays None."""
+    """Sample rows as one array or a dict of arrays; None without a sample."""
     import numpy as np
 
     if sample is None:
@@ -302,24 +327,23 @@ def _arrays(sample: Any) -> Any:
         return np.asarray(sample)
     except ValueError:
         raise SettingError(
-            "sample_input has rows of different shapes: make them alike, or pass a dict of arrays keyed by the name of"
-            " the model's input where it has several"
+            "sample_input has rows of different shapes: make them alike, or pass a dict of arrays"
+            " keyed by the name of the model's input where it has several"
         ) from None
 
 
 def _passed(inputs: Any, arrays: Any) -> Any:
-    """The arrays as the model is called with them: in a list where it takes one, a text alone as a row of one."""
-    if (
-        isinstance(inputs, _Tensor)
-        and inputs.dtype == "string"
-        and arrays.ndim == len(inputs.shape)
-    ):
-        return arrays[:, None]
-    return [arrays[name] for name in _named(inputs)] if isinstance(inputs, list) else arrays
+    """The arrays as arguments of the model: in a list where it takes one, each text in a row of one."""
+    if isinstance(inputs, list):
+        return [arrays[name] for name in _named(inputs)]
+    if isinstance(inputs, schema.Tensor) and inputs.dtype == schema.TEXT:
+        flat = arrays.ndim == len(inputs.shape or ())
+        return arrays[:, None] if flat else arrays
+    return arrays
 
 
 def _called(model: Any, inputs: Any, arrays: Any) -> Any:
-    """What the model makes of arrays, in inference: the structure of its outputs, of numpy arrays."""
+    """The model's outputs for arrays, in inference: in their structure, as numpy arrays."""
     import keras
 
     with warnings.catch_warnings():
@@ -329,7 +353,7 @@ def _called(model: Any, inputs: Any, arrays: Any) -> Any:
 
 
 def _example(model: Any, sample: Any) -> tuple[Any, list[Any] | None, Any]:
-    """The inputs, one row of them, and what the model makes of it: of the sample's first, else of zeros."""
+    """The inputs, one row, and the model's outputs for it: the sample's first row, else zeros."""
     arrays = _arrays(sample)
     inputs = _inputs(model, arrays)
     if arrays is not None:
@@ -349,60 +373,64 @@ def _example(model: Any, sample: Any) -> tuple[Any, list[Any] | None, Any]:
 
 
 def _guesses(model: Any, inputs: Any) -> list[Any]:
-    """The inputs, then, where the model does not declare its dtypes, as texts."""
+    """The inputs; where the model does not declare its dtypes, the same as texts, too."""
     if inputs is None:
         return []
-    texts = _mapped(inputs, lambda tensor: replace(tensor, dtype="string"))
-    return [inputs] if _has_inputs(model) else [inputs, texts]
+    if _has_inputs(model):
+        return [inputs]
+    return [inputs, _mapped(inputs, lambda tensor: replace(tensor, dtype=schema.TEXT))]
 
 
 def _zeros(inputs: Any, size: int) -> Any:
-    """One row of zeros, or of empty texts: an array or a dict of them. `size` stands for every size that may be any."""
+    """One row of zeros, or of empty texts: an array or a dict of them. `size` replaces None in a shape."""
     import numpy as np
 
-    def zeros(tensor: _Tensor) -> Any:
-        shape = [1, *(size if known is None else known for known in tensor.shape)]
-        return (
-            np.full(shape, "", dtype=object)
-            if tensor.dtype == "string"
-            else np.zeros(shape, tensor.dtype)
-        )
+    def zeros(tensor: schema.Tensor) -> Any:
+        shape = [1, *(size if known is None else known for known in tensor.shape or ())]
+        if tensor.dtype == schema.TEXT:
+            return np.full(shape, "", dtype=object)
+        return np.zeros(shape, tensor.dtype)
 
-    return _mapped(inputs if isinstance(inputs, _Tensor) else _named(inputs), zeros)
+    if isinstance(inputs, schema.Tensor):
+        return zeros(inputs)
+    return _mapped(_named(inputs), zeros)
 
 
 def _count(rows: Any) -> int:
     """How many values there are in nested lists and dicts."""
-    parts = rows.values() if isinstance(rows, dict) else rows
-    return sum(map(_count, parts)) if isinstance(rows, (list, dict)) else 1
+    if isinstance(rows, dict):
+        return sum(map(_count, rows.values()))
+    if isinstance(rows, list):
+        return sum(map(_count, rows))
+    return 1
 
 
 def _output_names(model: Any, outputs: Any) -> list[str]:
-    """The names of several outputs: their keys, else those of the layers that give them, else their numbers."""
+    """The names of several outputs: their keys, else those of their layers, else their numbers."""
     if isinstance(outputs, dict):
         return [str(name) for name in outputs]
     names = list(getattr(model, "output_names", []))
-    return (
-        names
-        if len(set(names)) == len(outputs)
-        else [f"output_{index}" for index in range(len(outputs))]
-    )
+    if len(set(names)) == len(outputs):
+        return names
+    return [f"output_{index}" for index in range(len(outputs))]
 
 
 def _parts(outputs: Any) -> list[Any]:
-    return list(outputs.values() if isinstance(outputs, dict) else outputs)
+    if isinstance(outputs, dict):
+        return list(outputs.values())
+    return list(outputs)
 
 
-def _output(model: Any, outputs: Any) -> dict[str, Any]:
-    """What a prediction is, as `model.output` of `config.yaml` has it."""
+def _output(model: Any, outputs: Any) -> schema.ModelOutput | None:
+    """What a prediction is, as `model.output` describes it; None where there are no outputs."""
+    if outputs is None:
+        return None
     if not isinstance(outputs, (dict, list, tuple)):
-        return {"kind": "array", "shape": list(outputs.shape[1:]), "dtype": str(outputs.dtype)}
+        return schema.ArrayOutput(tuple(outputs.shape[1:]), str(outputs.dtype))
     named = zip(_output_names(model, outputs), _parts(outputs), strict=True)
-    tensors = [
-        {"name": name, "shape": list(part.shape[1:]), "dtype": str(part.dtype)}
-        for name, part in named
-    ]
-    return {"kind": "tensors", "outputs": tensors}
+    return schema.TensorsOutput(
+        tuple(_row(part.shape, str(part.dtype), name) for name, part in named)
+    )
 
 
 def _predictions(model: Any, outputs: Any) -> Any:

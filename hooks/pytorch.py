@@ -5,13 +5,14 @@ import copy
 import inspect
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from generator.errors import ModelError, SettingError
 from generator.running.rows import body_rows
-from generator.running.runtime import Predictor, plain
+from generator.running.runtime import Predictor, plain, schema
 
 from .base import Description, WrittenModelScaffoldDefinition
 
@@ -22,19 +23,18 @@ MOST_EXAMPLE_VALUES = 1000
 
 
 class PyTorch(WrittenModelScaffoldDefinition):
-    """`torch.nn.Module` and `torch.jit.ScriptModule`."""
+    """`torch.nn.Module`, `torch.jit.ScriptModule`, and programs of `torch.export`."""
 
     name: ClassVar[str] = "pytorch"
     suffixes: ClassVar[tuple[str, ...]] = (".pt", ".pth")
-    tolerance: ClassVar[float] = (
-        1e-6  # another number of threads, and an exported program, change the last bits
-    )
+    # Another number of threads, and an exported program, change the last bits.
+    tolerance: ClassVar[float] = 1e-6
 
     def read(self, path: Path) -> Any:
         import torch
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is told from the rest, with a warning
+            warnings.simplefilter("ignore")  # PyTorch warns of TorchScript, which it loads
             return torch.load(path, map_location="cpu", weights_only=False)
 
     def recognises(self, model: object) -> bool:
@@ -48,9 +48,12 @@ class PyTorch(WrittenModelScaffoldDefinition):
         inner = model
         while isinstance(inner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             inner = inner.module
-        inner = getattr(inner, "_orig_mod", inner)  # what torch.compile was given
+        inner = _uncompiled(inner)
         if inner is not model:
-            message = f"the {type(inner).__name__} inside of {type(model).__name__} is served, without what is around it"
+            message = (
+                f"the {type(inner).__name__} inside of {type(model).__name__} is served, without"
+                " what is around it"
+            )
             warnings.warn(message, UserWarning, stacklevel=3)
         return inner
 
@@ -60,19 +63,21 @@ class PyTorch(WrittenModelScaffoldDefinition):
         name = type(model).__name__
         if isinstance(model, Mapping):
             raise ModelError(
-                f"model is a state_dict or a checkpoint (a {name} with tensors in it), not a module: make the module,"
-                " call its load_state_dict() with that, and pass the module"
+                f"model is a state_dict or a checkpoint (a {name} with tensors in it), not a module:"
+                " make the module, call its load_state_dict() with that, and pass the module"
             )
         if not _is_script(model) and type(model).forward is nn.Module.forward:
             raise ModelError(f"{name} has no forward: pass the module that predicts")
         for place, tensor in _tensors_of(model):
             if nn.parameter.is_lazy(tensor):
                 raise ModelError(
-                    f"{name}.{place} has no shape yet: call the model once on rows like the real ones"
+                    f"{name}.{place} has no shape yet: call the model once on rows like the real"
+                    " ones"
                 )
             if tensor.is_meta:
                 raise ModelError(
-                    f"{name}.{place} is on the meta device and holds no numbers: load the weights first"
+                    f"{name}.{place} is on the meta device and holds no numbers: load the weights"
+                    " first"
                 )
 
     def converted(self, model: Any, format: str | None, sample: Any) -> Any:
@@ -86,12 +91,15 @@ class PyTorch(WrittenModelScaffoldDefinition):
             raise SettingError(f"format {EXPORT!r} needs a sample_input: the model is traced on it")
         if _is_script(model):
             raise SettingError(
-                f"format {EXPORT!r} takes no TorchScript: pass the module it was made of, or no format"
+                f"format {EXPORT!r} takes no TorchScript: pass the module it was made of, or no"
+                " format"
             )
         return _exported(model, _batch(model, sample)[0])
 
     def definitions(self, model: Any) -> list[Any]:
-        return [] if _is_program(model) or _is_script(model) else super().definitions(model)
+        if _is_program(model) or _is_script(model):
+            return []
+        return super().definitions(model)
 
     def references(self, model: Any) -> dict[str, str]:
         if _is_program(model) or _is_script(model):
@@ -109,11 +117,9 @@ class PyTorch(WrittenModelScaffoldDefinition):
             return Description(_unknown_input(model), None, None, distributions)
         batch, output = _batch(model, sample)
         first = _part(batch, slice(1))
-        example = (
-            body_rows(first)
-            if sum(tensor.numel() for tensor in _leaves(first)) <= MOST_EXAMPLE_VALUES
-            else None
-        )
+        example = None
+        if sum(tensor.numel() for tensor in _leaves(first)) <= MOST_EXAMPLE_VALUES:
+            example = body_rows(first)
         return Description(_input(batch, sample), _output(output), example, distributions)
 
     def predict(self, model: Any, inputs: Any) -> Any:
@@ -124,19 +130,36 @@ class PyTorch(WrittenModelScaffoldDefinition):
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         import torch
 
-        path = directory / (PROGRAM_FILE if _is_program(model) else MODEL_FILE)
+        name, save = MODEL_FILE, torch.save
+        if _is_program(model):
+            name, save = PROGRAM_FILE, torch.export.save
+        elif _is_script(model):
+            save = torch.jit.save
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is deprecated, and serves
-            if _is_program(model):
-                torch.export.save(model, path)
-            elif _is_script(model):
-                torch.jit.save(model, path)
-            else:
-                torch.save(model, path)
-        return path
+            warnings.simplefilter("ignore")  # TorchScript is deprecated, but still loads
+            save(model, directory / name)
+        return directory / name
 
 
-# ---- what kind of thing it is ----
+# ---- what kind of model it is ----
+
+
+def _uncompiled(model: Any) -> Any:
+    """The module that torch.compile was given; any other model itself.
+
+    Raises:
+        ModelError: this version of PyTorch keeps the module under another name. It has no public one.
+    """
+    names = {kind.__name__ for kind in type(model).__mro__}
+    if "OptimizedModule" not in names:
+        return model
+    inner = getattr(model, "_orig_mod", None)
+    if inner is None:
+        raise ModelError(
+            f"this PyTorch does not tell which module is inside of {type(model).__name__}: pass the"
+            " module that torch.compile was given"
+        )
+    return inner
 
 
 def _holds_tensors(model: object, torch: Any) -> bool:
@@ -183,13 +206,12 @@ def _parameters(model: Any) -> dict[str, bool] | None:
 
 
 def _batch(model: Any, sample: Any) -> tuple[Any, Any]:
-    """Sample rows as the model takes them, a tensor or a dict of them, and what it gives for the first.
+    """Sample rows as the model takes them, a tensor or a dict of them, and its output for the first.
 
-    Whole numbers that are no tensors may be meant as such (token ids) or as what a model takes in floats: the first
-    that the model takes.
+    Whole numbers in lists or arrays may be ids or floats: ids are tried first.
 
     Raises:
-        SettingError: it takes neither.
+        SettingError: the model takes neither.
     """
     for whole in (True, False):
         batch = _tensors(model, sample, whole)
@@ -231,7 +253,7 @@ def _check_names(model: Any, names: list[Any]) -> None:
 
 
 def _tensor(model: Any, values: Any, whole: bool) -> Any:
-    """Rows as a tensor on the model's device: a tensor keeps its dtype, other floats get the model's."""
+    """Rows as a tensor on the model's device: tensors keep their dtype, other floats get the model's."""
     import torch
 
     if isinstance(values, (list, tuple)) and values and isinstance(values[0], torch.Tensor):
@@ -241,7 +263,9 @@ def _tensor(model: Any, values: Any, whole: bool) -> Any:
         return values.detach().to(device)
     tensor = _from_numbers(values)
     is_whole = not tensor.is_floating_point() and (whole or tensor.dtype is torch.bool)
-    return tensor.to(device) if is_whole or tensor.is_complex() else tensor.to(device, dtype)
+    if is_whole or tensor.is_complex():
+        return tensor.to(device)
+    return tensor.to(device, dtype)
 
 
 def _stacked(values: Any) -> Any:
@@ -261,8 +285,8 @@ def _from_numbers(values: Any) -> Any:
         return torch.as_tensor(np.asarray(values))
     except (TypeError, ValueError) as error:
         raise SettingError(
-            f"sample_input must be a tensor, an array or a list of rows of numbers, or a dict of them keyed by input"
-            f" name: {' '.join(str(error).split())}"
+            "sample_input must be a tensor, an array or a list of rows of numbers, or a dict of them"
+            f" keyed by input name: {' '.join(str(error).split())}"
         ) from error
 
 
@@ -272,41 +296,48 @@ def _device_and_dtype(model: Any) -> tuple[Any, Any]:
 
     tensors = [tensor for _, tensor in _tensors_of(model)]
     dtypes = (tensor.dtype for tensor in tensors if tensor.is_floating_point())
-    device = tensors[0].device if tensors else torch.device("cpu")
+    device = next((tensor.device for tensor in tensors), torch.device("cpu"))
     return device, next(dtypes, torch.get_default_dtype())
 
 
 def _checked(tensor: Any, name: str) -> Any:
     if not tensor.ndim or not len(tensor):
         raise SettingError(
-            f"{name} has shape {list(tensor.shape)}: it must have rows, at least one, along its first axis"
+            f"{name} has shape {list(tensor.shape)}: it must have rows, at least one, along its"
+            " first axis"
         )
     return tensor
 
 
 def _leaves(batch: Any) -> list[Any]:
-    return list(batch.values()) if isinstance(batch, dict) else [batch]
+    if isinstance(batch, dict):
+        return list(batch.values())
+    return [batch]
+
+
+def _mapped(batch: Any, change: Callable[[Any], Any]) -> Any:
+    """A batch of changed tensors."""
+    if isinstance(batch, dict):
+        return {name: change(tensor) for name, tensor in batch.items()}
+    return change(batch)
 
 
 def _part(batch: Any, rows: Any) -> Any:
-    return (
-        {name: tensor[rows] for name, tensor in batch.items()}
-        if isinstance(batch, dict)
-        else batch[rows]
-    )
+    return _mapped(batch, lambda tensor: tensor[rows])
 
 
-# ---- what the model in memory gives ----
+# ---- the outputs of the model in memory ----
 
 
 def _call(model: Any, batch: Any) -> Any:
-    """What the model gives in evaluation, as the scaffold would have it: numpy arrays, and dicts and lists of them."""
+    """The model's output in evaluation, as a scaffold has it: numpy arrays, dicts and lists of them."""
     import torch
 
     with _evaluating(model), torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        output = model(**batch) if isinstance(batch, dict) else model(batch)
-    return plain(output, _array)
+        if isinstance(batch, dict):
+            return plain(model(**batch), _array)
+        return plain(model(batch), _array)
 
 
 def _array(value: Any) -> Any:
@@ -314,8 +345,9 @@ def _array(value: Any) -> Any:
 
     if not isinstance(value, torch.Tensor):
         return value
-    dense = value.float() if value.dtype is torch.bfloat16 else value
-    return dense.to_dense().numpy(force=True)
+    if value.dtype is torch.bfloat16:  # which numpy lacks
+        value = value.float()
+    return value.to_dense().numpy(force=True)
 
 
 @contextlib.contextmanager
@@ -335,7 +367,7 @@ def _exported(model: Any, batch: Any) -> Any:
     """The program of the model on the CPU, for any number of rows.
 
     Raises:
-        ModelError: the model cannot be traced, or takes one number of rows only.
+        ModelError: the model cannot be traced, or takes a fixed number of rows.
     """
     import torch
 
@@ -359,7 +391,7 @@ def _exported(model: Any, batch: Any) -> Any:
 
 @contextlib.contextmanager
 def _plain_outputs(model: Any) -> Iterator[None]:
-    """While it lasts, named tuples and dataclasses leave the model as dicts, which a program can be saved with."""
+    """Within it, the model returns dicts for named tuples and dataclasses: those can be exported."""
     hook = model.register_forward_hook(
         lambda module, inputs, output: plain(output, lambda value: value)
     )
@@ -370,50 +402,51 @@ def _plain_outputs(model: Any) -> Iterator[None]:
 
 
 def _two_rows(batch: Any) -> Any:
-    """Two rows on the CPU: a single one would be taken for all that there are ever to be."""
+    """Two rows on the CPU. PyTorch would take a single one for a fixed number of rows."""
     last = len(_leaves(batch)[0]) - 1
-    rows = _part(batch, [0, last])
-    return (
-        {name: part.cpu() for name, part in rows.items()} if isinstance(rows, dict) else rows.cpu()
-    )
+    return _mapped(batch, lambda tensor: tensor[[0, last]].cpu())
 
 
-# ---- config.yaml ----
+# ---- what a row and a prediction are ----
 
 
-def _input(batch: Any, sample: Any) -> dict[str, Any]:
-    """What one row is, as `model.input` of `config.yaml` has it."""
+def _input(batch: Any, sample: Any) -> schema.ModelInput:
+    """What one row is, as `model.input` describes it."""
     if isinstance(batch, dict):
-        return {
-            "kind": "tensors",
-            "inputs": [{"name": name, **_described(part)} for name, part in batch.items()],
-        }
-    names = {"names": [str(name) for name in sample.columns]} if hasattr(sample, "columns") else {}
-    return {"kind": "array", **_described(batch), **names}
+        inputs = (schema.Tensor(name, *_described(part)) for name, part in batch.items())
+        return schema.TensorsInput(inputs=tuple(inputs))
+    described = schema.ArrayInput(*_described(batch))
+    if not hasattr(sample, "columns"):
+        return described
+    return replace(described, names=tuple(str(name) for name in sample.columns))
 
 
-def _unknown_input(model: Any) -> dict[str, Any]:
-    """What is known of rows without a sample: the names of several inputs, and that all are numbers in its dtype."""
+def _unknown_input(model: Any) -> schema.ModelInput:
+    """What is known without a sample: the names of several inputs, and the model's dtype."""
     known = _parameters(model) or {}
     required = [name for name, needed in known.items() if needed]
-    described = {"shape": None, "dtype": _dtype_name(_device_and_dtype(model)[1])}
+    dtype = _dtype_name(_device_and_dtype(model)[1])
     if len(required) > 1:
-        return {"kind": "tensors", "inputs": [{"name": name, **described} for name in required]}
-    return {"kind": "array", **described}
+        inputs = (schema.Tensor(name, None, dtype) for name in required)
+        return schema.TensorsInput(inputs=tuple(inputs))
+    return schema.ArrayInput(None, dtype)
 
 
-def _output(output: Any) -> dict[str, Any] | None:
-    """What a prediction is, as `model.output` of `config.yaml` has it."""
+def _output(output: Any) -> schema.ModelOutput | None:
+    """What a prediction is, as `model.output` describes it; None for what is no array."""
     if isinstance(output, dict):
-        parts = [{"name": name, **(_output(part) or {})} for name, part in output.items()]
-        return {"kind": "tensors", "outputs": parts}
+        named = (schema.NamedOutput(name, _output(part)) for name, part in output.items())
+        return schema.TensorsOutput(tuple(named))
     if isinstance(output, list):
-        return {"kind": "list", "outputs": [_output(part) for part in output]}
-    return {"kind": "array", **_described(output)} if hasattr(output, "dtype") else None
+        return schema.ListOutput(tuple(_output(part) for part in output))
+    if hasattr(output, "dtype"):
+        return schema.ArrayOutput(*_described(output))
+    return None
 
 
-def _described(tensor: Any) -> dict[str, Any]:
-    return {"shape": list(tensor.shape[1:]), "dtype": _dtype_name(tensor.dtype)}
+def _described(tensor: Any) -> tuple[tuple[int, ...], str]:
+    """The shape of one row, and the dtype."""
+    return tuple(tensor.shape[1:]), _dtype_name(tensor.dtype)
 
 
 def _dtype_name(dtype: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SettingError
-from .runtime import json_encode
+from .runtime import json_encode, schema
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -42,17 +42,16 @@ def body_rows(instances: Any) -> list[Any]:
         raise SettingError(f"sample_input cannot be sent as JSON: {error}") from error
 
 
-def columns(frame: Any) -> list[dict[str, Any]]:
-    """A DataFrame's columns as `model.input` of `config.yaml` has them: name, what JSON holds there, pandas' dtype."""
-    return [_column(frame[name]) for name in frame.columns]
+def columns(frame: Any) -> tuple[schema.Column, ...]:
+    """A DataFrame's columns, as `model.input` describes them."""
+    return tuple(_column(frame[name]) for name in frame.columns)
 
 
-def _column(series: Any) -> dict[str, Any]:
-    dtype = str(series.dtype)
-    described = {"name": str(series.name), "type": _json_type(series), "dtype": dtype}
+def _column(series: Any) -> schema.Column:
+    name, kind, dtype = str(series.name), _json_type(series), str(series.dtype)
     if dtype == "category":
-        described["categories"] = series.cat.categories.tolist()
-    return described
+        return schema.Column(name, kind, dtype, tuple(series.cat.categories.tolist()))
+    return schema.Column(name, kind, dtype)
 
 
 def _json_type(series: Any) -> str:

@@ -15,7 +15,9 @@ from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from ..errors import ScaffoldError, ServingError
+from ..template.src.common import schema
 from ..template.src.common.bodies import json_encode
+from ..template.src.common.errors import ConfigError
 from ..template.src.common.model_file import ONNX_FILE, digest
 from ..template.src.common.onnx_engine import OnnxModel
 from ..template.src.common.outputs import Predictor, plain
@@ -25,6 +27,7 @@ __all__ = [
     "ONNX_FILE",
     "Client",
     "Config",
+    "ConfigError",
     "OnnxModel",
     "Predictor",
     "Runtime",
@@ -34,6 +37,7 @@ __all__ = [
     "digest",
     "json_encode",
     "plain",
+    "schema",
 ]
 
 

@@ -16,7 +16,7 @@ from ..environment.venvs import RUNNING
 from ..errors import ModelError, SettingError
 from ..hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find
 from ..running import clean_process
-from ..running.runtime import ONNX_FILE, digest
+from ..running.runtime import ONNX_FILE, digest, schema
 from ..scaffold import Scaffold
 from .config_file import write_facts
 
@@ -90,8 +90,8 @@ class Prepared:
             "code": code or None,
             "class": kind,
             "trained_with": {"python": platform.python_version(), **versions},
-            "input": self.description.input,
-            "output": self.description.output,
+            "input": schema.as_document(self.description.input),
+            "output": schema.as_document(self.description.output),
             "example": self.description.example,
         }
 

@@ -14,7 +14,7 @@ from ..errors import ModelError, ScaffoldError, SettingError, TargetError
 from ..files import edit, exchange
 from ..hooks import NATIVE, WrittenModelScaffoldDefinition
 from ..rendering.answers import ANSWERS_FILE, Answers
-from ..running.runtime import ONNX_FILE
+from ..running.runtime import ONNX_FILE, ConfigError, schema
 from ..scaffold import SMOKE_TEST, Scaffold
 from .config_file import read_config, read_facts, value_at, write_facts, write_values
 from .prepare import Prepared, prepare
@@ -137,35 +137,49 @@ def _link(source: str, target: str) -> bool:
 # ---- what the clients send ----
 
 
-def _check_signature(old: dict[str, Any] | None, new: dict[str, Any] | None, change: bool) -> None:
-    if old is None or new is None or change or _shape(old) == _shape(new):
+def _check_signature(old: Any, new: schema.ModelInput | None, change: bool) -> None:
+    """Refuse a model that takes other rows than the clients send.
+
+    Args:
+        old: `model.input` as the scaffold's config.yaml has it.
+        new: what the new model takes.
+        change: whether the clients are going to send something else.
+    """
+    if old is None or new is None or change:
         return
-    raise SettingError(
-        f"the new model takes {_shape(new)}, the scaffold's clients send {_shape(old)}: pass change_signature=True if"
-        " they are going to send the former"
-    )
-
-
-def _shape(signature: Mapping[str, Any]) -> str:
-    """What rows are, in words: equal for two models that take the same rows."""
-    kind = signature["kind"]
-    if kind == "table":
-        return (
-            f"rows with the columns {', '.join(column['name'] for column in signature['columns'])}"
+    try:
+        sent, taken = _in_words(schema.read_input(old)), _in_words(new)
+    except ConfigError as error:
+        raise ScaffoldError(str(error)) from error
+    if sent != taken:
+        raise SettingError(
+            f"the new model takes {taken}, the scaffold's clients send {sent}: pass"
+            " change_signature=True if they are going to send the former"
         )
-    if kind == "tensors":
-        inputs = sorted(f"{item['name']} {_array(item)}" for item in signature["inputs"])
-        return f"rows with the inputs {', '.join(inputs)}"
-    return f"rows that are {_array(signature)}" if kind == "array" else f"rows of {kind}"
 
 
-def _array(described: Mapping[str, Any]) -> str:
-    what = "texts" if described.get("dtype") == "string" else "numbers"
-    return (
-        f"{what} of any shape"
-        if described["shape"] is None
-        else f"{what} of shape {described['shape']}"
-    )
+def _in_words(described: schema.ModelInput | None) -> str:
+    """What rows are: the same words for two models that take the same rows."""
+    match described:
+        case schema.TableInput():
+            return f"rows with the columns {', '.join(described.names)}"
+        case schema.TensorsInput():
+            inputs = sorted(f"{item.name} {_array(item)}" for item in described.inputs)
+            return f"rows with the inputs {', '.join(inputs)}"
+        case schema.ArrayInput():
+            return f"rows that are {_array(described)}"
+        case schema.TextInput():
+            return "rows of text"
+    return "rows of json"
+
+
+def _array(described: schema.ArrayInput | schema.Tensor) -> str:
+    what = "numbers"
+    if described.dtype == schema.TEXT:
+        what = "texts"
+    if described.shape is None:
+        return f"{what} of any shape"
+    return f"{what} of shape {list(described.shape)}"
 
 
 # ---- the code that came with the old model ----

@@ -7,6 +7,7 @@ from typing import Any
 from packaging.version import Version
 
 from generator.errors import SettingError
+from generator.running.runtime import schema
 
 from ..base import Description
 from . import columns as onnx_columns
@@ -69,7 +70,7 @@ def _checked(model: Any, types: Types, description: Description, sample: Any) ->
     return content
 
 
-def _input_types(signature: dict[str, Any] | None) -> Iterator[Types]:
+def _input_types(described: schema.ModelInput | None) -> Iterator[Types]:
     """What skl2onnx may take the rows to be, in the order to try.
 
     Numbers are float64, as scikit-learn takes them, and float32 only if the sample was. Otherwise
@@ -77,25 +78,22 @@ def _input_types(signature: dict[str, Any] | None) -> Iterator[Types]:
     """
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
-    if signature is None:
-        return
-    if signature["kind"] == "text":
+    if isinstance(described, schema.TextInput):
         yield [("rows", StringTensorType([None, 1]))]
-    elif signature["kind"] == "array":
-        numbers = {"float32": FloatTensorType}.get(signature["dtype"], DoubleTensorType)
-        yield [("rows", numbers([None, *signature["shape"]]))]
-    else:
-        columns = signature["columns"]
+    elif isinstance(described, schema.ArrayInput):
+        numbers = {"float32": FloatTensorType}.get(described.dtype or "", DoubleTensorType)
+        yield [("rows", numbers([None, *(described.shape or ())]))]
+    elif isinstance(described, schema.TableInput):
+        columns = described.columns
         if not any(map(_has_texts, columns)):
             yield [("rows", DoubleTensorType([None, len(columns)]))]
         types = {True: StringTensorType, False: DoubleTensorType}
-        yield [(column["name"], types[_has_texts(column)]([None, 1])) for column in columns]
+        yield [(column.name, types[_has_texts(column)]([None, 1])) for column in columns]
 
 
-def _has_texts(column: dict[str, Any]) -> bool:
-    return column["type"] == "string" or any(
-        isinstance(item, str) for item in column.get("categories", [])
-    )
+def _has_texts(column: schema.Column) -> bool:
+    categories = column.categories or ()
+    return column.type == "string" or any(isinstance(item, str) for item in categories)
 
 
 def to_onnx(model: Any, types: Types) -> bytes:

@@ -1,9 +1,11 @@
 """Draws random rows to compare a compiled form with its model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
+from generator.running.runtime import schema
 
 from ..base import Description
 from .tree import thresholds
@@ -28,17 +30,17 @@ def random_inputs(model: Any, description: Description, sample: Any) -> Iterator
         sample: rows to resemble; None if there are none.
     """
     random = np.random.default_rng(SEED)
-    signature = description.input
-    assert signature is not None
-    if signature["kind"] == "text":
+    described = description.input
+    if isinstance(described, schema.TextInput):
         yield _texts(random, sample)
-    elif signature["kind"] == "array":
-        (width,) = signature["shape"]
-        numbers = _numbers(random, sample, width).astype(signature["dtype"] or "float64")
+    elif isinstance(described, schema.ArrayInput):
+        [width] = described.shape or ()
+        assert width is not None
+        numbers = _numbers(random, sample, width).astype(described.dtype or "float64")
         yield numbers
         yield from rows_on_thresholds(random, model, numbers)
-    else:
-        table = _table(random, signature["columns"], sample)
+    elif isinstance(described, schema.TableInput):
+        table = _table(random, described.names, sample)
         yield table
         if all(dtype.kind == "f" for dtype in table.dtypes):
             for numbers in rows_on_thresholds(random, model, table.to_numpy()):
@@ -64,13 +66,12 @@ def _numbers(random: np.random.Generator, sample: Array | None, width: int) -> A
     return np.where(random.random(shape) < 0.5, picked, picked + moved)
 
 
-def _table(random: np.random.Generator, columns: list[dict[str, Any]], sample: Any) -> Any:
+def _table(random: np.random.Generator, names: Sequence[str], sample: Any) -> Any:
     """A DataFrame of ROWS rows: values of the sample, and numbers near them."""
     import pandas
 
     if sample is None:
-        numbers = _numbers(random, None, len(columns))
-        return pandas.DataFrame(numbers, columns=[column["name"] for column in columns])
+        return pandas.DataFrame(_numbers(random, None, len(names)), columns=list(names))
     drawn = {}
     for name in sample.columns:
         column = sample[name]

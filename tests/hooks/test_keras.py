@@ -20,6 +20,7 @@ import yaml
 import generator
 from common import Config, InvalidInput
 from generator.errors import ModelError, RequirementError, SettingError
+from generator.hooks import by_name
 from generator.scaffold import Scaffold
 from support import scripts
 from support.checkouts import ROOT
@@ -360,7 +361,7 @@ def test_texts(make: Any) -> None:
     )
     assert scaffold.verify(texts) and scaffold.verify(np.array([[text] for text in texts]))
     with pytest.raises(
-        generator.ServingError, match=r"instances\[1\]\[0\] must be a text, it is the number 3"
+        generator.ServingError, match=r"instances\[1\]\[0\] must be a string, it is the number 3"
     ):
         scaffold.predict([["a"], [3]])
 
@@ -409,6 +410,47 @@ def test_a_script_on_the_torch_backend(tmp_path: Path) -> None:
     with contextlib.closing(made.scaffold) as scaffold:
         served = scaffold.predict(made.rows)["predictions"]
     assert (verification := made.compare(served)), verification.difference
+
+
+# ---- what is found in a model ----
+
+
+def part(name: str) -> type[Any]:
+    """A class of layers."""
+    methods = {"build": lambda self, shape: None, "call": lambda self, rows: rows}
+    return type(name, (layers.Layer,), {**methods, "__module__": __name__})
+
+
+def holder(name: str, **held: Any) -> Any:
+    """A layer with other layers in its attributes."""
+    made = part(name)()
+    for attribute, value in held.items():
+        setattr(made, attribute, value)
+    return made
+
+
+def nested(layer: Any) -> Any:
+    """A model with a layer in a model in a wrapper."""
+    inner = keras.Sequential([keras.Input((2,)), layer, layers.Dense(1)])
+    rows = keras.Input((3, 2))
+    return keras.Model(rows, layers.Flatten()(layers.TimeDistributed(inner)(rows)))
+
+
+def test_layers_inside_of_layers_are_found() -> None:
+    kinds = [part(f"Part{number}") for number in range(6)]
+    a, b, c, d, e, f = (kind() for kind in kinds)
+    inner = holder("Inner", e=e, f=f)
+    held = holder("Outer", one=a, listed=[b, "no layer"], keyed={"c": [{"d": (d, c)}]}, inner=inner)
+    model = nested(held)
+    found = by_name("keras").definitions(model)
+    assert {*kinds, type(inner), type(held), type(model), keras.Sequential} <= set(found)
+    assert {layers.TimeDistributed, layers.Dense, layers.Flatten} <= set(found)
+    assert len(found) == len(set(found))
+
+
+def test_a_stateful_layer_is_refused_wherever_it_is(tmp_path: Path) -> None:
+    model = nested(holder("Holder", cells=[{"lstm": layers.LSTM(2, stateful=True, name="memory")}]))
+    assert "has the stateful layer 'memory'" in refusal(model, tmp_path)
 
 
 # ---- the sweep ----

@@ -196,8 +196,8 @@ def in_memory(model: Any, *rows: Any) -> Any:
 def test_a_scaffold_is_verified_and_described(served: Scaffold) -> None:
     model = recorded(served.directory)
     assert model.file == "model.pt" and (served.directory / "smoke-test.json").exists()
-    assert model.input == {"kind": "array", "shape": [4], "dtype": "float32"}
-    assert model.output == {"kind": "array", "shape": [3], "dtype": "float32"}
+    assert (model.input.kind, model.input.shape, model.input.dtype) == ("array", (4,), "float32")
+    assert (model.output.kind, model.output.shape) == ("array", (3,))
     assert len(model.example) == 1 and len(model.example[0]) == 4
     assert served.docker_build_string.endswith(
         f"{served.directory}/pytorch-server.Dockerfile {served.directory}"
@@ -264,11 +264,8 @@ def test_convolutions_of_an_installed_package(nets: Any, tmp_path: Path) -> None
     model, rows = nets.Convolutions(), torch.randn(3, 1, 8, 8)
     statistics = model.body[1].running_mean.clone()
     with closing(generator.from_model(model, tmp_path / "cnn", sample_input=rows)) as scaffold:
-        assert recorded(scaffold.directory).input == {
-            "kind": "array",
-            "shape": [1, 8, 8],
-            "dtype": "float32",
-        }
+        described = recorded(scaffold.directory).input
+        assert (described.kind, described.shape) == ("array", (1, 8, 8))
         assert (
             "nets==1.2  # the model: nets.Convolutions\n"
             in (tmp_path / "cnn" / "requirements.txt").read_text()
@@ -307,11 +304,11 @@ def test_several_inputs_and_named_outputs(
     model = nets.Reader()
     sample = {"ids": torch.randint(0, 20, (3, 5)), "mask": torch.ones(3, 5)}
     with closing(generator.from_model(model, tmp_path / "reader", sample_input=sample)) as scaffold:
-        described = [
-            {"name": "ids", "shape": [5], "dtype": "int64"},
-            {"name": "mask", "shape": [5], "dtype": "float32"},
+        inputs = recorded(scaffold.directory).input.inputs
+        assert [(item.name, item.shape, item.dtype) for item in inputs] == [
+            ("ids", (5,), "int64"),
+            ("mask", (5,), "float32"),
         ]
-        assert recorded(scaffold.directory).input == {"kind": "tensors", "inputs": described}
         answer = predictions(
             loaded(scaffold, monkeypatch), [{"ids": [1, 2, 3, 4, 5], "mask": [1, 1, 1, 1, 0]}]
         )
@@ -493,7 +490,7 @@ def test_numbers_are_cast_to_the_models_dtype(
 ) -> None:
     model = made()
     served = worker(model, sample)
-    assert recorded(tmp_path / "made_0").input["dtype"] == dtype
+    assert recorded(tmp_path / "made_0").input.dtype == dtype
     expected = in_memory(model, torch.tensor(rows).to(getattr(torch, dtype))).double()
     np.testing.assert_allclose(predictions(served, rows), expected, rtol=1e-6)
 
@@ -504,7 +501,7 @@ def test_numbers_are_cast_to_the_models_dtype(
         ([[1.5, 2]], "instances must hold values of torch.int64, it holds values of torch.float64"),
         ([[None, 2]], "instances must hold values of torch.int64"),
         ([[2**63, 2**63]], "instances must hold numbers: .*uint64"),
-        ([["a", 2]], r"instances\[0\]\[0\] must be a number or null, it is the text 'a'"),
+        ([["a", 2]], r"instances\[0\]\[0\] must be a number or null, it is the string 'a'"),
         ([[1, 99]], "the model cannot take these instances: index out of range"),
         ([[1, 2, 3]], "the model takes 2 values a row"),
     ],

@@ -5,6 +5,7 @@ import logging
 import math
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from common.bodies import json_encode, msgpack_decode, msgpack_encode, v2_tensor
 from common.config import Config
 from common.errors import ConfigError, InvalidInput
 from common.link.frames import LARGE_BYTES, Kind, Request, Response, Splitter, Stats, receive
+from common.schema import ArrayInput, Column, TableInput, TextInput
 from common.signature import Signature
 from common.worker.flow import PIECE, Flow
 
@@ -381,8 +383,8 @@ def test_responses_survive_the_wire() -> None:
 # --- signature: arrays
 
 
-def array(dtype: str | None, *shape: int | None, names: list[str] | None = None) -> Signature:
-    return Signature({"kind": "array", "shape": list(shape), "dtype": dtype, "names": names})
+def array(dtype: str | None, *shape: int | None, names: tuple[str, ...] | None = None) -> Signature:
+    return Signature(ArrayInput(shape, dtype, names))
 
 
 def test_rows_become_an_array_of_the_models_dtype() -> None:
@@ -428,21 +430,21 @@ def test_a_cast_loses_nothing(dtype: str, rows: Any, expected: str) -> None:
         ([], "instances is empty: send at least one row"),
         ([[1, 2, 3]], r"instances\[0\]: the model takes 2 values a row, this one has 3"),
         ([1, 2], r"instances\[0\] must be a row with 2 values, it is the number 1"),
-        (["ab"], r"instances\[0\] must be a number or null, it is the text 'ab'"),
+        (["ab"], r"instances\[0\] must be a number or null, it is the string 'ab'"),
         (
             [[1, 2], [3]],
             r"instances\[1\] must be like instances\[0\], which has 2 values: it is a list of 1",
         ),
         ([[1, 2], None], r"instances\[1\] must be like instances\[0\]"),
-        ([[1, 2], [3, "x"]], r"instances\[1\]\[1\] must be a number or null, it is the text 'x'"),
-        ([[1, [2]]], "must be numbers, texts or null"),
-        ([[1, {}]], "must be numbers, texts or null"),
+        ([[1, 2], [3, "x"]], r"instances\[1\]\[1\] must be a number or null, it is the string 'x'"),
+        ([[1, [2]]], "must be numbers, strings or null"),
+        ([[1, {}]], "must be numbers, strings or null"),
         ([[10**400, 1]], "does not fit 64 bits"),
         (np.array(3.0), "single value"),
         (np.zeros((0, 2)), "empty"),
         (np.zeros((1, 2), "S3"), "must hold numbers"),
         (np.zeros((1, 2), complex), "must hold numbers"),
-        ("text", "instances must be a list of rows, it is the text 'text'"),
+        ("text", "instances must be a list of rows, it is the string 'text'"),
     ],
 )
 def test_rows_that_do_not_fit_are_named(rows: Any, message: str) -> None:
@@ -454,7 +456,7 @@ def test_deep_nesting_is_refused() -> None:
     deep: Any = [1]
     for _ in range(200):
         deep = [deep]
-    for signature in (array("float64", 2), Signature(None), Signature({"kind": "text"})):
+    for signature in (array("float64", 2), Signature(None), Signature(TextInput())):
         with pytest.raises(InvalidInput):
             signature.inputs(deep)
 
@@ -464,7 +466,7 @@ def test_any_size_fits_where_none_is_said() -> None:
 
 
 def test_objects_by_name_become_rows_in_the_models_order() -> None:
-    named = array("float64", 2, names=["x", "y"])
+    named = array("float64", 2, names=("x", "y"))
     assert named.inputs([{"y": 2, "x": 1}, {"x": 3, "y": None}])[:, 0].tolist() == [1, 3]
     for row, message in [
         ({"x": 1}, "lacks 'y'"),
@@ -476,10 +478,10 @@ def test_objects_by_name_become_rows_in_the_models_order() -> None:
 
 
 def test_texts_pass_and_nothing_else() -> None:
-    text = Signature({"kind": "text"})
+    text = Signature(TextInput())
     assert text.inputs(["a", ""]) == ["a", ""]
     assert text.inputs(np.array(["a"])) == ["a"]
-    with pytest.raises(InvalidInput, match=r"instances\[1\] must be a text, it is null"):
+    with pytest.raises(InvalidInput, match=r"instances\[1\] must be a string, it is null"):
         text.inputs(["a", None])
 
 
@@ -521,15 +523,15 @@ TYPES = {
 }
 
 
-def column(name: str) -> dict[str, Any]:
+def column(name: str) -> Column:
     series = FRAME[name]
-    described = {"name": name, "type": TYPES.get(name, "number"), "dtype": str(series.dtype)}
-    if described["dtype"] == "category":
-        described["categories"] = series.cat.categories.tolist()
-    return described
+    described = Column(name, TYPES.get(name, "number"), str(series.dtype))
+    if described.dtype != "category":
+        return described
+    return replace(described, categories=tuple(series.cat.categories.tolist()))
 
 
-TABLE = Signature({"kind": "table", "columns": [column(name) for name in FRAME]})
+TABLE = Signature(TableInput(tuple(column(name) for name in FRAME)))
 
 
 def sent(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -550,7 +552,7 @@ def test_rows_of_a_table_may_be_lists() -> None:
 @pytest.mark.parametrize("name", list(FRAME))
 def test_a_row_is_read_alike_alone_and_among_others(name: str) -> None:
     """Otherwise an answer would depend on which requests share the call."""
-    signature = Signature({"kind": "table", "columns": [column(name)]})
+    signature = Signature(TableInput((column(name),)))
     rows = [*sent(FRAME[[name]]), {name: None}]
     together = signature.inputs(rows)[name]
     for index, row in enumerate(rows):
@@ -584,7 +586,7 @@ def test_a_number_that_does_not_fit_its_column_never_wraps(name: str, value: flo
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"whole": "1"}, "'whole' must be a number or null, it is the text '1'"),
+        ({"whole": "1"}, "'whole' must be a number or null, it is the string '1'"),
         ({"whole": True}, "'whole' must be a number or null, it is true"),
         ({"whole": 10**30}, "'whole' must be of dtype int64, it is the number 1000"),
         ({"flag": 1}, "'flag' must be a boolean or null, it is the number 1"),
@@ -592,7 +594,7 @@ def test_a_number_that_does_not_fit_its_column_never_wraps(name: str, value: flo
         ({"word": ["a"]}, "'word' must be a string or null, it is a list of 1"),
         (
             {"day": "yesterdayish"},
-            "'day' must be of dtype datetime64.ns., it is the text 'yesterdayish'",
+            "'day' must be of dtype datetime64.ns., it is the string 'yesterdayish'",
         ),
         ({"maybe": 1.5}, "'maybe' must be of dtype Int64"),
         ({"odd": 1}, "has 'odd'; the model takes 'whole', 'small'"),
@@ -619,7 +621,7 @@ def test_rows_that_are_no_rows_of_a_table() -> None:
 
 
 def test_an_array_may_be_a_table() -> None:
-    numbers = Signature({"kind": "table", "columns": [column("real"), column("whole")]})
+    numbers = Signature(TableInput((column("real"), column("whole"))))
     table = numbers.inputs(np.array([[0.5, 1.0]]))
     assert table.columns.tolist() == ["real", "whole"] and table["real"][0] == 0.5
     records = np.array([(0.5, 1)], dtype=[("real", "f8"), ("whole", "i8")])
@@ -635,15 +637,15 @@ def test_one_tensor_holds_rows() -> None:
 
 
 def test_named_tensors_are_columns() -> None:
-    signature = {"kind": "table", "columns": [{"name": "a"}, {"name": "b"}]}
+    described = TableInput((Column("a"), Column("b")))
     named = {"b": np.array([[b"x"], [b"y"]], dtype=object), "a": np.array([1, 2])}
-    request = v2_tensors.request_of_tensors(named, signature)
+    request = v2_tensors.request_of_tensors(named, described)
     assert request == {"instances": [{"b": "x", "a": 1}, {"b": "y", "a": 2}]}
 
 
 def test_texts_come_flat() -> None:
     request = v2_tensors.request_of_tensors(
-        {"x": np.array([[b"a"], [b"\xc3\xa9"]], dtype=object)}, {"kind": "text"}
+        {"x": np.array([[b"a"], [b"\xc3\xa9"]], dtype=object)}, TextInput()
     )
     assert request == {"instances": ["a", "é"]}
 
@@ -761,7 +763,11 @@ def test_the_environment_overrides() -> None:
             {"kind": "tabel"},
             ["model.input.kind", "tensors, text or json", "'tabel'"],
         ),
-        ("model_metadata.model.input", {"kind": "table"}, ["model.input.columns", "list", "None"]),
+        (
+            "model_metadata.model.input",
+            {"kind": "table"},
+            ["model.input.columns", "list", "missing"],
+        ),
         (
             "model_metadata.model.input",
             {"kind": "array", "shape": 4},

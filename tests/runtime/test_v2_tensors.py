@@ -7,19 +7,21 @@ import pytest
 
 from common.bodies import v2_tensors
 from common.errors import InvalidInput
+from common.schema import Tensor, TensorsInput
 from common.signature import Signature
 
-INPUTS = [
-    {"name": "ids", "shape": [3], "dtype": "int64"},
-    {"name": "age", "shape": [], "dtype": "float32"},
-    {"name": "state", "shape": None, "dtype": "bfloat16"},
-]
-SIGNATURE: dict[str, Any] = {"kind": "tensors", "inputs": INPUTS}
+DESCRIBED = TensorsInput(
+    inputs=(
+        Tensor("ids", (3,), "int64"),
+        Tensor("age", (), "float32"),
+        Tensor("state", None, "bfloat16"),
+    )
+)
 ROW = {"ids": [1, 2, 3], "age": 0.5, "state": [[1]]}
 
 
 def test_rows_become_one_array_for_each_input() -> None:
-    inputs = Signature(SIGNATURE).inputs([ROW, {**ROW, "age": None}])
+    inputs = Signature(DESCRIBED).inputs([ROW, {**ROW, "age": None}])
     assert {name: (array.shape, array.dtype.name) for name, array in inputs.items()} == {
         "ids": ((2, 3), "int64"),
         "age": ((2,), "float32"),
@@ -45,7 +47,7 @@ def test_rows_become_one_array_for_each_input() -> None:
         ([ROW, {**ROW, "ids": [1]}], r"'ids' of instances\[1\] must be like instances\[0\]"),
         (
             [{**ROW, "age": "old"}],
-            r"'age' of instances\[0\] must be a number or null, it is the text 'old'",
+            r"'age' of instances\[0\] must be a number or null, it is the string 'old'",
         ),
         (
             [{**ROW, "age": [1]}],
@@ -55,7 +57,7 @@ def test_rows_become_one_array_for_each_input() -> None:
 )
 def test_the_error_for_a_row_names_the_input(rows: Any, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        Signature(SIGNATURE).inputs(rows)
+        Signature(DESCRIBED).inputs(rows)
 
 
 def test_v2_tensors_become_rows_and_metadata() -> None:
@@ -64,14 +66,14 @@ def test_v2_tensors_become_rows_and_metadata() -> None:
         "age": np.ones(2, "float32"),
         "state": np.ones((2, 1, 1), "float32"),
     }
-    inputs = Signature(SIGNATURE).inputs(
-        v2_tensors.request_of_tensors(named, SIGNATURE)["instances"]
+    inputs = Signature(DESCRIBED).inputs(
+        v2_tensors.request_of_tensors(named, DESCRIBED)["instances"]
     )
     for name, array in named.items():
         np.testing.assert_array_equal(inputs[name], array)
     with pytest.raises(InvalidInput, match="the same number of rows"):
-        v2_tensors.request_of_tensors({**named, "age": np.ones(3, "float32")}, SIGNATURE)
-    assert v2_tensors.metadata(SIGNATURE) == [
+        v2_tensors.request_of_tensors({**named, "age": np.ones(3, "float32")}, DESCRIBED)
+    assert v2_tensors.metadata(DESCRIBED) == [
         {"name": "ids", "datatype": "INT64", "shape": [-1, 3]},
         {"name": "age", "datatype": "FP32", "shape": [-1]},
         {"name": "state", "datatype": "FP32", "shape": [-1]},

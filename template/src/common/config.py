@@ -1,31 +1,25 @@
-"""`config.yaml`, read and checked once. Environment variables override what differs from machine to machine."""
+"""`config.yaml`, read and checked once. Environment variables override some of `serving`."""
 
 import dataclasses
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigError
+from .errors import ConfigError, shown
+from .schema import ModelInput, ModelOutput, any_of, as_document, read_input, read_output
 
 SOURCE = Path(__file__).resolve().parents[1]
-KINDS = {
-    **dict.fromkeys(("file", "sha256", "onnx_sha256", "backend"), str),
-    **dict.fromkeys(("input", "output", "custom_objects"), dict),
-    "example": list,
-}
 SERVERS = ("kserve", "kfserving")
 ENGINES = ("native", "onnx")
 ENVIRONMENT = {"WORKERS": "workers", "PORT": "http_port", "GRPC_PORT": "grpc_port"}
-# And the list that each must have.
-INPUT_KINDS = {
-    "array": "shape",
-    "table": "columns",
-    "tensors": "inputs",
-    "text": None,
-    "json": None,
+# The keys of `model` that are no forms of schema.py, and what the value of each must be.
+FACTS: dict[str, tuple[type, str]] = {
+    **dict.fromkeys(("file", "sha256", "onnx_sha256", "backend"), (str, "a string or null")),
+    "custom_objects": (dict, "a mapping or null"),
+    "example": (list, "a list or null"),
 }
 
 
@@ -41,7 +35,7 @@ def _rule(default: float, low: float, high: float) -> Any:
 
 @dataclass(frozen=True)
 class Serving:
-    """The knobs of the server. `config.yaml` explains each."""
+    """The settings of the server. `config.yaml` explains each."""
 
     workers: int = _rule(1, 1, 256)
     max_batch_size: int = _rule(256, 1, 1_000_000)
@@ -58,14 +52,14 @@ class Serving:
 
 @dataclass(frozen=True)
 class Model:
-    """The facts of the model in `src/model/`; None stands for what nobody has told."""
+    """What is known of the model in `src/model/`; None stands for what is not known."""
 
     file: str | None = None
     sha256: str | None = None
     engine: str = ENGINES[0]
     onnx_sha256: str | None = None
-    input: dict[str, Any] | None = None
-    output: dict[str, Any] | None = None
+    input: ModelInput | None = None
+    output: ModelOutput | None = None
     example: list[Any] | None = None
     backend: str | None = None
     custom_objects: dict[str, str] | None = None
@@ -87,9 +81,9 @@ class Config:
         """Read a `config.yaml`, with the environment's overrides.
 
         Raises:
-            ConfigError: the file is missing or broken, or holds a value that its rule forbids.
+            ConfigError: the file is missing or broken, or holds a value that is not allowed.
         """
-        import yaml  # only the server's environment has it: a worker is handed what was read
+        import yaml  # only the server's environment has it: a worker gets what was read
 
         try:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -108,58 +102,65 @@ class Config:
         if server == "kfserving":
             serving.setdefault("grpc_port", 0)
         serving.update(
-            {knob: environ[name] for name, knob in ENVIRONMENT.items() if environ.get(name)}
+            {setting: environ[name] for name, setting in ENVIRONMENT.items() if environ.get(name)}
         )
         model = _section(metadata, "model")
-        knobs = Serving(**{knob: _knob(knob, value) for knob, value in serving.items()})
-        if server == "kfserving" and knobs.grpc_port:
-            raise ConfigError(
-                f"{_where('grpc_port')} must be 0, KFServing has no gRPC; it is {knobs.grpc_port}"
+        settings = Serving(**{name: _setting(name, value) for name, value in serving.items()})
+        if server == "kfserving" and settings.grpc_port:
+            raise ConfigError.value(
+                _where("grpc_port"), "0 (KFServing has no gRPC)", settings.grpc_port
             )
         return cls(
             name=_text(document, "model_name"),
             framework=_text(metadata, "framework"),
-            serving=knobs,
+            serving=settings,
             model=_model(model),
             server=server,
             python_version=_python_version(document),
         )
 
     def as_document(self) -> dict[str, Any]:
-        """What `from_document` takes: how the server hands its Config to a worker."""
+        """What `from_document` takes: the server sends its Config to a worker in this form."""
+        model = {
+            **vars(self.model),
+            "input": as_document(self.model.input),
+            "output": as_document(self.model.output),
+        }
         return {
             "model_name": self.name,
             "model_metadata": {
                 "framework": self.framework,
                 "server": self.server,
                 "serving": dataclasses.asdict(self.serving),
-                "model": dataclasses.asdict(self.model),
+                "model": model,
             },
         }
 
 
 def _mapping(value: Any, key: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{key} must be a mapping, it is {_shown(value)}")
+        raise ConfigError(f"{key} must be a mapping, it is {shown(value)}")
     return value
 
 
 def _section(parent: Mapping[str, Any], key: str, default: Any = None) -> dict[str, Any]:
     value = parent.get(key)
-    return _mapping(default if value is None else value, f"config.yaml: {key}")
+    if value is None:
+        value = default
+    return _mapping(value, f"config.yaml: {key}")
 
 
 def _text(parent: Mapping[str, Any], key: str) -> str:
     value = parent.get(key)
     if not isinstance(value, str) or not value:
-        raise ConfigError(f"config.yaml: {key} must be a text, it is {_shown(value)}")
+        raise ConfigError.value(key, "a string", value)
     return value
 
 
 def _server(metadata: Mapping[str, Any]) -> str:
     server = _text({"server": SERVERS[0], **metadata}, "server")
     if server not in SERVERS:
-        raise ConfigError(f"config.yaml: server must be {_or(SERVERS)}, it is {_shown(server)}")
+        raise ConfigError.value("server", any_of(SERVERS), server)
     return server
 
 
@@ -169,50 +170,26 @@ def _python_version(document: Mapping[str, Any]) -> str | None:
         return None
     text = _text(document, "python_version")
     if not (version := re.fullmatch(r"py(3)(\d+)", text)):
-        raise ConfigError(f"config.yaml: python_version must be like py311, it is {_shown(text)}")
+        raise ConfigError.value("python_version", "like py311", text)
     return f"{version[1]}.{version[2]}"
 
 
 def _model(section: dict[str, Any]) -> Model:
     known = {item.name for item in dataclasses.fields(Model)}
-    model = Model(**{key: section[key] for key in known & section.keys()})
-    for key, kind in KINDS.items():
-        value = getattr(model, key)
+    facts = {key: section[key] for key in known & section.keys()}
+    for key, (kind, allowed) in FACTS.items():
+        value = facts.get(key)
         if value is not None and not isinstance(value, kind):
-            raise ConfigError(
-                f"config.yaml: model.{key} must be a {kind.__name__} or null, it is {_shown(value)}"
-            )
-    if model.engine not in ENGINES:
-        raise ConfigError(
-            f"config.yaml: model.engine must be {_or(ENGINES)}, it is {_shown(model.engine)}"
-        )
-    _check_input(model.input)
-    return model
+            raise ConfigError.value(f"model.{key}", allowed, value)
+    engine = facts.get("engine", ENGINES[0])
+    if engine not in ENGINES:
+        raise ConfigError.value("model.engine", any_of(ENGINES), engine)
+    facts["input"] = read_input(facts.get("input"))
+    facts["output"] = read_output(facts.get("output"))
+    return Model(**facts)
 
 
-def _check_input(signature: dict[str, Any] | None) -> None:
-    if signature is None:
-        return
-    kind = signature.get("kind")
-    if not isinstance(kind, str) or kind not in INPUT_KINDS:
-        raise ConfigError(
-            f"config.yaml: model.input.kind must be {_or(INPUT_KINDS)}, it is {_shown(kind)}"
-        )
-    key = INPUT_KINDS[kind]
-    if kind == "array" and signature.get("shape", ()) is None:  # any shape
-        return
-    if key is not None and not isinstance(signature.get(key), list):
-        raise ConfigError(
-            f"config.yaml: model.input.{key} must be a list, it is {_shown(signature.get(key))}"
-        )
-
-
-def _or(words: Iterable[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} or {last}"
-
-
-def _knob(name: str, value: Any) -> Any:
+def _setting(name: str, value: Any) -> Any:
     """One value of `serving`, converted where it comes from the environment as text."""
     rules = {item.name: item for item in dataclasses.fields(Serving)}
     if name not in rules:
@@ -221,36 +198,33 @@ def _knob(name: str, value: Any) -> Any:
         )
     rule = rules[name]
     if rule.type is bool:
-        if not isinstance(value, bool):
-            raise ConfigError(
-                f"config.yaml: serving.{name} must be true or false, it is {_shown(value)}"
-            )
-        return value
+        return _flag(name, value)
     number = _number(name, value, whole=rule.type is int)
     low, high = rule.metadata["low"], rule.metadata["high"]
     if not low <= number <= high:
-        raise ConfigError(f"{_where(name)} must be between {low} and {high}, it is {_shown(value)}")
+        raise ConfigError.value(_where(name), f"between {low} and {high}", value)
     return number
 
 
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError.value(_where(name), "true or false", value)
+    return value
+
+
 def _number(name: str, value: Any, whole: bool) -> float:
-    kind = int if whole else float
+    kind, expected = (int, "a whole number") if whole else (float, "a number")
     try:
         if isinstance(value, bool) or (whole and isinstance(value, float)):
             raise ValueError
         return kind(value)
     except (TypeError, ValueError):
-        expected = "a whole number" if whole else "a number"
-        raise ConfigError(f"{_where(name)} must be {expected}, it is {_shown(value)}") from None
+        raise ConfigError.value(_where(name), expected, value) from None
 
 
-def _where(knob: str) -> str:
-    variables = [name for name, target in ENVIRONMENT.items() if target == knob]
-    return f"config.yaml: serving.{knob}" + (
-        f" (or {variables[0]} in the environment)" if variables else ""
-    )
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+def _where(setting: str) -> str:
+    """A setting's key, and the environment variable that overrides it where there is one."""
+    for name, target in ENVIRONMENT.items():
+        if target == setting:
+            return f"serving.{setting} (or {name} in the environment)"
+    return f"serving.{setting}"

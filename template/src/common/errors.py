@@ -1,25 +1,42 @@
-"""Errors that cross the border between the server, its workers and the owner's code."""
+"""The errors that the server, its workers and the owner's code exchange."""
+
+from typing import Any
+
+MOST_SHOWN = 80  # characters of a value in a message
 
 
 class InvalidInput(ValueError):
-    """The client's request cannot be answered. Raise it in `InferenceModel`: the client gets 400 and the message."""
+    """The request cannot be answered. Raise it in `InferenceModel`: the client gets 400 and the message."""
 
 
 class ConfigError(Exception):
-    """`config.yaml` or an environment variable holds a value that its rule forbids."""
+    """`config.yaml` or an environment variable holds a value that is not allowed."""
+
+    @classmethod
+    def value(cls, key: str, allowed: str, value: Any) -> "ConfigError":
+        """The error of one key: what its value must be, and what it is."""
+        return cls(f"config.yaml: {key} must be {allowed}, it is {shown(value)}")
 
 
 class LoadError(Exception):
-    """The model cannot be loaded. The message is one line and says what to do."""
+    """The model cannot be loaded. The message is one line and says how to fix it."""
 
 
 class Unanswered(Exception):
     """No worker answered the request.
 
     Attributes:
-        status: the HTTP status that says why: 503 (not ready, queue full, worker died) or 504 (took too long).
+        status: the HTTP status of the answer: 503 (not ready, queue full, worker died) or 504 (took too long).
     """
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+def shown(value: Any) -> str:
+    """A value as a message quotes it: on one line, cut where it is long."""
+    text = repr(value)
+    if len(text) <= MOST_SHOWN:
+        return text
+    return text[: MOST_SHOWN - 3] + "..."

@@ -7,6 +7,7 @@ import numpy as np
 from .config import Config
 from .errors import LoadError
 from .model_file import onnx_path
+from .schema import EstimatorOutput, ModelOutput
 from .signature import Array
 
 DTYPES = {"tensor(double)": "float64", "tensor(float)": "float32", "tensor(string)": "object"}
@@ -22,19 +23,19 @@ class OnnxModel:
         content: an ONNX model. Its outputs are the predictions and, if it is a classifier, the
             probabilities.
         original: the model itself.
-        output: what a prediction is, as in `model.output` of `config.yaml`.
+        output: what a prediction is, `model.output` of a Config.
 
     Raises:
         LoadError: an input of the ONNX model is not float64, float32 or texts.
     """
 
-    def __init__(self, content: bytes, original: Any, output: dict[str, Any] | None) -> None:
+    def __init__(self, content: bytes, original: Any, output: ModelOutput | None) -> None:
         self._original = original
-        self._output = output or {}
+        self._output = _known(output)
         self._session = _session(content)
         self._inputs = [(item.name, _dtype(item)) for item in self._session.get_inputs()]
         self._names = [item.name for item in self._session.get_outputs()]
-        if self._output.get("probabilities"):
+        if self._output.probabilities:
             self.predict_proba = self._predict_proba
 
     @classmethod
@@ -55,12 +56,11 @@ class OnnxModel:
         predictions = self._run(0, inputs)
         if predictions is None:
             return self._original.predict(inputs)
-        shape, dtype = self._output.get("shape"), self._output.get("dtype")
-        if shape is not None:
-            predictions = predictions.reshape(len(predictions), *shape)
-        if dtype is None:
+        if self._output.shape is not None:
+            predictions = predictions.reshape(len(predictions), *self._output.shape)
+        if self._output.dtype is None:
             return predictions
-        return predictions.astype(dtype, copy=False)
+        return predictions.astype(self._output.dtype, copy=False)
 
     def _predict_proba(self, inputs: Any) -> Any:
         """The probability of each class, of shape [n, classes]."""
@@ -98,6 +98,12 @@ class OnnxModel:
         if isinstance(inputs, np.ndarray):
             return [inputs]
         return [inputs.to_numpy()]
+
+
+def _known(output: ModelOutput | None) -> EstimatorOutput:
+    if isinstance(output, EstimatorOutput):
+        return output
+    return EstimatorOutput()
 
 
 def _session(content: bytes) -> Any:

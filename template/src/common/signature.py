@@ -1,24 +1,33 @@
-"""Rows of a request become what the model takes, as `model.input` in `config.yaml` describes it.
+"""The rows of a request become what the model takes, as `model.input` in `config.yaml` describes it.
 
-kind: array     a numpy array: `shape` of one row, `dtype`; null where any will do; texts where `dtype` is "string"
-kind: tensors   a dict of such arrays: `inputs`, each with `name`, `shape`, `dtype`; a row is an object keyed by name
-kind: table     a pandas DataFrame: `columns`, each with `name`, `type`, `dtype` and perhaps `categories`
-kind: text      a list of strings
-kind: json      the list of rows as it came, whatever each is
-null            whatever came: an array where rows are numbers or lists, else the list as it is
+The forms of `model.input` and their fields are in `schema.py`. Without one, rows of numbers or lists become an array,
+and texts and objects stay a list.
 """
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from .errors import InvalidInput
+from .schema import (
+    TEXT,
+    ArrayInput,
+    Column,
+    JsonInput,
+    ModelInput,
+    Shape,
+    TableInput,
+    Tensor,
+    TensorsInput,
+    TextInput,
+    read_input,
+)
 
 NUMERIC = "biuf"
-TEXT = "string"
 STAND_INS = {"bfloat16": "float32"}  # numpy's dtypes for those that it lacks
 WHOLE = re.compile(r"u?int\d+|bool")  # the dtypes that hold no NaN
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -28,20 +37,16 @@ class Signature:
     """What a model takes. `inputs` is its one method.
 
     Args:
-        document: `model.input` of `config.yaml`, or None.
+        described: `model.input` of a Config, or the same as `config.yaml` has it; None takes any rows.
+
+    Raises:
+        ConfigError: a value in what `config.yaml` has is not allowed.
     """
 
-    def __init__(self, document: dict[str, Any] | None) -> None:
-        self._document = document or {"kind": None}
-        converters = {
-            "array": self._array,
-            "tensors": self._tensors,
-            "table": self._table,
-            "text": self._text,
-            "json": self._json,
-            None: self._anything,
-        }
-        self._convert = converters[self._document["kind"]]
+    def __init__(self, described: ModelInput | Mapping[str, Any] | None) -> None:
+        if isinstance(described, Mapping):
+            described = read_input(described)
+        self._convert: Callable[[Any], Any] = partial(CONVERTERS[type(described)], described)
 
     def inputs(self, rows: Any) -> Any:
         """The rows as the model takes them.
@@ -60,65 +65,88 @@ class Signature:
             raise InvalidInput("instances is empty: send at least one row")
         return self._convert(rows)
 
-    def _array(self, rows: Any) -> Array:
-        shape, dtype = self._document["shape"], self._document.get("dtype")
-        names = self._document.get("names")
-        if names and isinstance(rows, list) and any(isinstance(row, dict) for row in rows):
-            rows = [_named(row, index, names) for index, row in enumerate(rows)]
-        return _fitting(rows, shape, dtype)
 
-    def _tensors(self, rows: Any) -> dict[str, Array]:
-        inputs = self._document["inputs"]
-        names = [item["name"] for item in inputs]
-        listed = [_named(row, index, names, "input") for index, row in enumerate(rows)]
-        columns = zip(inputs, zip(*listed, strict=True), strict=True)
-        return {item["name"]: _input(item, list(values)) for item, values in columns}
-
-    def _table(self, rows: Any) -> Any:
-        import pandas
-
-        columns = self._document["columns"]
-        names = [column["name"] for column in columns]
-        if isinstance(rows, np.ndarray):
-            rows = rows.tolist()
-        rows = [
-            _named(row, i, names) if isinstance(row, dict) else _listed(row, i, names)
-            for i, row in enumerate(rows)
-        ]
-        values = zip(*rows, strict=True)
-        return pandas.DataFrame(
-            {c["name"]: _column(c, list(v)) for c, v in zip(columns, values, strict=True)}
-        )
-
-    def _text(self, rows: Any) -> list[str]:
-        texts = rows.tolist() if isinstance(rows, np.ndarray) else rows
-        for index, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InvalidInput(f"instances[{index}] must be a text, it is {_kind(text)}")
-        return list(texts)
-
-    def _json(self, rows: Any) -> list[Any]:
-        return rows.tolist() if isinstance(rows, np.ndarray) else list(rows)
-
-    def _anything(self, rows: Any) -> Any:
-        if isinstance(rows, np.ndarray) or isinstance(rows[0], (str, dict)):
-            return rows
-        return _to_array(rows, numeric=False)
+# ---- one converter for each form of `model.input` ----
 
 
-def _input(described: dict[str, Any], values: list[Any]) -> Array:
-    """The values of one input, a row each."""
+def _array(described: ArrayInput, rows: Any) -> Array:
+    names = described.names
+    if names and isinstance(rows, list) and any(isinstance(row, dict) for row in rows):
+        rows = [_named(row, index, names) for index, row in enumerate(rows)]
+    return _fitting(rows, described.shape, described.dtype)
+
+
+def _tensors(described: TensorsInput, rows: Any) -> dict[str, Array]:
+    names = described.names
+    listed = [_named(row, index, names, "input") for index, row in enumerate(rows)]
+    columns = zip(described.inputs, zip(*listed, strict=True), strict=True)
+    return {tensor.name: _tensor(tensor, list(values)) for tensor, values in columns}
+
+
+def _table(described: TableInput, rows: Any) -> Any:
+    import pandas
+
+    if isinstance(rows, np.ndarray):
+        rows = rows.tolist()
+    listed = [_cells(row, index, described.names) for index, row in enumerate(rows)]
+    columns = zip(described.columns, zip(*listed, strict=True), strict=True)
+    return pandas.DataFrame(
+        {column.name: _column(column, list(values)) for column, values in columns}
+    )
+
+
+def _texts(described: TextInput, rows: Any) -> list[str]:
+    texts = _as_list(rows)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidInput(f"instances[{index}] must be a string, it is {_kind(text)}")
+    return texts
+
+
+def _json(described: JsonInput, rows: Any) -> list[Any]:
+    return _as_list(rows)
+
+
+def _any_rows(described: None, rows: Any) -> Any:
+    if isinstance(rows, np.ndarray) or isinstance(rows[0], (str, dict)):
+        return rows
+    return _to_array(rows, numeric=False)
+
+
+CONVERTERS: dict[type, Callable[[Any, Any], Any]] = {
+    ArrayInput: _array,
+    TensorsInput: _tensors,
+    TableInput: _table,
+    TextInput: _texts,
+    JsonInput: _json,
+    type(None): _any_rows,
+}
+
+
+def _as_list(rows: Any) -> list[Any]:
+    if isinstance(rows, np.ndarray):
+        rows = rows.tolist()
+    return list(rows)
+
+
+# ---- arrays ----
+
+
+def _tensor(tensor: Tensor, values: list[Any]) -> Array:
+    """The values of one input, one of each row."""
     try:
-        return _fitting(values, described["shape"], described.get("dtype"))
+        return _fitting(values, tensor.shape, tensor.dtype)
     except InvalidInput as error:
-        raise InvalidInput(f"{described['name']!r} of {error}") from None
+        raise InvalidInput(f"{tensor.name!r} of {error}") from None
 
 
-def _fitting(rows: Any, shape: Sequence[int | None] | None, dtype: str | None) -> Array:
-    """The rows as one array, found to have the shape."""
+def _fitting(rows: Any, shape: Shape, dtype: str | None) -> Array:
+    """The rows as one array, checked against the shape."""
     if dtype == TEXT:
-        return _texts(rows, shape)
-    array = rows if isinstance(rows, np.ndarray) else _to_array(rows, numeric=dtype is not None)
+        return _text_array(rows, shape)
+    array = rows
+    if not isinstance(rows, np.ndarray):
+        array = _to_array(rows, numeric=dtype is not None)
     if shape is not None and not _fits(array.shape[1:], shape):
         raise InvalidInput(_misfit(rows, shape))
     return _cast(array, dtype)
@@ -135,7 +163,7 @@ def _to_array(rows: list[Any], numeric: bool) -> Array:
     """Rows as parsed from a body, as an array. None becomes NaN between numbers.
 
     Raises:
-        InvalidInput: the rows differ in shape, or hold what is no number although `numeric`.
+        InvalidInput: the rows differ in shape, or hold something else than numbers where they must be `numeric`.
     """
     try:
         array = np.array(rows)
@@ -154,17 +182,23 @@ def _to_array(rows: list[Any], numeric: bool) -> Array:
     return values
 
 
-def _texts(rows: Any, shape: Sequence[int | None] | None) -> Array:
-    """An array of Python's texts. Where a row is a list of one text, the text alone will do."""
-    listed = rows.tolist() if isinstance(rows, np.ndarray) else rows
-    if shape is not None and list(shape) == [1]:
-        listed = [[row] if isinstance(row, str) else row for row in listed]
+def _text_array(rows: Any, shape: Shape) -> Array:
+    """An array of Python's texts. Where a row is a list of one text, the text alone is taken, too."""
+    listed = _as_list(rows)
+    if shape == (1,):
+        listed = [_wrapped(row) for row in listed]
     values = _to_array(listed, numeric=False).astype(object)
     if shape is not None and not _fits(values.shape[1:], shape):
         raise InvalidInput(_misfit(listed, shape))
     if odd := [item for item in values.flat if not isinstance(item, str)]:
-        raise InvalidInput(f"{_place(values, odd[0])} must be a text, it is {_kind(odd[0])}")
+        raise InvalidInput(f"{_place(values, odd[0])} must be a string, it is {_kind(odd[0])}")
     return values
+
+
+def _wrapped(row: Any) -> Any:
+    if isinstance(row, str):
+        return [row]
+    return row
 
 
 def _numeric(item: Any) -> bool:
@@ -178,32 +212,53 @@ def _floats(values: Array) -> Array:
         raise InvalidInput("instances holds a number that does not fit 64 bits") from None
 
 
-def _cast(array: Array, dtype: str | None) -> Array:
-    """The array in the model's dtype, where that loses nothing that was sent.
+@lru_cache(maxsize=64)
+def _numpy_dtype(name: str) -> np.dtype[Any]:
+    return np.dtype(STAND_INS.get(name, name))
 
-    Floats for a model trained on whole numbers stay floats, and whole numbers that do not fit stay as they are: so
-    they would in a call of the model in memory.
+
+def _cast(array: Array, dtype: str | None) -> Array:
+    """The array in the model's dtype, where no value changes.
+
+    Floats for a model trained on whole numbers stay floats, and whole numbers that do not fit stay as they are: the
+    model in memory would get them like that.
     """
-    target = None if dtype is None else np.dtype(STAND_INS.get(dtype, dtype))
-    if target is None or array.dtype.kind not in NUMERIC:
-        if target is not None and target.kind in NUMERIC:
+    if dtype is None:
+        return array
+    target = _numpy_dtype(dtype)
+    if array.dtype == target:
+        return array
+    if array.dtype.kind not in NUMERIC:
+        if target.kind in NUMERIC:
             raise InvalidInput(
                 f"instances must hold numbers, it is an array of dtype {array.dtype}"
             )
         return array
-    if array.dtype == target:
+    if target.kind not in "biu":
+        with np.errstate(over="ignore"):
+            return array.astype(target, copy=False)
+    return _whole(array, target)
+
+
+def _whole(array: Array, target: np.dtype[Any]) -> Array:
+    """The array in a dtype of whole numbers, or as it is where a value does not fit."""
+    if array.dtype.kind == "f":
         return array
-    if array.dtype.kind == "f" and target.kind in "biu":
-        return array
-    with np.errstate(over="ignore"):
-        cast = array.astype(target, copy=False)
-    return array if target.kind in "biu" and not np.array_equal(cast, array) else cast
+    cast = array.astype(target, copy=False)
+    if np.array_equal(cast, array):
+        return cast
+    return array
+
+
+# ---- objects, lists and columns ----
 
 
 def _named(row: Any, index: int, names: Sequence[str], of: str = "feature") -> list[Any]:
     """A row that is an object keyed by name, in the model's order."""
     if not isinstance(row, dict):
-        also = ", as the others are" if of == "feature" else f" ({_listing(names)})"
+        also = f" ({_listing(names)})"
+        if of == "feature":
+            also = ", as the others are"
         raise InvalidInput(
             f"instances[{index}] must be an object keyed by {of} name{also}, it is {_kind(row)}"
         )
@@ -218,31 +273,42 @@ def _named(row: Any, index: int, names: Sequence[str], of: str = "feature") -> l
     return [row[name] for name in names]
 
 
-def _listed(row: Any, index: int, names: Sequence[str]) -> list[Any]:
+def _cells(row: Any, index: int, names: Sequence[str]) -> list[Any]:
+    """A row of a table, an object or a list, in the columns' order."""
+    if isinstance(row, dict):
+        return _named(row, index, names)
     if not isinstance(row, (list, tuple)):
         raise InvalidInput(
-            f"instances[{index}] must be a list or an object keyed by feature name, it is {_kind(row)}"
+            f"instances[{index}] must be a list or an object keyed by feature name,"
+            f" it is {_kind(row)}"
         )
     if len(row) != len(names):
         raise InvalidInput(
-            f"instances[{index}] has {len(row)} values, the model takes {len(names)}: {_listing(names)}"
+            f"instances[{index}] has {len(row)} values, the model takes {len(names)}:"
+            f" {_listing(names)}"
         )
     return list(row)
 
 
-def _column(column: dict[str, Any], values: list[Any]) -> Any:
-    """The values of one feature as a pandas Series in the dtype that the model was fitted on; null becomes NaN."""
+def _column(column: Column, values: list[Any]) -> Any:
+    """One feature as a pandas Series in the dtype that the model was fitted on; null becomes NaN."""
     import pandas
 
-    name, dtype = column["name"], column.get("dtype")
-    _check_type(name, column.get("type", "any"), values)
+    _check_type(column.name, column.type, values)
     values = [math.nan if value is None else value for value in values]
-    if categories := column.get("categories"):
-        known = [
-            value if value in categories else None for value in values
-        ]  # an unknown one is missing
-        return pandas.Series(pandas.Categorical(known, categories=categories))
-    return _series(name, values, dtype) if dtype else pandas.Series(values)
+    if column.categories:
+        return _categorical(column.categories, values)
+    if column.dtype:
+        return _series(column.name, values, column.dtype)
+    return pandas.Series(values)
+
+
+def _categorical(categories: Sequence[Any], values: list[Any]) -> Any:
+    """A categorical Series, in which an unknown category is missing."""
+    import pandas
+
+    known = [value if value in categories else None for value in values]
+    return pandas.Series(pandas.Categorical(known, categories=list(categories)))
 
 
 def _series(name: str, values: list[Any], dtype: str) -> Any:
@@ -256,7 +322,7 @@ def _series(name: str, values: list[Any], dtype: str) -> Any:
 
 
 def _cast_values(values: list[Any], dtype: str) -> Any:
-    """A Series in a dtype; in a wider one where that cannot hold the values, as pandas itself would have it."""
+    """A Series in a dtype; in a wider one, as pandas itself chooses it, where that cannot hold the values."""
     import pandas
 
     series = pandas.Series(values, dtype=object if dtype == "object" else None)
@@ -266,7 +332,9 @@ def _cast_values(values: list[Any], dtype: str) -> Any:
     with np.errstate(over="ignore"):
         cast = series.astype(dtype)
     wraps = whole and series.dtype.kind in "iu" and bool((cast != series).any())
-    return series if wraps else cast
+    if wraps:
+        return series
+    return cast
 
 
 def _castable(value: Any, dtype: str) -> bool:
@@ -283,6 +351,12 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "any": (str, int, float, np.generic),
 }
+_EXPECTED = {
+    "number": "a number or null",
+    "boolean": "a boolean or null",
+    "string": "a string or null",
+    "any": "a string, a number or null",
+}
 
 
 def _check_type(name: str, kind: str, values: Iterable[Any]) -> None:
@@ -291,31 +365,46 @@ def _check_type(name: str, kind: str, values: Iterable[Any]) -> None:
         if value is None:
             continue
         if not isinstance(value, allowed) or (kind == "number" and isinstance(value, bool)):
-            expected = "a text, a number or null" if kind == "any" else f"a {kind} or null"
             raise InvalidInput(
-                f"instances[{index}]: {name!r} must be {expected}, it is {_kind(value)}"
+                f"instances[{index}]: {name!r} must be {_EXPECTED[kind]}, it is {_kind(value)}"
             )
+
+
+# ---- messages ----
 
 
 def _misfit(rows: Any, expected: Sequence[int | None]) -> str:
     row = rows[0]
     shape = list(np.shape(row))
     flat = len(expected) == 1
-    wanted = f"{expected[0]} values" if flat else f"shape {list(expected)}"
+    wanted, came = f"shape {list(expected)}", f"shape {shape}"
+    if flat:
+        wanted = f"{expected[0]} values"
+    if flat and len(shape) == 1:
+        came = f"{shape[0]}"
     if not shape:
         return f"instances[0] must be a row with {wanted}, it is {_kind(row)}"
-    came = f"{shape[0]}" if len(shape) == 1 and flat else f"shape {shape}"
     return f"instances[0]: the model takes {wanted} a row, this one has {came}"
 
 
 def _unequal(rows: list[Any]) -> str:
     """Names the first row whose shape is not the first row's."""
-    sizes = [len(row) if isinstance(row, list) else None for row in rows]
+    sizes = [_size(row) for row in rows]
     for index, size in enumerate(sizes):
         if size != sizes[0]:
-            first = f"{sizes[0]} values" if sizes[0] is not None else "no list"
-            return f"instances[{index}] must be like instances[0], which has {first}: it is {_kind(rows[index])}"
-    return "instances: the values in a row must be numbers, texts or null, or lists of equal length"
+            return (
+                f"instances[{index}] must be like instances[0], which has {sizes[0]}:"
+                f" it is {_kind(rows[index])}"
+            )
+    return (
+        "instances: the values in a row must be numbers, strings or null, or lists of equal length"
+    )
+
+
+def _size(row: Any) -> str:
+    if isinstance(row, list):
+        return f"{len(row)} values"
+    return "no list"
 
 
 def _place(values: Array, odd: Any) -> str:
@@ -328,16 +417,20 @@ def _kind(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return str(value).lower()
     if isinstance(value, str):
-        return f"the text {value[:40]!r}"
+        return f"the string {value[:40]!r}"
     if isinstance(value, (int, float)):
         return f"the number {value!r}"[:60]
     if isinstance(value, (list, tuple)):
         return f"a list of {len(value)}"
-    return "an object" if isinstance(value, dict) else f"a value of type {type(value).__name__}"
+    if isinstance(value, dict):
+        return "an object"
+    return f"a value of type {type(value).__name__}"
 
 
 def _listing(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:8])
-    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    if len(names) > 8:
+        return f"{shown} and {len(names) - 8} more"
+    return shown

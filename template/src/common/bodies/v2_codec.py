@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InvalidInput
 from ..link.frames import V2_HEAD
+from ..schema import ModelInput
 from .json_codec import json_decode, json_encode
 from .ndarray_codec import build_array, check_size, parse_shape
 from .v2_tensors import DATATYPES, datatype, request_of_tensors, tensors_of_response
@@ -37,12 +38,12 @@ class V2:
 
     Args:
         name: the model's name.
-        signature: `model.input` of `config.yaml`.
+        described: what a row is, `model.input` of a Config.
     """
 
-    def __init__(self, name: str = "model", signature: dict[str, Any] | None = None) -> None:
+    def __init__(self, name: str = "model", described: ModelInput | None = None) -> None:
         self._name = name
-        self._signature = signature
+        self._described = described
 
     def decode(self, body: bytes | memoryview, request_id: str) -> tuple[dict[str, Any], Encoder]:
         """Decode a body to a request for the model, and make the encoder of its response.
@@ -67,7 +68,7 @@ class V2:
         answer_id = head.get("id") or request_id
         if not isinstance(answer_id, str):
             raise DecodeError(f"id: must be a string, it is {describe(answer_id)}")
-        request = {**parameters, **request_of_tensors(tensors, self._signature)}
+        request = {**parameters, **request_of_tensors(tensors, self._described)}
         return request, partial(self._encode, answer_id, _requested(head, binary), binary)
 
     def _encode(

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import InvalidInput
+from ..schema import Column, JsonInput, ModelInput, Shape, TableInput, TensorsInput, TextInput
 from ..signature import STAND_INS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+TEXT = "BYTES"  # V2's name for texts
 DATATYPES = {
     "bool": "BOOL",
     **{f"int{bits}": f"INT{bits}" for bits in (8, 16, 32, 64)},
@@ -24,39 +26,40 @@ DATATYPES = {
 
 @lru_cache(maxsize=64)
 def datatype(dtype: np.dtype[Any]) -> str | None:
-    """V2's name of numpy's dtype, whose own name takes numpy long to make; None where V2 has none."""
+    """V2's name of a numpy dtype; None where V2 has none. Cached: numpy takes long to make a dtype's name."""
     return DATATYPES.get(dtype.name)
 
 
 def request_of_tensors(
-    tensors: Mapping[str, Array], signature: dict[str, Any] | None
+    tensors: Mapping[str, Array], described: ModelInput | None
 ) -> dict[str, Any]:
     """The request that named tensors stand for.
 
     Args:
         tensors: one tensor whose first axis is rows, or one for each feature, each of shape [rows] or [rows, 1], or
             one for each input of a model that has several, each of shape [rows, ...].
-        signature: `model.input` of `config.yaml`.
+        described: what a row is, `model.input` of a Config.
 
     Raises:
-        InvalidInput: the tensors are no rows.
+        InvalidInput: the tensors hold no rows.
     """
     if not tensors:
         raise InvalidInput("inputs is empty: send one tensor of rows, or one for each feature")
     if any(not tensor.ndim for tensor in tensors.values()):
         raise InvalidInput("a tensor in inputs has shape []: its first axis must be rows")
-    if signature is not None and signature["kind"] == "tensors":
-        return {
-            "instances": _objects(
-                {name: list(_rows(tensor, None)) for name, tensor in tensors.items()}
-            )
-        }
-    names = feature_names(signature)
+    return {"instances": _instances(tensors, described)}
+
+
+def _instances(tensors: Mapping[str, Array], described: ModelInput | None) -> Any:
+    if isinstance(described, TensorsInput):
+        return _objects({name: list(_rows(tensor)) for name, tensor in tensors.items()})
+    names = None if described is None else described.names
     if len(tensors) == 1 and (names is None or tensors.keys().isdisjoint(names)):
-        return {"instances": _rows(next(iter(tensors.values())), signature)}
-    return {
-        "instances": _objects({name: _column(name, tensor) for name, tensor in tensors.items()})
-    }
+        [rows] = tensors.values()
+        if isinstance(described, TextInput) and rows.ndim == 2 and rows.shape[1] == 1:
+            rows = rows[:, 0]
+        return _rows(rows)
+    return _objects({name: _column(name, tensor) for name, tensor in tensors.items()})
 
 
 def tensors_of_response(response: Mapping[str, Any]) -> dict[str, Array]:
@@ -75,8 +78,9 @@ def _by_name(value: Any) -> dict[str, list[Any]] | None:
     """The outputs of rows that are objects with the same keys."""
     if not isinstance(value, list) or not value or not all(isinstance(row, dict) for row in value):
         return None
-    alike = all(row.keys() == value[0].keys() for row in value)
-    return {name: [row[name] for row in value] for name in value[0]} if alike else None
+    if any(row.keys() != value[0].keys() for row in value):
+        return None
+    return {name: [row[name] for row in value] for name in value[0]}
 
 
 def _by_number(key: str, value: Any) -> dict[str, Any] | None:
@@ -91,17 +95,8 @@ def _by_number(key: str, value: Any) -> dict[str, Any] | None:
     return None
 
 
-def feature_names(signature: dict[str, Any] | None) -> list[str] | None:
-    """The names of the model's features, where they are known."""
-    if signature is None:
-        return None
-    if signature["kind"] == "table":
-        return [column["name"] for column in signature["columns"]]
-    return signature.get("names")
-
-
 def tensor(value: Any) -> Array:
-    """One entry of a response as a tensor; what is no number becomes a text."""
+    """One entry of a response as a tensor; values that are no numbers become texts."""
     array = np.asarray(value)
     if datatype(array.dtype) is not None:
         return array
@@ -112,31 +107,34 @@ def tensor(value: Any) -> Array:
     return np.array(texts, dtype=object).reshape(array.shape)
 
 
-def metadata(signature: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """What V2's model metadata says of the model's inputs."""
-    if signature is None:
-        return []
-    if signature["kind"] == "table":
-        return [
-            {"name": column["name"], "datatype": _datatype(column.get("dtype")), "shape": [-1]}
-            for column in signature["columns"]
-        ]
-    if signature["kind"] == "tensors":
-        return [_described(item["name"], item) for item in signature["inputs"]]
-    if signature["kind"] in ("text", "json"):
-        return [{"name": "instances", "datatype": "BYTES", "shape": [-1]}]
-    return [_described("instances", signature)]
+def metadata(described: ModelInput | None) -> list[dict[str, Any]]:
+    """The inputs in V2's model metadata."""
+    match described:
+        case None:
+            return []
+        case TableInput():
+            return [_feature(column) for column in described.columns]
+        case TensorsInput():
+            return [_described(item.name, item.shape, item.dtype) for item in described.inputs]
+        case TextInput() | JsonInput():
+            return [{"name": "instances", "datatype": TEXT, "shape": [-1]}]
+    return [_described("instances", described.shape, described.dtype)]
 
 
-def _described(name: str, described: dict[str, Any]) -> dict[str, Any]:
+def _feature(column: Column) -> dict[str, Any]:
+    return {"name": column.name, "datatype": _datatype(column.dtype), "shape": [-1]}
+
+
+def _described(name: str, shape: Shape, dtype: str | None) -> dict[str, Any]:
     """One tensor of V2's metadata."""
-    dtype = described.get("dtype") or "float64"
-    shape = [-1 if size is None else size for size in described["shape"] or []]
-    return {"name": name, "datatype": _datatype(STAND_INS.get(dtype, dtype)), "shape": [-1, *shape]}
+    numpy_dtype = dtype or "float64"
+    sizes = [-1 if size is None else size for size in shape or ()]
+    known = _datatype(STAND_INS.get(numpy_dtype, numpy_dtype))
+    return {"name": name, "datatype": known, "shape": [-1, *sizes]}
 
 
 def _datatype(dtype: str | None) -> str:
-    return DATATYPES.get(dtype or "", "BYTES")
+    return DATATYPES.get(dtype or "", TEXT)
 
 
 def _objects(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
@@ -148,15 +146,10 @@ def _objects(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _rows(rows: Array, signature: dict[str, Any] | None) -> Any:
-    if (
-        signature is not None
-        and signature["kind"] == "text"
-        and rows.ndim == 2
-        and rows.shape[1] == 1
-    ):
-        rows = rows[:, 0]
-    return _plain(rows) if rows.dtype == object else rows
+def _rows(tensor: Array) -> Any:
+    if tensor.dtype == object:
+        return _plain(tensor)
+    return tensor
 
 
 def _column(name: str, values: Array) -> list[Any]:
@@ -168,7 +161,7 @@ def _column(name: str, values: Array) -> list[Any]:
 
 
 def _plain(values: Array) -> list[Any]:
-    """Nested lists; bytes are taken for UTF-8."""
+    """Nested lists; bytes are read as UTF-8."""
     try:
         texts = [
             item.decode() if isinstance(item, bytes) else item

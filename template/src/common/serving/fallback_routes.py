@@ -46,7 +46,7 @@ class _Routes:
         self, config: Config, ready: Callable[[], bool], server: str, version: str
     ) -> None:
         self._name = config.name
-        self._signature = config.model.input
+        self._described = config.model.input
         self._ready = ready
         self._server = {
             "name": server,
@@ -106,7 +106,7 @@ class _Routes:
         return {
             "name": self._name,
             "platform": "",
-            "inputs": v2_tensors.metadata(self._signature),
+            "inputs": v2_tensors.metadata(self._described),
             "outputs": [],
         }
 

@@ -26,6 +26,7 @@ from ..bodies import v2_tensors
 from ..config import Config
 from ..errors import InvalidInput, Unanswered
 from ..link.frames import Kind
+from ..schema import ModelInput
 from . import error_answers, openapi
 from .pool import Pool
 
@@ -49,7 +50,7 @@ class ForwardingModel(Model):
     def __init__(self, config: Config, pool: Pool) -> None:
         super().__init__(config.name)
         self.ready = True
-        self._signature = config.model.input
+        self._described = config.model.input
         self._pool = pool
 
     async def healthy(self) -> bool:
@@ -61,7 +62,7 @@ class ForwardingModel(Model):
         return self._pool.ready
 
     def get_input_types(self) -> list[dict[str, Any]]:
-        return v2_tensors.metadata(self._signature)
+        return v2_tensors.metadata(self._described)
 
     async def __call__(
         self, body: Any, headers: Any = None, verb: InferenceVerb = InferenceVerb.PREDICT
@@ -81,7 +82,7 @@ class ForwardingModel(Model):
         return bodies.json_decode(await self._ask(Kind.JSON, body, request_id))
 
     async def _infer(self, payload: InferRequest, request_id: str) -> InferResponse:
-        request = _request(payload, self._signature)
+        request = _request(payload, self._described)
         answer = await self._ask(Kind.MSGPACK, bodies.msgpack_encode(request), request_id)
         response = bodies.msgpack_decode(answer)
         return InferResponse(
@@ -182,7 +183,7 @@ class Behind:
             await self._grpc.stop()
 
 
-def _request(payload: InferRequest, signature: dict[str, Any] | None) -> dict[str, Any]:
+def _request(payload: InferRequest, described: ModelInput | None) -> dict[str, Any]:
     """A V2 request in the form that the flow takes. Its parameters are keys beside `instances`.
 
     Raises:
@@ -190,7 +191,7 @@ def _request(payload: InferRequest, signature: dict[str, Any] | None) -> dict[st
     """
     try:
         named = {item.name: item.as_numpy() for item in payload.inputs}
-        request = v2_tensors.request_of_tensors(named, signature)
+        request = v2_tensors.request_of_tensors(named, described)
     except KServeInvalidInput:
         raise
     except InvalidInput as error:

@@ -12,6 +12,16 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from ..config import Config
+from ..schema import (
+    TEXT,
+    EstimatorOutput,
+    JsonInput,
+    ModelInput,
+    Shape,
+    TableInput,
+    TensorsInput,
+    TextInput,
+)
 
 TYPES = {"number": ["number", "null"], "boolean": ["boolean", "null"], "string": ["string", "null"]}
 ERRORS = {
@@ -74,7 +84,8 @@ def _operation(summary: str, content: dict[str, Any]) -> dict[str, Any]:
 
 def _json(config: Config) -> dict[str, Any]:
     properties: dict[str, Any] = {"instances": {"type": "array", "items": _row(config.model.input)}}
-    if (config.model.output or {}).get("probabilities"):
+    output = config.model.output
+    if isinstance(output, EstimatorOutput) and output.probabilities:
         properties["probabilities"] = {
             "type": "boolean",
             "description": "Answer `probabilities` as well",
@@ -86,38 +97,37 @@ def _json(config: Config) -> dict[str, Any]:
     return {"application/json": content}
 
 
-def _row(signature: dict[str, Any] | None) -> dict[str, Any]:
+def _row(described: ModelInput | None) -> dict[str, Any]:
     """The JSON schema of one row."""
-    if signature is None or signature["kind"] == "json":
-        return {}
-    if signature["kind"] == "text":
-        return {"type": "string"}
-    if signature["kind"] == "table":
-        columns = signature["columns"]
-        return _object({column["name"]: _type(column.get("type")) for column in columns})
-    if signature["kind"] == "tensors":
-        return _object({item["name"]: _tensor(item) for item in signature["inputs"]})
-    return _tensor(signature)
+    match described:
+        case None | JsonInput():
+            return {}
+        case TextInput():
+            return {"type": "string"}
+        case TableInput():
+            return _object({column.name: _type(column.type) for column in described.columns})
+        case TensorsInput():
+            return _object({item.name: _lists(item.shape, item.dtype) for item in described.inputs})
+    return _lists(described.shape, described.dtype)
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
-def _tensor(described: dict[str, Any]) -> dict[str, Any]:
+def _lists(shape: Shape, dtype: str | None) -> dict[str, Any]:
     """The JSON schema of nested lists of a shape and a dtype."""
-    if described["shape"] is None:
+    if shape is None:
         return {}
-    dtype = described.get("dtype")
-    row = _type({None: None, "bool": "boolean", "string": "string"}.get(dtype, "number"))
-    for size in reversed(described["shape"]):
+    row = _type({None: "any", "bool": "boolean", TEXT: "string"}.get(dtype, "number"))
+    for size in reversed(shape):
         row = {"type": "array", "items": row}
         if size is not None:
             row |= {"minItems": size, "maxItems": size}
     return row
 
 
-def _type(kind: str | None) -> dict[str, Any]:
+def _type(kind: str) -> dict[str, Any]:
     if kind not in TYPES:
         return {}
     return {"type": TYPES[kind]}

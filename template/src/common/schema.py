@@ -1,0 +1,438 @@
+"""`model.input` and `model.output` of `config.yaml` as types: what a row is, and what a prediction is.
+
+Each class below is one form, and each of its fields is one key of that form. `_key` gives the field the rule that its
+value must keep; `read_input`, `read_output` and `as_document` need no change when a field is added.
+
+This module is pure data: it needs neither numpy nor pandas, so the server's environment can read it. `signature.py`
+makes arrays and tables of rows, `bodies/v2_tensors.py` and `serving/openapi.py` describe the rows to clients.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any, ClassVar, Literal, TypeVar, Union
+
+from .errors import ConfigError
+
+TYPES = ("number", "boolean", "string", "any")
+STRUCTURES = ("object", "list")
+TEXT = "string"  # the dtype of texts in arrays and tensors
+NEAR = 0.75  # how alike a key and a known key are where one is taken for a misspelling of the other
+
+Shape = tuple[int | None, ...] | None
+"""The size of one row along each axis. None as a size stands for any size, None as a shape for any shape."""
+
+T = TypeVar("T")
+Check = Callable[[str, Any], Any]
+"""Takes a key's place in `config.yaml` and its value; returns the value of the field, or raises ConfigError."""
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "missing"
+
+
+MISSING = _Missing()
+
+
+# ---- what a value must be ----
+
+
+def _text(place: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ConfigError.value(place, "a string (in quotes)", value)
+    return value
+
+
+def _text_or_null(place: str, value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ConfigError.value(place, "a string or null", value)
+    return value
+
+
+def _flag_or_null(place: str, value: Any) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise ConfigError.value(place, "true, false or null", value)
+    return value
+
+
+def _one_of(*choices: str) -> Check:
+    def check(place: str, value: Any) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ConfigError.value(place, any_of(choices), value)
+        return value
+
+    return check
+
+
+def _list(place: str, value: Any, allowed: str = "a list") -> list[Any]:
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError.value(place, allowed, value)
+    return list(value)
+
+
+def _shape(place: str, value: Any) -> Shape:
+    if value is None:
+        return None
+    sizes = _list(place, value, "a list of sizes or null")
+    for index, size in enumerate(sizes):
+        if size is not None and (type(size) is not int or size < 0):
+            raise ConfigError.value(
+                f"{place}[{index}]", "a whole number of 0 or more, or null", size
+            )
+    return tuple(sizes)
+
+
+def _names_or_null(place: str, value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = _list(place, value, "a list of strings or null")
+    return tuple(_text(f"{place}[{index}]", name) for index, name in enumerate(names))
+
+
+def _values_or_null(place: str, value: Any) -> tuple[Any, ...] | None:
+    if value is None:
+        return None
+    items = _list(place, value, "a list or null")
+    for index, item in enumerate(items):
+        if isinstance(item, (list, tuple, Mapping)):
+            raise ConfigError.value(f"{place}[{index}]", "a single value", item)
+    return tuple(items)
+
+
+def _parts(read: Check) -> Check:
+    """The check of a list whose items `read` takes."""
+
+    def check(place: str, value: Any) -> tuple[Any, ...]:
+        items = _list(place, value)
+        return tuple(read(f"{place}[{index}]", item) for index, item in enumerate(items))
+
+    return check
+
+
+def _named_parts(read: Check) -> Check:
+    """The check of a list whose items have names, each another."""
+
+    def check(place: str, value: Any) -> tuple[Any, ...]:
+        parts: tuple[Any, ...] = _parts(read)(place, value)
+        seen: set[str] = set()
+        for index, part in enumerate(parts):
+            if part.name in seen:
+                raise ConfigError(
+                    f"config.yaml: {place}[{index}].name must be another than those before it,"
+                    f" it is {part.name!r}"
+                )
+            seen.add(part.name)
+        return parts
+
+    return check
+
+
+def _key(check: Check, default: Any = MISSING, *, optional: bool = False) -> Any:
+    """A field that is read from the key of the same name.
+
+    Args:
+        check: the rule for its value.
+        default: its value where the key is not there; without a default, the key must be there.
+        optional: whether the key is left out of the document where the value is None.
+    """
+    metadata = {"check": check, "optional": optional}
+    if default is MISSING:
+        return field(metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+# ---- what a row is: `model.input` ----
+
+
+@dataclass(frozen=True)
+class ArrayInput:
+    """A row is a number, or nested lists of numbers or texts: rows become one numpy array.
+
+    Attributes:
+        shape: the shape of one row.
+        dtype: numpy's name of the dtype, `bfloat16`, or `string` for texts; None where any will do.
+        names: the names of the values in a row of shape [n]: rows may be objects keyed by them, too.
+    """
+
+    kind: ClassVar[Literal["array"]] = "array"
+
+    shape: Shape = _key(_shape)
+    dtype: str | None = _key(_text_or_null, None)
+    names: tuple[str, ...] | None = _key(_names_or_null, None, optional=True)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input, or one output, of a model that has several. See `ArrayInput` for shape and dtype."""
+
+    name: str = _key(_text)
+    shape: Shape = _key(_shape)
+    dtype: str | None = _key(_text_or_null, None)
+
+
+def _tensor(place: str, value: Any) -> Tensor:
+    return _read(Tensor, place, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorsInput:
+    """A row is an object keyed by input name: rows become a dict of numpy arrays.
+
+    Attributes:
+        structure: how Keras is called with the arrays: `object`, a dict of them, or `list`.
+        inputs: the inputs, in the model's order.
+    """
+
+    kind: ClassVar[Literal["tensors"]] = "tensors"
+
+    structure: str | None = _key(_one_of(*STRUCTURES), None, optional=True)
+    inputs: tuple[Tensor, ...] = _key(_named_parts(_tensor))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the inputs, in the model's order."""
+        return tuple(tensor.name for tensor in self.inputs)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: the feature's name.
+        type: what JSON holds in it: `number`, `boolean`, `string`, or `any` of these.
+        dtype: pandas' name of the dtype that the model was fitted on; None for what pandas makes of the values.
+        categories: the categories of a categorical column, in their order.
+    """
+
+    name: str = _key(_text)
+    type: str = _key(_one_of(*TYPES), "any")
+    dtype: str | None = _key(_text_or_null, None)
+    categories: tuple[Any, ...] | None = _key(_values_or_null, None, optional=True)
+
+
+def _column(place: str, value: Any) -> Column:
+    return _read(Column, place, value)
+
+
+@dataclass(frozen=True)
+class TableInput:
+    """A row is an object keyed by column name, or a list in the columns' order: rows become a pandas DataFrame."""
+
+    kind: ClassVar[Literal["table"]] = "table"
+
+    columns: tuple[Column, ...] = _key(_named_parts(_column))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns, in the model's order."""
+        return tuple(column.name for column in self.columns)
+
+
+@dataclass(frozen=True)
+class TextInput:
+    """A row is a text: the model takes a list of them."""
+
+    kind: ClassVar[Literal["text"]] = "text"
+    names: ClassVar[None] = None
+
+
+@dataclass(frozen=True)
+class JsonInput:
+    """A row is any JSON value: the model takes the list of rows as it came."""
+
+    kind: ClassVar[Literal["json"]] = "json"
+    names: ClassVar[None] = None
+
+
+ModelInput = ArrayInput | TableInput | TensorsInput | TextInput | JsonInput
+
+
+# ---- what a prediction is: `model.output` ----
+
+
+@dataclass(frozen=True)
+class ArrayOutput:
+    """A prediction is a number or nested lists of them: `shape` of one prediction, `dtype` of all."""
+
+    kind: ClassVar[Literal["array"]] = "array"
+
+    shape: Shape = _key(_shape, None)
+    dtype: str | None = _key(_text_or_null, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatorOutput:
+    """What a scikit-learn estimator predicts.
+
+    Attributes:
+        kind: `class`, `number`, `cluster` or `outlier`; None where the estimator does not tell.
+        dtype: numpy's name of the predictions' dtype; None where it is not known.
+        shape: the shape of one prediction.
+        probabilities: whether the model has them.
+        classes: the classes, in the order of the probabilities; None where there are none, or very many.
+    """
+
+    kind: str | None = _key(_text_or_null, None)
+    dtype: str | None = _key(_text_or_null, None, optional=True)
+    shape: Shape = _key(_shape, None, optional=True)
+    probabilities: bool | None = _key(_flag_or_null, None, optional=True)
+    classes: tuple[Any, ...] | None = _key(_values_or_null, None, optional=True)
+
+
+@dataclass(frozen=True)
+class NamedOutput:
+    """One output of a PyTorch model that has several; `output` is None where no array tells what it is."""
+
+    name: str
+    output: "ModelOutput | None"
+
+    def as_document(self) -> dict[str, Any]:
+        return {"name": self.name, **(as_document(self.output) or {})}
+
+
+def _output_part(place: str, value: Any) -> Tensor | NamedOutput:
+    """Keras's outputs have a shape and a dtype, PyTorch's a `kind` besides."""
+    mapping = _mapping(place, value)
+    if "kind" not in mapping and "shape" in mapping:
+        return _tensor(place, mapping)
+    name = _text(f"{place}.name", mapping.get("name", MISSING))
+    rest = {key: item for key, item in mapping.items() if key != "name"}
+    return NamedOutput(name, _output(place, rest or None))
+
+
+@dataclass(frozen=True)
+class TensorsOutput:
+    """A prediction is an object keyed by output name."""
+
+    kind: ClassVar[Literal["tensors"]] = "tensors"
+
+    outputs: tuple[Tensor | NamedOutput, ...] = _key(_named_parts(_output_part))
+
+
+@dataclass(frozen=True)
+class ListOutput:
+    """A prediction is a list of outputs without names; None stands for one that no array tells of."""
+
+    kind: ClassVar[Literal["list"]] = "list"
+
+    outputs: tuple["ModelOutput | None", ...] = _key(
+        _parts(lambda place, value: _output(place, value))
+    )
+
+
+ModelOutput = Union[ArrayOutput, EstimatorOutput, TensorsOutput, ListOutput]
+
+
+# ---- reading and writing ----
+
+INPUTS: dict[str, type[Any]] = {
+    form.kind: form for form in (ArrayInput, TableInput, TensorsInput, TextInput, JsonInput)
+}
+OUTPUTS: dict[str, type[Any]] = {
+    form.kind: form for form in (ArrayOutput, TensorsOutput, ListOutput)
+}
+
+
+def read_input(document: Any) -> ModelInput | None:
+    """`model.input` of a parsed `config.yaml`.
+
+    Keys that no form has are their owner's and left alone, unless one looks like a misspelling.
+
+    Raises:
+        ConfigError: a value is not what its key may have; names the key as `model.input.columns[2].dtype`.
+    """
+    place = "model.input"
+    if document is None:
+        return None
+    mapping = _mapping(place, document, "a mapping or null")
+    kind = _one_of(*INPUTS)(f"{place}.kind", mapping.get("kind", MISSING))
+    found: ModelInput = _read(INPUTS[kind], place, mapping)
+    return found
+
+
+def read_output(document: Any) -> ModelOutput | None:
+    """`model.output` of a parsed `config.yaml`. A `kind` that is not known stays what it is.
+
+    Raises:
+        ConfigError: a value is not what its key may have; names the key as `model.output.outputs[0].shape`.
+    """
+    try:
+        return _output("model.output", document)
+    except RecursionError:  # an alias in the YAML stands inside what it stands for
+        raise ConfigError("config.yaml: model.output must not contain itself") from None
+
+
+def _output(place: str, document: Any) -> ModelOutput | None:
+    if document is None:
+        return None
+    mapping = _mapping(place, document, "a mapping or null")
+    kind = _text_or_null(f"{place}.kind", mapping.get("kind"))
+    if kind not in OUTPUTS and (near := _near(kind, OUTPUTS)):
+        raise ConfigError.value(f"{place}.kind", f"spelled {near}", kind)
+    form = EstimatorOutput if kind is None else OUTPUTS.get(kind, EstimatorOutput)
+    found: ModelOutput = _read(form, place, mapping)
+    return found
+
+
+def _mapping(place: str, value: Any, allowed: str = "a mapping") -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError.value(place, allowed, value)
+    return value
+
+
+def _read(form: type[T], place: str, value: Any) -> T:
+    """A form with what a mapping has for its fields."""
+    mapping = _mapping(place, value)
+    keys = {item.name: item for item in dataclasses.fields(form)}  # type: ignore[arg-type]
+    _check_spelling(place, mapping, ["kind", *keys])
+    return form(**{name: _value(item, place, mapping) for name, item in keys.items()})
+
+
+def _value(item: "dataclasses.Field[Any]", place: str, mapping: Mapping[str, Any]) -> Any:
+    if item.name not in mapping and item.default is not dataclasses.MISSING:
+        return item.default
+    return item.metadata["check"](f"{place}.{item.name}", mapping.get(item.name, MISSING))
+
+
+def _check_spelling(place: str, mapping: Mapping[Any, Any], known: Sequence[str]) -> None:
+    """Refuse a key that looks like a known one that is not there."""
+    absent = [key for key in known if key not in mapping]
+    for key in mapping:
+        if key not in known and (near := _near(key, absent)):
+            raise ConfigError(f"config.yaml: {place}.{key} is not known; did you mean {near}?")
+
+
+def _near(word: Any, known: Iterable[str]) -> str | None:
+    return next(iter(get_close_matches(str(word), list(known), n=1, cutoff=NEAR)), None)
+
+
+def as_document(form: Any) -> dict[str, Any] | None:
+    """A ModelInput, a ModelOutput or a part of one as it stands in `config.yaml`; None for None."""
+    if form is None:
+        return None
+    if isinstance(form, NamedOutput):
+        return form.as_document()
+    document = {"kind": form.kind} if hasattr(form, "kind") else {}
+    for item in dataclasses.fields(form):
+        value = getattr(form, item.name)
+        if value is not None or not item.metadata["optional"]:
+            document[item.name] = _plain(value)
+    return document
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if dataclasses.is_dataclass(value):
+        return as_document(value)
+    return value
+
+
+def any_of(words: Iterable[str]) -> str:
+    """`a, b or c`."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}"
