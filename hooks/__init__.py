@@ -1,6 +1,6 @@
 """One module a framework: how its models are recognised, described and serialized.
 
-`find` goes through the registry in its order. A framework's own package is imported by none of the others.
+`find` asks the frameworks in the registry's order. No module imports another framework's package.
 """
 
 from .base import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition

@@ -44,7 +44,7 @@ class WrittenModelScaffoldDefinition(ABC):
     """The endings of files that hold a model of this framework and no other's."""
 
     def tolerance_of(self, config: Any) -> float:
-        """The tolerance for a model. `config` is `model` of a scaffold's Config, or an object like it."""
+        """The tolerance for a model. `config` is `model` of a Config, or an object like it."""
         return self.tolerance
 
     def read(self, path: Path) -> Any:
@@ -92,7 +92,7 @@ class WrittenModelScaffoldDefinition(ABC):
 
     @abstractmethod
     def describe(self, model: Any, sample: Any) -> Description:
-        """What is known of the model, from itself and from sample rows. Without rows, sample is None.
+        """What is known of the model, from itself and from sample rows, None if there are none.
 
         Raises:
             SettingError: the model cannot take the sample.
@@ -111,12 +111,12 @@ class WrittenModelScaffoldDefinition(ABC):
         return None
 
     def facts(self, model: Any) -> dict[str, Any]:
-        """More keys under `model` of `config.yaml`, which this framework's `inference_model.py` reads."""
+        """More of `model` in `config.yaml`, for this framework's `inference_model.py`."""
         return {}
 
     @abstractmethod
     def predict(self, model: Any, inputs: Any) -> Any:
-        """What the model in memory predicts. A scaffold must answer the same under `predictions`."""
+        """What the model in memory predicts: a scaffold must answer the same `predictions`."""
 
     @abstractmethod
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:

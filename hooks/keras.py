@@ -1,4 +1,4 @@
-"""Keras 3: Sequential, functional and subclassed models, on the TensorFlow and the torch backend."""
+"""Keras 3: Sequential, functional and subclassed models, on TensorFlow or torch."""
 
 import contextlib
 import sys
@@ -44,7 +44,8 @@ class Keras(WrittenModelScaffoldDefinition):
         name = type(model).__name__
         if int(keras.__version__.partition(".")[0]) < 3:
             raise ModelError(
-                f"{name} is a model of Keras {keras.__version__}: a scaffold takes Keras 3 and later"
+                f"{name} is a model of Keras {keras.__version__}: a scaffold takes Keras 3 and"
+                " later"
             )
         if keras.config.backend() not in BACKENDS:
             raise ModelError(
@@ -54,7 +55,8 @@ class Keras(WrittenModelScaffoldDefinition):
             )
         if not model.built:
             raise ModelError(
-                f"{name} {model.name!r} is not built: build it, or call it once on rows like real ones"
+                f"{name} {model.name!r} is not built: build it, or call it once on rows like real"
+                " ones"
             )
         for layer in _layers(model):
             if getattr(layer, "stateful", False):
@@ -112,7 +114,7 @@ class Keras(WrittenModelScaffoldDefinition):
 
 
 def _layers(model: Any) -> list[Any]:
-    """The model and every layer in it, however deep: in attributes, and in lists and dicts of them."""
+    """The model and every layer in it, however deep: in attributes, lists and dicts."""
     import keras
 
     layers: list[Any] = []
@@ -134,7 +136,7 @@ def _layers(model: Any) -> list[Any]:
 
 
 def _has_inputs(model: Any) -> bool:
-    """Whether the model is a graph whose inputs are known: a functional one, or a built Sequential."""
+    """Whether the model declares its inputs: a functional one, or a built Sequential."""
     return getattr(model, "inputs", None) is not None
 
 
@@ -239,7 +241,7 @@ def _place(item: Any) -> str:
 
 
 def _mapped(structure: Any, leaf: Callable[[Any], Any]) -> Any:
-    """A dict, a list or a single thing with `leaf` of its parts; a tuple of sizes is a single thing."""
+    """A dict, a list or a single part, with `leaf` of each part. A tuple of sizes is one part."""
     if isinstance(structure, dict):
         return {str(name): leaf(part) for name, part in structure.items()}
     if isinstance(structure, (list, tuple)) and not all(
@@ -251,10 +253,10 @@ def _mapped(structure: Any, leaf: Callable[[Any], Any]) -> Any:
 
 
 def _inputs(model: Any, sample: Any) -> Any:
-    """A Tensor, or a list or a dict of them, as the model takes them; None where that is not known.
+    """A Tensor, or a list or a dict of them, as the model takes them; None where it is not known.
 
-    A graph declares its inputs. Any other model's inputs are those of the sample, else of the shapes
-    that it was built with. An input without a name has the name "".
+    If the model does not declare its inputs, they are those of the sample, else of the shapes that
+    it was built with. An input without a name has the name "".
     """
     if _has_inputs(model):
         return _declared(model)
@@ -283,7 +285,7 @@ def _row(shape: Any, dtype: str, name: str | None = None) -> schema.Tensor:
 
 
 def _dtype(array: Any, model: Any) -> str:
-    """The dtype of an input that the model does not declare: floats in the model's, others as they are."""
+    """The dtype of an input that a model does not declare: its own for floats, else the array's."""
     if array.dtype.kind in "biu":
         return str(array.dtype)
     if array.dtype.kind == "f":
@@ -333,7 +335,7 @@ def _arrays(sample: Any) -> Any:
 
 
 def _passed(inputs: Any, arrays: Any) -> Any:
-    """The arrays as arguments of the model: in a list where it takes one, each text in a row of one."""
+    """The arrays as the model's argument: in a list if it takes one, each text in a row of one."""
     if isinstance(inputs, list):
         return [arrays[name] for name in _named(inputs)]
     if isinstance(inputs, schema.Tensor) and inputs.dtype == schema.TEXT:
@@ -382,7 +384,7 @@ def _guesses(model: Any, inputs: Any) -> list[Any]:
 
 
 def _zeros(inputs: Any, size: int) -> Any:
-    """One row of zeros, or of empty texts: an array or a dict of them. `size` replaces None in a shape."""
+    """One row of zeros, or of empty texts. `size` replaces None in a shape."""
     import numpy as np
 
     def zeros(tensor: schema.Tensor) -> Any:

@@ -63,8 +63,9 @@ class PyTorch(WrittenModelScaffoldDefinition):
         name = type(model).__name__
         if isinstance(model, Mapping):
             raise ModelError(
-                f"model is a state_dict or a checkpoint (a {name} with tensors in it), not a module:"
-                " make the module, call its load_state_dict() with that, and pass the module"
+                f"model is a state_dict or a checkpoint (a {name} with tensors in it), not a"
+                " module: make the module, call its load_state_dict() with that, and pass the"
+                " module"
             )
         if not _is_script(model) and type(model).forward is nn.Module.forward:
             raise ModelError(f"{name} has no forward: pass the module that predicts")
@@ -148,7 +149,7 @@ def _uncompiled(model: Any) -> Any:
     """The module that torch.compile was given; any other model itself.
 
     Raises:
-        ModelError: this version of PyTorch keeps the module under another name. It has no public one.
+        ModelError: this PyTorch keeps the module under another name, which is a private one.
     """
     names = {kind.__name__ for kind in type(model).__mro__}
     if "OptimizedModule" not in names:
@@ -189,7 +190,7 @@ def _tensors_of(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _parameters(model: Any) -> dict[str, bool] | None:
-    """The parameters of the model's forward, and whether each must be given; None where it takes any."""
+    """The parameters of the model's forward, and whether each is required; None if it takes any."""
     if _is_script(model):
         arguments = model.forward.schema.arguments[1:]
         return {argument.name: not argument.has_default_value() for argument in arguments}
@@ -206,7 +207,7 @@ def _parameters(model: Any) -> dict[str, bool] | None:
 
 
 def _batch(model: Any, sample: Any) -> tuple[Any, Any]:
-    """Sample rows as the model takes them, a tensor or a dict of them, and its output for the first.
+    """Sample rows as a tensor or a dict of tensors, and the model's output for the first.
 
     Whole numbers in lists or arrays may be ids or floats: ids are tried first.
 
@@ -253,7 +254,7 @@ def _check_names(model: Any, names: list[Any]) -> None:
 
 
 def _tensor(model: Any, values: Any, whole: bool) -> Any:
-    """Rows as a tensor on the model's device: tensors keep their dtype, other floats get the model's."""
+    """Rows as a tensor on the model's device. Floats that are no tensor get the model's dtype."""
     import torch
 
     if isinstance(values, (list, tuple)) and values and isinstance(values[0], torch.Tensor):
@@ -285,8 +286,8 @@ def _from_numbers(values: Any) -> Any:
         return torch.as_tensor(np.asarray(values))
     except (TypeError, ValueError) as error:
         raise SettingError(
-            "sample_input must be a tensor, an array or a list of rows of numbers, or a dict of them"
-            f" keyed by input name: {' '.join(str(error).split())}"
+            "sample_input must be a tensor, an array or a list of rows of numbers, or a dict of"
+            f" them keyed by input name: {' '.join(str(error).split())}"
         ) from error
 
 
@@ -330,7 +331,7 @@ def _part(batch: Any, rows: Any) -> Any:
 
 
 def _call(model: Any, batch: Any) -> Any:
-    """The model's output in evaluation, as a scaffold has it: numpy arrays, dicts and lists of them."""
+    """The model's output in evaluation mode: numpy arrays, and dicts and lists of them."""
     import torch
 
     with _evaluating(model), torch.inference_mode(), warnings.catch_warnings():
@@ -391,7 +392,7 @@ def _exported(model: Any, batch: Any) -> Any:
 
 @contextlib.contextmanager
 def _plain_outputs(model: Any) -> Iterator[None]:
-    """Within it, the model returns dicts for named tuples and dataclasses: those can be exported."""
+    """Within it, the model returns dicts for named tuples and dataclasses, as export needs."""
     hook = model.register_forward_hook(
         lambda module, inputs, output: plain(output, lambda value: value)
     )

@@ -19,10 +19,10 @@ def find(model: Any, framework: str | None = None) -> WrittenModelScaffoldDefini
 
     Args:
         model: the model in memory.
-        framework: the framework's name, where somebody has told it.
+        framework: the framework's name, if the caller gives one.
 
     Raises:
-        ModelError: it is no model, or of no framework that is known here, or not of the one that was told.
+        ModelError: it is not a model, or not one of a known framework, or of the given one.
         SettingError: there is no such framework.
     """
     if isinstance(model, type):
@@ -30,35 +30,36 @@ def find(model: Any, framework: str | None = None) -> WrittenModelScaffoldDefini
             f"{model.__name__} is a class, not a model: pass an instance of it that was trained"
         )
     if framework is not None:
-        return _told(model, framework)
+        return _given(model, framework)
     for definition in DEFINITIONS:
         if definition.recognises(model):
             return definition
-    if isinstance(model, (str, os.PathLike)):
-        named = (
-            f"the text {model[:60]!r}"
-            if isinstance(model, str)
-            else f"the path {os.fspath(model)!r}"
-        )
-        raise ModelError(
-            f"model is {named}, not a model: load the model and pass the object itself"
-        )
+    raise ModelError(f"model is {_unknown(model)}")
+
+
+def _unknown(model: Any) -> str:
+    """What an object is that is no model, and what to pass instead."""
+    load = "not a model: load the model and pass the object itself"
+    if isinstance(model, str):
+        return f"the string {model[:60]!r}, {load}"
+    if isinstance(model, os.PathLike):
+        return f"the path {os.fspath(model)!r}, {load}"
     known = ", ".join(
         definition.name for definition in DEFINITIONS if definition.name != Custom.name
     )
-    raise ModelError(
-        f"model is a {_kind(model)}, whose framework cannot be told: pass a trained model of one of {known}, or"
-        f" framework={Custom.name!r} with any object that has a predict"
+    return (
+        f"a {_kind(model)}, whose framework is not known: pass a trained model of one of {known},"
+        f" or framework={Custom.name!r} with any object that has a predict"
     )
 
 
-def _told(model: Any, framework: str) -> WrittenModelScaffoldDefinition:
+def _given(model: Any, framework: str) -> WrittenModelScaffoldDefinition:
     named = {definition.name: definition for definition in DEFINITIONS}
     if framework not in named:
         raise SettingError(f"framework {framework!r} is none of {', '.join(named)}")
     if framework != Custom.name and not named[framework].recognises(model):
         raise ModelError(
-            f"model is a {_kind(model)}, which is no model of {framework}: leave framework out"
+            f"model is a {_kind(model)}, which is not a model of {framework}: leave framework out"
         )
     return named[framework]
 
@@ -68,7 +69,7 @@ def _kind(model: Any) -> str:
 
 
 def reader(suffix: str) -> WrittenModelScaffoldDefinition | None:
-    """The framework whose models lie in files with this ending; None where the ending does not tell."""
+    """The framework of files with this ending; None if the ending does not tell it."""
     return next((definition for definition in DEFINITIONS if suffix in definition.suffixes), None)
 
 

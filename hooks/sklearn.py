@@ -1,4 +1,4 @@
-"""scikit-learn: every estimator with a `predict`, and estimators of other packages with its interface."""
+"""scikit-learn: every estimator with a `predict`, and other packages' with its interface."""
 
 import contextlib
 import copy
@@ -28,7 +28,7 @@ KINDS = {
 
 
 class SKLearn(WrittenModelScaffoldDefinition):
-    """scikit-learn's estimators, pipelines and search objects, and XGBoost's, CatBoost's and the like."""
+    """scikit-learn's estimators, pipelines and search objects, and XGBoost's and the like."""
 
     name: ClassVar[str] = "sklearn"
 
@@ -52,8 +52,8 @@ class SKLearn(WrittenModelScaffoldDefinition):
             ) from None
         if not callable(getattr(model, "predict", None)):
             raise ModelError(
-                f"{name} has no predict: pass the estimator that predicts, or a pipeline that ends in"
-                " one"
+                f"{name} has no predict: pass the estimator that predicts, or a pipeline that ends"
+                " in one"
             )
         try:
             check_is_fitted(model)
@@ -117,7 +117,7 @@ def _is_built_on_it(model: object) -> bool:
 
 
 def _input(model: Any, sample: Any) -> schema.ModelInput | None:
-    """What one row is. The sample tells dtypes, the model tells names and the number of features."""
+    """What one row is: dtypes from the sample, names and the number of features from the model."""
     names = _names(model)
     if hasattr(sample, "columns") and hasattr(sample, "dtypes"):
         _check_columns(sample, names)
@@ -220,7 +220,7 @@ def _takes_text(model: Any) -> bool:
 
 
 def _takes_numbers(model: Any) -> bool:
-    """Whether a row can hold nothing but numbers: then texts are refused before the model gets them."""
+    """Whether a row holds only numbers: then texts are refused before the model gets them."""
     tags = _tags(model)
     if tags is None or _first_step(model) is not model:
         return False
@@ -272,7 +272,7 @@ def _zeros(described: schema.ModelInput | None) -> list[Any] | None:
 
 
 def _output(model: Any, prediction: Any) -> schema.EstimatorOutput:
-    """What a prediction is: its kind, dtype and shape, the classes, and whether there are probabilities."""
+    """What a prediction is, as `model.output` describes it."""
     output = schema.EstimatorOutput(
         kind=_output_kind(model),
         probabilities=hasattr(model, "predict_proba"),

@@ -195,7 +195,7 @@ def test_new_refuses(run: Run, model_file: Path, tmp_path: Path) -> None:
             "MODEL_FILE 'text.joblib' holds no model that joblib or pickle can load: ",
         ),
         ([".", "rfc"], "MODEL_FILE '.' holds no model that joblib or pickle can load: "),
-        (["dict.joblib", "rfc"], "model is a dict, whose framework cannot be told"),
+        (["dict.joblib", "rfc"], "model is a dict, whose framework is not known"),
         (["model.joblib", "rfc", "--name", "a b"], "'a b' is no model name"),
         (["model.joblib", "rfc", "--sample", "[[1,"], "'[[1,' is not JSON"),
         (["model.joblib", "rfc", "--sample", "[[1, 2]]"], "sample_input has shape [1, 2]"),

@@ -803,13 +803,13 @@ def unpicklable() -> Any:
             LinearRegression,
             "LinearRegression is a class, not a model: pass an instance of it that was trained",
         ),
-        ("model.joblib", "model is the text 'model.joblib', not a model: load the model"),
+        ("model.joblib", "model is the string 'model.joblib', not a model: load the model"),
         (
             {"model": 1},
-            "model is a dict, whose framework cannot be told: pass a trained model of one of sklearn",
+            "model is a dict, whose framework is not known: pass a trained model of one of sklearn",
         ),
-        (None, "model is a NoneType, whose framework cannot be told"),
-        (NotAModel(), "test_generator.NotAModel, whose framework cannot be told"),
+        (None, "model is a NoneType, whose framework is not known"),
+        (NotAModel(), "test_generator.NotAModel, whose framework is not known"),
         (
             LinearRegression(),
             "LinearRegression is not fitted: call fit(X, y) before making a scaffold of it",

@@ -218,7 +218,10 @@ def test_refuses(edited: Scaffold, monkeypatch: pytest.MonkeyPatch) -> None:
             return rows
 
     refused(
-        edited, ModelError, "Net, which is no model of sklearn", lambda: edited.replace_model(Net())
+        edited,
+        ModelError,
+        "Net, which is not a model of sklearn",
+        lambda: edited.replace_model(Net()),
     )
     refused(
         edited,

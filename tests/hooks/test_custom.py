@@ -134,7 +134,7 @@ def test_an_object_whose_class_is_in_a_script(tmp_path: Path) -> None:
             Sums(),
             {"framework": "keras"},
             ModelError,
-            "Sums, which is no model of keras: leave framework out",
+            "Sums, which is not a model of keras: leave framework out",
         ),
         (
             Sums(),
@@ -146,7 +146,7 @@ def test_an_object_whose_class_is_in_a_script(tmp_path: Path) -> None:
             Sums(),
             {"framework": None},
             ModelError,
-            "framework cannot be told: .* or framework='custom' with any object",
+            "framework is not known: .* or framework='custom' with any object",
         ),
         (Sums(), {"format": "onnx"}, SettingError, "format 'onnx' is none of custom's"),
     ],

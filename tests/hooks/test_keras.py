@@ -662,7 +662,7 @@ def test_unbuilt_models(tmp_path: Path) -> None:
 
 def test_values_that_are_not_models(tmp_path: Path) -> None:
     assert "Sequential is a class, not a model" in refusal(keras.Sequential, tmp_path)
-    assert "model is the text 'net.keras', not a model: load the model" in refusal(
+    assert "model is the string 'net.keras', not a model: load the model" in refusal(
         "net.keras", tmp_path
     )
     assert "model is the path 'net.keras', not a model: load the model" in refusal(

@@ -552,7 +552,7 @@ def test_an_image_is_too_large_to_be_the_example(worker: Any, tmp_path: Path) ->
             lambda: {"epoch": 3, "model": nn.Linear(2, 2).state_dict()},
             "model is a state_dict or a checkpoint",
         ),
-        (lambda: "checkpoint.pt", "model is the text 'checkpoint.pt', not a model"),
+        (lambda: "checkpoint.pt", "model is the string 'checkpoint.pt', not a model"),
         (lambda: Path("checkpoint.pt"), "model is the path 'checkpoint.pt', not a model"),
         (lambda: nn.ModuleList([nn.Linear(2, 2)]), "ModuleList has no forward"),
         (lambda: nn.Linear, "Linear is a class, not a model"),

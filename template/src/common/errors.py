@@ -6,7 +6,7 @@ MOST_SHOWN = 80  # characters of a value in a message
 
 
 class InvalidInput(ValueError):
-    """The request cannot be answered. Raise it in `InferenceModel`: the client gets 400 and the message."""
+    """The request is not valid. Raise it in `InferenceModel`: the client gets 400 and the text."""
 
 
 class ConfigError(Exception):
@@ -26,7 +26,8 @@ class Unanswered(Exception):
     """No worker answered the request.
 
     Attributes:
-        status: the HTTP status of the answer: 503 (not ready, queue full, worker died) or 504 (took too long).
+        status: the HTTP status of the answer: 503 (not ready, queue full, worker died) or 504 (took
+            too long).
     """
 
     def __init__(self, status: int, message: str) -> None:

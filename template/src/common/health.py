@@ -1,4 +1,4 @@
-"""The container's health check: `python -m common.health` exits with 0 where the server here is ready."""
+"""The container's health check: `python -m common.health` exits with 0 if the server is ready."""
 
 import sys
 from http.client import HTTPConnection, HTTPException
@@ -10,7 +10,7 @@ TIMEOUT_SECONDS = 4
 
 
 def main() -> int:
-    """Ask the model's own route, past any proxy; the exit status of the process."""
+    """Ask the model's own route, not through a proxy; returns the exit status of the process."""
     try:
         config = Config.read(config_path())
         connection = HTTPConnection("127.0.0.1", config.serving.http_port, timeout=TIMEOUT_SECONDS)
@@ -20,7 +20,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"the server answered {status}")
-    return 0 if status == 200 else 1
+    return int(status != 200)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Logs as JSON lines on standard error: one object a line, with the request's id where there is one."""
+"""Logs as JSON lines on standard error: one object a line, with the request's id if it has one."""
 
 import json
 import logging
@@ -8,8 +8,11 @@ import warnings
 from datetime import datetime, timezone
 
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
 class JSONFormatter(logging.Formatter):
-    """`time`, `level`, `logger`, `message`, and `request_id` and `exception` where there are any."""
+    """`time`, `level`, `logger`, `message`, and `request_id` and `exception` if there are any."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -28,26 +31,25 @@ class JSONFormatter(logging.Formatter):
 
 
 def configure() -> None:
-    """Send every logger's lines to standard error. `LOG_LEVEL` in the environment sets the least level."""
+    """Send every logger's lines to standard error, from `LOG_LEVEL` in the environment upwards."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JSONFormatter())
     level = os.environ.get("LOG_LEVEL", "INFO").upper()
-    known = level in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-    logging.basicConfig(handlers=[handler], level=level if known else "INFO", force=True)
+    if level not in LEVELS:
+        level = "INFO"
+    logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.captureWarnings(True)
-    warnings.filterwarnings(
-        "ignore", message="ORJSONResponse is deprecated"
-    )  # KServe's affair, on every request
-    logging.getLogger("kserve.trace").setLevel(
-        logging.WARNING
-    )  # its two lines a request: /metrics has them
+    # KServe causes it on every request.
+    warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
+    # It writes two lines for every request: /metrics has the same.
+    logging.getLogger("kserve.trace").setLevel(logging.WARNING)
 
 
 def reset_warnings() -> None:
-    """Log all warnings but those for developers, by three filters. What `-W` or PYTHONWARNINGS ask for stays.
+    """Log all warnings but those for developers, by three filters. `-W` and PYTHONWARNINGS stay.
 
-    scikit-learn sets every filter anew for each tree of a forest, in each call: the dozen that Python and numpy bring
-    along take a third of its time.
+    scikit-learn sets every filter anew for each tree of a forest, in each call. The dozen filters
+    of Python and numpy would take a third of its time.
     """
     if not sys.warnoptions:
         warnings.resetwarnings()

@@ -1,4 +1,4 @@
-"""The serialized model: where it lies, and that it is the one that was written."""
+"""The serialized model: its path, and a check that it is the file that was written."""
 
 import hashlib
 from pathlib import Path
@@ -11,15 +11,16 @@ ONNX_FILE = "model.onnx"
 
 
 def model_path(config: Config) -> Path:
-    """The path of the model file, after its SHA-256 was found to be the one in `config.yaml`.
+    """The path of the model file, with the SHA-256 that `config.yaml` records.
 
     Raises:
-        LoadError: `config.yaml` names no file, the file is missing, or is not the one that `config.yaml` records.
+        LoadError: `config.yaml` names no file, the file is missing, or is not the one that
+            `config.yaml` records.
     """
     if config.model.file is None:
         raise LoadError(
-            "there is no model yet: write load and predict in src/server/inference_model.py, or put a model into"
-            " src/model/ and name its file under model.file in config.yaml"
+            "there is no model yet: write load and predict in src/server/inference_model.py, or put"
+            " a model into src/model/ and name its file under model.file in config.yaml"
         )
     path = MODEL_DIRECTORY / config.model.file
     if not path.is_file():
@@ -32,7 +33,7 @@ def model_path(config: Config) -> Path:
 
 
 def onnx_path(config: Config) -> Path:
-    """The path of the model's compiled form, after its SHA-256 was found to be the one in `config.yaml`.
+    """The path of the model's compiled form, with the SHA-256 that `config.yaml` records.
 
     Raises:
         LoadError: the file is missing, or is not the one that `config.yaml` records.
@@ -40,8 +41,8 @@ def onnx_path(config: Config) -> Path:
     path = MODEL_DIRECTORY / ONNX_FILE
     if not path.is_file():
         raise LoadError(
-            f"src/{path} is missing: set model.engine to native in config.yaml, or have the file made with"
-            ' replace_model(model, engine="onnx")'
+            f"src/{path} is missing: set model.engine to native in config.yaml, or make the file"
+            ' with replace_model(model, engine="onnx")'
         )
     _check_digest(path, "onnx_sha256", config.model.onnx_sha256)
     return path
@@ -50,8 +51,9 @@ def onnx_path(config: Config) -> Path:
 def _check_digest(path: Path, key: str, expected: str | None) -> None:
     if expected is not None and (found := digest(path)) != expected:
         raise LoadError(
-            f"src/{path} is not the model that config.yaml records: its SHA-256 is {found}, model.{key} is"
-            f" {expected}; restore the file, or record the new digest if you replaced the model on purpose"
+            f"src/{path} is not the model that config.yaml records: its SHA-256 is {found},"
+            f" model.{key} is {expected}; restore the file, or record the new digest if you replaced"
+            " the model on purpose"
         )
 
 

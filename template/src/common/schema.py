@@ -1,10 +1,12 @@
-"""`model.input` and `model.output` of `config.yaml` as types: what a row is, and what a prediction is.
+"""`model.input` and `model.output` of `config.yaml`: what a row and what a prediction is, as types.
 
-Each class below is one form, and each of its fields is one key of that form. `_key` gives the field the rule that its
-value must keep; `read_input`, `read_output` and `as_document` need no change when a field is added.
+Each class below is one form, and each of its fields is one key of that form. `_key` gives the field
+the rule that its value must keep; `read_input`, `read_output` and `as_document` need no change when
+a field is added.
 
-This module is pure data: it needs neither numpy nor pandas, so the server's environment can read it. `signature.py`
-makes arrays and tables of rows, `bodies/v2_tensors.py` and `serving/openapi.py` describe the rows to clients.
+This module is pure data: it needs neither numpy nor pandas, so the server's environment can read
+it. `signature.py` makes arrays and tables of rows, `bodies/v2_tensors.py` and `serving/openapi.py`
+describe the rows to clients.
 """
 
 import dataclasses
@@ -22,11 +24,11 @@ TEXT = "string"  # the dtype of texts in arrays and tensors
 NEAR = 0.75  # how alike a key and a known key are where one is taken for a misspelling of the other
 
 Shape = tuple[int | None, ...] | None
-"""The size of one row along each axis. None as a size stands for any size, None as a shape for any shape."""
+"""The size of one row along each axis. A size of None is any size, a shape of None any shape."""
 
 T = TypeVar("T")
 Check = Callable[[str, Any], Any]
-"""Takes a key's place in `config.yaml` and its value; returns the value of the field, or raises ConfigError."""
+"""Takes a key's place in `config.yaml` and its value; returns the field, or raises ConfigError."""
 
 
 class _Missing:
@@ -154,7 +156,8 @@ class ArrayInput:
     Attributes:
         shape: the shape of one row.
         dtype: numpy's name of the dtype, `bfloat16`, or `string` for texts; None where any will do.
-        names: the names of the values in a row of shape [n]: rows may be objects keyed by them, too.
+        names: the names of the values in a row of shape [n]: rows may be objects keyed by them,
+            too.
     """
 
     kind: ClassVar[Literal["array"]] = "array"
@@ -166,7 +169,7 @@ class ArrayInput:
 
 @dataclass(frozen=True)
 class Tensor:
-    """One input, or one output, of a model that has several. See `ArrayInput` for shape and dtype."""
+    """One of several inputs or outputs. Shape and dtype are as in `ArrayInput`."""
 
     name: str = _key(_text)
     shape: Shape = _key(_shape)
@@ -204,7 +207,8 @@ class Column:
     Attributes:
         name: the feature's name.
         type: what JSON holds in it: `number`, `boolean`, `string`, or `any` of these.
-        dtype: pandas' name of the dtype that the model was fitted on; None for what pandas makes of the values.
+        dtype: pandas' name of the dtype that the model was fitted on; None for what pandas makes of
+            the values.
         categories: the categories of a categorical column, in their order.
     """
 
@@ -220,7 +224,7 @@ def _column(place: str, value: Any) -> Column:
 
 @dataclass(frozen=True)
 class TableInput:
-    """A row is an object keyed by column name, or a list in the columns' order: rows become a pandas DataFrame."""
+    """A row is an object keyed by column name, or a list: rows become a pandas DataFrame."""
 
     kind: ClassVar[Literal["table"]] = "table"
 
@@ -256,7 +260,7 @@ ModelInput = ArrayInput | TableInput | TensorsInput | TextInput | JsonInput
 
 @dataclass(frozen=True)
 class ArrayOutput:
-    """A prediction is a number or nested lists of them: `shape` of one prediction, `dtype` of all."""
+    """A prediction is a number or nested lists of them, of the `shape` of one prediction."""
 
     kind: ClassVar[Literal["array"]] = "array"
 
@@ -273,7 +277,8 @@ class EstimatorOutput:
         dtype: numpy's name of the predictions' dtype; None where it is not known.
         shape: the shape of one prediction.
         probabilities: whether the model has them.
-        classes: the classes, in the order of the probabilities; None where there are none, or very many.
+        classes: the classes, in the order of the probabilities; None where there are none, or very
+            many.
     """
 
     kind: str | None = _key(_text_or_null, None)
@@ -285,7 +290,7 @@ class EstimatorOutput:
 
 @dataclass(frozen=True)
 class NamedOutput:
-    """One output of a PyTorch model that has several; `output` is None where no array tells what it is."""
+    """One of several outputs of a PyTorch model; `output` is None if it is no array."""
 
     name: str
     output: "ModelOutput | None"
@@ -315,7 +320,7 @@ class TensorsOutput:
 
 @dataclass(frozen=True)
 class ListOutput:
-    """A prediction is a list of outputs without names; None stands for one that no array tells of."""
+    """A prediction is a list of outputs without names; None stands for one that is no array."""
 
     kind: ClassVar[Literal["list"]] = "list"
 
@@ -343,7 +348,8 @@ def read_input(document: Any) -> ModelInput | None:
     Keys that no form has are their owner's and left alone, unless one looks like a misspelling.
 
     Raises:
-        ConfigError: a value is not what its key may have; names the key as `model.input.columns[2].dtype`.
+        ConfigError: a value is not what its key may have; names the key as
+            `model.input.columns[2].dtype`.
     """
     place = "model.input"
     if document is None:
@@ -358,7 +364,8 @@ def read_output(document: Any) -> ModelOutput | None:
     """`model.output` of a parsed `config.yaml`. A `kind` that is not known stays what it is.
 
     Raises:
-        ConfigError: a value is not what its key may have; names the key as `model.output.outputs[0].shape`.
+        ConfigError: a value is not what its key may have; names the key as
+            `model.output.outputs[0].shape`.
     """
     try:
         return _output("model.output", document)
@@ -373,8 +380,7 @@ def _output(place: str, document: Any) -> ModelOutput | None:
     kind = _text_or_null(f"{place}.kind", mapping.get("kind"))
     if kind not in OUTPUTS and (near := _near(kind, OUTPUTS)):
         raise ConfigError.value(f"{place}.kind", f"spelled {near}", kind)
-    form = EstimatorOutput if kind is None else OUTPUTS.get(kind, EstimatorOutput)
-    found: ModelOutput = _read(form, place, mapping)
+    found: ModelOutput = _read(OUTPUTS.get(kind or "", EstimatorOutput), place, mapping)
     return found
 
 
@@ -416,7 +422,9 @@ def as_document(form: Any) -> dict[str, Any] | None:
         return None
     if isinstance(form, NamedOutput):
         return form.as_document()
-    document = {"kind": form.kind} if hasattr(form, "kind") else {}
+    document: dict[str, Any] = {}
+    if hasattr(form, "kind"):
+        document["kind"] = form.kind
     for item in dataclasses.fields(form):
         value = getattr(form, item.name)
         if value is not None or not item.metadata["optional"]:

@@ -1,7 +1,7 @@
-"""The rows of a request become what the model takes, as `model.input` in `config.yaml` describes it.
+"""The rows of a request become what the model takes, as `model.input` of `config.yaml` describes.
 
-The forms of `model.input` and their fields are in `schema.py`. Without one, rows of numbers or lists become an array,
-and texts and objects stay a list.
+The forms of `model.input` and their fields are in `schema.py`. Without one, rows of numbers or
+lists become an array, and texts and objects stay a list.
 """
 
 import math
@@ -37,7 +37,8 @@ class Signature:
     """What a model takes. `inputs` is its one method.
 
     Args:
-        described: `model.input` of a Config, or the same as `config.yaml` has it; None takes any rows.
+        described: `model.input` of a Config, or the same as `config.yaml` has it; None takes any
+            rows.
 
     Raises:
         ConfigError: a value in what `config.yaml` has is not allowed.
@@ -163,7 +164,8 @@ def _to_array(rows: list[Any], numeric: bool) -> Array:
     """Rows as parsed from a body, as an array. None becomes NaN between numbers.
 
     Raises:
-        InvalidInput: the rows differ in shape, or hold something else than numbers where they must be `numeric`.
+        InvalidInput: the rows differ in shape, or hold something else than numbers where they must
+            be `numeric`.
     """
     try:
         array = np.array(rows)
@@ -183,7 +185,7 @@ def _to_array(rows: list[Any], numeric: bool) -> Array:
 
 
 def _text_array(rows: Any, shape: Shape) -> Array:
-    """An array of Python's texts. Where a row is a list of one text, the text alone is taken, too."""
+    """An array of Python's strings. A row that is a list of one may be the string alone."""
     listed = _as_list(rows)
     if shape == (1,):
         listed = [_wrapped(row) for row in listed]
@@ -220,8 +222,8 @@ def _numpy_dtype(name: str) -> np.dtype[Any]:
 def _cast(array: Array, dtype: str | None) -> Array:
     """The array in the model's dtype, where no value changes.
 
-    Floats for a model trained on whole numbers stay floats, and whole numbers that do not fit stay as they are: the
-    model in memory would get them like that.
+    Floats for a model trained on whole numbers stay floats, and whole numbers that do not fit stay
+    as they are: the model in memory would get them like that.
     """
     if dtype is None:
         return array
@@ -291,7 +293,7 @@ def _cells(row: Any, index: int, names: Sequence[str]) -> list[Any]:
 
 
 def _column(column: Column, values: list[Any]) -> Any:
-    """One feature as a pandas Series in the dtype that the model was fitted on; null becomes NaN."""
+    """One feature as a pandas Series in the model's dtype; null becomes NaN."""
     import pandas
 
     _check_type(column.name, column.type, values)
@@ -322,7 +324,7 @@ def _series(name: str, values: list[Any], dtype: str) -> Any:
 
 
 def _cast_values(values: list[Any], dtype: str) -> Any:
-    """A Series in a dtype; in a wider one, as pandas itself chooses it, where that cannot hold the values."""
+    """A Series in a dtype; in a wider one, as pandas chooses it, if that cannot hold the values."""
     import pandas
 
     series = pandas.Series(values, dtype=object if dtype == "object" else None)

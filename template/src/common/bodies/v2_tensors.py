@@ -26,7 +26,7 @@ DATATYPES = {
 
 @lru_cache(maxsize=64)
 def datatype(dtype: np.dtype[Any]) -> str | None:
-    """V2's name of a numpy dtype; None where V2 has none. Cached: numpy takes long to make a dtype's name."""
+    """V2's name of a numpy dtype; None where V2 has none. Cached: `dtype.name` is slow."""
     return DATATYPES.get(dtype.name)
 
 
@@ -36,8 +36,9 @@ def request_of_tensors(
     """The request that named tensors stand for.
 
     Args:
-        tensors: one tensor whose first axis is rows, or one for each feature, each of shape [rows] or [rows, 1], or
-            one for each input of a model that has several, each of shape [rows, ...].
+        tensors: one tensor whose first axis is rows, or one for each feature, each of shape [rows]
+            or [rows, 1], or one for each input of a model that has several, each of shape [rows,
+            ...].
         described: what a row is, `model.input` of a Config.
 
     Raises:
@@ -53,7 +54,7 @@ def request_of_tensors(
 def _instances(tensors: Mapping[str, Array], described: ModelInput | None) -> Any:
     if isinstance(described, TensorsInput):
         return _objects({name: list(_rows(tensor)) for name, tensor in tensors.items()})
-    names = None if described is None else described.names
+    names = getattr(described, "names", None)
     if len(tensors) == 1 and (names is None or tensors.keys().isdisjoint(names)):
         [rows] = tensors.values()
         if isinstance(described, TextInput) and rows.ndim == 2 and rows.shape[1] == 1:
@@ -63,9 +64,10 @@ def _instances(tensors: Mapping[str, Array], described: ModelInput | None) -> An
 
 
 def tensors_of_response(response: Mapping[str, Any]) -> dict[str, Array]:
-    """The tensors that a response stands for: one for each key; one for each output where rows hold several.
+    """The tensors of a response: one for each key, or for each output where rows hold several.
 
-    Outputs are named as they are in rows that are objects, `KEY_0`, `KEY_1`, ... in rows that are lists of them.
+    Outputs are named as they are in rows that are objects, `KEY_0`, `KEY_1`, ... in rows that are
+    lists of them.
     """
     named: dict[str, Array] = {}
     for key, value in response.items():
@@ -84,7 +86,7 @@ def _by_name(value: Any) -> dict[str, list[Any]] | None:
 
 
 def _by_number(key: str, value: Any) -> dict[str, Any] | None:
-    """The outputs of rows that are lists of outputs of different shapes, which make no tensor together."""
+    """The outputs of rows that are lists of them, if their shapes differ and make no tensor."""
     try:
         np.asarray(value)
     except ValueError:
@@ -128,9 +130,9 @@ def _feature(column: Column) -> dict[str, Any]:
 def _described(name: str, shape: Shape, dtype: str | None) -> dict[str, Any]:
     """One tensor of V2's metadata."""
     numpy_dtype = dtype or "float64"
-    sizes = [-1 if size is None else size for size in shape or ()]
     known = _datatype(STAND_INS.get(numpy_dtype, numpy_dtype))
-    return {"name": name, "datatype": known, "shape": [-1, *sizes]}
+    sizes = [-1 if size is None else size for size in (None, *(shape or ()))]
+    return {"name": name, "datatype": known, "shape": sizes}
 
 
 def _datatype(dtype: str | None) -> str:
