@@ -270,13 +270,16 @@ def _inputs(model: Any, sample: Any) -> Any:
 
 
 def _declared(model: Any) -> Any:
+    return _mapped(_symbolic(model), lambda part: _row(part.shape, str(part.dtype), part.name))
+
+
+def _symbolic(model: Any) -> Any:
+    """The declared inputs as Keras's own tensors. A Sequential has no `input` before it is called."""
     import keras
 
     if isinstance(model, keras.Sequential):
-        structure = model.inputs[0]
-    else:
-        structure = model.input
-    return _mapped(structure, lambda part: _row(part.shape, str(part.dtype), part.name))
+        return model.inputs[0]
+    return model.input
 
 
 def _row(shape: Any, dtype: str, name: str | None = None) -> schema.Tensor:

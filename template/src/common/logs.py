@@ -7,7 +7,6 @@ import sys
 import warnings
 from datetime import datetime, timezone
 
-
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 

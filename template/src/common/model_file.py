@@ -52,8 +52,8 @@ def _check_digest(path: Path, key: str, expected: str | None) -> None:
     if expected is not None and (found := digest(path)) != expected:
         raise LoadError(
             f"src/{path} is not the model that config.yaml records: its SHA-256 is {found},"
-            f" model.{key} is {expected}; restore the file, or record the new digest if you replaced"
-            " the model on purpose"
+            f" model.{key} is {expected}; restore the file, or record the new digest if you"
+            " replaced the model on purpose"
         )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, ClassVar, Literal, TypeVar, Union
+from typing import Any, ClassVar, Literal, TypeVar
 
 from .errors import ConfigError
 
@@ -329,7 +329,7 @@ class ListOutput:
     )
 
 
-ModelOutput = Union[ArrayOutput, EstimatorOutput, TensorsOutput, ListOutput]
+ModelOutput = ArrayOutput | EstimatorOutput | TensorsOutput | ListOutput
 
 
 # ---- reading and writing ----
