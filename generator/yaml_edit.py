@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-MAP, SEQ, MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "merge"))
+STR, MAP, SEQ, MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "map", "seq", "merge"))
+LINE_BREAK = re.compile("[\n\r\x85\u2028\u2029]")
 # What the change may replace, tried in this order: single values, whole facts (model_metadata,
 # model, fact: depth 3), the mappings around them, the document.
 DEPTHS = (sys.maxsize, 3, 2, 1, 0)
@@ -87,12 +88,13 @@ class _JsonDumper(_Dumper):
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     """A text of several lines stands on one, with escapes."""
-    style = '"' if re.search("[\n\r\x85\u2028\u2029]", value) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
+    if LINE_BREAK.search(value):
+        return _quoted(dumper, value)
+    return dumper.represent_scalar(STR, value)
 
 
 def _quoted(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, '"')
+    return dumper.represent_scalar(STR, value, '"')
 
 
 _Dumper.add_representer(str, _text)
@@ -204,8 +206,9 @@ class _Tree(yaml.SafeLoader):
 
     def line_end(self, index: int) -> int:
         """The index of the line break behind an index, or of the text's end."""
-        found = re.compile("[\n\r\x85\u2028\u2029]").search(self.text, index)
-        return len(self.text) if found is None else found.start()
+        if found := LINE_BREAK.search(self.text, index):
+            return found.start()
+        return len(self.text)
 
 
 def _place(node: Any, marked: Any) -> _Place:
@@ -238,10 +241,12 @@ class _Edit:
         self._text = text = tree.text
         self._depth = depth
         self._splices: list[tuple[int, int, str]] = []
-        breaks = re.search(r"\r\n|\n|\r", text)
-        self._newline = breaks[0] if breaks else "\n"
-        is_json = re.match(r'\ufeff?\s*\{\s*"', text) is not None
-        self._dumper: type[_Dumper] = _JsonDumper if is_json else _Dumper
+        self._newline = "\n"
+        if found := re.search(r"\r\n|\n|\r", text):
+            self._newline = found[0]
+        self._dumper = _Dumper
+        if re.match(r'\ufeff?\s*\{\s*"', text):
+            self._dumper = _JsonDumper
 
     def to(self, new: Any) -> str:
         """The text that loads as `new`, as a rule: unusual YAML may need less depth."""
@@ -328,7 +333,9 @@ class _Edit:
         changes = list(self._splices)
         for alias in self._tree.aliases.values():
             anchored = self._tree.anchored(alias.node)
-            end = self._tree.line_end(anchored.end) if anchored.is_block else anchored.end
+            end = anchored.end
+            if anchored.is_block:  # an entry may have been added behind it
+                end = self._tree.line_end(end)
             changed = any(start <= end and anchored.start <= stop for start, stop, _ in changes)
             gone = any(start <= alias.start < stop for start, stop, _ in changes)
             if changed and not gone:
@@ -336,8 +343,9 @@ class _Edit:
 
     def _put(self, place: _Place, text: str) -> None:
         before = self._text[place.start - 1 : place.start]
-        space = "" if place.start < place.end or before.isspace() else " "
-        self._splices.append((place.start, place.end, space + text))
+        if place.start == place.end and not before.isspace():  # there was no value
+            text = f" {text}"
+        self._splices.append((place.start, place.end, text))
 
     def _entry(self, value: Any, column: int, comment: str) -> str:
         """What follows the colon of a key in a column, in block style."""

@@ -1,4 +1,4 @@
-"""`.copier-answers.yml`: what a scaffold was made from and with, as copier keeps it.
+"""`.copier-answers.yml`: the template of a scaffold, its version and the answers.
 
 Source of the format: https://copier.readthedocs.io/en/stable/configuring/#the-copier-answersyml-file
 """
@@ -13,6 +13,10 @@ from ..errors import ScaffoldError
 
 ANSWERS_FILE = ".copier-answers.yml"
 TEMPLATE_KEY, VERSION_KEY = "_src_path", "_commit"
+FIX = (
+    f"bring it back with `git checkout -- {ANSWERS_FILE}`,"
+    " or from another scaffold of the same template"
+)
 
 
 @dataclass
@@ -39,24 +43,12 @@ class Answers:
             ScaffoldError: the file is missing or broken.
         """
         path = directory / ANSWERS_FILE
-        mend = f"bring it back with `git checkout -- {ANSWERS_FILE}`, or from another scaffold of the same template"
-        try:
-            text = path.read_text(encoding="utf-8")
-            document = yaml.safe_load(text)
-        except FileNotFoundError:
-            raise ScaffoldError(
-                f"{path} is missing, which says what the scaffold was made from: {mend}"
-            ) from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ScaffoldError(
-                f"{path} cannot be read: {' '.join(str(error).split())}; {mend}"
-            ) from error
-        if not isinstance(document, dict):
-            raise ScaffoldError(f"{path} holds no answers: {mend}")
+        text = _text(path)
+        document = _document(path, text)
         for key in (TEMPLATE_KEY, VERSION_KEY):
             if not isinstance(document.get(key), str) or not document[key]:
                 raise ScaffoldError(
-                    f"{path}: {key} must be a text, it is {document.get(key)!r}; {mend}"
+                    f"{path}: {key} must be a text, it is {document.get(key)!r}; {FIX}"
                 )
         values = {
             str(key): value for key, value in document.items() if not str(key).startswith("_")
@@ -70,4 +62,29 @@ class Answers:
         return self.comment + yaml.safe_dump(document, allow_unicode=True, sort_keys=True)
 
     def write(self, directory: Path) -> None:
+        """Write the file into a scaffold's directory."""
         (directory / ANSWERS_FILE).write_text(self.text(), encoding="utf-8")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        message = f"{path} is missing, which tells what the scaffold was made from: {FIX}"
+        raise ScaffoldError(message) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _broken(path, error) from error
+
+
+def _document(path: Path, text: str) -> dict[Any, Any]:
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _broken(path, error) from error
+    if not isinstance(document, dict):
+        raise ScaffoldError(f"{path} holds no answers: {FIX}")
+    return document
+
+
+def _broken(path: Path, error: Exception) -> ScaffoldError:
+    return ScaffoldError(f"{path} cannot be read: {' '.join(str(error).split())}; {FIX}")

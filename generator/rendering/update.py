@@ -1,6 +1,7 @@
-"""`copier update` of a scaffold, prepared and reported: nothing in it changes before all that will change is known.
+"""`copier update` of a scaffold, with a report of what it changes.
 
-The update runs on a copy of what git tracks, without the model and the data, and comes back as changed files.
+The update runs on a copy of the files that git tracks, without the model and the data. The changed
+files are brought back at the end, all or none.
 """
 
 import os
@@ -9,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,17 @@ from .render import Source, named_ref, named_template, render, update
 
 LOCK = "server-requirements.txt"
 OWNERS = ("src/model/", "src/data/")
-CONFLICT = b"<<<<<<< before updating"
+# The marks of git, whatever names copier gives to the two sides.
+CONFLICT = re.compile(rb"^<{7} .*?^={7}$.*?^>{7} ", re.MULTILINE | re.DOTALL)
 KINDS = ("changed", "added", "removed", "kept", "merged", "conflicts")
 SHOWN = 5  # names in a message
+GIT_SETTINGS = (
+    "user.name=scaffold",
+    "user.email=scaffold@localhost",
+    "commit.gpgsign=false",
+    "core.autocrlf=false",
+    f"core.hooksPath={os.devnull}",
+)
 
 
 @dataclass(frozen=True)
@@ -31,17 +40,17 @@ class Update:
     """What an update changed, or would change. Files are named by their paths in the scaffold.
 
     Attributes:
-        before: the template's version that the scaffold was at.
-        after: the version that it is at now.
+        before: the template's version before the update.
+        after: the template's version after it.
         changed: files that only the template has changed.
         added: files that the template has added.
-        removed: files that the template has dropped.
-        kept: files that the template has dropped and the owner had edited, which stay.
-        merged: files that both have changed, with both's changes in them.
-        conflicts: files that both have changed in the same place, which hold both sides between marks.
-        server: packages of the server's environment whose version changed: name to version before and after; None
-            where there is none.
-        lock_was_edited: whether the owner's edits of the server's lock gave way to the template's.
+        removed: files that the template no longer has.
+        kept: files that the template no longer has, but that the owner has edited: they stay.
+        merged: files with the changes of both, the template and the owner.
+        conflicts: files that both have changed in the same lines: both sides are between marks.
+        server: packages of the server's environment whose version changed: name to the versions
+            before and after; None where the package is not there.
+        lock_was_edited: whether the template's lock of the server replaced one that was edited.
     """
 
     before: str
@@ -56,7 +65,8 @@ class Update:
     lock_was_edited: bool = False
 
     def __str__(self) -> str:
-        """The report, as the command line prints it."""
+        """The report that the command line prints."""
+        title = f"from the template's {self.before} to {self.after}:"
         files = [f"  {kind:<9} {name}" for kind in KINDS for name in getattr(self, kind)]
         server = [
             f"  {'server':<9} {name} {before or '(none)'} -> {after or '(none)'}"
@@ -67,8 +77,8 @@ class Update:
                 f"  {'server':<9} your edits of {LOCK} gave way to the template's; git has them"
             )
         if not files:
-            return f"from the template's {self.before} to {self.after}: no file changes"
-        return "\n".join([f"from the template's {self.before} to {self.after}:", *files, *server])
+            return f"{title} no file changes"
+        return "\n".join([title, *files, *server])
 
 
 def run(directory: Path, to: str | None, pretend: bool, template: str | None) -> Update:
@@ -77,11 +87,11 @@ def run(directory: Path, to: str | None, pretend: bool, template: str | None) ->
     Args:
         directory: the scaffold's.
         to: the template's version; None for the latest.
-        pretend: whether to change nothing and only tell.
+        pretend: whether to change nothing, and only report.
         template: the template's address, where it is no longer the recorded one.
 
     Raises:
-        UpdateError: the directory is not in git, or not all is committed, or copier cannot update it.
+        UpdateError: not all of the directory is committed to git, or copier cannot update it.
         TemplateError: the template, or that version of it, cannot be had.
     """
     answers = Answers.read(directory)
@@ -94,7 +104,7 @@ def run(directory: Path, to: str | None, pretend: bool, template: str | None) ->
         windows = _copied(directory, copy, tracked)
         replace(answers, template=address).write(copy)
         edited = {name for name in tracked if _differs(copy / name, old / name)}
-        if LOCK in edited:  # is replaced, not merged
+        if LOCK in edited:  # it is replaced, not merged
             (copy / LOCK).write_bytes((old / LOCK).read_bytes())
         _commit(copy)
         update(copy, _version(named_ref(to)))
@@ -111,7 +121,7 @@ def run(directory: Path, to: str | None, pretend: bool, template: str | None) ->
 
 
 def _render_as_made(answers: Answers, address: str, directory: Path) -> None:
-    """The scaffold as the template made it, before its owner's edits."""
+    """Render the scaffold as it was before its owner's edits."""
     try:
         render(answers.values, directory, Source(address, answers.version))
     except TemplateError as error:
@@ -123,7 +133,7 @@ def _render_as_made(answers: Answers, address: str, directory: Path) -> None:
 
 
 def _tracked(directory: Path) -> list[str]:
-    """The files of the scaffold that git tracks, all of them as they were committed.
+    """The files of the scaffold that git tracks.
 
     Raises:
         UpdateError: there are none, or something is not committed.
@@ -137,40 +147,47 @@ def _tracked(directory: Path) -> list[str]:
         raise UpdateError(
             f"{directory} is not committed to the git repository around it: run {commands}"
         )
-    entries = _git(
-        directory, "status", "--porcelain", "-z", "--untracked-files=all", "--", "."
-    ).stdout.split("\0")
-    if changed := [entry[3:] for entry in entries if entry[2:3] == " "]:
-        more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
-        shown = f"{', '.join(changed[:SHOWN])}{more}"
-        raise UpdateError(f"{directory} has uncommitted changes ({shown}): run {commands}")
+    if changed := _uncommitted(directory):
+        raise UpdateError(
+            f"{directory} has uncommitted changes ({_shown(changed)}): run {commands}"
+        )
     return names
 
 
+def _uncommitted(directory: Path) -> list[str]:
+    status = ("status", "--porcelain", "-z", "--untracked-files=all", "--", ".")
+    entries = _git(directory, *status).stdout.split("\0")
+    return [entry[3:] for entry in entries if entry[2:3] == " "]
+
+
+def _shown(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN])
+    if len(names) <= SHOWN:
+        return shown
+    return f"{shown} and {len(names) - SHOWN} more"
+
+
 def _git(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    identity = (
-        "-c",
-        "user.name=scaffold",
-        "-c",
-        "user.email=scaffold@localhost",
-        "-c",
-        "commit.gpgsign=false",
-    )
-    options = ("-c", "core.autocrlf=false", "-c", f"core.hooksPath={os.devnull}")
-    command = ["git", *identity, *options, *arguments]
+    """Run git without its user's hooks, signatures and line endings."""
+    settings = [word for setting in GIT_SETTINGS for word in ("-c", setting)]
+    command = ["git", *settings, *arguments]
     try:
         return subprocess.run(
             command, cwd=directory, capture_output=True, encoding="utf-8", errors="surrogateescape"
         )
     except FileNotFoundError:
-        raise UpdateError("git is not installed, and an update needs it") from None
+        raise UpdateError("git is not installed, and an update needs it: install git") from None
 
 
 # ---- the copy ----
 
 
 def _copied(directory: Path, copy: Path, names: Collection[str]) -> set[str]:
-    """Copy what an update may touch; the names of files with the line endings of Windows, which get Unix's there."""
+    """Copy what an update may change, with Unix's line endings.
+
+    Returns:
+        The names of the files that have the line endings of Windows.
+    """
     windows = set()
     for name in names:
         source, target = directory / name, copy / name
@@ -178,14 +195,17 @@ def _copied(directory: Path, copy: Path, names: Collection[str]) -> set[str]:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target, follow_symlinks=False)
-        if (
-            not target.is_symlink()
-            and b"\r\n" in (content := target.read_bytes())
-            and b"\0" not in content
-        ):
-            target.write_bytes(content.replace(b"\r\n", b"\n"))
+        if _has_windows_endings(target):
+            target.write_bytes(target.read_bytes().replace(b"\r\n", b"\n"))
             windows.add(name)
     return windows
+
+
+def _has_windows_endings(file: Path) -> bool:
+    if file.is_symlink():
+        return False
+    content = file.read_bytes()
+    return b"\r\n" in content and b"\0" not in content
 
 
 def _differs(file: Path, rendered: Path) -> bool:
@@ -202,16 +222,17 @@ def _commit(copy: Path) -> None:
 
 
 def _version(wanted: str | None) -> str | None:
-    """Tags begin with a v, which may be left out."""
-    return f"v{wanted}" if wanted and re.match(r"\d+\.", wanted) else wanted
+    """The template's tag, branch or commit. Tags begin with a v, which may be left out."""
+    if wanted and re.match(r"\d+\.", wanted):
+        return f"v{wanted}"
+    return wanted
 
 
 def _sorted_out(copy: Path, edited: Collection[str]) -> dict[str, Any]:
-    """What copier has changed in the copy, by what it means for the owner."""
-    listed = _git(
-        copy, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignored"
-    ).stdout
-    states = {entry[3:]: entry[:2] for entry in listed.split("\0") if entry}
+    """The names of the files that copier has changed in the copy, by the fields of `Update`."""
+    status = ("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignored")
+    entries = _git(copy, *status).stdout.split("\0")
+    states = {entry[3:]: entry[:2] for entry in entries if entry}
     kinds = {name: _kind(copy / name, state, name in edited) for name, state in states.items()}
     if LOCK in edited:
         kinds[LOCK] = "changed"
@@ -220,13 +241,18 @@ def _sorted_out(copy: Path, edited: Collection[str]) -> dict[str, Any]:
 
 
 def _kind(file: Path, state: str, edited: bool) -> str:
+    """What happened to a file. The state is git's, of two letters."""
+    if not file.exists() and edited:
+        return "kept"
     if not file.exists():
-        return "kept" if edited else "removed"
-    if CONFLICT in file.read_bytes():
+        return "removed"
+    if CONFLICT.search(file.read_bytes()):
         return "conflicts"
     if state in ("??", "!!"):
         return "added"
-    return "merged" if edited else "changed"
+    if edited:
+        return "merged"
+    return "changed"
 
 
 def _bring_back(copy: Path, directory: Path, result: Update, windows: set[str]) -> None:
@@ -244,9 +270,11 @@ def _bring_back(copy: Path, directory: Path, result: Update, windows: set[str]) 
 
 
 def _pins(lock: Path) -> dict[str, str]:
-    """Package to version, or to versions where Pythons differ."""
+    """Package to version: to several, with commas, where the version of Python decides."""
+    if not lock.exists():
+        return {}
     versions: dict[str, list[str]] = {}
-    text = lock.read_text(encoding="utf-8") if lock.exists() else ""
+    text = lock.read_text(encoding="utf-8")
     for name, version in re.findall(r"(?m)^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)", text):
         versions.setdefault(name, []).append(version)
     return {name: ", ".join(dict.fromkeys(found)) for name, found in versions.items()}

@@ -36,7 +36,9 @@ def read_facts(path: Path) -> dict[str, Any]:
 def value_at(document: Any, keys: Sequence[str]) -> Any:
     """The value that keys lead to; None where there is none."""
     for key in keys:
-        document = document.get(key) if isinstance(document, dict) else None
+        if not isinstance(document, dict):
+            return None
+        document = document.get(key)
     return document
 
 

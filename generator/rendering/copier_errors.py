@@ -1,0 +1,84 @@
+"""Errors of copier, and of the git that it runs, as the generator's own.
+
+copier has no classes for some of them: it raises a bare ValueError, or what plumbum raises where
+git fails. The words that tell these apart are in this module only. Where a new copier changes them,
+the error is still a ScaffoldError on one line, in copier's words, and tests/rendering/
+test_copier_errors.py fails with the name of what changed.
+"""
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import ScaffoldError, TemplateError
+
+NO_TEMPLATE = r"Local template must be a directory"
+NO_VERSION = r"Unknown revision: '([^']+)'"
+NO_VERSION_IN_GIT = r"(?:pathspec |invalid reference: )'?([^' ]+)"
+REFUSED_ANSWER = r"Validation error for question '(\w+)': "
+
+
+@contextmanager
+def own_errors(address: str) -> Iterator[None]:
+    """Raise the generator's errors where the template cannot be had or rendered.
+
+    What copier refuses for another reason passes: UserMessageError, InvalidTypeError for a question
+    of no known type, and ValueError for an answer.
+
+    Args:
+        address: the template's, for the message.
+
+    Raises:
+        TemplateError: the template, or that version of it, cannot be had.
+        ScaffoldError: the template cannot be rendered.
+    """
+    from copier.errors import CopierError, CopierWarning, InvalidTypeError, UserMessageError
+    from plumbum import ProcessExecutionError
+
+    try:
+        with warnings.catch_warnings():
+            # A developer's checkout may have changes.
+            warnings.simplefilter("ignore", CopierWarning)
+            yield
+    except ProcessExecutionError as error:
+        raise _git_error(address, one_line(error.stderr or error)) from error
+    except (UserMessageError, InvalidTypeError):
+        raise
+    except CopierError as error:
+        message = f"the template at {address} cannot be rendered: {one_line(error)}"
+        raise ScaffoldError(message) from error
+    except ValueError as error:
+        if (own := _template_error(address, str(error))) is not None:
+            raise own from error
+        raise
+
+
+def _git_error(address: str, said: str) -> TemplateError:
+    if missing := re.search(NO_VERSION_IN_GIT, said):
+        return _no_version(address, missing[1])
+    return TemplateError(f"the template at {address} cannot be had: git says {said[-400:]!r}")
+
+
+def _template_error(address: str, said: str) -> TemplateError | None:
+    """The error for a ValueError about the template; None where it is about an answer."""
+    if missing := re.match(NO_VERSION, said):
+        return _no_version(address, missing[1])
+    if re.match(NO_TEMPLATE, said):
+        fix = "name it as template=, or in SCAFFOLD_TEMPLATE"
+        return TemplateError(f"there is no template at {address}: {fix}")
+    return None
+
+
+def _no_version(address: str, version: str) -> TemplateError:
+    fix = "name a tag that it has; a version in development has none"
+    return TemplateError(f"the template at {address} has no version {version!r}: {fix}")
+
+
+def refusal(error: Exception) -> str:
+    """Why copier refuses an answer, on one line that begins with the question."""
+    return re.sub(f"^{REFUSED_ANSWER}", r"\1: ", one_line(error))
+
+
+def one_line(error: object) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,87 @@
+"""The words by which copier's errors are told apart, as the installed copier says them."""
+
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from copier import run_copy
+from plumbum import ProcessExecutionError
+
+from generator import ScaffoldError, SettingError, TemplateError
+from generator.rendering import copier_errors
+from generator.rendering.render import Source, render
+from support.checkouts import commit, git
+
+QUESTIONS = (
+    "word:\n  type: str\n  default: a\n  validator: \"{% if word == 'b' %}no b{% endif %}\"\n"
+)
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    """A template with one question, in git."""
+    directory = tmp_path / "template"
+    directory.mkdir()
+    (directory / "copier.yml").write_text(QUESTIONS)
+    (directory / "{{ word }}.txt").write_text("text\n")
+    git(directory, "init", "--quiet")
+    commit(directory, "v1.0.0")
+    return directory
+
+
+def said(words: str, error: Any, template: Path, **settings: Any) -> None:
+    """Whether copier still says so; the message names what has changed."""
+    with pytest.raises(error) as raised:
+        run_copy(str(template), template.parent / "made", defaults=True, quiet=True, **settings)
+    told = str(getattr(raised.value, "stderr", "") or raised.value)
+    found = re.search(getattr(copier_errors, words), told)
+    copier = f"copier {metadata.version('copier')}"
+    assert found, f"{copier} says {told!r}: change {words} in generator/rendering/copier_errors.py"
+
+
+def test_copier_says_what_we_know_it_by(template: Path, tmp_path: Path) -> None:
+    said("REFUSED_ANSWER", ValueError, template, data={"word": "b"})
+    said("NO_TEMPLATE", ValueError, tmp_path / "nowhere")
+    said("NO_VERSION", ValueError, template, vcs_ref="v5")
+
+
+def test_git_says_what_we_know_it_by(template: Path) -> None:
+    """Of a template behind an address, where copier leaves the version to git."""
+    with pytest.raises(ProcessExecutionError) as raised:
+        run_copy(f"git+file://{template}", template.parent / "made", vcs_ref="v5", quiet=True)
+    told = str(raised.value.stderr)
+    assert re.search(copier_errors.NO_VERSION_IN_GIT, told), f"NO_VERSION_IN_GIT: git says {told!r}"
+
+
+@pytest.mark.parametrize(
+    ("answers", "ref", "kind", "message"),
+    [
+        ({"word": "b"}, None, SettingError, "^word: no b$"),
+        ({}, "v5", TemplateError, "has no version 'v5': name a tag that it has"),
+    ],
+)
+def test_errors_are_the_generators(
+    template: Path, tmp_path: Path, answers: dict[str, str], ref: str, kind: Any, message: str
+) -> None:
+    for address in (str(template), f"git+file://{template}"):
+        with pytest.raises(kind, match=message):
+            render(answers, tmp_path / "made", Source(address, ref))
+
+
+@pytest.mark.parametrize("words", ["NO_TEMPLATE", "NO_VERSION", "REFUSED_ANSWER"])
+def test_other_words_are_an_error_of_the_generator_all_the_same(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """As if copier had changed them: the message is copier's own, on one line."""
+    monkeypatch.setattr(copier_errors, words, "(never)")
+    tried: dict[str, tuple[dict[str, str], Source]] = {
+        "NO_TEMPLATE": ({}, Source(str(tmp_path / "nowhere"), None)),
+        "NO_VERSION": ({}, Source(str(template), "v5")),
+        "REFUSED_ANSWER": ({"word": "b"}, Source(str(template), None)),
+    }
+    answers, source = tried[words]
+    with pytest.raises(ScaffoldError) as raised:
+        render(answers, tmp_path / "made", source)
+    assert str(raised.value) and "\n" not in str(raised.value)
