@@ -1,4 +1,7 @@
-"""Another model in a scaffold that its owner has edited: the model, its facts and its pins change, all else stays."""
+"""Another model in a scaffold that its owner has edited.
+
+The model, its code, its facts and its pins change. All else stays.
+"""
 
 import hashlib
 import os
@@ -21,6 +24,7 @@ from .prepare import Prepared, prepare
 
 MODEL, DATA = "src/model", "src/data"
 REQUIREMENTS = "requirements.txt"
+DOCKERFILES = "*-server.Dockerfile"
 
 
 def replace_model(
@@ -37,15 +41,19 @@ def replace_model(
     data: Mapping[str, Path] | None = None,
     change_signature: bool = False,
 ) -> None:
-    """Put a model into a scaffold. See `Scaffold.replace_model`; `data` maps paths in `src/data/` to files."""
+    """Put a model into a scaffold: see `Scaffold.replace_model`.
+
+    Args:
+        data: path in `src/data/` to the file that is put there.
+    """
     directory, answers = scaffold.directory, Answers.read(scaffold.directory)
     facts = read_facts(directory / "config.yaml")
     if definition.name != scaffold.framework:
         raise ModelError(
-            f"the scaffold is for {scaffold.framework}, the model is of {definition.name}: make another"
+            f"the scaffold is for {scaffold.framework}, the model is of {definition.name}:"
+            " make another"
         )
-    generated = str(answers.values.get("requirements", ""))
-    given = [*given_lines(generated), *(requirements or ())]
+    given = [*given_lines(_generated_pins(answers)), *(requirements or ())]
     prepared = prepare(
         definition,
         model,
@@ -57,60 +65,75 @@ def replace_model(
     )
     _check_signature(facts.get("input"), prepared.description.input, change_signature)
     stale = _stale_code(directory / MODEL, facts.get("code") or {}, prepared.captured.files)
+    model_files = _model_files(facts)
     try:
         with tempfile.TemporaryDirectory(prefix="scaffold-replace.") as place:
-            replaced = [facts.get("file"), ONNX_FILE if facts.get("onnx_sha256") else None]
-            copy = _copied(scaffold, Path(place) / "scaffold", replaced)
+            copy = _copied(scaffold, Path(place) / "scaffold", model_files)
             written = _write(prepared, copy, answers, facts)
             prepared.check(copy, sample_input, expected)
-            old = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, *replaced) if name)]
-            changes: dict[str, Path | None] = {
-                name: None for name in old if (directory / name).exists()
-            }
-            changes |= {
-                name: copy / name for name in (*written, SMOKE_TEST) if (copy / name).exists()
-            }
-            exchange(
-                directory,
-                {**changes, **{f"{DATA}/{name}": path for name, path in (data or {}).items()}},
-            )
+            removed = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, *model_files))]
+            changes = _changes(directory, copy, removed, [*written, SMOKE_TEST])
+            exchange(directory, {**changes, **_data_files(data or {})})
     except OSError as error:
         raise TargetError(f"{directory} cannot be written, and is as it was: {error}") from error
 
 
+def _generated_pins(answers: Answers) -> str:
+    """The lines of `requirements.txt` that the generator wrote."""
+    return str(answers.values.get("requirements", ""))
+
+
+def _model_files(facts: Mapping[str, Any]) -> list[str]:
+    """The names of the old model's files in `src/model/`."""
+    compiled = facts.get("onnx_sha256") and ONNX_FILE
+    return [name for name in (facts.get("file"), compiled) if name]
+
+
+def _changes(
+    directory: Path, copy: Path, removed: Sequence[str], written: Sequence[str]
+) -> dict[str, Path | None]:
+    """Path in the scaffold to the file of the copy that takes its place; None removes it."""
+    gone = {name: None for name in removed if (directory / name).exists()}
+    return {**gone, **{name: copy / name for name in written if (copy / name).exists()}}
+
+
+def _data_files(data: Mapping[str, Path]) -> dict[str, Path | None]:
+    return {f"{DATA}/{name}": path for name, path in data.items()}
+
+
 def _write(prepared: Prepared, copy: Path, answers: Answers, facts: Mapping[str, Any]) -> list[str]:
-    """Put the model, its facts and its pins into a copy of the scaffold; the names of the files that may be others."""
+    """Write the model, its facts and its pins into a copy of the scaffold.
+
+    Args:
+        facts: what `config.yaml` records of the old model.
+
+    Returns:
+        The paths of the files that may have changed.
+    """
     if facts.get("engine", NATIVE) != NATIVE or facts.get("onnx_sha256"):
         write_facts(copy / "config.yaml", {"engine": NATIVE, "onnx_sha256": None})
     names = prepared.write(copy)
-    generated, old_python = (
-        str(answers.values.get("requirements", "")),
-        answers.values.get("python_version"),
-    )
+    generated = _generated_pins(answers)
     if (copy / REQUIREMENTS).exists():
         edit(copy / REQUIREMENTS, lambda text: repinned(text, generated, prepared.needed))
-    _set_python(copy, str(old_python), prepared.python_version)
-    answers.values |= {
-        "requirements": prepared.needed.text(),
-        "python_version": prepared.python_version,
-    }
+    _set_python(copy, str(answers.values.get("python_version")), prepared.python_version)
+    answers.values["requirements"] = prepared.needed.text()
+    answers.values["python_version"] = prepared.python_version
     if "engine" in answers.values:
         answers.values["engine"] = prepared.engine
     answers.write(copy)
-    dockerfiles = [path.name for path in copy.glob("*-server.Dockerfile")]
-    return [
-        *(f"{MODEL}/{name}" for name in names),
-        "config.yaml",
-        REQUIREMENTS,
-        ANSWERS_FILE,
-        *dockerfiles,
-    ]
+    dockerfiles = [path.name for path in copy.glob(DOCKERFILES)]
+    models = [f"{MODEL}/{name}" for name in names]
+    return [*models, "config.yaml", REQUIREMENTS, ANSWERS_FILE, *dockerfiles]
 
 
-def _copied(scaffold: Scaffold, copy: Path, replaced: Sequence[str | None]) -> Path:
-    """What a worker of the scaffold reads and what may change, without the model; data is linked where it can be."""
+def _copied(scaffold: Scaffold, copy: Path, model_files: Sequence[str]) -> Path:
+    """Copy what a worker of the scaffold reads and what may change, without the old model.
+
+    The data is linked where the file system can.
+    """
     directory = scaffold.directory
-    left_out = [directory / MODEL / name for name in replaced if name]
+    left_out = [directory / MODEL / name for name in model_files]
 
     def ignored(place: str, names: list[str]) -> list[str]:
         return [name for name in names if Path(place) / name in left_out or name == "__pycache__"]
@@ -188,16 +211,16 @@ def _array(described: schema.ArrayInput | schema.Tensor) -> str:
 def _stale_code(
     directory: Path, recorded: Mapping[str, str], new: Mapping[str, bytes]
 ) -> list[str]:
-    """The files that came with the old model alone, as they came.
+    """The files that only the old model came with, and that nobody has edited.
 
     Raises:
-        ScaffoldError: the new model brings a file in place of one that the owner wrote or edited.
+        ScaffoldError: a file of the new model would replace one that the owner wrote or edited.
     """
     for name, content in new.items():
         if (directory / name).exists() and not _is(directory / name, content, recorded.get(name)):
             raise ScaffoldError(
-                f"{MODEL}/{name} holds edits of yours, and the new model comes with another: bring them into the code"
-                " that the model is made with, and remove the file"
+                f"{MODEL}/{name} holds edits of yours, and the new model comes with another:"
+                " bring them into the code that the model is made with, and remove the file"
             )
     return [
         name
@@ -226,7 +249,7 @@ def _set_python(directory: Path, old: str, new: str) -> None:
     stale = [keys for keys, value in generated.items() if value_at(values, keys) == value]
     write_values(config, {keys: after[keys] for keys in stale})
     line = rf"(?m)^ARG PYTHON_VERSION={re.escape(old)}$"
-    for file in directory.glob("*-server.Dockerfile"):
+    for file in directory.glob(DOCKERFILES):
         edit(file, lambda text: re.sub(line, f"ARG PYTHON_VERSION={new}", text))
 
 

@@ -175,6 +175,49 @@ def test_the_line_endings_of_windows_stay(edited: Scaffold) -> None:
         assert written.count(b"\n") == written.count(b"\r\n") > 5
 
 
+def replace_by_another(edited: Scaffold) -> None:
+    """Replace the model by one with the same sample: only its file is another."""
+    model = linear(2.0)
+    edited.replace_model(model, sample_input=X, expected=model.predict(X) + 10)
+
+
+REWRITTEN: dict[str, Callable[[dict[str, Any]], str]] = {
+    "by PyYAML": yaml.safe_dump,
+    "as JSON": lambda document: json.dumps(document, indent=2),
+    "without facts": lambda document: yaml.safe_dump(
+        document
+        | {"model_metadata": {**document["model_metadata"], "model": {"file": "model.joblib"}}}
+    ),
+}
+
+
+@pytest.mark.parametrize("way", REWRITTEN)
+def test_a_config_that_was_rewritten(edited: Scaffold, way: str) -> None:
+    path = edited.directory / "config.yaml"
+    path.write_text(REWRITTEN[way](yaml.safe_load(path.read_text())))
+    before = path.read_text().splitlines()
+    with contextlib.closing(edited):
+        replace_by_another(edited)
+        assert edited.predict(X)["predictions"] == (linear(2.0).predict(X) + 10).tolist()
+    after = path.read_text().splitlines()
+    assert yaml.safe_load("\n".join(after))["model_name"] == "iris"
+    changed = [line for line in before if line not in after]
+    if way != "without facts":
+        assert [line.strip(' "')[:6] for line in changed] == ["sha256"]
+    assert facts(edited)["class"].endswith("LinearRegression")
+
+
+def test_of_the_config_only_the_changed_facts_change(edited: Scaffold) -> None:
+    change(edited, "config.yaml", "    input:\n", "    input:  # three numbers\n")
+    text = read(edited, "config.yaml").replace("    sha256: ", "    sha256:   ")
+    (edited.directory / "config.yaml").write_text(f"{text}# the end, without a line break")
+    before = read(edited, "config.yaml").split("\n")
+    replace_by_another(edited)
+    after = read(edited, "config.yaml").split("\n")
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert [new for _, new in changed] == [f"    sha256:   {facts(edited)['sha256']}"]
+
+
 def test_another_kind_of_estimator_that_takes_the_same_rows(edited: Scaffold) -> None:
     edited.replace_model(LogisticRegression().fit(X, Y))
     assert facts(edited)["output"]["kind"] == "class" and facts(edited)["class"].endswith(
