@@ -57,7 +57,7 @@ from wires import Body
 
 import generator
 from generator.hooks import by_name
-from generator.running.verification import compare
+from generator.running.comparison import compare
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"

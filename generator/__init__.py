@@ -17,8 +17,8 @@ from .errors import (
     UpdateError,
 )
 from .rendering.update import Update
+from .running.comparison import Verification
 from .running.server import Server
-from .running.verification import Verification
 from .scaffold import Scaffold, load
 
 __all__ = [

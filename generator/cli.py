@@ -14,7 +14,8 @@ from .create import from_model
 from .create import new as new_scaffold
 from .errors import ScaffoldError, ServingError
 from .hooks import reader
-from .scaffold import CURRENT, ENVIRONMENTS, load
+from .running.verification import CURRENT, ENVIRONMENTS
+from .scaffold import load
 
 EPILOG = """\
 examples:

@@ -7,12 +7,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from .capture.captured import Captured
-from .environment import pins as environment
+from . import layout
+from .environment.installed import Environment
+from .environment.pins import infer
 from .errors import SettingError, TargetError
 from .files import beside
 from .hooks import NATIVE
-from .rendering.answers import ANSWERS_FILE
+from .hooks.custom import Custom
 from .rendering.render import chosen_source, render
 from .scaffold import Scaffold
 from .writing.prepare import WORKER_NEEDS, prepare, recognised, served_python
@@ -42,40 +43,50 @@ def from_model(
     """Write a scaffold that serves a trained model.
 
     Args:
-        model: a fitted scikit-learn estimator with a `predict`, a Keras model that is built, a PyTorch module, scripted
-            or not, or, with `framework="custom"`, any object that has a `predict` and can be pickled.
+        model: a fitted scikit-learn estimator with a `predict`, a Keras model that is built, a
+            PyTorch module, scripted or not, or, with `framework="custom"`, any object that has a
+            `predict` and can be pickled.
         target_directory: the directory to make; by default named after the model's class.
         name: the model's name, as in `/v1/models/NAME:predict`.
-        image: the image's name in `deploy/` and in the README, as in "registry.example.org/iris:1.0"; by default the
-            model's name.
-        sample_input: rows as the model's `predict` takes them, of shape [n, features], or a DataFrame, or a list, or a
-            dict of arrays keyed by input name. They tell the dtypes, and the scaffold is proved on them: a worker in a
-            process of its own must answer exactly what the model in memory predicts (Keras and PyTorch: to 1e-6 of
-            the largest number). The pair stays in the scaffold as its smoke test.
-        requirements: requirement lines (PEP 508) that are added to what is inferred, or replace it by package name.
+        image: the image's name in `deploy/` and in the README, as in
+            "registry.example.org/iris:1.0"; by default the model's name.
+        sample_input: rows as the model's `predict` takes them, of shape [n, features], or a
+            DataFrame, or a list, or a dict of arrays keyed by input name. They tell the dtypes, and
+            the scaffold is proved on them: a worker in a process of its own must answer exactly
+            what the model in memory predicts (Keras and PyTorch: to 1e-6 of the largest number).
+            The pair stays in the scaffold as its smoke test.
+        requirements: requirement lines (PEP 508) that are added to what is inferred, or replace it
+            by package name.
         python_version: "3.10" to "3.13"; by default the running one.
         data: a file or a directory, or several, to copy into `src/data/`.
-        server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters that need that.
+        server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters
+            that need that.
         platforms: where it is to run, which decides what `deploy/` holds: any of "kubernetes",
             "kserve", "compose" and "ray"; by default all but "ray". With server "kfserving",
             "kserve" means KFServing.
-        framework: "sklearn", "keras", "pytorch" or "custom"; by default what the model is found to be of.
-        format: "export" saves a PyTorch module as a program of `torch.export`, traced on `sample_input`, for any number
-            of rows: nothing is pickled, and no class of yours is needed. By default the module is saved as it is.
-        engine: "onnx" compiles a scikit-learn model for ONNX Runtime, many times as fast on few rows, into
-            `src/model/model.onnx`; that takes skl2onnx and onnxruntime. What comes of it is compared with the model on
-            the sample and on random rows: labels must be equal, numbers within 1e-6 of the largest. Where it cannot be
-            had, or differs, the model itself is served, with a warning. "native", the default, is the model itself.
-        template: the address of the template to render, as `copier copy` takes it; by default `SCAFFOLD_TEMPLATE` in
-            the environment, else the template that the generator carries.
-        ref: the template's tag, branch or commit; by default `SCAFFOLD_REF` in the environment, else the generator's
-            own version.
-        overwrite: whether a directory that holds something may be written to. In a scaffold the model is replaced and
-            your edits stay, as `Scaffold.replace_model` does; any other directory is replaced whole.
-        change_signature: whether a model that is put into a scaffold may take other rows than the one there.
+        framework: "sklearn", "keras", "pytorch" or "custom"; by default what the model is found to
+            be of.
+        format: "export" saves a PyTorch module as a program of `torch.export`, traced on
+            `sample_input`, for any number of rows: nothing is pickled, and no class of yours is
+            needed. By default the module is saved as it is.
+        engine: "onnx" compiles a scikit-learn model for ONNX Runtime, many times as fast on few
+            rows, into `src/model/model.onnx`; that takes skl2onnx and onnxruntime. What comes of it
+            is compared with the model on the sample and on random rows: labels must be equal,
+            numbers within 1e-6 of the largest. Where it cannot be had, or differs, the model itself
+            is served, with a warning. "native", the default, is the model itself.
+        template: the address of the template to render, as `copier copy` takes it; by default
+            `SCAFFOLD_TEMPLATE` in the environment, else the template that the generator carries.
+        ref: the template's tag, branch or commit; by default `SCAFFOLD_REF` in the environment,
+            else the generator's own version.
+        overwrite: whether a directory that holds something may be written to. In a scaffold the
+            model is replaced and your edits stay, as `Scaffold.replace_model` does; any other
+            directory is replaced whole.
+        change_signature: whether a model that is put into a scaffold may take other rows than the
+            one there.
 
     Raises:
-        ModelError: the object is no trained model that can be served, or its scaffold does not predict as it does.
+        ModelError: the object is no trained model that can be served, or its scaffold does not
+            predict as it does.
         SettingError: another argument has a value that its rule forbids.
         RequirementError: something the model needs cannot be written as a requirement.
         TargetError: the directory cannot be written, or holds something already.
@@ -87,11 +98,12 @@ def from_model(
     files, source = _data_files(data), chosen_source(template, ref)
     made: dict[str, Any] = {"requirements": requirements, "python_version": python_version}
     made |= {"format": format, "engine": engine}
-    if overwrite and (target / ANSWERS_FILE).exists():
+    if overwrite and (target / layout.ANSWERS).exists():
         scaffold = Scaffold(target, model)
         _check_unchanged(scaffold, name, image, server, platforms, template or ref)
         replace_model(
-            scaffold,
+            target,
+            scaffold.framework,
             definition,
             model,
             sample_input=sample_input,
@@ -106,9 +118,10 @@ def from_model(
         name, image, definition.name, prepared.python_version, server, platforms, prepared.engine
     )
     with beside(target) as directory:
-        render({**answers, "requirements": prepared.needed.text()}, directory, source)
-        prepared.write(directory)
-        _copy_data(files, directory / "src" / "data")
+        with prepared.named() as needed:
+            render({**answers, "requirements": needed.text()}, directory, source)
+            prepared.write(directory, needed)
+        _copy_data(files, directory / layout.DATA)
         prepared.check(directory, sample_input)
     return Scaffold(target, model)
 
@@ -132,12 +145,13 @@ def new(
     Args:
         target_directory: the directory to make.
         name: the model's name, as in `/v1/models/NAME:predict`.
-        image: the image's name in `deploy/` and in the README, as in "registry.example.org/iris:1.0"; by default the
-            model's name.
+        image: the image's name in `deploy/` and in the README, as in
+            "registry.example.org/iris:1.0"; by default the model's name.
         requirements: requirement lines (PEP 508) for what the code is going to import.
         python_version: "3.10" to "3.13"; by default the running one.
         data: a file or a directory, or several, to copy into `src/data/`.
-        server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters that need that.
+        server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters
+            that need that.
         platforms: where it is to run; see `from_model`.
         template: the address of the template to render; see `from_model`.
         ref: the template's tag, branch or commit; see `from_model`.
@@ -148,14 +162,14 @@ def new(
     """
     target = Path(target_directory)
     _check_free(target, overwrite)
-    python = served_python(python_version, Captured())
-    answers = _answers(name, image, "custom", python, server, platforms, NATIVE)
+    python = served_python(python_version)
+    answers = _answers(name, image, Custom.name, python, server, platforms, NATIVE)
     files = _data_files(data)
     source = chosen_source(template, ref)
-    needed = environment.infer({}, always=WORKER_NEEDS, given=requirements or ())
+    needed = infer({}, Environment(), always=WORKER_NEEDS, given=requirements or ())
     with beside(target) as directory:
         render({**answers, "requirements": needed.text()}, directory, source)
-        _copy_data(files, directory / "src" / "data")
+        _copy_data(files, directory / layout.DATA)
     return Scaffold(target)
 
 

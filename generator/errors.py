@@ -1,4 +1,4 @@
-"""What the generator raises. Every message is one line and names the thing, its value and the mend."""
+"""What the generator raises. Every message is one line: the name, its value and how to fix it."""
 
 
 class ScaffoldError(Exception):

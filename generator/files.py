@@ -1,4 +1,4 @@
-"""Files of a directory replaced all at once: an interrupt or a full disk half way leaves it as it was."""
+"""Replacing files all at once: after an interrupt or on a full disk, all are as they were."""
 
 import contextlib
 import os
@@ -13,11 +13,12 @@ PREFIX = ".scaffold."
 
 
 def exchange(directory: Path, files: Mapping[str, Path | None]) -> None:
-    """Put files into a directory, in place of those that bear their names.
+    """Put files into a directory, in place of those with the same names.
 
     Args:
-        directory: where to.
-        files: path in it to the file that is to lie there, which is copied; None removes what lies there.
+        directory: where to put them.
+        files: path in it to the file that is to lie there, which is copied; None removes what lies
+            there.
 
     Raises:
         OSError: a file cannot be written; the directory is as it was.
@@ -37,7 +38,7 @@ def exchange(directory: Path, files: Mapping[str, Path | None]) -> None:
 
 
 def _copied(source: Path | None, to: Path) -> Path | None:
-    """The file beside its place: what follows only renames."""
+    """A copy of the file beside its place, so that it only has to be renamed."""
     if source is None:
         return None
     shutil.copy2(source, to, follow_symlinks=False)
@@ -70,11 +71,12 @@ def _make_parents(directory: Path, undo: contextlib.ExitStack) -> None:
 
 
 def edit(path: Path, change: Callable[[str], str]) -> None:
-    """Give a file's text, with Unix's line endings, to a function and write what comes back."""
+    """Change a file's text. The function sees Unix's line endings, the file keeps its own."""
     content = path.read_bytes().decode("utf-8")
-    windows = "\r\n" in content
     text = change(content.replace("\r\n", "\n"))
-    path.write_bytes((text.replace("\n", "\r\n") if windows else text).encode("utf-8"))
+    if "\r\n" in content:
+        text = text.replace("\n", "\r\n")
+    path.write_bytes(text.encode("utf-8"))
 
 
 @contextlib.contextmanager
@@ -91,14 +93,14 @@ def beside(target: Path) -> Iterator[Path]:
         _take_place(directory, place)
     except OSError as error:
         raise TargetError(
-            f"target_directory {str(target)!r} cannot be written: {error}; mend that, or name another"
+            f"target_directory {str(target)!r} cannot be written: {error}; name another"
         ) from error
     finally:
         _clear(directory, missing)
 
 
 def _clear(directory: Path | None, parents: list[Path]) -> None:
-    """Remove what is unfinished, and the parents that were made for it, innermost first, where nothing is in them."""
+    """Remove what is unfinished, and the empty parents that were made for it, innermost first."""
     if directory is not None:
         shutil.rmtree(directory, ignore_errors=True)
     for parent in parents:

@@ -1,4 +1,4 @@
-"""Where modules come from, told without importing them."""
+"""Where modules come from, found without importing them."""
 
 import importlib.util
 import sys
@@ -7,24 +7,25 @@ from types import ModuleType
 
 
 def locate(name: str) -> ModuleSpec | None:
-    """Where a module was imported from, or would be; None where there is no telling, and where there is none."""
+    """Where a module was imported from, or would be; None where that is not known."""
     if name in sys.modules:
         return _recorded(name, sys.modules[name])
-    parent = name.rpartition(".")[0]
-    package = locate(parent) if parent else None
-    path = package.submodule_search_locations if package else None
-    if parent and path is None:
-        return None
-    found = (
-        finder.find_spec(name, path) for finder in sys.meta_path if hasattr(finder, "find_spec")
-    )
-    return next(filter(None, found), None)
+    parent, path = name.rpartition(".")[0], None
+    if parent:
+        package = locate(parent)
+        if package is None or package.submodule_search_locations is None:
+            return None
+        path = package.submodule_search_locations
+    finders = (finder for finder in sys.meta_path if hasattr(finder, "find_spec"))
+    return next(filter(None, (finder.find_spec(name, path) for finder in finders)), None)
 
 
 def _recorded(name: str, module: ModuleType | None) -> ModuleSpec | None:
     spec: ModuleSpec | None = getattr(module, "__spec__", None)
     file = getattr(module, "__file__", None)
-    return spec or (importlib.util.spec_from_file_location(name, file) if file else None)
+    if spec is None and file:
+        return importlib.util.spec_from_file_location(name, file)
+    return spec
 
 
 def is_source(spec: ModuleSpec) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from generator.capture import pickle_references
-from generator.errors import SettingError
+from generator.errors import ScaffoldError, SettingError
 from generator.running.runtime import schema
 
 NATIVE, ONNX = "native", "onnx"  # the engines: the model itself, and ONNX Runtime
@@ -113,6 +113,20 @@ class WrittenModelScaffoldDefinition(ABC):
     def facts(self, model: Any) -> dict[str, Any]:
         """More of `model` in `config.yaml`, for this framework's `inference_model.py`."""
         return {}
+
+    def expected(self, model: Any, sample: Any) -> Any:
+        """What the model in memory predicts for a sample.
+
+        Raises:
+            SettingError: the model cannot predict from it.
+        """
+        try:
+            return self.predict(model, sample)
+        except ScaffoldError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise SettingError(f"the model cannot predict from sample_input: {reason}") from error
 
     @abstractmethod
     def predict(self, model: Any, inputs: Any) -> Any:

@@ -30,17 +30,20 @@ from .session import MAIN, Session
 _LOADER = Path(__file__).with_name(f"{PICKLED_CODE}.py")
 
 
-def capture(definitions: Iterable[Any], given: Sequence[str] = ()) -> Captured:
+def capture(
+    definitions: Iterable[Any], environment: Environment, given: Sequence[str] = ()
+) -> Captured:
     """The user's own code that a model needs.
 
     Args:
         definitions: the classes and functions that the model refers to, the user's and all others.
+        environment: what is installed here.
         given: the user's requirement lines. What they provide is not copied.
 
     Raises:
         ModelError: something cannot be captured. The message names it and how to fix it.
     """
-    capturing = _Capturing(Ownership(Environment(), given))
+    capturing = _Capturing(Ownership(environment, given))
     for definition in definitions:
         capturing.add(definition)
     return capturing.finish()

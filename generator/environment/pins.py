@@ -27,6 +27,7 @@ _TORCH_VARIANT = re.compile(r"cpu|xpu|cu\d+|rocm\d+(\.\d+)*")
 
 def infer(
     modules: Mapping[str, str],
+    environment: Environment,
     *,
     imported: Mapping[str, str] = _NOTHING,
     always: Mapping[str, str] = _NOTHING,
@@ -36,6 +37,7 @@ def infer(
 
     Args:
         modules: maps each module that the model refers to, to a name in it as an example.
+        environment: what is installed here.
         imported: maps each module that captured code imports, to the file of that code.
         always: maps each distribution that is needed in any case, to the reason.
         given: the user's lines. Each replaces the pin of the same distribution.
@@ -44,7 +46,7 @@ def infer(
         RequirementError: something cannot be installed on another machine.
         SettingError: a line in `given` is not a requirement or an option.
     """
-    lines, environment = parse(given), Environment()
+    lines = parse(given)
     own = _by_name(lines.pins)
     direct = _direct(environment, modules, imported, always, own)
     needed = _needed(environment, direct, own)

@@ -1,4 +1,4 @@
-"""Whether a scaffold works elsewhere: a worker is started where no module of the owner's is importable."""
+"""Whether a scaffold works elsewhere: its worker runs without the owner's modules."""
 
 import contextlib
 import json
@@ -16,7 +16,8 @@ def check(directory: Path, path: Sequence[str], example: Any) -> None:
 
     Args:
         directory: the scaffold.
-        path: the directories that the worker may import from, beside the scaffold and the standard library.
+        path: the directories that the worker may import from, beside the scaffold and the standard
+            library.
         example: rows to predict for; None where none are known.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A scaffold's image as a container of this machine, for as long as a question to it takes."""
+"""A scaffold's image in a container on this machine, for as long as a question to it takes."""
 
 import contextlib
 import os
@@ -15,12 +15,12 @@ from ..errors import ServingError
 from .server import LOCAL
 
 POLL_SECONDS = 0.1
-MOST_SAID = 600
+MAX_REASON_LENGTH = 600
 
 
 @contextlib.contextmanager
 def running(directory: Path, dockerfile: str, name: str, patience: float) -> Iterator[str]:
-    """Build the image, run it, and remove the container and the image's name at the end; the layers stay cached.
+    """Build the image and run it for as long as the block lasts; its layers stay cached.
 
     `DOCKER` in the environment names the client, by default `docker`.
 
@@ -36,26 +36,32 @@ def running(directory: Path, dockerfile: str, name: str, patience: float) -> Ite
     Raises:
         ServingError: there is no Docker, the image cannot be built, or it does not become ready.
     """
+    with _image(directory, directory / dockerfile) as image, _container(image) as container:
+        url = "http://" + _docker("port", container, "8080").splitlines()[0]
+        _wait_until_ready(container, f"{url}/v1/models/{name}", patience)
+        yield url
+
+
+@contextlib.contextmanager
+def _image(directory: Path, dockerfile: Path) -> Iterator[str]:
     image = f"scaffold-verify:{secrets.token_hex(6)}"
-    print(
-        f"building the image of {directory} (a minute or more the first time)",
-        file=sys.stderr,
-        flush=True,
-    )
-    _docker(
-        "build", "--quiet", "--file", str(directory / dockerfile), "--tag", image, str(directory)
-    )
+    doing = f"building the image of {directory} (a minute or more the first time)"
+    print(doing, file=sys.stderr, flush=True)
+    _docker("build", "--quiet", "--file", str(dockerfile), "--tag", image, str(directory))
     try:
-        settings = ("--env", "PORT=8080", "--env", "GRPC_PORT=0", "--publish", "127.0.0.1::8080")
-        container = _docker("run", "--detach", *settings, image)
-        try:
-            url = "http://" + _docker("port", container, "8080").splitlines()[0]
-            _wait_until_ready(container, f"{url}/v1/models/{name}", patience)
-            yield url
-        finally:
-            _docker("rm", "--force", "--volumes", container)
+        yield image
     finally:
         _docker("rmi", image)
+
+
+@contextlib.contextmanager
+def _container(image: str) -> Iterator[str]:
+    settings = ("--env", "PORT=8080", "--env", "GRPC_PORT=0", "--publish", "127.0.0.1::8080")
+    container = _docker("run", "--detach", *settings, image)
+    try:
+        yield container
+    finally:
+        _docker("rm", "--force", "--volumes", container)
 
 
 def post(url: str, body: bytes, seconds: float) -> tuple[int, bytes]:
@@ -83,12 +89,13 @@ def _wait_until_ready(container: str, url: str, patience: float) -> None:
             raise ServingError(f"the container did not start: {_last_error(container)}")
         time.sleep(POLL_SECONDS)
     raise ServingError(
-        f"the container did not become ready within {patience:g} s, load_timeout_seconds of config.yaml"
+        f"the container did not become ready within {patience:g} s: raise load_timeout_seconds in"
+        " config.yaml, or make load() faster"
     )
 
 
 def _last_error(container: str) -> str:
-    """What the server said when it ended."""
+    """The error that the server printed last, else the last line of its log."""
     done = subprocess.run([_client(), "logs", container], capture_output=True, text=True)
     lines = done.stderr.splitlines() + done.stdout.splitlines()
     reasons = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
@@ -100,7 +107,11 @@ def _client() -> str:
 
 
 def _docker(*arguments: str) -> str:
-    """What `docker ARGUMENTS` prints."""
+    """The output of `docker ARGUMENTS`.
+
+    Raises:
+        ServingError: there is no such client, or the command fails.
+    """
     client, environ = _client(), {**os.environ, "DOCKER_BUILDKIT": "1"}
     try:
         done = subprocess.run(
@@ -111,9 +122,13 @@ def _docker(*arguments: str) -> str:
             env=environ,
         )
     except OSError as error:
-        mend = "install Docker, or name its client in the environment as DOCKER"
-        raise ServingError(f"{client!r} cannot be run: {error.strerror}; {mend}") from error
+        raise ServingError(
+            f"{client!r} cannot be run: {error.strerror}; install Docker, or set DOCKER in the"
+            " environment to the client to use"
+        ) from error
     if done.returncode:
-        said = " ".join(done.stderr.split())[-MOST_SAID:] or f"exit status {done.returncode}"
-        raise ServingError(f"{client} {arguments[0]} failed: {said}")
+        reason = " ".join(done.stderr.split())[-MAX_REASON_LENGTH:]
+        raise ServingError(
+            f"{client} {arguments[0]} failed: {reason or f'exit status {done.returncode}'}"
+        )
     return done.stdout.strip()

@@ -1,40 +1,84 @@
-"""Rows in memory (arrays, DataFrames, lists) as the rows of a JSON body, and answers compared with predictions."""
+"""Rows in memory (arrays, DataFrames, lists) as the rows of a JSON body."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
-
-import numpy as np
 
 from ..errors import SettingError
 from .runtime import json_encode, schema
 
-Array = np.ndarray[Any, np.dtype[Any]]
+
+def request_of(instances_or_request: Any) -> dict[str, Any]:
+    """A request of rows, or the request itself with its rows as JSON has them.
+
+    Args:
+        instances_or_request: rows as `rows` takes them, or a dict with `instances` and whatever
+            else.
+
+    Raises:
+        SettingError: the inputs of a dict of arrays have different numbers of rows.
+    """
+    if _is_request(instances_or_request):
+        request = dict(instances_or_request)
+    elif isinstance(instances_or_request, Mapping):
+        request = {"instances": rows(instances_or_request)}
+    else:
+        request = {"instances": instances_or_request}
+    instances = request.get("instances")
+    if isinstance(instances, Iterable) and not isinstance(instances, (str, bytes, dict)):
+        request["instances"] = rows(instances)
+    return request
+
+
+def _is_request(given: Any) -> bool:
+    """Whether it is a request, and not a dict of arrays of rows keyed by input name."""
+    if not isinstance(given, Mapping):
+        return False
+    parts = given.values()
+    return "instances" in given or not parts or not all(hasattr(part, "shape") for part in parts)
 
 
 def rows(instances: Any) -> list[Any]:
     """Rows as they would stand under `instances`, with the very values they have in memory.
 
     Args:
-        instances: an array or sparse matrix of shape [n, ...], a DataFrame, a Series, a list of rows, or a dict of
-            arrays keyed by input name.
+        instances: an array or sparse matrix of shape [n, ...], a DataFrame, a Series, a list of
+            rows, or a dict of arrays keyed by input name.
+
+    Raises:
+        SettingError: it is nothing of these, or the inputs of a dict have different numbers of
+            rows.
     """
     if isinstance(instances, Mapping):
-        columns = {str(name): rows(part) for name, part in instances.items()}
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return _rows_of_inputs(instances)
     if hasattr(instances, "toarray"):
         instances = instances.toarray()
     if hasattr(instances, "to_dict") and hasattr(instances, "columns"):
         return [_plain_values(row) for row in instances.to_dict(orient="records")]
-    listed = instances.tolist() if hasattr(instances, "tolist") else list(instances)
-    return listed if isinstance(listed, list) else [listed]
+    if hasattr(instances, "tolist"):
+        instances = instances.tolist()
+        if not isinstance(instances, list):  # of an array without axes
+            return [instances]
+    if not isinstance(instances, Iterable):
+        raise SettingError(
+            f"rows must be an array, a DataFrame, a list or a dict of arrays, not {instances!r:.60}"
+        )
+    return list(instances)
+
+
+def _rows_of_inputs(inputs: Mapping[Any, Any]) -> list[Any]:
+    columns = {str(name): rows(part) for name, part in inputs.items()}
+    if len({len(column) for column in columns.values()}) > 1:
+        sizes = ", ".join(f"{name!r} has {len(column)}" for name, column in columns.items())
+        raise SettingError(f"each input must have the same number of rows: {sizes}")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def body_rows(instances: Any) -> list[Any]:
-    """The same rows as a client would write them: dates are texts, what is no number is null.
+    """The same rows as a client would write them: dates are texts, NaN is null.
 
     Raises:
-        SettingError: they hold something that JSON has no word for.
+        SettingError: they hold a value that JSON has no form for.
     """
     try:
         return list(json.loads(json_encode(rows(instances))))

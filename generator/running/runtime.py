@@ -1,30 +1,31 @@
 """The one way into a scaffold's `common` package.
 
-The template's own copy, which the generator carries, is imported as any module: hooks take `Signature`, `Predictor`
-and all else that they need from here. A scaffold runs its own copy, of whatever version: `Runtime` loads it, and
-`Config` and `Client` say what the generator needs of it.
+The template's own copy, which the generator carries, is imported as any module: hooks take
+`Signature`, `Predictor` and all else that they need from here. A scaffold runs its own copy, of
+whatever version: `Runtime` loads it, and `Config` and `Client` say what the generator needs of it.
 """
 
 import hashlib
 import importlib
 import importlib.util
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from .. import layout
 from ..errors import ScaffoldError, ServingError
 from ..template.src.common import schema
 from ..template.src.common.bodies import json_encode
 from ..template.src.common.errors import ConfigError
-from ..template.src.common.model_file import ONNX_FILE, digest
+from ..template.src.common.model_file import digest
 from ..template.src.common.onnx_engine import OnnxModel
 from ..template.src.common.outputs import Predictor, plain
 from ..template.src.common.signature import Signature
 
 __all__ = [
-    "ONNX_FILE",
     "Client",
     "Config",
     "ConfigError",
@@ -163,7 +164,7 @@ class Runtime:
         reads: _ReadsConfig = self._module("config").Config.read
         config_error: type[Exception] = self._module("errors").ConfigError
         try:
-            return reads(self._directory / "config.yaml")
+            return reads(self._directory / layout.CONFIG)
         except config_error as error:
             raise ScaffoldError(str(error)) from error
 
@@ -179,8 +180,8 @@ class Runtime:
 
         Args:
             config: what `config` has read.
-            path: the only directories to import from, beside the scaffold and the standard library; by default what
-                its interpreter finds.
+            path: the only directories to import from, beside the scaffold and the standard library;
+                by default what its interpreter finds.
             log: where its log goes; by default to this process's.
             python: the interpreter of another environment to run in; by default this one.
 
@@ -188,7 +189,7 @@ class Runtime:
             ServingError: the model cannot be loaded.
             ScaffoldError: the scaffold is of an older template.
         """
-        self._refuse_older()
+        self.check_layout()
         starts: _StartsClient = self._module("link.client").Client
         kind: int = self._module("link.frames").Kind.JSON
         load_error: type[Exception] = self._module("errors").LoadError
@@ -197,23 +198,27 @@ class Runtime:
         except load_error as error:
             raise ServingError(str(error)) from error
 
-    def _refuse_older(self) -> None:
-        if not (self._directory / "src/common/link/client.py").is_file():
-            raise ScaffoldError(
-                f"{self._directory / 'src/common'} is of an older template, which this generator cannot start: run"
-                f" `python -m generator update {self._directory}` first"
-            )
+    def check_layout(self) -> None:
+        """Refuse a scaffold whose `common` is laid out as an earlier template had it.
+
+        Raises:
+            ScaffoldError: it is; the message says how to update it.
+        """
+        common = self._directory / layout.COMMON
+        if not (common / "link" / "client.py").is_file():
+            command = f"python -m generator update {shlex.quote(str(self._directory))}"
+            raise ScaffoldError(f"{common} is of an older template: run `{command}` first")
 
     def _module(self, name: str) -> Any:
         try:
             return importlib.import_module(f"{self._package.__name__}.{name}")
         except ImportError as error:
-            file = self._directory / "src/common" / name.replace(".", "/")
+            file = self._directory / layout.COMMON / name.replace(".", "/")
             raise ScaffoldError(f"{file}.py cannot be imported: {error}") from error
 
 
 def _package(directory: Path) -> ModuleType:
-    common = (directory / "src/common").resolve()
+    common = (directory / layout.COMMON).resolve()
     file = common / "__init__.py"
     if not file.is_file():
         raise ScaffoldError(f"{directory} is no scaffold: {file} is missing")

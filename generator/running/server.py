@@ -13,22 +13,21 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from .. import layout
 from ..environment.venvs import server_python
 from ..errors import ServingError
 
 POLL_SECONDS = 0.05
 STOP_SECONDS = 40
 LOG_LINES = 50
-LOCAL = urllib.request.build_opener(
-    urllib.request.ProxyHandler({})
-)  # no proxy knows this machine's own ports
+# Without the proxies that the environment names: they cannot reach this machine's ports.
+LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs.
+    """A running server.
 
     Attributes:
         url: its address, `http://127.0.0.1:PORT`.
@@ -54,10 +53,10 @@ def serve(directory: Path, name: str, port: int = 8080) -> Iterator[Server]:
         ServingError: the server did not become ready; with its own reason.
     """
     port = _port(port)
-    python = server_python(directory / "server-requirements.txt")
+    python = server_python(directory / layout.SERVER_REQUIREMENTS)
     defaults = {"MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", "LOG_LEVEL": "WARNING"}
     environ = {**defaults, **os.environ, "PORT": str(port)}
-    command = [str(python), str(directory / "src" / "inference_server.py")]
+    command = [str(python), str(directory / layout.INFERENCE_SERVER)]
     process = subprocess.Popen(
         command, env=environ, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -78,34 +77,36 @@ def serve(directory: Path, name: str, port: int = 8080) -> Iterator[Server]:
 
 
 def _forward(process: "subprocess.Popen[str]", log: "deque[str]", ready: threading.Event) -> None:
-    """Show the server's log, and keep its end for an error message, which is all that tells why a start failed."""
+    """Print the server's log, and keep its last lines for an error message."""
     assert process.stderr is not None
     for line in process.stderr:
         log.append(line.strip())
         if line.startswith("error: ") and not ready.is_set():
             continue
-        with contextlib.suppress(
-            ValueError, OSError
-        ):  # nobody listens: the server must be read all the same
+        with contextlib.suppress(ValueError, OSError):  # stderr is closed: keep reading the pipe
             sys.stderr.write(line)
 
 
-def _wait_until_ready(process: Any, reader: threading.Thread, log: "deque[str]", url: str) -> None:
+def _wait_until_ready(
+    process: "subprocess.Popen[str]", reader: threading.Thread, log: "deque[str]", url: str
+) -> None:
     while True:
         if process.poll() is not None:
             reader.join(timeout=1)
-            reasons = [line.removeprefix("error: ") for line in log if line.startswith("error: ")]
-            reason = (
-                reasons[-1] if reasons else log[-1] if log else f"exit status {process.returncode}"
-            )
-            raise ServingError(f"the server did not start: {reason}")
+            raise ServingError(f"the server did not start: {_reason(process, log)}")
         with contextlib.suppress(OSError), LOCAL.open(url, timeout=5):
             return
         time.sleep(POLL_SECONDS)
 
 
+def _reason(process: "subprocess.Popen[str]", log: "deque[str]") -> str:
+    """The last error that the server printed, else its last line, else its exit status."""
+    errors = [line.removeprefix("error: ") for line in log if line.startswith("error: ")]
+    return (errors or list(log) or [f"exit status {process.returncode}"])[-1]
+
+
 def _stop(process: "subprocess.Popen[str]") -> None:
-    """Ask the server to stop; it answers what it has taken first."""
+    """Ask the server to stop: it answers the requests that it has accepted first."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
@@ -116,10 +117,10 @@ def _stop(process: "subprocess.Popen[str]") -> None:
 
 
 def _port(wanted: int) -> int:
-    """The port, found to be free (so that no other server is taken for this one); a free one for 0.
+    """The port, after a check that it is free; a free one for 0.
 
     Raises:
-        ServingError: it is not free, or no port.
+        ServingError: it is not free, or no port. Else another server could be taken for this one.
     """
     try:
         with socket.socket() as probe:

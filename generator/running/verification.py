@@ -1,150 +1,134 @@
-"""Answers compared with what a model in memory predicts."""
+"""A scaffold's predictions in one of three environments, compared with the expected ones."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import contextlib
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from .. import layout
+from ..environment.venvs import RUNNING, model_python
+from ..errors import ScaffoldError, ServingError
+from . import container
+from .comparison import Verification, compare
+from .rows import body_rows, request_of, rows
+from .runtime import Runtime, json_encode
+from .worker import LocalWorker
 
-from .rows import rows
+CURRENT, ISOLATED, DOCKER = ENVIRONMENTS = ("current", "isolated", "docker")
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Ask = Callable[[bytes], tuple[int, bytes]]
+"""Takes a JSON body; gives the status and the body of the answer."""
 
 
-@dataclass(frozen=True)
-class Verification:
-    """Whether a scaffold answers what it should.
+def response(ask: Ask, request: dict[str, Any]) -> dict[str, Any]:
+    """The response to a request.
 
-    Attributes:
-        expected: the predictions that it should answer.
-        served: the predictions that it answered.
-        difference: what differs, in words; None where nothing does.
-        tolerance: how far a number might be off, as a part of the largest expected one; 0 asks for the last bit.
+    Raises:
+        ServingError: the answer is an error.
     """
-
-    expected: list[Any] = field(repr=False)
-    served: list[Any] = field(repr=False)
-    difference: str | None
-    tolerance: float = 0.0
-
-    def __bool__(self) -> bool:
-        return self.difference is None
-
-    def __str__(self) -> str:
-        exactness = f"to {self.tolerance:g} of the largest" if self.tolerance else "to the last bit"
-        return self.difference or f"{len(self.expected)} predictions, equal {exactness}"
+    status, answer = ask(json_encode(request))
+    content = json.loads(answer)
+    if status != 200:
+        raise ServingError(f"the scaffold answered {status}: {content['error']}")
+    return dict(content)
 
 
-def compare(expected: Any, served: Any, tolerance: float = 0.0) -> Verification:
-    """Hold an answer's predictions against what a model in memory predicts: equal to the last bit, or not.
+def verify_sample(
+    worker: LocalWorker, environment: str, sample: Any, expected: Any, tolerance: float
+) -> Verification:
+    """Compare the predictions for a sample with the expected ones.
+
+    A sample that passes becomes the scaffold's smoke test.
 
     Args:
-        expected: predictions as the model gives them (an array keeps its dtype), or as they were recorded; of several
-            outputs a list with an object a row.
-        served: `predictions` of an answer in JSON.
+        worker: the scaffold's, which answers where the environment is "current".
+        environment: one of ENVIRONMENTS.
+        sample: rows as `rows` takes them.
+        expected: the predictions that the scaffold should give.
         tolerance: how far a number may be off, as a part of the largest expected one.
+
+    Raises:
+        ScaffoldError: the response holds no predictions.
+        ServingError: the scaffold does not answer there.
     """
-    listed = expected if isinstance(expected, list) else rows(expected)
-    return Verification(listed, served, _differ(expected, served, tolerance), tolerance)
+    answer = response(_asking(worker, environment), {"instances": rows(sample)})
+    verification = compare(expected, _predictions(answer), tolerance)
+    if verification:
+        _write_smoke_test(worker.directory, body_rows(sample), answer)
+    return verification
 
 
-def _differ(expected: Any, served: Any, tolerance: float) -> str | None:
-    if isinstance(expected, list) and expected and isinstance(expected[0], Mapping):
-        return _objects_differ(expected, served, tolerance)
-    array = _as_array(expected)
-    if array is None:
-        return _parts_differ(expected, served, tolerance)
-    return (
-        _numbers_differ(array, served, tolerance)
-        if array.dtype.kind in "biuf"
-        else _values_differ(array, served)
-    )
+def verify_smoke_test(worker: LocalWorker, environment: str, tolerance: float) -> Verification:
+    """Compare the predictions for the scaffold's smoke test with the recorded ones.
+
+    The arguments are those of `verify_sample`.
+
+    Raises:
+        ScaffoldError: there is no smoke test, or it is broken.
+        ServingError: the scaffold does not answer there.
+    """
+    recorded = _smoke_test(worker.directory)
+    expected = _predictions(recorded["response"])
+    answer = response(_asking(worker, environment), request_of(recorded["request"]))
+    return compare(expected, _predictions(answer), tolerance)
 
 
-def _as_array(expected: Any) -> Array | None:
-    """The predictions as one array; None where they are several things, which have shapes of their own."""
-    try:
-        array = np.asarray(expected)
-    except ValueError:
-        return None
-    several = array.dtype == object and any(
-        isinstance(item, (Mapping, list, np.ndarray)) for item in array.flat
-    )
-    return None if several else array
-
-
-def _parts_differ(expected: Any, served: Any, tolerance: float) -> str | None:
-    if isinstance(expected, Mapping):
-        return _objects_differ([expected], [served], tolerance)
-    if not isinstance(served, list) or len(served) != len(expected):
-        return f"a list of {len(expected)} was expected, {str(served)[:200]} came"
-    differences = (
-        _differ(wanted, came, tolerance) for wanted, came in zip(expected, served, strict=True)
-    )
-    return next((f"[{index}]: {found}" for index, found in enumerate(differences) if found), None)
-
-
-def _objects_differ(expected: list[Any], served: Any, tolerance: float) -> str | None:
-    """Output by output, as each has its own dtype and its own size."""
-    names = set(expected[0])
-    if len(served) != len(expected) or any(
-        not isinstance(row, Mapping) or set(row) != names for row in served
-    ):
-        wanted = ", ".join(map(str, expected[0]))
-        return f"{len(expected)} objects with {wanted} were expected, {str(served)[:200]} came"
-    for name in expected[0]:
-        difference = _differ(
-            [row[name] for row in expected], [row[name] for row in served], tolerance
+def _predictions(answer: Any) -> Any:
+    if not isinstance(answer, dict) or "predictions" not in answer:
+        raise ScaffoldError(
+            f"the response {str(answer)[:200]} has no predictions: there is nothing to compare"
         )
-        if difference is not None:
-            return f"{name!r}: {difference}"
-    return None
+    return answer["predictions"]
 
 
-def _numbers_differ(expected: Array, served: Any, tolerance: float) -> str | None:
-    """A float32 is written with the digits that make it the same float32 again: so the answer is read in its dtype."""
+# ---- the three environments ----
+
+
+def _asking(worker: LocalWorker, environment: str) -> Ask:
+    """How to ask the scaffold in an environment."""
+    if environment == CURRENT:
+        return worker.ask
+    ask = {ISOLATED: _ask_isolated, DOCKER: _ask_container}[environment]
+    return lambda body: ask(worker.directory, body)
+
+
+def _ask_isolated(directory: Path, body: bytes) -> tuple[int, bytes]:
+    runtime = Runtime(directory)
+    runtime.check_layout()  # before an environment is made, which takes a minute
+    config = runtime.config()
+    version = config.python_version or RUNNING
+    python = str(model_python(directory / layout.REQUIREMENTS, version))
+    with contextlib.closing(runtime.worker(config, python=python)) as worker:
+        return worker.ask(body)
+
+
+def _ask_container(directory: Path, body: bytes) -> tuple[int, bytes]:
+    config = Runtime(directory).config()
+    dockerfile, patience = layout.dockerfile(config.framework), config.serving.load_timeout_seconds
+    with container.running(directory, dockerfile, config.name, patience) as url:
+        path = f"{url}/v1/models/{config.name}:predict"
+        return container.post(path, body, config.serving.predict_timeout_seconds)
+
+
+# ---- the smoke test ----
+
+
+def _write_smoke_test(directory: Path, instances: list[Any], answer: dict[str, Any]) -> None:
+    pair = {"request": {"instances": instances}, "response": answer}
+    (directory / layout.SMOKE_TEST).write_text(json.dumps(pair) + "\n", encoding="utf-8")
+
+
+def _smoke_test(directory: Path) -> dict[str, Any]:
+    path = directory / layout.SMOKE_TEST
     try:
-        values = np.asarray(served)
-        came = (values.astype(float) if values.dtype == object else values).astype(expected.dtype)
-    except (TypeError, ValueError):
-        return f"numbers were expected, {served!r} came"
-    if came.shape != expected.shape:
-        return f"predictions of shape {list(expected.shape)} were expected, {list(came.shape)} came"
-    finite = np.isfinite(expected) if expected.dtype.kind == "f" else np.ones(expected.shape, bool)
-    odd = np.argwhere(np.where(finite, _apart(expected, came, finite, tolerance), came == came))
-    return (
-        None
-        if not len(odd)
-        else _difference(tuple(odd[0]), expected[tuple(odd[0])], came[tuple(odd[0])])
-    )
-
-
-def _apart(expected: Array, came: Array, finite: Array, tolerance: float) -> Array:
-    """Which numbers are further apart than the tolerance lets them be."""
-    if not tolerance or expected.dtype.kind != "f" or not finite.any():
-        return np.asarray(expected != came)
-    allowed = tolerance * float(np.abs(expected[finite]).max())
-    with np.errstate(invalid="ignore"):
-        return np.asarray(~(np.abs(expected.astype(float) - came.astype(float)) <= allowed))
-
-
-def _values_differ(expected: Array, served: Any) -> str | None:
-    came = np.empty(expected.shape, dtype=object)
-    try:
-        came[...] = np.asarray(served, dtype=object)
-    except ValueError:
-        return f"predictions of shape {list(expected.shape)} were expected, {served!r} came"
-    for index, wanted in np.ndenumerate(expected):
-        if wanted != came[index]:
-            return _difference(index, wanted, came[index])
-    return None
-
-
-def _difference(index: tuple[int, ...], wanted: Any, came: Any) -> str:
-    place = "".join(f"[{part}]" for part in index)
-    return f"predictions{place} should be {_shown(wanted)}, it is {_shown(came)}"
-
-
-def _shown(value: Any) -> str:
-    """As it would stand in JSON: a number in the digits of its dtype."""
-    return repr(value) if isinstance(value, str) else str(value)
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ScaffoldError(
+            f"{path} is missing: make the scaffold with a sample_input, or call verify with one"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ScaffoldError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(recorded, dict) or not recorded.keys() >= {"request", "response"}:
+        raise ScaffoldError(f"{path} is no smoke test: it must hold a request and its response")
+    return recorded

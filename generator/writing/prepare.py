@@ -1,27 +1,31 @@
-"""All that is found out about a model before a file of its scaffold is written, and the writing of it."""
+"""What a scaffold needs to know of a model, and the writing of the model into it."""
 
 import contextlib
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import layout
 from ..capture.captured import Captured
 from ..capture.collect import capture
-from ..environment import pins as environment
+from ..environment import pins
+from ..environment.installed import Environment
 from ..environment.lines import Requirements
 from ..environment.venvs import RUNNING
 from ..errors import ModelError, SettingError
 from ..hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find
 from ..running import clean_process
-from ..running.runtime import ONNX_FILE, digest, schema
-from ..scaffold import Scaffold
+from ..running.runtime import Runtime, digest, schema
+from ..running.verification import CURRENT, verify_sample
+from ..running.worker import LocalWorker
 from .config_file import write_facts
 
-# Not msgpack, for which the template has a range: truss, which deploys to Baseten, holds it to a version of its own.
+# The template has a range for msgpack: truss, which deploys to Baseten, pins a version of its own.
 WORKER_NEEDS = dict.fromkeys(("numpy", "orjson"), "bodies of requests and responses in the worker")
+NOT_OF_TRAINING = ("msgpack", "onnxruntime", "orjson")
 PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 
 
@@ -36,8 +40,9 @@ class Prepared:
         captured: the owner's own code that travels with it.
         description: what its rows and predictions are.
         compiled: what predicts in its place, by another engine; None where it predicts itself.
-        needed: the packages that it needs.
         python_version: of the environment that serves it.
+        environment: what is installed here.
+        given: the owner's requirement lines.
     """
 
     definition: WrittenModelScaffoldDefinition
@@ -46,57 +51,88 @@ class Prepared:
     captured: Captured
     description: Description
     compiled: bytes | None
-    needed: Requirements
     python_version: str
+    environment: Environment
+    given: Sequence[str]
 
     @property
     def engine(self) -> str:
         """What predicts, as `config.yaml` names it."""
-        return NATIVE if self.compiled is None else ONNX
+        if self.compiled is None:
+            return NATIVE
+        return ONNX
 
-    def write(self, directory: Path) -> list[str]:
-        """Write the serialized model, its code and the facts in `config.yaml` into a scaffold.
+    @contextlib.contextmanager
+    def named(self) -> Iterator[Requirements]:
+        """The packages that the scaffold needs. Call `write` while the block lasts.
+
+        In it the session's definitions have the names under which the scaffold imports them.
+
+        Raises:
+            ModelError: the model cannot be pickled.
+            RequirementError: something the model needs cannot be written as a requirement.
+        """
+        with self.captured.renamed():
+            yield self._needed()
+
+    def _needed(self) -> Requirements:
+        imported = dict(self.captured.imports)
+        if self.compiled is not None:
+            engine = f"{layout.COMMON}/onnx_engine.py, which runs {layout.ONNX_FILE}"
+            imported["onnxruntime"] = engine
+        return pins.infer(
+            self.captured.outside(self.definition.references(self.served)),
+            self.environment,
+            imported=imported,
+            always={**WORKER_NEEDS, **self.description.distributions},
+            given=self.given,
+        )
+
+    def write(self, directory: Path, needed: Requirements) -> list[str]:
+        """Write the serialized model, its code and its facts in `config.yaml` into a scaffold.
+
+        Args:
+            directory: the scaffold's.
+            needed: what `named` gives.
 
         Returns:
             The names of the files in `src/model/`.
         """
-        with self.captured.renamed():
-            file = self.definition.serialize_model_to_directory(
-                self.served, directory / "src" / "model"
-            )
-            facts = self.definition.facts(self.model)
-        self.captured.write(directory / "src" / "model")
+        place = directory / layout.MODEL
+        file = self.definition.serialize_model_to_directory(self.served, place)
+        self.captured.write(place)
+        facts = {**self._facts(file, needed), **self.definition.facts(self.model)}
+        names = [file.name, *self.captured.files]
         if self.compiled is not None:
-            compiled = file.with_name(ONNX_FILE)
-            compiled.write_bytes(self.compiled)
-            facts |= {"engine": ONNX, "onnx_sha256": hashlib.sha256(self.compiled).hexdigest()}
-        write_facts(directory / "config.yaml", {**self._facts(file), **facts})
-        return [file.name, *([] if self.compiled is None else [ONNX_FILE]), *self.captured.files]
+            (place / layout.ONNX_FILE).write_bytes(self.compiled)
+            names.append(layout.ONNX_FILE)
+            facts |= {"engine": ONNX, "onnx_sha256": _sha256(self.compiled)}
+        write_facts(directory / layout.CONFIG, facts)
+        return names
 
-    def _facts(self, file: Path) -> dict[str, Any]:
-        others = ("msgpack", "onnxruntime", "orjson")
-        versions = {
-            name: text for name, text in self.needed.versions.items() if not name.startswith(others)
-        }
-        code = {
-            name: hashlib.sha256(content).hexdigest()
-            for name, content in sorted(self.captured.files.items())
-        }
-        with self.captured.renamed():
-            kind = f"{type(self.model).__module__}.{type(self.model).__qualname__}"
+    def _facts(self, file: Path, needed: Requirements) -> dict[str, Any]:
+        """What `model` of `config.yaml` says, whatever the engine and the framework."""
+        versions = needed.versions.items()
+        trained = {name: text for name, text in versions if not name.startswith(NOT_OF_TRAINING)}
+        code = {name: _sha256(text) for name, text in sorted(self.captured.files.items())}
         return {
             "file": file.name,
             "sha256": digest(file),
             "code": code or None,
-            "class": kind,
-            "trained_with": {"python": platform.python_version(), **versions},
+            "class": f"{type(self.model).__module__}.{type(self.model).__qualname__}",
+            "trained_with": {"python": platform.python_version(), **trained},
             "input": schema.as_document(self.description.input),
             "output": schema.as_document(self.description.output),
             "example": self.description.example,
         }
 
     def check(self, directory: Path, sample: Any, expected: Any = None) -> None:
-        """Find that the scaffold loads where nothing of the owner's is importable, and predicts as it should.
+        """Check that the scaffold loads without the owner's modules and predicts as the model does.
+
+        Args:
+            directory: the scaffold's.
+            sample: rows to compare on; None where there are none.
+            expected: what the scaffold should predict; by default what the model predicts.
 
         Raises:
             ModelError: it does not.
@@ -107,11 +143,15 @@ class Prepared:
             self._prove(directory, sample, expected)
 
     def _prove(self, directory: Path, sample: Any, expected: Any) -> None:
-        with contextlib.closing(Scaffold(directory, self.model)) as scaffold:
-            verification = scaffold.verify(sample, expected=expected)
+        if expected is None:
+            expected = self.definition.expected(self.model, sample)
+        tolerance = self.definition.tolerance_of(Runtime(directory).config().model)
+        with contextlib.closing(LocalWorker(directory)) as worker:
+            verification = verify_sample(worker, CURRENT, sample, expected, tolerance)
         if not verification:
             raise ModelError(
-                f"the scaffold does not predict what the model in memory does: {verification.difference}"
+                "the scaffold does not predict what the model in memory does:"
+                f" {verification.difference}"
             )
 
 
@@ -138,45 +178,48 @@ def prepare(
     format: str | None = None,
     engine: str | None = None,
 ) -> Prepared:
-    """Find out all that a scaffold of the model needs. The arguments are those of `from_model`.
+    """Find out what a scaffold of the model needs. The arguments are those of `from_model`.
 
     Raises:
-        ModelError: the model cannot be written, or cannot be had in the format.
+        ModelError: the model cannot be written, or not in this format.
         SettingError: another argument has a value that its rule forbids.
-        RequirementError: something the model needs cannot be written as a requirement.
     """
+    given, environment = requirements or (), Environment()
     served = definition.converted(model, format, sample)
-    captured = capture(definition.definitions(served), requirements or ())
-    version = served_python(python_version, captured)
+    captured = capture(definition.definitions(served), environment, given)
+    version = served_python(python_version, captured.by_value)
     description = definition.describe(model, sample)
-    with captured.renamed():
-        references = definition.references(served)
     compiled = definition.compiled(model, engine, description, sample)
-    runtime = (
-        {}
-        if compiled is None
-        else {"onnxruntime": f"src/common/onnx_engine.py, which runs {ONNX_FILE}"}
+    return Prepared(
+        definition, model, served, captured, description, compiled, version, environment, given
     )
-    needed = environment.infer(
-        captured.outside(references),
-        imported={**captured.imports, **runtime},
-        always={**WORKER_NEEDS, **description.distributions},
-        given=requirements or (),
-    )
-    return Prepared(definition, model, served, captured, description, compiled, needed, version)
 
 
-def served_python(version: str | None, captured: Captured) -> str:
-    """The Python version of the scaffold: the wanted one, else the running one."""
-    if version is not None and version not in PYTHON_VERSIONS:
-        raise SettingError(f"python_version {version!r} is not one of {', '.join(PYTHON_VERSIONS)}")
+def served_python(version: str | None, by_value: Sequence[str] = ()) -> str:
+    """The Python version of the scaffold: the wanted one, else the running one.
+
+    Args:
+        version: the wanted one, as in "3.11".
+        by_value: the names of what is pickled by value, which only the running version can read.
+
+    Raises:
+        SettingError: a scaffold cannot take that version.
+    """
+    known = ", ".join(PYTHON_VERSIONS)
     if version is None and RUNNING not in PYTHON_VERSIONS:
         raise SettingError(
-            f"Python {RUNNING} is running, a scaffold takes {', '.join(PYTHON_VERSIONS)}: pass python_version"
+            f"Python {RUNNING} is running, a scaffold takes {known}: pass python_version"
         )
-    if version not in (None, RUNNING) and captured.by_value:
+    if version is not None and version not in PYTHON_VERSIONS:
+        raise SettingError(f"python_version {version!r} is not one of {known}")
+    if version not in (None, RUNNING) and by_value:
         raise SettingError(
-            f"python_version {version!r} is not the running {RUNNING}, which code pickled by value is bound to "
-            f"({', '.join(captured.by_value)}): define that in a module of your own, or leave python_version out"
+            f"python_version {version!r} is not the running {RUNNING}, which code pickled by value"
+            f" is bound to ({', '.join(by_value)}): define that in a module of your own, or leave"
+            " python_version out"
         )
     return version or RUNNING
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

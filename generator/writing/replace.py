@@ -12,23 +12,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..environment.lines import Requirements
 from ..environment.repin import given_lines, repinned
 from ..errors import ModelError, ScaffoldError, SettingError, TargetError
 from ..files import edit, exchange
 from ..hooks import NATIVE, WrittenModelScaffoldDefinition
-from ..rendering.answers import ANSWERS_FILE, Answers
-from ..running.runtime import ONNX_FILE, ConfigError, schema
-from ..scaffold import SMOKE_TEST, Scaffold
+from ..layout import (
+    ANSWERS,
+    CONFIG,
+    DATA,
+    DOCKERFILES,
+    MODEL,
+    ONNX_FILE,
+    REQUIREMENTS,
+    SMOKE_TEST,
+    SOURCE,
+)
+from ..rendering.answers import Answers
+from ..running.runtime import ConfigError, Runtime, schema
 from .config_file import read_config, read_facts, value_at, write_facts, write_values
 from .prepare import Prepared, prepare
 
-MODEL, DATA = "src/model", "src/data"
-REQUIREMENTS = "requirements.txt"
-DOCKERFILES = "*-server.Dockerfile"
-
 
 def replace_model(
-    scaffold: Scaffold,
+    directory: Path,
+    framework: str,
     definition: WrittenModelScaffoldDefinition,
     model: Any,
     *,
@@ -44,14 +52,14 @@ def replace_model(
     """Put a model into a scaffold: see `Scaffold.replace_model`.
 
     Args:
+        directory: the scaffold's.
+        framework: the scaffold's.
         data: path in `src/data/` to the file that is put there.
     """
-    directory, answers = scaffold.directory, Answers.read(scaffold.directory)
-    facts = read_facts(directory / "config.yaml")
-    if definition.name != scaffold.framework:
+    answers, facts = Answers.read(directory), read_facts(directory / CONFIG)
+    if definition.name != framework:
         raise ModelError(
-            f"the scaffold is for {scaffold.framework}, the model is of {definition.name}:"
-            " make another"
+            f"the scaffold is for {framework}, the model is of {definition.name}: make another"
         )
     given = [*given_lines(_generated_pins(answers)), *(requirements or ())]
     prepared = prepare(
@@ -64,12 +72,15 @@ def replace_model(
         engine=engine or facts.get("engine"),
     )
     _check_signature(facts.get("input"), prepared.description.input, change_signature)
+    if sample_input is not None or prepared.captured.files:  # is checked in a worker
+        Runtime(directory).check_layout()
     stale = _stale_code(directory / MODEL, facts.get("code") or {}, prepared.captured.files)
     model_files = _model_files(facts)
     try:
         with tempfile.TemporaryDirectory(prefix="scaffold-replace.") as place:
-            copy = _copied(scaffold, Path(place) / "scaffold", model_files)
-            written = _write(prepared, copy, answers, facts)
+            copy = _copied(directory, Path(place) / "scaffold", model_files)
+            with prepared.named() as needed:
+                written = _write(prepared, needed, copy, answers, facts)
             prepared.check(copy, sample_input, expected)
             removed = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, *model_files))]
             changes = _changes(directory, copy, removed, [*written, SMOKE_TEST])
@@ -101,38 +112,44 @@ def _data_files(data: Mapping[str, Path]) -> dict[str, Path | None]:
     return {f"{DATA}/{name}": path for name, path in data.items()}
 
 
-def _write(prepared: Prepared, copy: Path, answers: Answers, facts: Mapping[str, Any]) -> list[str]:
+def _write(
+    prepared: Prepared,
+    needed: Requirements,
+    copy: Path,
+    answers: Answers,
+    facts: Mapping[str, Any],
+) -> list[str]:
     """Write the model, its facts and its pins into a copy of the scaffold.
 
     Args:
+        needed: the packages of the new model.
         facts: what `config.yaml` records of the old model.
 
     Returns:
         The paths of the files that may have changed.
     """
     if facts.get("engine", NATIVE) != NATIVE or facts.get("onnx_sha256"):
-        write_facts(copy / "config.yaml", {"engine": NATIVE, "onnx_sha256": None})
-    names = prepared.write(copy)
+        write_facts(copy / CONFIG, {"engine": NATIVE, "onnx_sha256": None})
+    names = prepared.write(copy, needed)
     generated = _generated_pins(answers)
     if (copy / REQUIREMENTS).exists():
-        edit(copy / REQUIREMENTS, lambda text: repinned(text, generated, prepared.needed))
+        edit(copy / REQUIREMENTS, lambda text: repinned(text, generated, needed))
     _set_python(copy, str(answers.values.get("python_version")), prepared.python_version)
-    answers.values["requirements"] = prepared.needed.text()
+    answers.values["requirements"] = needed.text()
     answers.values["python_version"] = prepared.python_version
     if "engine" in answers.values:
         answers.values["engine"] = prepared.engine
     answers.write(copy)
     dockerfiles = [path.name for path in copy.glob(DOCKERFILES)]
     models = [f"{MODEL}/{name}" for name in names]
-    return [*models, "config.yaml", REQUIREMENTS, ANSWERS_FILE, *dockerfiles]
+    return [*models, CONFIG, REQUIREMENTS, ANSWERS, *dockerfiles]
 
 
-def _copied(scaffold: Scaffold, copy: Path, model_files: Sequence[str]) -> Path:
+def _copied(directory: Path, copy: Path, model_files: Sequence[str]) -> Path:
     """Copy what a worker of the scaffold reads and what may change, without the old model.
 
     The data is linked where the file system can.
     """
-    directory = scaffold.directory
     left_out = [directory / MODEL / name for name in model_files]
 
     def ignored(place: str, names: list[str]) -> list[str]:
@@ -142,8 +159,9 @@ def _copied(scaffold: Scaffold, copy: Path, model_files: Sequence[str]) -> Path:
         if not Path(source).is_relative_to(directory / DATA) or not _link(source, target):
             shutil.copy2(source, target)
 
-    shutil.copytree(directory / "src", copy / "src", ignore=ignored, copy_function=copied)
-    for name in ("config.yaml", REQUIREMENTS, ANSWERS_FILE, scaffold.dockerfile):
+    shutil.copytree(directory / SOURCE, copy / SOURCE, ignore=ignored, copy_function=copied)
+    dockerfiles = [path.name for path in directory.glob(DOCKERFILES)]
+    for name in (CONFIG, REQUIREMENTS, ANSWERS, *dockerfiles):
         if (directory / name).exists():
             shutil.copy2(directory / name, copy / name)
     return copy
@@ -244,7 +262,7 @@ def _set_python(directory: Path, old: str, new: str) -> None:
     """Write another version of Python where the old one stands as it was generated."""
     if old == new:
         return
-    config = directory / "config.yaml"
+    config = directory / CONFIG
     values, generated, after = read_config(config), _python_values(old), _python_values(new)
     stale = [keys for keys, value in generated.items() if value_at(values, keys) == value]
     write_values(config, {keys: after[keys] for keys in stale})

@@ -84,10 +84,11 @@ import sys, types, threading
 
 from generator.capture.pickle_references import definitions, references
 from generator.capture.collect import capture
+from generator.environment.installed import Environment
 
 
 def capture_all(model):
-    captured = capture(definitions(model))
+    captured = capture(definitions(model), Environment())
     with captured.renamed():
         references(model)
 """
@@ -207,7 +208,7 @@ def test_a_distribution_from_a_local_archive_is_not_copied(tmp_path: Path) -> No
         tmp_path / "site", {f"steps-1.0.dist-info/{name}": text for name, text in installed.items()}
     )
     write(tmp_path / "site", {"steps.py": STEP})
-    print_files = "import steps\nprint(capture(definitions(steps.Step())).files)"
+    print_files = "import steps\nprint(capture(definitions(steps.Step()), Environment()).files)"
     write(tmp_path, {"train.py": f"{CAPTURE}\n{print_files}"})
     assert run(tmp_path, "train.py", path=(tmp_path / "site",)).stdout == "{}\n"
 

@@ -37,6 +37,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 import generator
 from generator import ModelError, ScaffoldError, ServingError, SettingError, TargetError
+from generator.capture.captured import Captured
+from generator.environment.installed import Environment
 from generator.scaffold import Scaffold
 from support.checkouts import ROOT
 
@@ -524,6 +526,22 @@ def test_requirements_are_added_and_replace(linear: Any, make: Callable[..., Sca
     assert "\n--pre  # given by you\n" in text
     assert "requests[socks]==2.31.0  # given by you: for the owner's code\n" in text
     assert found["scikit-learn"] == f"=={version('scikit-learn')}"
+
+
+def test_installed_packages_and_names_are_gone_through_once(
+    linear: Any, make: Callable[..., Scaffold], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    for owner, name in ((Environment, "__init__"), (Captured, "renamed")):
+        real = getattr(owner, name)
+
+        def counted(self: Any, real: Any = real, name: str = name) -> Any:
+            calls.append(name)
+            return real(self)
+
+        monkeypatch.setattr(owner, name, counted)
+    make(linear)
+    assert sorted(calls) == ["__init__", "renamed"]
 
 
 def test_data_is_copied(linear: Any, make: Callable[..., Scaffold], tmp_path: Path) -> None:

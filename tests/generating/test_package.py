@@ -146,3 +146,33 @@ def test_console_script(made: tuple[Path, dict[str, Any]], installed: Path) -> N
     assert "MODEL_FILE DIRECTORY" in call([script, "new", "--help"], made[0])
     answered = call([script, "predict", ".", "[[6, 3, 5, 2]]"], made[0])
     assert json.loads(answered) == {"predictions": [2]}
+
+
+SCRIPT = """
+    from typing import Any, assert_type
+
+    import generator
+
+    scaffold = generator.from_model(object(), "made", sample_input=[[1, 2]])
+    assert_type(scaffold, generator.Scaffold)
+    assert_type(scaffold.predict([[1, 2]]), dict[str, Any])
+    assert_type(scaffold.verify(), generator.Verification)
+    assert_type(scaffold.update(pretend=True), generator.Update)
+    with generator.load("made").serve(port=0) as server:
+        assert_type(server.predict_url, str)
+"""
+
+
+def mypy(script: str, python: Path, directory: Path) -> str:
+    """What `mypy --strict` says of a user's script, with what is installed for an interpreter."""
+    (directory / "script.py").write_text(textwrap.dedent(script))
+    options = ["--strict", "--config-file=", "--cache-dir=cache", f"--python-executable={python}"]
+    command = [str(BIN / "mypy"), *options, "script.py"]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True).stdout
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="typing.assert_type is of Python 3.11")
+def test_a_users_script_is_checked_strictly(installed: Path, tmp_path: Path) -> None:
+    assert mypy(SCRIPT, installed, tmp_path) == "Success: no issues found in 1 source file\n"
+    wrong = mypy(f"{SCRIPT}\n    scaffold.predict_all([[1, 2]])\n", installed, tmp_path)
+    assert '"Scaffold" has no attribute "predict_all"' in wrong

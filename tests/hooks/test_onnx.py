@@ -44,8 +44,8 @@ from generator import ModelError, Scaffold, ScaffoldError, ServingError, Setting
 from generator.hooks import by_name
 from generator.hooks.onnx import check, convert
 from generator.hooks.onnx.random_rows import rows_on_thresholds
+from generator.running.comparison import compare
 from generator.running.runtime import OnnxModel
-from generator.running.verification import compare
 from support.estimators import fitted, instances
 from support.running import configure, serving
 

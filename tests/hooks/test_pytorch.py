@@ -26,7 +26,7 @@ from common.worker.flow import Flow
 from generator.capture.pickle_references import references
 from generator.errors import ModelError, SettingError
 from generator.hooks import by_name
-from generator.running.verification import compare
+from generator.running.comparison import compare
 from generator.scaffold import Scaffold
 from support import scripts
 

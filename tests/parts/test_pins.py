@@ -17,8 +17,9 @@ import pytest
 from packaging.requirements import Requirement
 
 from generator.capture.pickle_references import references
+from generator.environment import pins
+from generator.environment.installed import Environment
 from generator.environment.lines import Pin, Requirements, parse
-from generator.environment.pins import infer
 from generator.errors import ModelError, RequirementError, SettingError
 
 ALWAYS = {"numpy": "the worker's wire format", "msgpack": "the worker's wire format"}
@@ -75,6 +76,11 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 def origin(url: str, **info: Any) -> dict[str, str]:
     """PEP 610's file for a .dist-info."""
     return {"direct_url.json": json.dumps({"url": url, **info})}
+
+
+def infer(modules: Mapping[str, str], **given: Any) -> Requirements:
+    """The pins, with what is installed at the moment."""
+    return pins.infer(modules, Environment(), **given)
 
 
 def lines(requirements: Requirements) -> list[str]:

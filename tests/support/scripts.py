@@ -11,7 +11,7 @@ import numpy as np
 
 import generator
 from generator.hooks import by_name
-from generator.running.verification import Verification, compare
+from generator.running.comparison import Verification, compare
 from generator.scaffold import Scaffold
 from support.checkouts import ROOT
 

@@ -1,0 +1,23 @@
+"""Every path inside a scaffold, from its directory."""
+
+SOURCE = "src"
+COMMON = "src/common"
+MODEL = "src/model"
+DATA = "src/data"
+INFERENCE_SERVER = "src/inference_server.py"
+INFERENCE_MODEL = "src/server/inference_model.py"
+ONNX_FILE = "model.onnx"
+"""The compiled model's name in `src/model/`."""
+
+CONFIG = "config.yaml"
+REQUIREMENTS = "requirements.txt"
+SERVER_REQUIREMENTS = "server-requirements.txt"
+SMOKE_TEST = "smoke-test.json"
+ANSWERS = ".copier-answers.yml"
+DOCKERFILES = "*-server.Dockerfile"
+"""A pattern: a scaffold of each framework has one of its own."""
+
+
+def dockerfile(framework: str) -> str:
+    """The Dockerfile of a scaffold for a framework."""
+    return DOCKERFILES.replace("*", framework)

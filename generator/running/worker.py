@@ -1,0 +1,56 @@
+"""A scaffold's worker in this environment, kept from one request to the next."""
+
+from pathlib import Path
+
+from .. import layout
+from .runtime import Runtime, Worker
+
+
+class LocalWorker:
+    """Answers requests with the scaffold's files as they are now.
+
+    A worker starts at the first request, and again after a file has changed.
+
+    Args:
+        directory: the scaffold's.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._worker: Worker | None = None
+        self._stamp: float | None = None
+
+    def ask(self, body: bytes) -> tuple[int, bytes]:
+        """Send a JSON body through the whole flow; the status and the body of the answer.
+
+        Raises:
+            ServingError: the model cannot be loaded, or the worker died.
+            ScaffoldError: the scaffold is of an older template, or its `config.yaml` is broken.
+        """
+        return self._current().ask(body)
+
+    def close(self) -> None:
+        """End the worker; the next request starts another."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def _current(self) -> Worker:
+        stamp = self._last_change()
+        if self._worker is not None and (self._worker.closed or stamp != self._stamp):
+            self.close()
+        if self._worker is None:
+            runtime = Runtime(self.directory)
+            self._worker = runtime.worker(runtime.config())
+            self._stamp = stamp
+        return self._worker
+
+    def _last_change(self) -> float:
+        """When a file that a worker reads was last changed, in seconds since 1970."""
+        source = [path for path in (self.directory / layout.SOURCE).rglob("*") if _is_read(path)]
+        files = [self.directory / layout.CONFIG, *source]
+        return max((path.stat().st_mtime for path in files if path.is_file()), default=0)
+
+
+def _is_read(path: Path) -> bool:
+    return path.suffix != ".pyc"
