@@ -1,7 +1,7 @@
 """The scaffold as an application of Ray Serve: deploy/ray.yaml names `application`.
 
-Every replica loads the same InferenceModel as a worker does and answers the same routes. It runs in an environment of
-Ray's nodes that holds `ray[serve]` and requirements.txt, and needs no KServe.
+Every replica loads the same InferenceModel as a worker does, and answers the same routes. It runs
+in an environment of `ray[serve]` and requirements.txt, without KServe.
 """
 
 import asyncio
@@ -47,8 +47,8 @@ class Replica:
     def __init__(self, config: Config) -> None:
         serving = config.serving
         self._limit = serving.predict_timeout_seconds
-        # One thread loads and predicts, as in a worker: some frameworks keep settings by thread. Serve's own stays free
-        # to answer health checks.
+        # One thread loads and predicts, as in a worker: some frameworks keep settings by thread.
+        # Serve's own thread stays free for health checks.
         self._thread = ThreadPoolExecutor(1, "model")
         self._flow = self._load(config)
         self._batched = serve.batch(max_batch_size=serving.max_batch_size, batch_wait_timeout_s=0)(
@@ -76,7 +76,8 @@ class Replica:
         """
         self._waiting += 1
         try:
-            # Serve closes a batch although the call before it still runs. What waits here until then shares the next.
+            # Serve closes a batch while the call before still runs. Requests that wait here share
+            # the next one.
             await self._idle.wait()
             answer = await self._batched(Request(0, kind, request_id, body))
         finally:
@@ -86,7 +87,7 @@ class Replica:
         raise Unanswered(*answer)
 
     async def _answer(self, requests: list[Request]) -> list[Response | tuple[int, str]]:
-        """The answers to what has arrived together; a status and why in place of one that did not come in time."""
+        """Answers to requests that arrived together; a status and its reason if one is too late."""
         if self._stuck:
             return [(503, "the model is not ready; try again later") for _ in requests]
         for ident, request in enumerate(requests):
@@ -98,7 +99,10 @@ class Replica:
             await self._finish(self._thread.submit(self._work, requests, answers))
         finally:
             self._idle.set()
-        limit = f"predict took longer than {self._limit:g} seconds (predict_timeout_seconds); its replica was restarted"
+        limit = (
+            f"predict took longer than {self._limit:g} seconds (predict_timeout_seconds);"
+            " its replica was restarted"
+        )
         return [answers.get(request.ident, (504, limit)) for request in requests]
 
     def _work(self, requests: list[Request], answers: dict[int, Response]) -> None:
@@ -112,7 +116,7 @@ class Replica:
                 self._batches.observe(stats)
 
     async def _finish(self, work: "Future[None]") -> None:
-        """Returns when the thread is done, or has shown for too long that it does not go forward."""
+        """Return when the thread is done, or has made no progress for too long."""
         done = asyncio.wrap_future(work)
         while (left := self._progress + self._limit - time.monotonic()) > 0:
             await asyncio.wait([done], timeout=left)
@@ -122,7 +126,7 @@ class Replica:
         self._stuck = True
         metrics.WORKER_RESTARTS.labels("stuck").inc()
         logger.error("predict is stuck, the replica ends and Serve starts another one in its place")
-        # A thread cannot be ended. Serve's health checks would leave the replica among the others for seconds.
+        # A thread cannot be ended, and Serve's health checks would take seconds to notice.
         asyncio.get_running_loop().call_later(LAST_ANSWERS_SECONDS, os._exit, 1)
 
     def _load(self, config: Config) -> Flow:
@@ -131,13 +135,14 @@ class Replica:
             flow: Flow = self._thread.submit(load, config).result(limit)
         except TimeoutError:
             raise LoadError(
-                f"the model was not loaded within {limit:g} seconds; raise serving.load_timeout_seconds in config.yaml"
+                f"the model was not loaded within {limit:g} seconds;"
+                " raise serving.load_timeout_seconds in config.yaml"
             ) from None
         return flow
 
 
 class Mounted:
-    """An application behind Serve's proxy, which may put a prefix before its paths and adds the request's id itself.
+    """An application behind Serve's proxy, which may prefix the paths and adds the request's id.
 
     Args:
         application: the application.

@@ -1,4 +1,4 @@
-"""`deploy/compose.yaml`: valid by the Compose Specification, as it is and with Prometheus, and brought up for real."""
+"""`deploy/compose.yaml`: valid by the Compose Specification, with Prometheus too; brought up."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def text(scaffold: Scaffold) -> str:
 
 
 def faults(text: str, tmp_path: Path) -> list[str]:
-    """What the Compose Specification's own schema, which check-jsonschema carries, finds in a file."""
+    """What the Compose Specification's schema, from check-jsonschema, finds in a file."""
     file = tmp_path / "compose.yaml"
     file.write_text(text)
     check = [
@@ -66,11 +66,19 @@ def test_it_is_valid_with_prometheus(text: str, tmp_path: Path) -> None:
     [
         ("mem_limit:", "memory_limit:", "'memory_limit' was unexpected"),
         ("read_only: true", "read_only: 3", "$.services.server.read_only: 3 is not"),
-        ("cap_drop: [ALL]", "cap_drop: ALL", "$.services.server.cap_drop: 'ALL' is not of type 'array'"),
+        (
+            "cap_drop: [ALL]",
+            "cap_drop: ALL",
+            "$.services.server.cap_drop: 'ALL' is not of type 'array'",
+        ),
         ("- source: prometheus", "- sources: prometheus", "$.services.prometheus.configs[0]: "),
-        ("profiles: [metrics]", "profiles: metrics", "$.services.prometheus.profiles: 'metrics' is not of type"),
+        (
+            "profiles: [metrics]",
+            "profiles: metrics",
+            "$.services.prometheus.profiles: 'metrics' is not of type",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_one_is_refused_by_the_same_check(
     text: str, tmp_path: Path, old: str, new: str, fault: str
 ) -> None:
@@ -93,7 +101,7 @@ def test_prometheus_scrapes_what_the_server_counts(text: str, client: httpx.Clie
 
 
 def compose_command(environ: dict[str, str]) -> list[str]:
-    """Docker Compose as a plugin of the client, or as a program of its own; in CI there must be one."""
+    """Docker Compose as a plugin of the client or a program of its own; CI must have one."""
     if not subprocess.run(
         ["docker", "compose", "version"], env=environ, capture_output=True
     ).returncode:

@@ -1,4 +1,4 @@
-"""The manifests in `deploy/`: valid against their own schemas, and in agreement with the server that they start."""
+"""The manifests in `deploy/`: valid by their schemas, and in agreement with the server."""
 
 import os
 import re
@@ -30,8 +30,8 @@ KSERVE_OWN = {
     "containerConcurrency",
     "timeout",
 }
-# The fields that Knative Serving does not refuse where none of its feature flags is set: pkg/apis/serving/fieldmask.go
-# as of August 2026. startupProbe is the youngest of them, of July 2024 (Knative 1.15).
+# The fields that Knative Serving takes without feature flags: pkg/apis/serving/fieldmask.go as of
+# August 2026. startupProbe is the youngest of them, of July 2024 (Knative 1.15).
 KNATIVE = {
     "pod": {
         *(
@@ -135,14 +135,44 @@ def test_it_is_valid(scaffold: Scaffold, faults: Callable[[Path], list[str]], na
 @pytest.mark.parametrize(
     ("name", "old", "new", "fault"),
     [
-        ("kserve.yaml", "livenessProbe:", "livenesProbe:", "predictor.containers[0].livenesProbe is unknown"),
-        ("kserve.yaml", "minReplicas: 1", "minReplicas: one", "minReplicas must be of type int, it is 'one'"),
-        ("kubernetes.yaml", "maxReplicas: 6", "maxReplica: 6", "HorizontalPodAutoscaler.spec.maxReplica is unknown"),
-        ("kubernetes.yaml", "  maxReplicas: 6\n", "", "V2HorizontalPodAutoscalerSpec maxReplicas Field required"),
-        ("kubernetes.yaml", "drop: [ALL]", "drop: ALL", "capabilities.drop must be a list, it is 'ALL'"),
-        ("kubernetes.yaml", "policy/v1", "policy/v2", "('policy/v2', 'PodDisruptionBudget') is no kind that is known"),
+        (
+            "kserve.yaml",
+            "livenessProbe:",
+            "livenesProbe:",
+            "predictor.containers[0].livenesProbe is unknown",
+        ),
+        (
+            "kserve.yaml",
+            "minReplicas: 1",
+            "minReplicas: one",
+            "minReplicas must be of type int, it is 'one'",
+        ),
+        (
+            "kubernetes.yaml",
+            "maxReplicas: 6",
+            "maxReplica: 6",
+            "HorizontalPodAutoscaler.spec.maxReplica is unknown",
+        ),
+        (
+            "kubernetes.yaml",
+            "  maxReplicas: 6\n",
+            "",
+            "V2HorizontalPodAutoscalerSpec maxReplicas Field required",
+        ),
+        (
+            "kubernetes.yaml",
+            "drop: [ALL]",
+            "drop: ALL",
+            "capabilities.drop must be a list, it is 'ALL'",
+        ),
+        (
+            "kubernetes.yaml",
+            "policy/v1",
+            "policy/v2",
+            "('policy/v2', 'PodDisruptionBudget') is no kind that is known",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_one_is_refused_by_the_same_check(
     scaffold: Scaffold,
     faults: Callable[[Path], list[str]],

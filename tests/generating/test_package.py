@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that it makes a working scaffold where nothing else of this repository is."""
+"""The wheel: its content, and that it makes a working scaffold without this repository."""
 
 import json
 import shutil

@@ -514,7 +514,10 @@ def test_run_copy_and_its_answers_round_trip(repository: Path, tmp_path: Path) -
 
 # ---- without a model, and with one ----
 
-MISSING = "src/model/model.joblib is missing: write the model there with joblib.dump(model, 'src/model/model.joblib')"
+MISSING = (
+    "src/model/model.joblib is missing: write the model there with"
+    " joblib.dump(model, 'src/model/model.joblib')"
+)
 
 
 def test_predict_without_a_model_names_the_file_and_the_call(empty: Path) -> None:
