@@ -208,6 +208,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commit(directory, OLD)
     newest = snapshot(place / "newest")
     git(directory, "fetch", "--quiet", str(newest), f"refs/tags/v{VERSION}:refs/tags/{NEW}")
+    git(directory, "gc", "--quiet")
     return directory
 
 
