@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from . import layout
 from .create import from_model
 from .create import new as new_scaffold
 from .errors import ScaffoldError, ServingError
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m generator",
-        description="Turn a trained model into a directory of plain files that serves it, and use such a directory.",
+        description="Turn a trained model into a directory of plain files that serves it,"
+        " and use such a directory.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -62,14 +64,16 @@ def _add_new(commands: Any) -> None:
     new = commands.add_parser(
         "new",
         help="make a scaffold of a model that was saved to a file",
-        description="Load MODEL_FILE and write a scaffold that serves the model into DIRECTORY. Loading a model may run"
+        description="Load MODEL_FILE and write a scaffold that serves the model into DIRECTORY."
+        " Loading a model may run"
         " code from its file: name only a file that you trust.",
     )
     new.add_argument(
         "model_file",
         metavar="MODEL_FILE",
         type=Path,
-        help="the model: .keras as Keras saves it, .pt or .pth as torch.save does, any other as joblib or pickle does",
+        help="the model: .keras as Keras saves it, .pt or .pth as torch.save does,"
+        " any other as joblib or pickle does",
     )
     _add_making(new)
     new.add_argument(
@@ -79,7 +83,8 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "--framework",
-        help="sklearn, keras, pytorch, or custom for any object with a predict (what it is found to be)",
+        help="sklearn, keras, pytorch, or custom for any object with a predict"
+        " (what it is found to be)",
     )
     new.add_argument(
         "--format",
@@ -87,7 +92,8 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "--engine",
-        help="onnx compiles a scikit-learn model for ONNX Runtime, where it predicts the same (native)",
+        help="onnx compiles a scikit-learn model for ONNX Runtime, where it predicts the same"
+        " (native)",
     )
     new.add_argument(
         "--change-signature",
@@ -101,7 +107,8 @@ def _add_init(commands: Any) -> None:
     init = commands.add_parser(
         "init",
         help="make a scaffold without a model, to write load and predict in",
-        description="Write a scaffold into DIRECTORY that waits for load and predict in src/server/inference_model.py.",
+        description="Write a scaffold without a model into DIRECTORY."
+        f" Then write load and predict in {layout.INFERENCE_MODEL}.",
     )
     _add_making(init)
     init.set_defaults(run=_init)
@@ -150,7 +157,8 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="put the model into the scaffold that DIRECTORY holds; replace DIRECTORY where it holds anything else",
+        help="put the model into the scaffold that DIRECTORY holds; replace DIRECTORY where it"
+        " holds anything else",
     )
 
 
@@ -158,7 +166,8 @@ def _add_predict(commands: Any) -> None:
     predict = commands.add_parser(
         "predict",
         help="send a request through a scaffold's whole flow, without a server",
-        description="Send rows, or a whole request, through the flow of the scaffold in DIRECTORY, print the response.",
+        description="Send rows, or a whole request, through the flow of the scaffold in DIRECTORY,"
+        " and print the response.",
     )
     predict.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
     predict.add_argument(
@@ -171,7 +180,8 @@ def _add_serve(commands: Any) -> None:
     serve = commands.add_parser(
         "serve",
         help="serve a scaffold without Docker",
-        description="Serve the scaffold in DIRECTORY until Ctrl-C. Where this environment has no KServe, one that has"
+        description="Serve the scaffold in DIRECTORY until Ctrl-C."
+        " Where this environment has no KServe, one that has"
         " is made once from the scaffold's server-requirements.txt, in the user's cache.",
     )
     serve.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
@@ -185,7 +195,8 @@ def _add_verify(commands: Any) -> None:
     verify = commands.add_parser(
         "verify",
         help="check that a scaffold still predicts what its smoke test records",
-        description="Send the request of the smoke test in DIRECTORY through the whole flow and compare the predictions"
+        description="Send the request of the smoke test in DIRECTORY through the whole flow"
+        " and compare the predictions"
         " with the recorded ones. A scaffold has a smoke test where it was made with a sample.",
     )
     verify.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
@@ -199,7 +210,8 @@ def _add_verify(commands: Any) -> None:
         "--tolerance",
         metavar="PART",
         type=float,
-        help="how far a number may be off, as a part of the largest (0 for sklearn and custom, else 1e-6)",
+        help="how far a number may be off, as a part of the largest"
+        " (0 for sklearn and custom, else 1e-6)",
     )
     verify.set_defaults(run=_verify)
 
@@ -208,8 +220,9 @@ def _add_update(commands: Any) -> None:
     update = commands.add_parser(
         "update",
         help="merge a later version of the template into a scaffold",
-        description="Merge a later version of the template into the scaffold in DIRECTORY, which must be committed to"
-        " git. Your edits, the model and the data stay; where both sides changed the same lines, both are left there.",
+        description="Merge a later version of the template into the scaffold in DIRECTORY,"
+        " which must be committed to git. Your edits, the model and the data stay."
+        " Where both sides changed the same lines, the file holds both.",
     )
     update.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
     update.add_argument(
@@ -250,7 +263,8 @@ def _new(options: argparse.Namespace) -> None:
 def _init(options: argparse.Namespace) -> None:
     directory = new_scaffold(options.directory, **_making(options)).directory
     print(
-        f"{directory} waits for its model: write load and predict in {directory}/src/server/inference_model.py"
+        f"{directory} waits for its model:"
+        f" write load and predict in {directory}/{layout.INFERENCE_MODEL}"
     )
 
 
@@ -326,11 +340,13 @@ def _load_model(path: Path) -> Any:
         return joblib.load(path)
     except ModuleNotFoundError as error:
         raise ScaffoldError(
-            f"MODEL_FILE {str(path)!r} needs the module {error.name!r}: install what it was made with"
+            f"MODEL_FILE {str(path)!r} needs the module {error.name!r}:"
+            " install what it was made with"
         ) from error
     except Exception as error:
         raise ScaffoldError(
-            f"MODEL_FILE {str(path)!r} holds no model that {kind} can load: {' '.join(str(error).split())}"
+            f"MODEL_FILE {str(path)!r} holds no model that {kind} can load:"
+            f" {' '.join(str(error).split())}"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""From a model in memory to a scaffold, and from none to one that waits for it: a directory made beside its place."""
+"""A scaffold of a model in memory, or one without a model, made beside its place."""
 
 import os
 import re
@@ -140,7 +140,7 @@ def new(
     ref: str | None = None,
     overwrite: bool = False,
 ) -> Scaffold:
-    """Write a scaffold without a model: `load` and `predict` in its `src/server/inference_model.py` are to be written.
+    """Write a scaffold without a model. Its `src/server/inference_model.py` waits for your code.
 
     Args:
         target_directory: the directory to make.
@@ -218,7 +218,8 @@ def _check_unchanged(
     """Refuse what another model cannot change in a scaffold."""
     if name not in ("model", scaffold.name):
         raise SettingError(
-            f"name {name!r}: the scaffold's is {scaffold.name!r}; change model_name in its config.yaml"
+            f"name {name!r}: the scaffold's is {scaffold.name!r};"
+            " change model_name in its config.yaml"
         )
     if image is not None:
         raise SettingError(
@@ -226,7 +227,8 @@ def _check_unchanged(
         )
     if server not in ("kserve", scaffold.server):
         raise SettingError(
-            f"server {server!r}: the scaffold's is {scaffold.server!r}; make another for another server"
+            f"server {server!r}: the scaffold's is {scaffold.server!r};"
+            " make another for another server"
         )
     if platforms is not None:
         raise SettingError(
@@ -235,7 +237,8 @@ def _check_unchanged(
         )
     if template:
         raise SettingError(
-            f"template {template!r}: the scaffold has one; its update() brings another version of it"
+            f"template {template!r}: the scaffold has one;"
+            " its update() brings another version of it"
         )
 
 

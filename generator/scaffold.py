@@ -264,8 +264,8 @@ class Scaffold:
     def _expected(self, definition: WrittenModelScaffoldDefinition, sample: Any) -> Any:
         if self._model is None:
             raise ScaffoldError(
-                f"{self!r} was opened without its model: pass the predictions that the sample should"
-                " give as expected"
+                f"{self!r} was opened without its model: pass the predictions for the sample"
+                " as expected"
             )
         return definition.expected(self._model, sample)
 
