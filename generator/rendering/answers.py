@@ -10,12 +10,11 @@ from typing import Any
 import yaml
 
 from ..errors import ScaffoldError
+from ..layout import ANSWERS
 
-ANSWERS_FILE = ".copier-answers.yml"
 TEMPLATE_KEY, VERSION_KEY = "_src_path", "_commit"
 FIX = (
-    f"bring it back with `git checkout -- {ANSWERS_FILE}`,"
-    " or from another scaffold of the same template"
+    f"bring it back with `git checkout -- {ANSWERS}`, or from another scaffold of the same template"
 )
 
 
@@ -42,7 +41,7 @@ class Answers:
         Raises:
             ScaffoldError: the file is missing or broken.
         """
-        path = directory / ANSWERS_FILE
+        path = directory / ANSWERS
         text = _text(path)
         document = _document(path, text)
         for key in (TEMPLATE_KEY, VERSION_KEY):
@@ -63,7 +62,7 @@ class Answers:
 
     def write(self, directory: Path) -> None:
         """Write the file into a scaffold's directory."""
-        (directory / ANSWERS_FILE).write_text(self.text(), encoding="utf-8")
+        (directory / ANSWERS).write_text(self.text(), encoding="utf-8")
 
 
 def _text(path: Path) -> str:

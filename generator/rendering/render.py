@@ -7,9 +7,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from .. import layout
 from ..errors import SettingError, UpdateError
 from ..yaml_edit import Document
-from .answers import ANSWERS_FILE, TEMPLATE_KEY, VERSION_KEY, Answers
+from .answers import TEMPLATE_KEY, VERSION_KEY, Answers
 from .copier_errors import one_line, own_errors, refusal
 
 DISTRIBUTION = "scaffold-generator"
@@ -103,7 +104,7 @@ def render(answers: dict[str, Any], directory: Path, source: Source | None = Non
         listed = f"platforms {answers.get('platforms')!r}: write a list, as in [kubernetes, ray]"
         raise SettingError(listed) from error
     if source is None:
-        _name_source(directory / ANSWERS_FILE)
+        _name_source(directory / layout.ANSWERS)
 
 
 def update(directory: Path, ref: str | None) -> None:

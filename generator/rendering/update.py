@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .. import layout
 from ..errors import TemplateError, UpdateError
 from ..files import exchange
-from .answers import ANSWERS_FILE, VERSION_KEY, Answers
+from .answers import VERSION_KEY, Answers
 from .render import Source, named_ref, named_template, render, update
 
-LOCK = "server-requirements.txt"
-OWNERS = ("src/model/", "src/data/")
+LOCK = layout.SERVER_REQUIREMENTS
+OWNERS = (f"{layout.MODEL}/", f"{layout.DATA}/")
 # The marks of git, whatever names copier gives to the two sides.
 CONFLICT = re.compile(rb"^<{7} .*?^={7}$.*?^>{7} ", re.MULTILINE | re.DOTALL)
 KINDS = ("changed", "added", "removed", "kept", "merged", "conflicts")
@@ -125,7 +126,9 @@ def _render_as_made(answers: Answers, address: str, directory: Path) -> None:
     try:
         render(answers.values, directory, Source(address, answers.version))
     except TemplateError as error:
-        made = f"the scaffold was made from its {answers.version} ({VERSION_KEY} in {ANSWERS_FILE})"
+        made = (
+            f"the scaffold was made from its {answers.version} ({VERSION_KEY} in {layout.ANSWERS})"
+        )
         raise TemplateError(f"{error}; {made}") from error
 
 
@@ -143,7 +146,7 @@ def _tracked(directory: Path) -> list[str]:
     if _git(directory, "rev-parse", "--is-inside-work-tree").returncode:
         raise UpdateError(f"{directory} is not in git: run git -C {where} init && {commands}")
     names = [name for name in _git(directory, "ls-files", "-z").stdout.split("\0") if name]
-    if ANSWERS_FILE not in names:
+    if layout.ANSWERS not in names:
         raise UpdateError(
             f"{directory} is not committed to the git repository around it: run {commands}"
         )
@@ -236,7 +239,7 @@ def _sorted_out(copy: Path, edited: Collection[str]) -> dict[str, Any]:
     kinds = {name: _kind(copy / name, state, name in edited) for name, state in states.items()}
     if LOCK in edited:
         kinds[LOCK] = "changed"
-    names = sorted(name for name in kinds if name != ANSWERS_FILE and not name.startswith(OWNERS))
+    names = sorted(name for name in kinds if name != layout.ANSWERS and not name.startswith(OWNERS))
     return {kind: tuple(name for name in names if kinds[name] == kind) for kind in KINDS}
 
 
@@ -256,7 +259,7 @@ def _kind(file: Path, state: str, edited: bool) -> str:
 
 
 def _bring_back(copy: Path, directory: Path, result: Update, windows: set[str]) -> None:
-    names = [*result.changed, *result.added, *result.merged, *result.conflicts, ANSWERS_FILE]
+    names = [*result.changed, *result.added, *result.merged, *result.conflicts, layout.ANSWERS]
     for name in windows.intersection(names):
         (copy / name).write_bytes((copy / name).read_bytes().replace(b"\n", b"\r\n"))
     files: dict[str, Path | None] = {name: copy / name for name in names}

@@ -17,7 +17,7 @@ import common
 import generator
 from generator import SettingError
 from generator.__main__ import main
-from generator.rendering.answers import ANSWERS_FILE
+from generator.layout import ANSWERS
 from support.checkouts import ROOT, commit, git
 
 QUESTIONS = yaml.safe_load((ROOT / "copier.yml").read_text())
@@ -52,7 +52,7 @@ def deployed(directory: Path) -> set[str]:
 
 
 def answered(directory: Path) -> Any:
-    return yaml.safe_load((directory / ANSWERS_FILE).read_text())["platforms"]
+    return yaml.safe_load((directory / ANSWERS).read_text())["platforms"]
 
 
 # ---- modules that nothing imports ----
@@ -319,7 +319,7 @@ def test_wrong_platforms_in_the_answers_are_refused_in_one_line(
     releases: Path, tmp_path: Path, wrong: str
 ) -> None:
     directory = made_at("v2.0.0", releases, tmp_path / "mine")
-    file = directory / ANSWERS_FILE
+    file = directory / ANSWERS
     text = re.sub(r"(?m)^platforms:\n(- .*\n)+", f"platforms: {wrong}\n", file.read_text())
     assert f"platforms: {wrong}\n" in text
     file.write_text(text)

@@ -21,7 +21,7 @@ import generator
 from common.config import Config
 from generator import ServingError
 from generator.environment.venvs import server_python
-from generator.rendering.answers import ANSWERS_FILE
+from generator.layout import ANSWERS
 from generator.writing.prepare import PYTHON_VERSIONS
 from support.checkouts import ROOT, VERSION, commit, git
 
@@ -450,7 +450,7 @@ def test_caches_are_not_rendered(plain: Path, tmp_path: Path) -> None:
 
 
 def answers_of(directory: Path) -> dict[str, Any]:
-    return dict(yaml.safe_load((directory / ANSWERS_FILE).read_text()))
+    return dict(yaml.safe_load((directory / ANSWERS).read_text()))
 
 
 def test_copier_copy(repository: Path, tmp_path: Path) -> None:

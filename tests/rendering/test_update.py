@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 import generator
 from generator import Scaffold, ScaffoldError, TemplateError, Update, UpdateError
-from generator.rendering.answers import ANSWERS_FILE
+from generator.layout import ANSWERS
 from generator.rendering.render import public_address
 from support.checkouts import ROOT, VERSION, commit, git
 from support.running import LOCKS
@@ -166,7 +166,7 @@ def read(scaffold: Scaffold, name: str) -> str:
 
 
 def version_of(scaffold: Scaffold) -> str:
-    return str(yaml.safe_load(read(scaffold, ANSWERS_FILE))["_commit"])
+    return str(yaml.safe_load(read(scaffold, ANSWERS))["_commit"])
 
 
 def copier(scaffold: Scaffold, *arguments: str) -> None:
@@ -601,7 +601,7 @@ def test_refuses_broken_answers(
     owned: Callable[..., Scaffold], text: str | None, message: str
 ) -> None:
     scaffold = owned()
-    file = scaffold.directory / ANSWERS_FILE
+    file = scaffold.directory / ANSWERS
     file.unlink()
     if text is not None:
         file.write_text(text)
@@ -611,11 +611,11 @@ def test_refuses_broken_answers(
 
 def test_refuses_edited_answers(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned()
-    change(scaffold.directory / ANSWERS_FILE, "framework: sklearn", "framework: caffe")
+    change(scaffold.directory / ANSWERS, "framework: sklearn", "framework: caffe")
     commit(scaffold.directory)
     refused(ScaffoldError, "framework.*caffe", scaffold.update)
-    change(scaffold.directory / ANSWERS_FILE, "framework: caffe", "framework: sklearn")
-    change(scaffold.directory / ANSWERS_FILE, f"_commit: {FIRST}", "_commit: v0.0.9.dev3")
+    change(scaffold.directory / ANSWERS, "framework: caffe", "framework: sklearn")
+    change(scaffold.directory / ANSWERS, f"_commit: {FIRST}", "_commit: v0.0.9.dev3")
     commit(scaffold.directory)
     refused(
         TemplateError,
@@ -681,7 +681,7 @@ def test_a_template_of_ones_own(
     made = generator.from_model(
         forest, tmp_path / "named", template=str(releases.template), ref=SECOND
     )
-    answers = yaml.safe_load(read(made, ANSWERS_FILE))
+    answers = yaml.safe_load(read(made, ANSWERS))
     assert (answers["_src_path"], answers["_commit"]) == (str(releases.template), SECOND)
     monkeypatch.setenv("SCAFFOLD_TEMPLATE", str(releases.template))
     assert version_of(generator.new(tmp_path / "latest")) == THIRD
@@ -697,7 +697,7 @@ def test_a_template_that_has_moved(
     scaffold = owned("checkout")
     moved = shutil.copytree(releases.template, tmp_path / "moved", symlinks=True)
     scaffold.update(template=str(moved))
-    assert yaml.safe_load(read(scaffold, ANSWERS_FILE))["_src_path"] == str(moved)
+    assert yaml.safe_load(read(scaffold, ANSWERS))["_src_path"] == str(moved)
 
 
 def test_a_checkout_with_changes_names_the_commit_that_is_checked_out(
