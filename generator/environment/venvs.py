@@ -4,7 +4,6 @@ The key of an environment is the text of its requirements and its version of Pyt
 """
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.util
 import re
@@ -128,6 +127,8 @@ def cached(kind: str, content: str, version: str, install: Install) -> Path:
 @contextlib.contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     """Of several processes that need the same environment, one creates it; the others wait."""
+    import fcntl  # Unix only
+
     lock = directory.parents[1] / "locks" / directory.name
     for path in (lock, directory):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -799,6 +799,9 @@ def test_a_broken_environment_is_named(name: str, value: str) -> None:
     [
         ("a: [", "is not YAML"),
         ("a: b: c", "is not YAML"),
+        ("a: 2001-99-99", "is not YAML: month must be in 1..12"),
+        ("a: " + "[" * 5000, "is not YAML: "),
+        ("model_name: &a [*a]", "is not YAML: Circular reference detected"),
         ("", "config.yaml must be a mapping, it is None"),
         ("- 1", "must be a mapping"),
         ("\tx", "is not YAML"),

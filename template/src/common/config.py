@@ -1,6 +1,7 @@
 """`config.yaml`, read and checked once. Environment variables override some of `serving`."""
 
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -87,9 +88,10 @@ class Config:
 
         try:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
+            json.dumps(document, default=str, skipkeys=True)  # fails if a part contains itself
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} cannot be read: {error}") from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
         return cls.from_document(document, environ)
 

@@ -181,7 +181,7 @@ class Explain(Handler):
         raise Answer(501, error_answers.UNEXPLAINED)
 
 
-class Behind:
+class FallbackApplication:
     """KFServing's application, and our own for all other routes.
 
     Args:

@@ -140,7 +140,7 @@ class FixedRepository(ModelRepository):
         raise NotImplementedError(error_answers.FIXED)
 
 
-class Behind:
+class FallbackApplication:
     """KServe's application, and its gRPC server where a port is set.
 
     Args:

@@ -130,7 +130,7 @@ def _fallback(config: Config, pool: Pool) -> Fallback:
     """
     name = f"{__package__}.{config.server}_application"
     try:
-        made: Fallback = importlib.import_module(name).Behind(config, pool)
+        made: Fallback = importlib.import_module(name).FallbackApplication(config, pool)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
