@@ -27,7 +27,7 @@ demo: $(VENV)/.demo ## train on iris, scaffold, serve, predict
 	@$(bin)/python examples/iris.py
 
 unit: $(VENV)/.dev ## the tests that need no server, no rendering and no Docker
-	@$(bin)/python -m pytest tests/parts tests/runtime $(PYTEST_ARGS)
+	@$(bin)/python -m pytest tests/unit tests/runtime $(PYTEST_ARGS)
 
 # Three processes, each with a file at a time: some tests wait for servers.
 parallel := -n 3 --dist loadfile --no-loadscope-reorder

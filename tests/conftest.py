@@ -26,7 +26,7 @@ from support.shared import Shared, is_worker, name_the_run, run_name
 # A shell's background job ignores it, and so does all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-UNIT_FOLDERS = ("parts", "runtime")
+UNIT_FOLDERS = ("unit", "runtime")
 
 
 def pytest_configure() -> None:
