@@ -65,8 +65,7 @@ def _add_new(commands: Any) -> None:
         "new",
         help="make a scaffold of a model that was saved to a file",
         description="Load MODEL_FILE and write a scaffold that serves the model into DIRECTORY."
-        " Loading a model may run"
-        " code from its file: name only a file that you trust.",
+        " Loading a model can run code from its file: name only a file that you trust.",
     )
     new.add_argument(
         "model_file",
@@ -79,21 +78,19 @@ def _add_new(commands: Any) -> None:
     new.add_argument(
         "--sample",
         metavar="JSON",
-        help="rows to prove the scaffold on: JSON, or - for standard input",
+        help="rows to verify the scaffold on: JSON, or - for standard input",
     )
     new.add_argument(
         "--framework",
-        help="sklearn, keras, pytorch, or custom for any object with a predict"
-        " (what it is found to be)",
+        help="sklearn, keras, pytorch, or custom for any object with a predict (detected)",
     )
     new.add_argument(
         "--format",
-        help="export saves a PyTorch module as a program of torch.export; takes --sample",
+        help="export saves a PyTorch module as a program of torch.export; needs --sample",
     )
     new.add_argument(
         "--engine",
-        help="onnx compiles a scikit-learn model for ONNX Runtime, where it predicts the same"
-        " (native)",
+        help="onnx compiles a scikit-learn model for ONNX Runtime if it predicts the same (native)",
     )
     new.add_argument(
         "--change-signature",
@@ -106,7 +103,7 @@ def _add_new(commands: Any) -> None:
 def _add_init(commands: Any) -> None:
     init = commands.add_parser(
         "init",
-        help="make a scaffold without a model, to write load and predict in",
+        help="make a scaffold without a model; you write load and predict",
         description="Write a scaffold without a model into DIRECTORY."
         f" Then write load and predict in {layout.INFERENCE_MODEL}.",
     )
@@ -115,11 +112,11 @@ def _add_init(commands: Any) -> None:
 
 
 def _add_making(parser: argparse.ArgumentParser) -> None:
-    """What every way of making a scaffold takes."""
+    """The options of every command that makes a scaffold."""
     parser.add_argument(
         "directory",
         metavar="DIRECTORY",
-        help="the directory to make; it must not hold anything yet",
+        help="the directory to create; it must be empty or not exist",
     )
     parser.add_argument(
         "--name", default="model", help="the model's name, as in /v1/models/NAME:predict (model)"
@@ -130,13 +127,13 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server",
         default="kserve",
-        help="kserve, or kfserving for clusters that need that (kserve)",
+        help="kserve, or kfserving for clusters that still need it (kserve)",
     )
     parser.add_argument(
         "--platform",
         metavar="NAME",
         action="append",
-        help="where it is to run, once for each: kubernetes, kserve, compose, ray (all but ray)",
+        help="where it will run, once for each: kubernetes, kserve, compose, ray (all but ray)",
     )
     parser.add_argument(
         "--requirement",
@@ -145,7 +142,7 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
         help="a requirement to add or to replace, such as 'numpy==2.4.6'",
     )
     parser.add_argument(
-        "--python-version", metavar="X.Y", help="3.10 to 3.13; by default the running one"
+        "--python-version", metavar="X.Y", help="3.10 to 3.13; by default the running version"
     )
     parser.add_argument(
         "--data", metavar="PATH", action="append", help="a file or directory to copy into src/data/"
@@ -157,8 +154,8 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="put the model into the scaffold that DIRECTORY holds; replace DIRECTORY where it"
-        " holds anything else",
+        help="replace the model of the scaffold in DIRECTORY; replace DIRECTORY as a whole if it"
+        " is no scaffold",
     )
 
 
@@ -180,9 +177,8 @@ def _add_serve(commands: Any) -> None:
     serve = commands.add_parser(
         "serve",
         help="serve a scaffold without Docker",
-        description="Serve the scaffold in DIRECTORY until Ctrl-C."
-        " Where this environment has no KServe, one that has"
-        " is made once from the scaffold's server-requirements.txt, in the user's cache.",
+        description="Serve the scaffold in DIRECTORY until Ctrl-C. If this environment has no"
+        " KServe, one is created from server-requirements.txt, once, in the user's cache.",
     )
     serve.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
     serve.add_argument(
@@ -195,22 +191,23 @@ def _add_verify(commands: Any) -> None:
     verify = commands.add_parser(
         "verify",
         help="check that a scaffold still predicts what its smoke test records",
-        description="Send the request of the smoke test in DIRECTORY through the whole flow"
-        " and compare the predictions"
-        " with the recorded ones. A scaffold has a smoke test where it was made with a sample.",
+        description="Send the request of the smoke test in DIRECTORY through the whole flow, and"
+        " compare the predictions with the recorded ones. A scaffold that was made with a sample"
+        " has a smoke test.",
     )
     verify.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
     verify.add_argument(
         "--environment",
         choices=ENVIRONMENTS,
         default=CURRENT,
-        help="this one, one made anew from requirements.txt, or a container of the image (current)",
+        help="current: this one; isolated: one made from requirements.txt; docker: a container of"
+        " the image (current)",
     )
     verify.add_argument(
         "--tolerance",
-        metavar="PART",
+        metavar="FRACTION",
         type=float,
-        help="how far a number may be off, as a part of the largest"
+        help="how far a number may differ, as a fraction of the largest"
         " (0 for sklearn and custom, else 1e-6)",
     )
     verify.set_defaults(run=_verify)
@@ -229,7 +226,7 @@ def _add_update(commands: Any) -> None:
         "--to", metavar="VERSION", help="the template's version, such as 1.2.0 (the latest)"
     )
     update.add_argument(
-        "--pretend", action="store_true", help="change nothing, only tell what would change"
+        "--pretend", action="store_true", help="change nothing, only print what would change"
     )
     _add_template(update)
     update.set_defaults(run=_update)
@@ -244,11 +241,14 @@ def _add_template(parser: argparse.ArgumentParser) -> None:
 def _new(options: argparse.Namespace) -> None:
     print(f"loading {options.model_file}", file=sys.stderr)
     model = _load_model(options.model_file)
+    sample = None
+    if options.sample is not None:
+        sample = _json(options.sample)
     print(f"writing a scaffold of it to {options.directory}", file=sys.stderr)
     scaffold = from_model(
         model,
         options.directory,
-        sample_input=None if options.sample is None else _json(options.sample),
+        sample_input=sample,
         framework=options.framework,
         format=options.format,
         engine=options.engine,
@@ -263,7 +263,7 @@ def _new(options: argparse.Namespace) -> None:
 def _init(options: argparse.Namespace) -> None:
     directory = new_scaffold(options.directory, **_making(options)).directory
     print(
-        f"{directory} waits for its model:"
+        f"{directory} is ready for your model:"
         f" write load and predict in {directory}/{layout.INFERENCE_MODEL}"
     )
 
@@ -299,7 +299,8 @@ def _update(options: argparse.Namespace) -> None:
     if result.conflicts and not options.pretend:
         names = ", ".join(result.conflicts)
         raise ScaffoldError(
-            f"{names}: holds your lines and the template's between marks: choose, then commit"
+            f"{names}: your lines and the template's are both there, between conflict markers:"
+            " choose, then commit"
         )
 
 
@@ -331,9 +332,10 @@ def _load_model(path: Path) -> Any:
     if not path.exists():
         raise ScaffoldError(f"MODEL_FILE {str(path)!r} does not exist")
     framework = reader(path.suffix)
-    kind = framework.name if framework else "joblib or pickle"
+    kind = "joblib or pickle"
     try:
         if framework is not None:
+            kind = framework.name
             return framework.read(path)
         import joblib
 
@@ -345,13 +347,15 @@ def _load_model(path: Path) -> Any:
         ) from error
     except Exception as error:
         raise ScaffoldError(
-            f"MODEL_FILE {str(path)!r} holds no model that {kind} can load:"
+            f"MODEL_FILE {str(path)!r} does not hold a model that {kind} can load:"
             f" {' '.join(str(error).split())}"
         ) from error
 
 
 def _json(text: str) -> Any:
+    if text == "-":
+        text = sys.stdin.read()
     try:
-        return json.loads(sys.stdin.read() if text == "-" else text)
+        return json.loads(text)
     except ValueError as error:
         raise ScaffoldError(f"{text[:60]!r} is not JSON: {error}") from error

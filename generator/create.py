@@ -1,4 +1,4 @@
-"""A scaffold of a model in memory, or one without a model, made beside its place."""
+"""Makes scaffolds: of a model in memory, or without a model."""
 
 import os
 import re
@@ -46,55 +46,54 @@ def from_model(
         model: a fitted scikit-learn estimator with a `predict`, a Keras model that is built, a
             PyTorch module, scripted or not, or, with `framework="custom"`, any object that has a
             `predict` and can be pickled.
-        target_directory: the directory to make; by default named after the model's class.
+        target_directory: the directory to create; by default named after the model's class.
         name: the model's name, as in `/v1/models/NAME:predict`.
         image: the image's name in `deploy/` and in the README, as in
             "registry.example.org/iris:1.0"; by default the model's name.
         sample_input: rows as the model's `predict` takes them, of shape [n, features], or a
-            DataFrame, or a list, or a dict of arrays keyed by input name. They tell the dtypes, and
-            the scaffold is proved on them: a worker in a process of its own must answer exactly
-            what the model in memory predicts (Keras and PyTorch: to 1e-6 of the largest number).
-            The pair stays in the scaffold as its smoke test.
-        requirements: requirement lines (PEP 508) that are added to what is inferred, or replace it
-            by package name.
-        python_version: "3.10" to "3.13"; by default the running one.
+            DataFrame, or a list, or a dict of arrays keyed by input name. They determine the
+            dtypes, and the scaffold is verified on them: a worker in its own process must answer
+            exactly what the model in memory predicts (Keras and PyTorch: to 1e-6 of the largest
+            number). The pair is kept as the scaffold's smoke test.
+        requirements: requirement lines (PEP 508). They are added to what is inferred, or replace
+            the line of the same package.
+        python_version: "3.10" to "3.13"; by default the running version.
         data: a file or a directory, or several, to copy into `src/data/`.
         server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters
-            that need that.
-        platforms: where it is to run, which decides what `deploy/` holds: any of "kubernetes",
-            "kserve", "compose" and "ray"; by default all but "ray". With server "kfserving",
-            "kserve" means KFServing.
-        framework: "sklearn", "keras", "pytorch" or "custom"; by default what the model is found to
-            be of.
+            that still need it.
+        platforms: where the scaffold will run, which decides what `deploy/` holds: any of
+            "kubernetes", "kserve", "compose" and "ray"; by default all but "ray". With server
+            "kfserving", "kserve" means KFServing.
+        framework: "sklearn", "keras", "pytorch" or "custom"; by default it is detected.
         format: "export" saves a PyTorch module as a program of `torch.export`, traced on
-            `sample_input`, for any number of rows: nothing is pickled, and no class of yours is
+            `sample_input`, for any number of rows. Nothing is pickled, and no class of yours is
             needed. By default the module is saved as it is.
-        engine: "onnx" compiles a scikit-learn model for ONNX Runtime, many times as fast on few
-            rows, into `src/model/model.onnx`; that takes skl2onnx and onnxruntime. What comes of it
-            is compared with the model on the sample and on random rows: labels must be equal,
-            numbers within 1e-6 of the largest. Where it cannot be had, or differs, the model itself
+        engine: "onnx" compiles a scikit-learn model for ONNX Runtime into `src/model/model.onnx`,
+            many times as fast on few rows. It needs skl2onnx and onnxruntime. The result is
+            compared with the model on the sample and on random rows: labels must be equal, numbers
+            within 1e-6 of the largest. If compiling fails or the result differs, the model itself
             is served, with a warning. "native", the default, is the model itself.
         template: the address of the template to render, as `copier copy` takes it; by default
             `SCAFFOLD_TEMPLATE` in the environment, else the template that the generator carries.
         ref: the template's tag, branch or commit; by default `SCAFFOLD_REF` in the environment,
             else the generator's own version.
-        overwrite: whether a directory that holds something may be written to. In a scaffold the
-            model is replaced and your edits stay, as `Scaffold.replace_model` does; any other
-            directory is replaced whole.
-        change_signature: whether a model that is put into a scaffold may take other rows than the
-            one there.
+        overwrite: whether a directory that is not empty may be written to. In a scaffold the model
+            is replaced and your edits stay, as with `Scaffold.replace_model`. Any other directory
+            is replaced as a whole.
+        change_signature: with `overwrite`: whether the new model may take other rows than the one
+            in the scaffold.
 
     Raises:
-        ModelError: the object is no trained model that can be served, or its scaffold does not
-            predict as it does.
-        SettingError: another argument has a value that its rule forbids.
+        ModelError: the object is not a trained model that can be served, or the scaffold predicts
+            something else.
+        SettingError: another argument has a value that is not allowed.
         RequirementError: something the model needs cannot be written as a requirement.
-        TargetError: the directory cannot be written, or holds something already.
+        TargetError: the directory cannot be written, or is not empty.
     """
     definition, model = recognised(model, framework)
-    target = Path(
-        _snake_case(type(model).__name__) if target_directory is None else target_directory
-    )
+    if target_directory is None:
+        target_directory = _snake_case(type(model).__name__)
+    target = Path(target_directory)
     files, source = _data_files(data), chosen_source(template, ref)
     made: dict[str, Any] = {"requirements": requirements, "python_version": python_version}
     made |= {"format": format, "engine": engine}
@@ -140,22 +139,24 @@ def new(
     ref: str | None = None,
     overwrite: bool = False,
 ) -> Scaffold:
-    """Write a scaffold without a model. Its `src/server/inference_model.py` waits for your code.
+    """Write a scaffold without a model. You write `load` and `predict`.
+
+    They are in `src/server/inference_model.py`.
 
     Args:
-        target_directory: the directory to make.
+        target_directory: the directory to create.
         name: the model's name, as in `/v1/models/NAME:predict`.
         image: the image's name in `deploy/` and in the README, as in
             "registry.example.org/iris:1.0"; by default the model's name.
-        requirements: requirement lines (PEP 508) for what the code is going to import.
-        python_version: "3.10" to "3.13"; by default the running one.
+        requirements: requirement lines (PEP 508) for what your code imports.
+        python_version: "3.10" to "3.13"; by default the running version.
         data: a file or a directory, or several, to copy into `src/data/`.
         server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters
-            that need that.
-        platforms: where it is to run; see `from_model`.
+            that still need it.
+        platforms: where the scaffold will run; see `from_model`.
         template: the address of the template to render; see `from_model`.
         ref: the template's tag, branch or commit; see `from_model`.
-        overwrite: whether a directory that holds something may be replaced.
+        overwrite: whether a directory that is not empty may be replaced.
 
     Raises:
         SettingError, RequirementError, TargetError: as `from_model` does.
@@ -182,7 +183,7 @@ def _answers(
     platforms: Sequence[str] | None,
     engine: str,
 ) -> dict[str, Any]:
-    """Answers to the questions of `copier.yml`, but for the requirements."""
+    """Answers to the questions of `copier.yml`, except `requirements`."""
     answers: dict[str, Any] = {
         "model_name": name,
         "framework": framework,
@@ -215,7 +216,7 @@ def _check_unchanged(
     platforms: Sequence[str] | None,
     template: str | None,
 ) -> None:
-    """Refuse what another model cannot change in a scaffold."""
+    """Refuse arguments that a new model cannot change in a scaffold."""
     if name not in ("model", scaffold.name):
         raise SettingError(
             f"name {name!r}: the scaffold's is {scaffold.name!r};"
@@ -243,7 +244,7 @@ def _check_unchanged(
 
 
 def _check_free(target: Path, overwrite: bool) -> None:
-    """Find that a scaffold can be made there."""
+    """Refuse a target that cannot be written."""
     if reason := _occupied(target, overwrite):
         raise TargetError(f"target_directory {str(target)!r} {reason}")
 
@@ -253,7 +254,7 @@ def _snake_case(class_name: str) -> str:
 
 
 def _occupied(target: Path, overwrite: bool) -> str | None:
-    """Why no scaffold can be put there, and what to do; None where one can."""
+    """Why the target cannot be written, and how to fix it; None if it can."""
     try:
         if target.exists() and not target.is_dir():
             return "is a file: name a directory that does not exist yet"
@@ -267,22 +268,27 @@ def _occupied(target: Path, overwrite: bool) -> str | None:
 
 
 def _data_files(data: Any) -> list[Path]:
-    """What is to be copied into `src/data/`: files, or the content of one directory."""
+    """What to copy into `src/data/`: files, or the content of one directory."""
     if data is None:
         return []
-    named = [Path(data)] if isinstance(data, (str, os.PathLike)) else [Path(item) for item in data]
+    if isinstance(data, (str, os.PathLike)):
+        data = [data]
+    named = [Path(item) for item in data]
     for path in named:
         if not path.exists():
             raise SettingError(f"data names {str(path)!r}, which does not exist")
-    return sorted(named[0].iterdir()) if len(named) == 1 and named[0].is_dir() else named
+    if len(named) == 1 and named[0].is_dir():
+        return sorted(named[0].iterdir())
+    return named
 
 
 def _data_by_name(files: list[Path]) -> dict[str, Path]:
-    """Path in `src/data/` to file, the files in directories too."""
+    """Path in `src/data/` to file, including the files in directories."""
     found: dict[str, Path] = {}
     for path in files:
-        inside = [item for item in path.rglob("*") if item.is_file()] if path.is_dir() else [path]
-        found |= {item.relative_to(path.parent).as_posix(): item for item in inside}
+        for item in (path, *path.rglob("*")):
+            if item.is_file():
+                found[item.relative_to(path.parent).as_posix()] = item
     return found
 
 

@@ -274,7 +274,10 @@ def _declared(model: Any) -> Any:
 
 
 def _symbolic(model: Any) -> Any:
-    """The declared inputs as Keras's own tensors. A Sequential has no `input` before it is called."""
+    """The declared inputs as Keras's own tensors.
+
+    A Sequential has no `input` before it is called.
+    """
     import keras
 
     if isinstance(model, keras.Sequential):

@@ -106,10 +106,14 @@ def _json_type(series: Any) -> str:
         return "boolean"
     present = series.dropna()
     texts = bool(len(present)) and all(isinstance(value, str) for value in present)
-    return "string" if texts or kind == "M" else "any"
+    if texts or kind == "M":
+        return "string"
+    return "any"
 
 
 def _plain_values(row: dict[Any, Any]) -> dict[str, Any]:
-    return {
-        str(name): None if value is None or value != value else value for name, value in row.items()
-    }
+    values: dict[str, Any] = {}
+    for name, value in row.items():
+        missing = value is None or value != value  # NaN, NaT
+        values[str(name)] = None if missing else value
+    return values

@@ -192,9 +192,9 @@ def test_new_refuses(run: Run, model_file: Path, tmp_path: Path) -> None:
         (["missing.joblib", "rfc"], "MODEL_FILE 'missing.joblib' does not exist"),
         (
             ["text.joblib", "rfc"],
-            "MODEL_FILE 'text.joblib' holds no model that joblib or pickle can load: ",
+            "MODEL_FILE 'text.joblib' does not hold a model that joblib or pickle can load: ",
         ),
-        ([".", "rfc"], "MODEL_FILE '.' holds no model that joblib or pickle can load: "),
+        ([".", "rfc"], "MODEL_FILE '.' does not hold a model that joblib or pickle can load: "),
         (["dict.joblib", "rfc"], "model is a dict, whose framework is not known"),
         (["model.joblib", "rfc", "--name", "a b"], "'a b' is no model name"),
         (["model.joblib", "rfc", "--sample", "[[1,"], "'[[1,' is not JSON"),
@@ -228,7 +228,7 @@ def test_new_reads_what_a_framework_saves(run: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "linear" / "src" / "model" / "model.pt2").exists()
     assert "model is a state_dict or a checkpoint" in failed(run("new", "weights.pth", "no"))
-    assert "MODEL_FILE 'broken.pt' holds no model that pytorch can load: " in failed(
+    assert "MODEL_FILE 'broken.pt' does not hold a model that pytorch can load: " in failed(
         run("new", "broken.pt", "no")
     )
 

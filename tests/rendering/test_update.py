@@ -738,5 +738,6 @@ def test_command_line(owned: Callable[..., Scaffold]) -> None:
     )
     assert (
         done.stderr
-        == f"error: {OWNED}: holds your lines and the template's between marks: choose, then commit\n"
+        == f"error: {OWNED}: your lines and the template's are both there, between conflict"
+        " markers: choose, then commit\n"
     )
