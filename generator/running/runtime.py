@@ -212,7 +212,7 @@ class Runtime:
     def _module(self, name: str) -> Any:
         try:
             return importlib.import_module(f"{self._package.__name__}.{name}")
-        except ImportError as error:
+        except (ImportError, SyntaxError) as error:
             file = self._directory / layout.COMMON / name.replace(".", "/")
             raise ScaffoldError(f"{file}.py cannot be imported: {error}") from error
 
@@ -223,12 +223,17 @@ def _package(directory: Path) -> ModuleType:
     if not file.is_file():
         raise ScaffoldError(f"{directory} is no scaffold: {file} is missing")
     name = f"_scaffold_{_stamp(common)}"
-    return sys.modules.get(name) or _imported(name, file)
+    try:
+        return sys.modules.get(name) or _imported(name, file)
+    except (ImportError, SyntaxError) as error:
+        raise ScaffoldError(f"{file} cannot be imported: {error}") from error
 
 
 def _stamp(directory: Path) -> str:
     """Other text where a module in the directory has changed: then the package is imported anew."""
-    files = [(file, file.stat()) for file in sorted(directory.rglob("*.py"))]
+    # An editor's lock file, such as Emacs's `.#config.py`, is a link to nothing.
+    modules = (file for file in sorted(directory.rglob("*.py")) if file.is_file())
+    files = [(file, file.stat()) for file in modules]
     text = str([(str(file), stat.st_mtime_ns, stat.st_size) for file, stat in files])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -3,6 +3,9 @@
 import contextlib
 import json
 import math
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,19 @@ from common.link import launch
 from generator.scaffold import Scaffold
 from support.running import copied
 
+TEMPLATE = Path(__file__).resolve().parents[2] / "template"
+IN_BUILD = re.compile(r'python3? -c "(import common\.worker[^"]*)"')
+# The end of loading fails: nobody has written an inference_model.py there.
+STARTS = """
+from common import Config, InvalidInput, Signature, model_path
+from common.errors import LoadError
+from common.worker.main import load
+try:
+    load(Config.from_document({"model_name": "m", "model_metadata": {
+        "framework": "custom", "model": {}}}))
+except LoadError as error:
+    assert "server/inference_model.py" in str(error), error
+"""
 PREDICT = '"""Predict for every row of `request["instances"]`."""\n'
 # Warns twice, and answers how many filters of warnings there are.
 WARNS = """
@@ -22,6 +38,22 @@ WARNS = """
         warnings.warn("of a time to come", DeprecationWarning)
         return {"predictions": [len(warnings.filters)]}
 """
+
+
+def imported(code: str) -> set[str]:
+    """The modules of `common` that code imports."""
+    code += "\nimport sys; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    source = TEMPLATE / "src"
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=True)
+    return {name for name in done.stdout.split() if name.startswith("common")}
+
+
+@pytest.mark.parametrize("file", ["{{ framework }}-server.Dockerfile.jinja", "config.yaml.jinja"])
+def test_an_image_has_bytecode_of_what_a_worker_imports(file: str) -> None:
+    """An image imports it when it is built: at run time no bytecode is written."""
+    [command] = IN_BUILD.findall((TEMPLATE / file).read_text())
+    assert imported(STARTS) - imported(command) == set()
 
 
 @pytest.mark.parametrize(

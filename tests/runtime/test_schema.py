@@ -1,4 +1,4 @@
-"""`model.input` and `model.output`: each form is read, written as it was, or refused in one line."""
+"""`model.input` and `model.output`: each form is read, written as it was, or refused in a line."""
 
 import json
 from typing import Any
