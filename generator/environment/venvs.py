@@ -118,9 +118,15 @@ def cached(kind: str, content: str, version: str, install: Install) -> Path:
     """
     key = f"{hashlib.sha256(content.encode()).hexdigest()[:16]}-py{version}"
     directory = platformdirs.user_cache_path("scaffold-generator") / f"{kind}s" / key
-    if not directory.exists():
-        with _alone(directory):
-            _create_once(directory, kind, version, install)
+    try:
+        if not directory.exists():
+            with _alone(directory):
+                _create_once(directory, kind, version, install)
+    except OSError as error:
+        raise ServingError(
+            f"the {kind}'s environment cannot be created in {directory}: {error.strerror};"
+            " set XDG_CACHE_HOME to a directory that can be written"
+        ) from error
     return _python(directory)
 
 

@@ -83,6 +83,17 @@ def test_an_environment_is_created_once_for_its_content(
         model_python(requirements, running())
 
 
+def test_a_cache_that_cannot_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scaffold-generator").write_text("a file, no directory")
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / name)
+    (tmp_path / "requirements.txt").write_text("")
+    fix = "Not a directory; set XDG_CACHE_HOME to a directory that can be written"
+    with pytest.raises(ServingError, match=f"the model's environment cannot be created in .*{fix}"):
+        model_python(tmp_path / "requirements.txt", running())
+
+
 def test_processes_that_need_the_same_environment_create_it_once(tmp_path: Path) -> None:
     code = """
 import time
