@@ -19,11 +19,10 @@ from typing import Any
 
 from ..environment.installed import Environment
 from ..errors import ModelError
-from ..importing import locate
 from .captured import PICKLE, PICKLED_CODE, SESSION_CODE, Captured
 from .definition import Definition
 from .imports import Import, imports
-from .ownership import Ownership, is_standard
+from .ownership import Module, Ownership
 from .pickle_references import lookup
 from .session import MAIN, Session
 
@@ -72,7 +71,7 @@ class _Capturing:
             self._add_named(definition, module, name, pickled)
         elif isinstance(definition, FunctionType):
             self._add_value(definition)
-        elif module == MAIN or self._ownership.is_local(module):
+        elif module == MAIN or self._ownership.module(module).is_local:
             raise _not_importable(definition)
 
     def finish(self) -> Captured:
@@ -108,9 +107,9 @@ class _Capturing:
             else:
                 self._definitions |= closure
         elif pickled:
-            self._add_import(module, PICKLE)
-        elif self._ownership.is_local(module):
-            self._copy(module)
+            self._add_import(self._ownership.module(module), PICKLE)
+        elif (found := self._ownership.module(module)).is_local:
+            self._copy(found)
 
     def _add_value(self, definition: Any) -> None:
         """Add a definition to pickle by value, and what it refers to."""
@@ -126,32 +125,26 @@ class _Capturing:
         for found in definitions:
             self.add(found, pickled=True)
         for module in modules:
-            self._add_import(module, PICKLE)
+            self._add_import(self._ownership.module(module), PICKLE)
 
-    def _add_import(self, module: str, file: str) -> None:
-        if is_standard(module):
-            return
-        if self._ownership.is_local(module):
+    def _add_import(self, module: Module, file: str) -> None:
+        """Copy a module that a file imports, or note it as a package to pin."""
+        if module.is_local:
             self._copy(module)
-        else:
-            self._captured.imports.setdefault(module, file)
+        elif not module.is_standard:
+            self._captured.imports.setdefault(module.name, file)
 
-    def _copy(self, module: str) -> None:
+    def _copy(self, module: Module) -> None:
         """Copy a module's file, its parent packages, and the local modules that it imports."""
-        if module in self._captured.modules:
+        if module.name in self._captured.modules:
             return
-        if parent := module.rpartition(".")[0]:
-            self._copy(parent)
-        spec = locate(module)
-        if spec is None or (not spec.has_location and not spec.submodule_search_locations):
-            raise ModelError(
-                f"module {module} exists in the running process only: put its code into a file"
-            )
-        self._captured.modules.add(module)
-        if spec.has_location:
-            self._ownership.check_copyable(module, spec)
-            source = Path(str(spec.origin)).read_bytes()
-            self._write_code(_copied_path(module, spec), source, spec.parent or "", spec.origin)
+        if parent := module.name.rpartition(".")[0]:
+            self._copy(self._ownership.module(parent))
+        source, spec = self._ownership.source(module), module.spec
+        self._captured.modules.add(module.name)
+        if source is not None and spec is not None:
+            file = _copied_path(module.name, spec)
+            self._write_code(file, source, spec.parent or "", spec.origin)
 
     def _write_code(
         self, file: str, source: bytes, package: str = "", origin: str | None = SESSION_CODE
@@ -161,11 +154,10 @@ class _Capturing:
             self._follow(found, file)
 
     def _follow(self, found: Import, file: str) -> None:
-        if is_standard(found.module):
-            return
-        if locate(found.module) is not None:
-            self._add_import(found.module, file)
-        elif found.required:
+        module = self._ownership.module(found.module)
+        if module.spec is not None:
+            self._add_import(module, file)
+        elif found.required and not module.is_standard:
             raise ModelError(
                 f"{file}: no file is found for {found.module} of '{found.written}', an import that "
                 f"works in the running process at most: install {found.module}, or put a file for "

@@ -1,9 +1,10 @@
-"""Tells which modules are the user's own. Their code is copied, and no other module's."""
+"""Modules: where each comes from, and which are the user's own. Only their code is copied."""
 
 import os
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
@@ -20,6 +21,42 @@ from .staleness import changed_name
 _STANDARD = tuple(os.path.join(sysconfig.get_path(kind), "") for kind in ("stdlib", "platstdlib"))
 
 
+class Module:
+    """A module, located without importing it.
+
+    Args:
+        name: its absolute name.
+        is_users: whether a module that is not of the standard library is one of the user's files.
+
+    Attributes:
+        name: its absolute name.
+        spec: where it comes from; None if that is unknown.
+    """
+
+    def __init__(self, name: str, is_users: "Callable[[Module], bool]") -> None:
+        self.name = name
+        self.spec = locate(name)
+        self._is_users = is_users
+
+    @property
+    def top(self) -> str:
+        """The name of its top-level package."""
+        return self.name.partition(".")[0]
+
+    @cached_property
+    def is_standard(self) -> bool:
+        """Whether it is of the standard library."""
+        if self.top not in sys.stdlib_module_names:
+            return False
+        spec = self.spec
+        return spec is None or not spec.has_location or str(spec.origin).startswith(_STANDARD)
+
+    @cached_property
+    def is_local(self) -> bool:
+        """Whether it is one of the user's own files."""
+        return not self.is_standard and self._is_users(self)
+
+
 class Ownership:
     """Tells the user's own modules from those of installed distributions.
 
@@ -32,46 +69,53 @@ class Ownership:
         self._environment = environment
         self._given = _names(given)
         self._given_path: dict[str, None] = {}
-        self._local: dict[str, bool] = {}
+        self._modules: dict[str, Module] = {}
 
     @property
     def path(self) -> list[str]:
         """Directories for `sys.path`, from which none of the user's own code is importable."""
         return [*self._environment.path, *self._given_path]
 
-    def is_local(self, module: str) -> bool:
-        """Whether the module is one of the user's own files."""
-        if module not in self._local:
-            self._local[module] = not is_standard(module) and self._is_users(module)
-        return self._local[module]
+    def module(self, name: str) -> Module:
+        """The module of a name. Each is located once."""
+        if name not in self._modules:
+            self._modules[name] = Module(name, self._is_users)
+        return self._modules[name]
 
-    def _is_users(self, module: str) -> bool:
-        top = module.partition(".")[0]
-        owner = self._environment.owner(module)
-        names = {canonicalize_name(top)}
+    def source(self, module: Module) -> bytes | None:
+        """The source to copy; None for a namespace package, which has none.
+
+        Raises:
+            ModelError: the copy would not work in the scaffold: the module has no file, its name is
+                taken, it is not Python source, or its file changed since it was imported.
+        """
+        spec = module.spec
+        if spec is None or (not spec.has_location and not spec.submodule_search_locations):
+            raise ModelError(
+                f"module {module.name} exists in the running process only: put its code into a file"
+            )
+        if not spec.has_location:
+            return None
+        self._check_name(module.top)
+        _check_source(spec)
+        return Path(str(spec.origin)).read_bytes()
+
+    def _is_users(self, module: Module) -> bool:
+        owner = self._environment.owner(module.name)
+        names = {canonicalize_name(module.top)}
         if owner is not None:
             names.add(canonicalize_name(owner.name))
         if names & self._given:
-            self._given_path[_import_directory(top)] = None
+            self._given_path[_import_directory(self.module(module.top).spec)] = None
             return False
         if owner is not None:
             return owner.is_project
-        spec = locate(module)
         # site-packages may hold packages without a record of their files: they are installed too
-        return not (spec and "-packages" in os.path.dirname(str(spec.origin)))
-
-    def check_copyable(self, module: str, spec: ModuleSpec) -> None:
-        """Refuse a module whose copy would not do in the scaffold what the module does here.
-
-        Raises:
-            ModelError: its name is taken, it is no Python source, or its file changed.
-        """
-        self._check_name(module.partition(".")[0])
-        _check_source(spec)
+        return not (module.spec and "-packages" in os.path.dirname(str(module.spec.origin)))
 
     def _check_name(self, top: str) -> None:
         if taken := self._taken(top):
-            spec = locate(top)
+            spec = self.module(top).spec
             raise ModelError(
                 f"module {top} ({spec and spec.origin}) cannot be copied: {top} {taken}; "
                 "rename your module"
@@ -83,27 +127,19 @@ class Ownership:
             return "is a name that the scaffold itself uses"
         if top in sys.stdlib_module_names:
             return "is a module of the standard library"
-        spec, installed = locate(top), PathFinder.find_spec(top, self._environment.path)
+        spec = self.module(top).spec
+        installed = PathFinder.find_spec(top, self._environment.path)
         if installed and spec and installed.has_location and installed.origin != spec.origin:
             return f"is also installed, at {installed.origin}"
         return None
-
-
-def is_standard(module: str) -> bool:
-    """Whether the module is of the standard library."""
-    if module.partition(".")[0] not in sys.stdlib_module_names:
-        return False
-    spec = locate(module)
-    return spec is None or not spec.has_location or str(spec.origin).startswith(_STANDARD)
 
 
 def _names(given: Sequence[str]) -> set[NormalizedName]:
     return {canonicalize_name(Requirement(pin.line).name) for pin in parse(given).pins}
 
 
-def _import_directory(top: str) -> str:
+def _import_directory(spec: ModuleSpec | None) -> str:
     """The directory that a top-level module is imported from."""
-    spec = locate(top)
     if spec is None:
         return "."
     place = next(iter(spec.submodule_search_locations or ()), str(spec.origin))
