@@ -1,4 +1,4 @@
-"""`python -m generator` as somebody runs it: a process of its own, its output and its exit status."""
+"""`python -m generator` in its own process: its output and its exit status."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def model_file(forest: Any, tmp_path: Path) -> Path:
 
 
 def failed(done: "subprocess.CompletedProcess[str]") -> str:
-    """The one line of a command's error, on standard error, after what it said it was doing."""
+    """The error of a command: one line on standard error, after its progress."""
     assert (done.returncode, done.stdout) == (1, ""), done
     assert "Traceback" not in done.stderr
     *progress, line = done.stderr.splitlines()
@@ -162,7 +162,7 @@ def test_new(run: Run, model_file: Path, tmp_path: Path, forest: Any) -> None:
     assert proof["response"]["predictions"] == forest.predict([[0, 0, 0, 0], [6, 3, 5, 2]]).tolist()
 
 
-def test_the_commands_that_new_prints_can_be_pasted(
+def test_the_commands_that_new_prints_are_quoted(
     run: Run, model_file: Path, tmp_path: Path
 ) -> None:
     done = run("new", "model.joblib", "it's $HOME")
@@ -173,7 +173,7 @@ def test_the_commands_that_new_prints_can_be_pasted(
     assert named.stdout == "it's $HOME"
 
 
-def test_new_does_not_overwrite_unless_told(run: Run, model_file: Path, tmp_path: Path) -> None:
+def test_new_overwrites_only_with_its_option(run: Run, model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "rfc").mkdir()
     (tmp_path / "rfc" / "mine.txt").write_text("mine")
     assert "'rfc' holds something already" in failed(run("new", "model.joblib", "rfc"))
@@ -185,7 +185,7 @@ def test_new_does_not_overwrite_unless_told(run: Run, model_file: Path, tmp_path
 
 
 def test_new_refuses(run: Run, model_file: Path, tmp_path: Path) -> None:
-    """One process for what is found before a model is loaded, or quickly after."""
+    """Errors before the model is loaded, or soon after: a process each."""
     (tmp_path / "text.joblib").write_text("this is no pickle\nat all")
     joblib.dump({"model": 1}, tmp_path / "dict.joblib")
     for arguments, message in [
@@ -211,14 +211,13 @@ def test_new_refuses(run: Run, model_file: Path, tmp_path: Path) -> None:
 def test_new_names_the_module_that_a_model_needs(run: Run, tmp_path: Path) -> None:
     (tmp_path / "model.pickle").write_bytes(b"cno_such_module\nThing\n.")
     message = failed(run("new", "model.pickle", "rfc"))
-    assert (
-        message
-        == "MODEL_FILE 'model.pickle' needs the module 'no_such_module': install what it was made with"
+    assert message == (
+        "MODEL_FILE 'model.pickle' needs the module 'no_such_module': install what it was made with"
     )
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_new_reads_what_a_framework_saves(run: Run, tmp_path: Path) -> None:
+def test_new_reads_the_files_of_pytorch(run: Run, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     module = torch.nn.Linear(2, 1)
     torch.save(module, tmp_path / "module.pt")
@@ -233,10 +232,9 @@ def test_new_reads_what_a_framework_saves(run: Run, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning"
-)  # Keras 3.15 with numpy 2.4
-def test_new_reads_keras_files(run: Run, tmp_path: Path) -> None:
+# Keras 3.15 with numpy 2.4 warns.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_new_reads_the_files_of_keras(run: Run, tmp_path: Path) -> None:
     keras = pytest.importorskip("keras")
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "net.keras")
     done = run("new", "net.keras", "net", "--name", "net")
@@ -267,7 +265,7 @@ def test_verify(run: Run, forest: Any, iris: Any, tmp_path: Path) -> None:
     recorded.write_text(recorded.read_text().replace('"predictions": [0', '"predictions": [1'))
     message = failed(run("verify", "rfc"))
     assert message == "rfc does not predict what it did: predictions[0] should be 1, it is 0"
-    assert run("verify", "rfc", "--tolerance", "1").returncode == 1  # labels are whole numbers
+    assert run("verify", "rfc", "--tolerance", "1").returncode == 1  # labels must be equal
     recorded.unlink()
     assert "smoke-test.json is missing: make the scaffold with a sample_input" in failed(
         run("verify", "rfc")
@@ -282,7 +280,7 @@ def test_predict(run: Run, scaffold: Scaffold) -> None:
     assert (done.returncode, done.stderr, done.stdout) == (0, "", '{"predictions": [0]}\n')
 
 
-def test_predict_takes_a_request_from_standard_input(run: Run, scaffold: Scaffold) -> None:
+def test_predict_reads_standard_input(run: Run, scaffold: Scaffold) -> None:
     request = json.dumps({"instances": [[0, 0, 0, 0]], "probabilities": True})
     done = run("predict", str(scaffold.directory), "-", stdin=request)
     response = json.loads(done.stdout)
@@ -330,7 +328,7 @@ def ready(process: "subprocess.Popen[str]", url: str) -> None:
 
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_serve_until_told_to_stop(
+def test_serve_until_a_signal(
     sent: signal.Signals, status: int, scaffold: Scaffold, port: int
 ) -> None:
     command = [*COMMAND, "serve", str(scaffold.directory), "--port", str(port)]
@@ -346,9 +344,8 @@ def test_serve_until_told_to_stop(
         )
         assert answer.json() == {"predictions": [0]}
         assert process.stderr is not None
-        said = (
-            process.stderr.readline() + process.stderr.readline()
-        )  # it asks the server itself whether it is ready
+        # The command itself asks the server whether it is ready.
+        said = process.stderr.readline() + process.stderr.readline()
         process.send_signal(sent)
         output, log = process.communicate(timeout=60)
     finally:
@@ -358,10 +355,10 @@ def test_serve_until_told_to_stop(
     assert f"POST to {url}/v1/models/model:predict, read {url}/docs, stop with Ctrl-C" in said
     assert "Traceback" not in log and "error: " not in log
     with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", port)), "the server is still there"
+        assert probe.connect_ex(("127.0.0.1", port)), "the server is still running"
 
 
-def test_serve_refuses_a_port_that_is_taken(run: Run, scaffold: Scaffold) -> None:
+def test_serve_refuses_a_port_in_use(run: Run, scaffold: Scaffold) -> None:
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
@@ -384,5 +381,5 @@ def test_serve_refuses_a_scaffold_without_its_model(
     )
 
 
-def test_serve_refuses_what_is_no_scaffold(run: Run) -> None:
+def test_serve_refuses_a_directory_that_does_not_exist(run: Run) -> None:
     assert "'nowhere' is no directory" in failed(run("serve", "nowhere"))

@@ -1,4 +1,4 @@
-"""`config.yaml` edited as YAML: the facts change, every other byte stays, however it is written."""
+"""`config.yaml` is edited as YAML: facts change, and every other byte stays, in any style."""
 
 import json
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def written(config: Path, text: str, facts: dict[str, Any]) -> str:
-    """The text of the file after facts were set; it loads as the old values with the facts."""
+    """The file after facts are set. It must load as the old values with these facts."""
     config.write_bytes(text.encode())
     write_facts(config, facts)
     after = config.read_bytes().decode()
@@ -70,7 +70,7 @@ def model_of(text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("framework", "server"), RENDERED)
-def test_of_the_templates_file_only_the_facts_change(
+def test_only_facts_change_in_the_templates_file(
     config: Path, rendered: Callable[..., str], framework: str, server: str
 ) -> None:
     text = rendered(framework, server)
@@ -86,7 +86,7 @@ def test_of_the_templates_file_only_the_facts_change(
     assert written(config, after, {key: model_of(text)[key] for key in FACTS}) == text
 
 
-def test_the_form_of_the_facts(config: Path, rendered: Callable[..., str]) -> None:
+def test_how_facts_are_written(config: Path, rendered: Callable[..., str]) -> None:
     after = written(config, rendered(), FACTS)
     for entry in (
         "    file: model.joblib\n",
@@ -100,15 +100,16 @@ def test_the_form_of_the_facts(config: Path, rendered: Callable[..., str]) -> No
         assert entry in after
 
 
-# ---- the same file, written in another way ----
+# ---- the same file in another style ----
 
 
 def without_folds(text: str) -> str:
-    """The part of the template's file without Baseten's commands, which span lines."""
+    """The template's file up to Baseten's commands, which are longer than a line."""
     return text[: text.index("# ---- Baseten")]
 
 
-REWRITTEN = ("quoted", "a literal block", "values on the next line")  # null itself, in that style
+# Styles that change how null is written. Null that is set back is plain.
+REWRITTEN = ("quoted", "a literal block", "values on the next line")
 STYLES: dict[str, Callable[[str], str]] = {
     "PyYAML": lambda text: yaml.safe_dump(yaml.safe_load(text)),
     "PyYAML, in order": lambda text: yaml.safe_dump(yaml.safe_load(text), sort_keys=False),
@@ -131,7 +132,7 @@ STYLES: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("style", STYLES)
 def test_another_style_stays(config: Path, rendered: Callable[..., str], style: str) -> None:
-    """Facts that are set and set back leave the same bytes: nothing else has changed between."""
+    """Setting facts, and then setting them back, gives the same bytes."""
     text = STYLES[style](rendered())
     after = written(config, text, FACTS)
     assert after != text and written(config, after, FACTS) == after
@@ -147,7 +148,7 @@ def test_json_stays_json(config: Path, rendered: Callable[..., str]) -> None:
     assert json.loads(after)["model_metadata"]["model"]["input"] == FACTS["input"]
 
 
-# ---- odd files: what they are, and what becomes of them ----
+# ---- unusual files: the text before and after ----
 
 NEW = {"file": "new", "sha256": "x", "input": {"kind": "table", "columns": [{"name": "n"}]}}
 BLOCK = "input:{}\n      kind: table\n      columns:\n      - {{name: n}}\n"
@@ -167,7 +168,7 @@ ODD: dict[str, tuple[str, str]] = {
         "    file:\n    sha256:  # sum\n    input: \n",
         f"    file: new\n    sha256: x  # sum\n    {BLOCK.format(' ')}",
     ),
-    "keys that are missing": (
+    "missing keys": (
         "    own: 1  # mine\n\n# end\nx: 1",
         f"    own: 1  # mine\n    file: new\n    sha256: x\n    {BLOCK.format('')}\n# end\nx: 1",
     ),
@@ -175,7 +176,7 @@ ODD: dict[str, tuple[str, str]] = {
         "    file: &f a\n    sha256: *f  # the same\nname: *f\n",
         f"    file: new\n    sha256: x  # the same\n    {BLOCK.format('')}name: a\n",
     ),
-    "an alias to what holds facts": (
+    "an alias to a parent of facts": (
         "    file: a\n    input: &i\n      kind: table\n      columns: &c [{name: o}]  # cc\n"
         "    sha256: x\nrows: [*i, *c]\n",
         "    file: new\n    input: &i\n      kind: table\n      columns: &c [{name: n}]  # cc\n"
@@ -190,7 +191,7 @@ ODD: dict[str, tuple[str, str]] = {
         "    <<: &d {file: a, sha256: x}\n    own: 1\n    file: new\n"
         f"    {BLOCK.format('')}defaults: *d\n",
     ),
-    "keys that stand twice": (
+    "duplicate keys": (
         "    file: a\n    file: b  # counts\n    sha256: x\n    input: null\n",
         f"    file: a\n    file: new  # counts\n    sha256: x\n    {BLOCK.format('')}",
     ),
@@ -208,7 +209,7 @@ ODD: dict[str, tuple[str, str]] = {
         "    a: [0o17, 0x1F, 1e5, 1_000, .5, 2001-01-01, ~, Null, 1:30]\n    sha256: x\n"
         f"    file: new\n    {BLOCK.format('')}",
     ),
-    "rows that change by one value": (
+    "a change of one value": (
         "    file: new\n    sha256: x\n    input:\n      columns:\n      - name: o  # of mine\n"
         "      kind: 'table'\n",
         "    file: new\n    sha256: x\n    input:\n      columns:\n      - name: n  # of mine\n"
@@ -226,7 +227,7 @@ ODD: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_an_odd_file_keeps_what_is_not_a_fact(config: Path, odd: str) -> None:
+def test_an_unusual_file_keeps_all_but_the_facts(config: Path, odd: str) -> None:
     head = "# head\nmodel_metadata:  # of the model\n  model:\n"
     before, after = (head + text for text in ODD[odd])
     assert written(config, before, NEW) == after
@@ -251,17 +252,17 @@ def test_an_odd_file_keeps_what_is_not_a_fact(config: Path, odd: str) -> None:
         ),
     ],
 )
-def test_a_section_that_is_missing_or_elsewhere(config: Path, before: str, after: str) -> None:
+def test_a_section_that_is_missing_or_shared(config: Path, before: str, after: str) -> None:
     assert written(config, before, NEW["input"]) == after
 
 
-def test_values_outside_of_the_facts(config: Path) -> None:
+def test_other_values_can_be_written(config: Path) -> None:
     config.write_text("a: {b: 1}  # one\nc: [1]\n")
     write_values(config, {("a", "b"): 2, ("a", "d", "e"): 3, ("f",): "yes"})
     assert config.read_text() == "a: {b: 2, d: {e: 3}}  # one\nc: [1]\nf: 'yes'\n"
 
 
-# ---- values that are hard to write ----
+# ---- difficult values ----
 
 NAMES = [
     *("a: b", "# no", "a #b", "'", '"', "''", "- x", "null", "yes", "1", "1e5", "", " ", "~"),
@@ -308,7 +309,7 @@ def test_a_name_may_hold_any_character(
     ids=repr,
 )
 def test_a_value_keeps_its_type(config: Path, rendered: Callable[..., str], value: Any) -> None:
-    """1 gives way to 1.0, and to true: equal is not the same."""
+    """1 can be replaced by 1.0 and by true, which are equal to it."""
     config.write_text(rendered())
     for before in (1, True, 0.0, [1], {"a": 1}):
         write_facts(config, {"file": before})
@@ -316,11 +317,11 @@ def test_a_value_keeps_its_type(config: Path, rendered: Callable[..., str], valu
         assert repr(read_facts(config)["file"]) == repr(value)
 
 
-# ---- files that cannot be changed ----
+# ---- files that cannot be edited ----
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("content", "message"),
     [
         ("a: 1\n---\nb: 2\n", "is not YAML: line 2, column 1: expected a single document in the"),
         ("a: [1\nb: 2\n", r"is not YAML: line 2, column 2: while parsing a flow sequence, "),
@@ -339,8 +340,9 @@ def test_a_value_keeps_its_type(config: Path, rendered: Callable[..., str], valu
         ("\ufeffa: 1\n".encode("utf-16"), "is not YAML: 'utf-8' codec can't decode byte 0xff"),
     ],
 )
-def test_refuses_what_is_no_config(config: Path, text: "str | bytes", message: str) -> None:
-    content = text if isinstance(text, bytes) else text.encode()
+def test_refuses_what_is_not_a_config(config: Path, content: "str | bytes", message: str) -> None:
+    if isinstance(content, str):
+        content = content.encode()
     config.write_bytes(content)
     with pytest.raises(ScaffoldError, match=message) as raised:
         write_facts(config, FACTS)
@@ -348,7 +350,7 @@ def test_refuses_what_is_no_config(config: Path, text: "str | bytes", message: s
     assert config.read_bytes() == content
 
 
-def test_refuses_a_value_that_yaml_has_no_form_for(config: Path) -> None:
+def test_refuses_a_value_that_yaml_cannot_express(config: Path) -> None:
     config.write_text("a: 1\n")
     with pytest.raises(ScaffoldError, match="cannot hold the model's facts: .* <object object"):
         write_facts(config, {"file": object()})

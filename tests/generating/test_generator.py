@@ -1,4 +1,4 @@
-"""From a model in memory to a scaffold: what it predicts, what it records, and what is refused."""
+"""From a model in memory to a scaffold: its predictions, what it records, and its errors."""
 
 import contextlib
 import errno
@@ -39,6 +39,7 @@ import generator
 from generator import ModelError, ScaffoldError, ServingError, SettingError, TargetError
 from generator.capture.captured import Captured
 from generator.environment.installed import Environment
+from generator.layout import SMOKE_TEST
 from generator.scaffold import Scaffold
 from support.checkouts import ROOT
 
@@ -52,13 +53,13 @@ def version(distribution: str) -> str:
 
 
 def distribution(module: str) -> str:
-    """What provides the module here: xgboost may be xgboost or xgboost-cpu."""
+    """The installed distribution of a module: xgboost may be xgboost or xgboost-cpu."""
     (name,) = set(metadata.packages_distributions()[module])
     return name
 
 
 def pins(scaffold: Scaffold) -> dict[str, str]:
-    """Name to specifier of every line of requirements.txt, all of which say why they are there."""
+    """The specifiers in requirements.txt, by name. Every line has a comment with its reason."""
     lines = (scaffold.directory / "requirements.txt").read_text().splitlines()
     wanted = [line for line in lines if not line.startswith(("#", "-"))]
     assert all(re.search(r"  # \S", line) for line in wanted), wanted
@@ -74,7 +75,7 @@ def facts(scaffold: Scaffold) -> dict[str, Any]:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Scaffold]]:
-    """generator.from_model into tmp_path; what it opened is closed at the end."""
+    """Calls generator.from_model with a target in tmp_path; closes its scaffolds at the end."""
     made: list[Scaffold] = []
 
     def from_model(model: Any, target: Any = None, **settings: Any) -> Scaffold:
@@ -90,12 +91,12 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Scaffold]]:
 
 @pytest.fixture(scope="session")
 def linear() -> LinearRegression:
-    """The smallest of models: y = 1 + 2 a - b, exactly."""
+    """A minimal model: y = 1 + 2 a - b, exactly."""
     rows = np.array([[0, 0], [1, 0], [0, 1], [2, 3]])
     return LinearRegression().fit(rows, 1 + 2 * rows[:, 0] - rows[:, 1])
 
 
-# ---- a representative dozen ----
+# ---- twelve kinds of model ----
 
 
 def pipeline() -> tuple[Any, Any]:
@@ -103,7 +104,7 @@ def pipeline() -> tuple[Any, Any]:
 
 
 def column_transformer() -> tuple[Any, Any]:
-    """Texts, numbers with a gap, dates and categories, each of its dtype."""
+    """Strings, numbers with missing values, dates and categories, each with its own dtype."""
     count = len(X)
     frame = pandas.DataFrame(
         {
@@ -195,7 +196,7 @@ def lightgbm() -> tuple[Any, Any]:
     return Pipeline([("numbers", FunctionTransformer()), ("model", model)]).fit(X, Y), X
 
 
-# pandas 3 has dtypes of its own for these.
+# pandas 3 has other dtypes for these.
 TEXTS = str(pandas.Series(["a"]).dtype)
 DATES = str(
     (pandas.Timestamp("1999-12-31T23:59:59") + pandas.to_timedelta(np.arange(2), unit="D")).dtype
@@ -250,15 +251,12 @@ CASES: dict[Callable[[], tuple[Any, Any]], tuple[Any, dict[str, Any], tuple[str,
     xgboost: (ANY_NUMBERS, {"kind": "number", "dtype": "float32"}, ("xgboost",)),
     lightgbm: (ANY_NUMBERS, {"kind": "class"}, ("lightgbm",)),
 }
-WITH_SAMPLE = (
-    column_transformer,
-    clusterer,
-    with_categories,
-)  # whose dtypes the model does not tell
+# These models do not hold the dtypes of their columns.
+WITH_SAMPLE = (column_transformer, clusterer, with_categories)
 
 
 def equal(expected: Any, served: list[Any]) -> bool:
-    """To the last bit, and of the same shape; a float32 in the digits that are its own."""
+    """Whether the shapes are equal, and all values to the last bit of the expected dtype."""
     wanted = np.asarray(expected)
     came = np.asarray(served, dtype=wanted.dtype)
     return wanted.shape == came.shape and bool((wanted == came).all())
@@ -278,17 +276,19 @@ BOOSTERS = {
 @pytest.mark.parametrize("sampled", [True, False], ids=["with a sample", "without"])
 @pytest.mark.parametrize("named", [True, False], ids=["named columns", "arrays"])
 @pytest.mark.parametrize("package", BOOSTERS)
-def test_an_estimator_of_another_package_on_its_own(
+def test_an_estimator_of_another_package(
     make: Callable[..., Scaffold], package: str, named: bool, sampled: bool
 ) -> None:
-    """Pinned with scikit-learn where it is built on that: XGBoost's pickle does not name it, and needs it to load."""
-    x = pandas.DataFrame(X, columns=["sepal length", "b", "c", "d"]) if named else X
+    """scikit-learn is pinned if it is needed to load. XGBoost's pickle does not name it."""
+    kind, x, sample, rows = "array", X, None, X
+    if named:
+        kind, x = "table", pandas.DataFrame(X, columns=["sepal length", "b", "c", "d"])
+    if sampled:
+        sample = rows = x
     model = BOOSTERS[package]().fit(x, Y)
-    scaffold = make(model, sample_input=x if sampled else None)
-    assert equal(
-        model.predict(x), scaffold.predict(x if sampled or not named else X)["predictions"]
-    )
-    assert facts(scaffold)["input"]["kind"] == ("table" if named else "array")
+    scaffold = make(model, sample_input=sample)
+    assert equal(model.predict(x), scaffold.predict(rows)["predictions"])
+    assert facts(scaffold)["input"]["kind"] == kind
     assert {distribution(package), "joblib"} <= pins(scaffold).keys()
     assert ("scikit-learn" in pins(scaffold)) == (package != "catboost")
 
@@ -299,7 +299,10 @@ def test_predicts_what_the_model_predicts(
 ) -> None:
     model, inputs = case()
     expected_input, expected_output, modules = CASES[case]
-    scaffold = make(model, sample_input=inputs[:9] if case in WITH_SAMPLE else None)
+    sample = None
+    if case in WITH_SAMPLE:
+        sample = inputs[:9]
+    scaffold = make(model, sample_input=sample)
     assert equal(model.predict(inputs), scaffold.predict(inputs)["predictions"])
 
     found = facts(scaffold)
@@ -347,18 +350,20 @@ def test_rows_as_objects_and_as_lists(make: Callable[..., Scaffold]) -> None:
     [X[:3], X[:3].astype(np.float32), X[:3].tolist(), scipy.sparse.csr_matrix(X[:3])],
     ids=["array", "float32", "list", "sparse"],
 )
-def test_sample_is_proved_and_kept(sample: Any, make: Callable[..., Scaffold]) -> None:
+def test_a_sample_is_verified_and_recorded(sample: Any, make: Callable[..., Scaffold]) -> None:
     model = RandomForestRegressor(n_estimators=5, random_state=0).fit(X, X[:, 0])
     scaffold = make(model, sample_input=sample)
     kept = json.loads((scaffold.directory / "smoke-test.json").read_text())
     assert kept["response"] == {"predictions": model.predict(sample).tolist()}
-    array = sample.toarray() if scipy.sparse.issparse(sample) else np.asarray(sample)
+    if scipy.sparse.issparse(sample):
+        sample = sample.toarray()
+    array = np.asarray(sample)
     assert kept["request"] == {"instances": array.tolist()}
     assert facts(scaffold)["input"] == {"kind": "array", "shape": [4], "dtype": array.dtype.name}
     assert facts(scaffold)["example"] == kept["request"]["instances"][:1]
 
 
-def test_sample_with_dates_and_gaps_is_kept_as_a_client_writes_it(
+def test_a_sample_with_dates_and_missing_values_is_recorded_as_a_client_sends_it(
     make: Callable[..., Scaffold],
 ) -> None:
     model, frame = column_transformer()
@@ -374,7 +379,7 @@ def test_sample_with_dates_and_gaps_is_kept_as_a_client_writes_it(
     assert facts(scaffold)["example"] == [first]
 
 
-def test_refuses_a_sample_that_json_has_no_word_for(
+def test_refuses_a_sample_that_json_cannot_express(
     make: Callable[..., Scaffold], tmp_path: Path
 ) -> None:
     model, frame = column_transformer()
@@ -386,7 +391,7 @@ def test_refuses_a_sample_that_json_has_no_word_for(
     )
 
 
-def test_verify_sees_what_has_changed(make: Callable[..., Scaffold], linear: Any) -> None:
+def test_verify_detects_a_change(make: Callable[..., Scaffold], linear: Any) -> None:
     scaffold = make(linear, sample_input=[[1, 2], [3, 4]])
     with contextlib.closing(generator.load(scaffold.directory)) as opened:
         verification = opened.verify()
@@ -404,13 +409,13 @@ def test_verify_sees_what_has_changed(make: Callable[..., Scaffold], linear: Any
     assert not scaffold.verify([[5, 6]])
 
 
-def test_a_model_that_keeps_its_rows_is_proved_on_them(make: Callable[..., Scaffold]) -> None:
-    """BLAS multiplies an array with itself in another way than with a copy, which can change the last bits."""
+def test_a_model_that_keeps_its_rows_is_verified_on_them(make: Callable[..., Scaffold]) -> None:
+    """BLAS has another method for an array times itself, which can change the last bits."""
     model = KernelRidge().fit(X, X[:, 0] - X[:, 1] ** 2)
     assert model.X_fit_ is X and make(model, sample_input=X)
 
 
-def test_verify_has_something_to_compare_with(make: Callable[..., Scaffold], linear: Any) -> None:
+def test_verify_needs_something_to_compare_with(make: Callable[..., Scaffold], linear: Any) -> None:
     scaffold = make(linear)
     with pytest.raises(
         ScaffoldError, match="smoke-test.json is missing: make the scaffold with a sample_input"
@@ -420,7 +425,7 @@ def test_verify_has_something_to_compare_with(make: Callable[..., Scaffold], lin
         generator.load(scaffold.directory).verify([[1, 2]])
 
 
-def test_a_scaffold_that_predicts_otherwise_is_refused(
+def test_a_scaffold_that_predicts_something_else_is_refused(
     linear: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other, dump = LinearRegression().fit([[0, 0], [1, 1]], [5, 5]), joblib.dump
@@ -499,7 +504,7 @@ def test_name_directory_and_python_version(
     assert repr(scaffold) == "Scaffold('linear_regression')"
 
 
-def test_default_name_of_the_directory_is_the_class_in_snake_case(
+def test_the_default_directory_is_the_class_in_snake_case(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -507,7 +512,7 @@ def test_default_name_of_the_directory_is_the_class_in_snake_case(
     assert generator.from_model(model).directory == Path("hist_gradient_boosting_classifier")
 
 
-def test_files_are_readable_as_the_umask_says(linear: Any, make: Callable[..., Scaffold]) -> None:
+def test_files_follow_the_umask(linear: Any, make: Callable[..., Scaffold]) -> None:
     previous = os.umask(0o027)
     try:
         scaffold = make(linear)
@@ -517,7 +522,9 @@ def test_files_are_readable_as_the_umask_says(linear: Any, make: Callable[..., S
     assert (scaffold.directory / "src" / "model" / "model.joblib").stat().st_mode & 0o777 == 0o640
 
 
-def test_requirements_are_added_and_replace(linear: Any, make: Callable[..., Scaffold]) -> None:
+def test_given_requirements_are_added_or_replace_pins(
+    linear: Any, make: Callable[..., Scaffold]
+) -> None:
     lines = ["NumPy>=1.22", "requests[socks]==2.31.0  # for the owner's code", "# why", "", "--pre"]
     scaffold = make(linear, requirements=lines)
     text = (scaffold.directory / "requirements.txt").read_text()
@@ -528,7 +535,7 @@ def test_requirements_are_added_and_replace(linear: Any, make: Callable[..., Sca
     assert found["scikit-learn"] == f"=={version('scikit-learn')}"
 
 
-def test_installed_packages_and_names_are_gone_through_once(
+def test_installed_packages_and_names_are_read_once(
     linear: Any, make: Callable[..., Scaffold], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -559,7 +566,7 @@ def test_data_is_copied(linear: Any, make: Callable[..., Scaffold], tmp_path: Pa
 
 
 def test_overwrite(linear: Any, make: Callable[..., Scaffold], tmp_path: Path) -> None:
-    """What holds no scaffold is replaced whole; tests/test_replacement.py has what does."""
+    """A directory that is not a scaffold is replaced. test_replacement.py has scaffolds."""
     target = tmp_path / "rfc"
     target.mkdir()
     (target / "mine.txt").write_text("mine")
@@ -570,7 +577,7 @@ def test_overwrite(linear: Any, make: Callable[..., Scaffold], tmp_path: Path) -
         make(linear, target, overwrite=True)
     shutil.rmtree(target)
     target.mkdir()
-    make(linear, target)  # an empty directory is taken
+    make(linear, target)  # an empty directory needs no overwrite
     assert [path.name for path in tmp_path.iterdir()] == ["rfc"]
 
 
@@ -586,7 +593,7 @@ def test_parents_are_made(linear: Any, make: Callable[..., Scaffold], tmp_path: 
     assert (make(linear, tmp_path / "a" / "b" / "rfc").directory / "config.yaml").exists()
 
 
-# ---- a scaffold that is open ----
+# ---- an open scaffold ----
 
 
 def edit(scaffold: Scaffold, old: str, new: str) -> None:
@@ -596,7 +603,7 @@ def edit(scaffold: Scaffold, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def test_edits_are_seen_by_the_next_predict(linear: Any, make: Callable[..., Scaffold]) -> None:
+def test_the_next_predict_uses_an_edit(linear: Any, make: Callable[..., Scaffold]) -> None:
     scaffold = make(linear)
     before = scaffold.predict([[1, 1]])["predictions"]
     edit(
@@ -607,7 +614,7 @@ def test_edits_are_seen_by_the_next_predict(linear: Any, make: Callable[..., Sca
     assert scaffold.predict([[1, 1]]) == {"predictions": before, "edited": True}
 
 
-def test_a_mistake_in_an_edit_is_one_line_and_can_be_mended(
+def test_a_mistake_in_an_edit_is_one_line_and_can_be_fixed(
     linear: Any, make: Callable[..., Scaffold]
 ) -> None:
     scaffold = make(linear)
@@ -620,8 +627,8 @@ def test_a_mistake_in_an_edit_is_one_line_and_can_be_mended(
     assert scaffold.predict([[0, 0]])["predictions"] == linear.predict([[0, 0]]).tolist()
 
 
-def test_the_seeds_edits(make: Callable[..., Scaffold], tmp_path: Path) -> None:
-    """A scaler in src/data/, loaded by load and applied by predict, as in the seed's second tutorial."""
+def test_a_scaler_that_the_owner_adds(make: Callable[..., Scaffold], tmp_path: Path) -> None:
+    """As in the tutorial: load reads a scaler in src/data/, and predict applies it."""
     scaler = StandardScaler().fit(X)
     model = LogisticRegression().fit(scaler.transform(X), Y)
     joblib.dump(scaler, tmp_path / "scaler.joblib")
@@ -642,7 +649,7 @@ def test_the_seeds_edits(make: Callable[..., Scaffold], tmp_path: Path) -> None:
     assert equal(model.predict(scaler.transform(X)), scaffold.predict(X)["predictions"])
 
 
-def test_load_opens_what_lies_there(linear: Any, make: Callable[..., Scaffold]) -> None:
+def test_load_opens_a_scaffold(linear: Any, make: Callable[..., Scaffold]) -> None:
     made = make(linear, name="price")
     opened = generator.load(str(made.directory))
     assert opened.name == "price" and opened.docker_build_string == made.docker_build_string
@@ -679,16 +686,23 @@ def test_a_broken_config_is_one_line(
     assert "\n" not in str(raised.value)
 
 
-def test_load_names_what_is_no_scaffold(tmp_path: Path) -> None:
+def test_load_names_a_directory_that_is_not_a_scaffold(tmp_path: Path) -> None:
     with pytest.raises(ScaffoldError, match="'.*missing' is no directory"):
         generator.load(tmp_path / "missing")
     with pytest.raises(ScaffoldError, match="is no scaffold"):
         generator.load(tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "replaced"])
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        ("missing", "is missing"),
+        ("truncated", "is not the model that config.yaml records"),
+        ("replaced", "is not the model that config.yaml records"),
+    ],
+)
 def test_a_damaged_model_file_is_never_unpickled(
-    damage: str, linear: Any, make: Callable[..., Scaffold]
+    damage: str, expected: str, linear: Any, make: Callable[..., Scaffold]
 ) -> None:
     scaffold = make(linear)
     path = scaffold.directory / "src" / "model" / "model.joblib"
@@ -698,13 +712,12 @@ def test_a_damaged_model_file_is_never_unpickled(
         path.write_bytes(path.read_bytes()[:-20])
     else:
         joblib.dump(LinearRegression().fit([[1, 2]], [3]), path)
-    expected = "is missing" if damage == "missing" else "is not the model that config.yaml records"
     with pytest.raises(ServingError, match=f"src/model/model.joblib {expected}") as raised:
         scaffold.predict([[1, 1]])
     assert "\n" not in str(raised.value)
 
 
-# ---- the commands for Docker, through a shell ----
+# ---- the Docker commands, in a shell ----
 
 PATHS = [
     "test_rfc",
@@ -727,7 +740,10 @@ PATHS = [
 
 @pytest.fixture(scope="session")
 def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a `docker` that prints its arguments, one a line in JSON; `-q` builds print an image's id."""
+    """A directory with a `docker` that prints its arguments as JSON.
+
+    With `-q` it prints an image's id, and the arguments to standard error.
+    """
     directory = tmp_path_factory.mktemp("stub")
     script = f"""#!{sys.executable}
 import json, sys
@@ -742,11 +758,13 @@ if "-q" in arguments:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_docker_commands_survive_a_shell(
+def test_docker_commands_are_quoted_for_a_shell(
     path: str, scaffold: Scaffold, stub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    place = Path(path) / "inner" if path == "github.com" else Path(path)
+    place = Path(path)
+    if path == "github.com":
+        place = place / "inner"
     shutil.copytree(scaffold.directory, place)
     opened = generator.load(place)
 
@@ -767,7 +785,7 @@ def test_docker_commands_survive_a_shell(
     assert json.loads(ran.stderr) == [build, dash_f, dockerfile, context, "-q"]
 
 
-def test_docker_build_string_is_the_seeds(
+def test_docker_build_string(
     scaffold: Scaffold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(scaffold.directory.parent)
@@ -777,7 +795,7 @@ def test_docker_build_string_is_the_seeds(
     )
 
 
-# ---- bad input: one clear error, and nothing left behind ----
+# ---- bad input: one clear error, which leaves nothing behind ----
 
 
 def without_address(value: object) -> str:
@@ -786,10 +804,10 @@ def without_address(value: object) -> str:
 
 
 def refused(kind: type[ScaffoldError], directory: Path, call: Callable[[], Any]) -> str:
-    """The message of the error, found to be of this very class, on one line, and to leave nothing in the directory."""
+    """The message of the error. Its class is exact, it is one line, and it changes no file."""
     before = listing(directory)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn's, on the way to an error
+        warnings.simplefilter("ignore")  # scikit-learn may warn before the error
         with pytest.raises(ScaffoldError) as raised:
             call()
     assert type(raised.value) is kind, raised.value
@@ -800,13 +818,14 @@ def refused(kind: type[ScaffoldError], directory: Path, call: Callable[[], Any])
 
 
 def listing(directory: Path) -> dict[str, bytes | None]:
-    """Every file and directory in it, with the files' content."""
-    found = sorted(directory.rglob("*"))
-    return {str(path): path.read_bytes() if path.is_file() else None for path in found}
+    """Every file below a directory with its content, and every directory with None."""
+    found: dict[str, bytes | None] = dict.fromkeys(map(str, directory.rglob("*")))
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return found | {str(path): path.read_bytes() for path in files}
 
 
 class NotAModel:
-    """Nothing of any framework."""
+    """A class of no framework."""
 
 
 def unpicklable() -> Any:
@@ -846,7 +865,7 @@ def unpicklable() -> Any:
     ],
     ids=without_address,
 )
-def test_refuses_what_is_no_model(
+def test_refuses_what_is_not_a_model(
     model: Any, message: str, make: Callable[..., Scaffold], tmp_path: Path
 ) -> None:
     assert message in refused(ModelError, tmp_path, lambda: make(model))
@@ -860,7 +879,7 @@ def run_python(code: str, *arguments: str, **settings: Any) -> "subprocess.Compl
     )
 
 
-def test_refuses_a_target_that_holds_something(
+def test_refuses_a_target_that_is_not_empty(
     make: Callable[..., Scaffold], linear: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "rfc").mkdir()
@@ -880,7 +899,7 @@ def test_refuses_a_target_that_is_a_file(
 @pytest.mark.parametrize(
     "path", ["/proc/rfc", "/proc/deep/rfc", "file/rfc", "file/deep/rfc", "x" * 256, "nul\0"]
 )
-def test_refuses_a_target_that_cannot_be_made(
+def test_refuses_a_target_that_cannot_be_created(
     path: str, make: Callable[..., Scaffold], linear: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("mine")
@@ -889,7 +908,7 @@ def test_refuses_a_target_that_cannot_be_made(
 
 
 @pytest.mark.parametrize("path", [".", "..", ""])
-def test_refuses_to_replace_where_it_is(
+def test_refuses_to_replace_the_working_directory(
     path: str,
     make: Callable[..., Scaffold],
     linear: Any,
@@ -945,7 +964,7 @@ def test_refuses_a_bad_server(
     assert "server" in message and str(server) in message
 
 
-def test_refuses_data_that_is_not_there(
+def test_refuses_data_that_does_not_exist(
     make: Callable[..., Scaffold], linear: Any, tmp_path: Path
 ) -> None:
     message = refused(
@@ -954,8 +973,7 @@ def test_refuses_data_that_is_not_there(
     assert "data names 'nowhere.txt', which does not exist" in message
 
 
-# ---- what breaks half way ----
-
+# ---- failures half way ----
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 BREAKS = [
@@ -963,34 +981,39 @@ BREAKS = [
     ("joblib.dump", FULL),
     ("generator.writing.prepare.write_facts", Exception("whatever")),
     ("generator.writing.prepare.write_facts", FULL),
-    ("generator.scaffold.write_smoke_test", KeyboardInterrupt()),
+    ("generator.running.verification._write_smoke_test", KeyboardInterrupt()),
 ]
 
 
-@pytest.mark.parametrize("existing", [False, True], ids=["new", "overwritten"])
+@pytest.mark.parametrize("place", ["not/yet/there", "there"], ids=["new", "overwritten"])
 @pytest.mark.parametrize(("step", "error"), BREAKS, ids=str)
-def test_what_breaks_half_way_leaves_nothing(
+def test_a_failure_half_way_leaves_nothing_behind(
     step: str,
     error: BaseException,
-    existing: bool,
+    place: str,
     linear: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    target = tmp_path / ("there" if existing else "not/yet/there")
+    target, existing = tmp_path / place, place == "there"
     if existing:
         target.mkdir()
         (target / "mine.txt").write_text("mine")
 
     def broken(*arguments: Any) -> None:
         path = next(argument for argument in arguments if isinstance(argument, Path))
+        if path.is_dir():
+            path = path / SMOKE_TEST
         path.write_bytes(b"half of it")
         raise error
 
     before = listing(tmp_path)
     monkeypatch.setattr(step, broken)
-    sample = [[1, 2]] if "smoke" in step else None
-    expected = TargetError if error is FULL else type(error)
+    sample, expected = None, type(error)
+    if "smoke" in step:
+        sample = [[1, 2]]
+    if error is FULL:
+        expected = TargetError
     with pytest.raises(expected) as raised:
         generator.from_model(linear, target, overwrite=existing, sample_input=sample)
     assert listing(tmp_path) == before
@@ -998,7 +1021,7 @@ def test_what_breaks_half_way_leaves_nothing(
         assert "No space left on device" in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_what_stood_there_comes_back_when_its_place_cannot_be_taken(
+def test_the_old_files_come_back_if_the_new_ones_cannot_be_moved_there(
     linear: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "rfc"
@@ -1037,7 +1060,7 @@ BIG_MODEL = """
 """
 
 
-def test_a_file_that_grows_too_large(tmp_path: Path) -> None:
+def test_a_file_over_the_limit_of_its_size(tmp_path: Path) -> None:
     done = run_python(BIG_MODEL, str(tmp_path / "rfc"), "limited")
     assert done.stdout.startswith(
         f"target_directory {str(tmp_path / 'rfc')!r} cannot be written: "
@@ -1048,13 +1071,13 @@ def test_a_file_that_grows_too_large(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a megabyte."""
+    """A file system of one megabyte."""
     mounted = tmp_path / "disk"
     mounted.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mounted)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+        pytest.skip(f"cannot mount a file system here: {done.stderr.strip()}")
     yield mounted
     subprocess.run(["umount", str(mounted)], check=True)
 

@@ -1,4 +1,4 @@
-"""The wheel: its content, and that it makes a working scaffold without this repository."""
+"""The wheel: its content, and a working scaffold that it makes without this repository."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ BIN = Path(sys.executable).parent
 
 @pytest.fixture(scope="session")
 def made(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A scaffold that the installed generator made and proved, and what it told on the way."""
+    """A scaffold that the installed generator made and verified, and what it printed."""
     directory = tmp_path_factory.mktemp("outside")
     code = """
         import json, generator
@@ -47,7 +47,7 @@ def tracked(repository: Path, directory: str) -> set[str]:
     return {name for name in git(repository, "ls-files", "-z", directory).split("\0") if name}
 
 
-def test_wheel_holds_the_generator_alone(wheel: Path, repository: Path) -> None:
+def test_wheel_holds_only_the_generator(wheel: Path, repository: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert len(names) == len(set(names))
     inside = {
@@ -60,7 +60,7 @@ def test_wheel_holds_the_generator_alone(wheel: Path, repository: Path) -> None:
     assert inside == generator | hooks | template | {"generator/copier.yml"}
 
 
-def test_wheel_says_what_it_is(wheel: Path) -> None:
+def test_metadata_of_the_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         information = f"scaffold_generator-{VERSION}.dist-info"
         text = archive.read(f"{information}/METADATA").decode()
@@ -74,7 +74,7 @@ def test_wheel_says_what_it_is(wheel: Path) -> None:
         assert f"Requires-Dist: {framework}" not in text
 
 
-def test_sdist_holds_what_the_wheel_is_made_of(dist: Path) -> None:
+def test_sdist_holds_what_the_wheel_needs(dist: Path) -> None:
     (path,) = dist.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -96,10 +96,10 @@ def test_installed_generator_makes_a_working_scaffold(
     assert [path.name for path in directory.parent.iterdir()] == ["test_rfc"]
 
 
-def test_installed_scaffold_is_the_checkouts(
+def test_installed_scaffold_has_the_files_of_the_checkout(
     made: tuple[Path, dict[str, Any]], repository: Path
 ) -> None:
-    """Every file of the template that needs no rendering has arrived as it is, the dotfiles too."""
+    """Every file of the template that needs no rendering is equal, dotfiles too."""
     directory, _ = made
     others = {"src/common/outputs.py"}  # PyTorch's
     others |= {f"deploy/{name}" for name in ("ray_app.py", "ray-requirements.txt")}
@@ -124,7 +124,7 @@ def test_answers_name_the_public_template(made: tuple[Path, dict[str, Any]]) -> 
     assert answers["model_name"] == "model" and "scikit-learn==" in answers["requirements"]
 
 
-def test_make_release_checks_before_it_does_anything(repository: Path, tmp_path: Path) -> None:
+def test_make_release_checks_first(repository: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(repository, tmp_path / "scaffold", symlinks=True)
 
     def message() -> str:
@@ -164,14 +164,14 @@ SCRIPT = """
 
 
 def mypy(script: str, python: Path, directory: Path) -> str:
-    """What `mypy --strict` says of a user's script, with what is installed for an interpreter."""
+    """The output of `mypy --strict` for a script, with the packages of an interpreter."""
     (directory / "script.py").write_text(textwrap.dedent(script))
     options = ["--strict", "--config-file=", "--cache-dir=cache", f"--python-executable={python}"]
     command = [str(BIN / "mypy"), *options, "script.py"]
     return subprocess.run(command, cwd=directory, capture_output=True, text=True).stdout
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="typing.assert_type is of Python 3.11")
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="typing.assert_type needs Python 3.11")
 def test_a_users_script_is_checked_strictly(installed: Path, tmp_path: Path) -> None:
     assert mypy(SCRIPT, installed, tmp_path) == "Success: no issues found in 1 source file\n"
     wrong = mypy(f"{SCRIPT}\n    scaffold.predict_all([[1, 2]])\n", installed, tmp_path)

@@ -1,4 +1,4 @@
-"""Another model in a scaffold that its owner has edited, and what is refused of it with nothing changed."""
+"""Replacing the model of an edited scaffold. An error changes no file."""
 
 import contextlib
 import importlib
@@ -68,7 +68,7 @@ def facts(scaffold: Scaffold) -> dict[str, Any]:
 
 
 def content(scaffold: Scaffold) -> dict[str, bytes]:
-    """Every file, but for bytecode."""
+    """Every file except bytecode."""
     files = (
         path for path in scaffold.directory.rglob("*") if path.is_file() and path.suffix != ".pyc"
     )
@@ -91,7 +91,7 @@ def assert_edits_stay(scaffold: Scaffold) -> None:
     assert not (scaffold.directory / "README.md").exists()
 
 
-def test_a_retrained_model_takes_the_place_of_the_old_one(edited: Scaffold) -> None:
+def test_a_retrained_model_replaces_the_old_one(edited: Scaffold) -> None:
     before = facts(edited)
     model = linear(2.0)
     with contextlib.closing(edited):
@@ -104,7 +104,7 @@ def test_a_retrained_model_takes_the_place_of_the_old_one(edited: Scaffold) -> N
     assert json.loads(read(edited, "smoke-test.json"))["request"]["instances"] == X[:5].tolist()
 
 
-def test_from_model_over_an_edited_scaffold_does_the_same(edited: Scaffold, tmp_path: Path) -> None:
+def test_from_model_with_overwrite_does_the_same(edited: Scaffold, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("more\n")
     made = generator.from_model(
         linear(3.0), edited.directory, overwrite=True, data=tmp_path / "more.txt"
@@ -113,22 +113,16 @@ def test_from_model_over_an_edited_scaffold_does_the_same(edited: Scaffold, tmp_
         assert made.predict(X)["predictions"] == (linear(3.0).predict(X) + 10).tolist()
     assert_edits_stay(made)
     assert read(made, "src/data/more.txt") == "more\n"
-    assert not (made.directory / "smoke-test.json").exists()  # the old model's
+    assert not (made.directory / "smoke-test.json").exists()  # it was for the old model
 
 
 def test_pins_are_those_of_the_new_models_environment(edited: Scaffold) -> None:
-    """As if the first had been trained long ago, with a package that the new model does not need."""
+    """The old model's pins are older, and one is of a package that the new one does not need."""
     installed = f"scikit-learn=={metadata.version('scikit-learn')}"
-    for name in ("requirements.txt", ".copier-answers.yml"):
+    outdated = "outdated==1  # the model: old.Class\n"
+    for name, separator in (("requirements.txt", ""), (".copier-answers.yml", "\n  ")):
         change(edited, name, installed, "scikit-learn==0.24.2")
-        change(
-            edited,
-            name,
-            "joblib==",
-            "outdated==1  # the model: old.Class\njoblib=="
-            if name.endswith("txt")
-            else "outdated==1  # the model: old.Class\n\n  joblib==",
-        )
+        change(edited, name, "joblib==", f"{outdated}{separator}joblib==")
     change(edited, "requirements.txt", f"numpy=={np.__version__}", "numpy>=2")
     edited.replace_model(linear(2.0))
     text = read(edited, "requirements.txt")
@@ -142,7 +136,7 @@ def test_pins_are_those_of_the_new_models_environment(edited: Scaffold) -> None:
     )
 
 
-def test_what_the_owner_deleted_or_linked_stays_so(edited: Scaffold, tmp_path: Path) -> None:
+def test_deleted_files_stay_deleted_and_links_stay_links(edited: Scaffold, tmp_path: Path) -> None:
     (edited.directory / "requirements.txt").unlink()
     (edited.directory / ".venv").symlink_to("nowhere")
     (tmp_path / "elsewhere.txt").write_text("elsewhere\n")
@@ -176,7 +170,7 @@ def test_the_line_endings_of_windows_stay(edited: Scaffold) -> None:
 
 
 def replace_by_another(edited: Scaffold) -> None:
-    """Replace the model by one with the same sample: only its file is another."""
+    """Replace the model by one with the same sample, so that only its file changes."""
     model = linear(2.0)
     edited.replace_model(model, sample_input=X, expected=model.predict(X) + 10)
 
@@ -192,7 +186,7 @@ REWRITTEN: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 @pytest.mark.parametrize("way", REWRITTEN)
-def test_a_config_that_was_rewritten(edited: Scaffold, way: str) -> None:
+def test_a_config_that_another_tool_rewrote(edited: Scaffold, way: str) -> None:
     path = edited.directory / "config.yaml"
     path.write_text(REWRITTEN[way](yaml.safe_load(path.read_text())))
     before = path.read_text().splitlines()
@@ -207,7 +201,7 @@ def test_a_config_that_was_rewritten(edited: Scaffold, way: str) -> None:
     assert facts(edited)["class"].endswith("LinearRegression")
 
 
-def test_of_the_config_only_the_changed_facts_change(edited: Scaffold) -> None:
+def test_only_changed_facts_change_in_the_config(edited: Scaffold) -> None:
     change(edited, "config.yaml", "    input:\n", "    input:  # three numbers\n")
     text = read(edited, "config.yaml").replace("    sha256: ", "    sha256:   ")
     (edited.directory / "config.yaml").write_text(f"{text}# the end, without a line break")
@@ -232,9 +226,12 @@ def refused(scaffold: Scaffold, error: Any, message: str, replace: Callable[[], 
     assert "\n" not in str(raised.value) and content(scaffold) == before
 
 
-def test_other_rows_are_refused_unless_told(edited: Scaffold) -> None:
+def test_other_rows_need_change_signature(edited: Scaffold) -> None:
     narrow, frame = linear(columns=2), pandas.DataFrame(X, columns=["a", "b", "c"])
-    message = r"takes rows that are numbers of shape \[2\], the scaffold's clients send rows that are numbers of shape \[3\]"
+    message = (
+        r"takes rows that are numbers of shape \[2\], "
+        r"the scaffold's clients send rows that are numbers of shape \[3\]"
+    )
     refused(edited, SettingError, message, lambda: edited.replace_model(narrow))
     refused(
         edited,
@@ -255,7 +252,7 @@ def test_other_rows_are_refused_unless_told(edited: Scaffold) -> None:
     assert_edits_stay(edited)
 
 
-def test_refuses(edited: Scaffold, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_replacements(edited: Scaffold, monkeypatch: pytest.MonkeyPatch) -> None:
     class Net:
         def predict(self, rows: Any) -> Any:
             return rows
@@ -278,7 +275,7 @@ def test_refuses(edited: Scaffold, monkeypatch: pytest.MonkeyPatch) -> None:
         edited,
         ModelError,
         r"the scaffold does not predict what the model in memory does: predictions\[0\] should be",
-        lambda: edited.replace_model(linear(2.0), sample_input=X),  # the edit adds ten
+        lambda: edited.replace_model(linear(2.0), sample_input=X),  # the edit adds 10
     )
     for settings, message in [
         (
@@ -302,9 +299,7 @@ def test_refuses(edited: Scaffold, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(edited, RequirementError, message, lambda: edited.replace_model(linear()))
 
 
-def test_an_interrupt_leaves_it_as_it_was(
-    edited: Scaffold, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_changes_nothing(edited: Scaffold, monkeypatch: pytest.MonkeyPatch) -> None:
     replace, calls = os.replace, []
 
     def interrupted(source: Any, target: Any) -> None:
@@ -320,7 +315,7 @@ def test_an_interrupt_leaves_it_as_it_was(
     assert len(calls) > 6 and content(edited) == before
 
 
-# ---- code that comes with the model ----
+# ---- the code of a model ----
 
 
 @pytest.fixture
@@ -335,7 +330,7 @@ def project(
 
 
 def pipeline(project: Path, module: str, source: str) -> Any:
-    """A pipeline through a function of a module of one's own, as it is now."""
+    """A pipeline with a function of the project's module, which has this source."""
     (project / f"{module}.py").write_text(source)
     sys.modules.pop(module, None)
     importlib.invalidate_caches()
@@ -349,7 +344,7 @@ DOUBLE, TRIPLE = (
 )
 
 
-def test_code_changes_with_the_model(project: Path, tmp_path: Path) -> None:
+def test_the_code_changes_with_the_model(project: Path, tmp_path: Path) -> None:
     made = generator.from_model(pipeline(project, "own_steps", DOUBLE), tmp_path / "made")
     made.replace_model(pipeline(project, "own_steps", TRIPLE))
     assert read(made, "src/model/own_steps.py") == TRIPLE
@@ -368,7 +363,10 @@ def test_code_that_the_owner_edited_is_kept(project: Path, tmp_path: Path) -> No
     own = made.directory / "src" / "model" / "own_steps.py"
     own.write_text(DOUBLE + "MINE = 1\n")
     model = pipeline(project, "own_steps", TRIPLE)
-    message = "src/model/own_steps.py holds edits of yours, and the new model comes with another: bring them into"
+    message = (
+        "src/model/own_steps.py holds edits of yours, "
+        "and the new model comes with another: bring them into"
+    )
     refused(made, ScaffoldError, message, lambda: made.replace_model(model))
     made.replace_model(pipeline(project, "own_other", DOUBLE))
     assert own.read_text() == DOUBLE + "MINE = 1\n"

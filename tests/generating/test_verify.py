@@ -1,4 +1,4 @@
-"""`Scaffold.verify`: here, in a new isolated environment, and in the scaffold's image."""
+"""`Scaffold.verify` in this environment, and in a new isolated one."""
 
 import json
 import os
@@ -17,14 +17,14 @@ from generator.environment.venvs import model_python, without_torch_index
 
 @pytest.fixture
 def scaffold(forest: Any, iris: Any, tmp_path: Path) -> Iterator[Scaffold]:
-    """A scaffold with its model in memory and a smoke test, for the test to edit."""
+    """A scaffold with its model in memory and a smoke test. The test may edit it."""
     made = generator.from_model(forest, tmp_path / "verified", sample_input=iris[0][::30])
     yield made
     made.close()
 
 
 def other_python() -> str | None:
-    """Another version of Python on this machine that numpy's pin supports."""
+    """Another version of Python on this machine, which numpy's pin supports."""
     versions = (version for version in ("3.12", "3.13") if version != running())
     return next(filter(has, versions), None)
 
@@ -47,7 +47,7 @@ def output(python: Path, code: str) -> str:
 def test_an_isolated_environment(
     scaffold: Scaffold, iris: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """No module from outside is imported, and the sample becomes the smoke test if it passes."""
+    """It imports nothing from outside. A sample that passes becomes the smoke test."""
     (tmp_path / "sklearn.py").write_text("raise ImportError('from outside')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("MODEL_PYTHON", "/nowhere")
@@ -128,7 +128,7 @@ def test_the_environment_has_the_scaffolds_python(forest: Any, iris: Any, tmp_pa
     made.close()
 
 
-def test_a_missing_requirement_is_found(scaffold: Scaffold) -> None:
+def test_a_missing_requirement_is_reported(scaffold: Scaffold) -> None:
     """The package is installed here, but would not be in the container."""
     file = scaffold.directory / "src" / "server" / "inference_model.py"
     file.write_text(file.read_text().replace("import joblib  #", "import joblib\nimport httpx  #"))
@@ -139,7 +139,7 @@ def test_a_missing_requirement_is_found(scaffold: Scaffold) -> None:
         scaffold.verify(environment="isolated")
 
 
-def test_torch_is_pinned_to_its_variant_if_its_index_is_out_of_reach() -> None:
+def test_torch_is_pinned_to_its_variant_if_its_index_cannot_be_reached() -> None:
     option = "--extra-index-url https://download.pytorch.org/whl/cu121"
     index = f"{option}  # serves the cu121 variant of torch\n"
     pins = "numpy==2.0\ntorch==2.13.0  # runs the model\ntorchvision==0.2 ; python_version > '3'\n"

@@ -1,4 +1,4 @@
-"""What a scaffold holds: what its framework, its server and its platforms use, and nothing else."""
+"""A scaffold holds only what its framework, its server and its platforms use."""
 
 import ast
 import re
@@ -59,7 +59,7 @@ def answered(directory: Path) -> Any:
 
 
 def unused(directory: Path) -> list[str]:
-    """The modules of `common` that no entry point of the scaffold reaches by its imports."""
+    """The modules of `common` that no entry point imports, directly or indirectly."""
     source = directory / "src"
     modules = dict(_modules(source, "common")) | dict(_modules(source, "server"))
     waiting = list(_named_elsewhere(directory))
@@ -88,10 +88,12 @@ def _named_elsewhere(directory: Path) -> Iterator[str]:
 
 
 def _imports(file: Path, name: str) -> Iterator[str]:
-    """The modules that a file imports, and their packages; what `common` exports does not count."""
+    """The modules that a file imports, and their packages, but not the exports of `common`."""
     if name == "common":
         return
-    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    package = name
+    if file.name != "__init__.py":
+        package = name.rpartition(".")[0]
     for node in ast.walk(ast.parse(file.read_text())):
         for imported in _imported(node, package):
             parts = imported.split(".")
@@ -102,14 +104,24 @@ def _imported(node: ast.AST, package: str) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value  # of import_module
+        yield node.value  # the argument of import_module
     elif isinstance(node, ast.ImportFrom):
-        parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-        base = ".".join([*parts, *([node.module] if node.module else [])])
+        base = _base(node, package)
         for alias in node.names:
             yield f"{base}.{alias.name}"
             if base == "common" and alias.name in common.MODULES:
                 yield f"common.{common.MODULES[alias.name]}"
+
+
+def _base(node: ast.ImportFrom, package: str) -> str:
+    """The absolute name of the module that `from` names."""
+    if not node.level:
+        return str(node.module)
+    parts = package.split(".")
+    parts = parts[: len(parts) - node.level + 1]
+    if node.module:
+        parts.append(node.module)
+    return ".".join(parts)
 
 
 SOME_PLATFORMS = [[], *([platform] for platform in PLATFORMS), PLATFORMS]
@@ -123,7 +135,7 @@ def test_every_module_is_imported(plain: Path, tmp_path: Path, framework: str, s
         assert unused(rendered(plain, tmp_path / str(count), **answers)) == [], answers
 
 
-def test_a_module_that_nothing_imports_is_found(plain: Path, tmp_path: Path) -> None:
+def test_a_module_that_nothing_imports_is_reported(plain: Path, tmp_path: Path) -> None:
     directory = rendered(plain, tmp_path / "keras", framework="keras")
     source = directory / "src" / "common"
     (source / "serving" / "leftover.py").write_text("from .. import dead\n")
@@ -145,7 +157,7 @@ def python(directory: Path, code: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=directory / "src", capture_output=True, text=True)
 
 
-def test_common_exports_what_is_there(plain: Path, tmp_path: Path) -> None:
+def test_common_exports_every_name(plain: Path, tmp_path: Path) -> None:
     names = ", ".join(common.MODULES)
     directory = rendered(plain, tmp_path / "pytorch", framework="pytorch")
     done = python(directory, f"from common import {names}; print(Threads.__module__, plain)")
@@ -153,7 +165,7 @@ def test_common_exports_what_is_there(plain: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Threads", "Predictor", "plain"])
-def test_common_says_which_file_a_name_needs(plain: Path, tmp_path: Path, name: str) -> None:
+def test_the_error_names_the_file_of_a_missing_name(plain: Path, tmp_path: Path, name: str) -> None:
     directory = rendered(plain, tmp_path / "keras", framework="keras")
     done = python(directory, f"from common import Config, {name}")
     home = common.MODULES[name]
@@ -165,7 +177,7 @@ def test_common_says_which_file_a_name_needs(plain: Path, tmp_path: Path, name: 
     assert wrong == "AttributeError: module 'common' has no attribute 'Nothing'"
 
 
-def test_importing_common_costs_nothing(plain: Path, tmp_path: Path) -> None:
+def test_importing_common_imports_nothing_heavy(plain: Path, tmp_path: Path) -> None:
     directory = rendered(plain, tmp_path / "sklearn")
     code = "import sys, common.health; print({'numpy', 'common.signature'} & {*sys.modules})"
     assert python(directory, code).stdout == "set()\n"
@@ -189,7 +201,7 @@ def test_each_platform_has_its_files(plain: Path, tmp_path: Path, server: str) -
     assert "deploy/" not in (directory / "README.md").read_text()
 
 
-def test_the_default_is_what_most_use(plain: Path, tmp_path: Path) -> None:
+def test_the_default_platforms(plain: Path, tmp_path: Path) -> None:
     directory = rendered(plain, tmp_path / "made")
     assert answered(directory) == DEFAULT
     assert deployed(directory) == set().union(*(FILES[name] for name in DEFAULT))
@@ -225,17 +237,17 @@ def test_wrong_platforms_are_refused(tmp_path: Path, platforms: Any, message: st
     assert not (tmp_path / "new").exists()
 
 
-def test_an_existing_scaffold_has_its_platforms(own_scaffold: Any, forest: Any) -> None:
+def test_from_model_cannot_change_platforms(own_scaffold: Any, forest: Any) -> None:
     with pytest.raises(SettingError, match=r"platforms \['ray'\]: .* `copier update --data"):
         generator.from_model(forest, own_scaffold.directory, platforms=["ray"], overwrite=True)
 
 
-# ---- scaffolds that were made before ----
+# ---- scaffolds of earlier versions ----
 
 
 @pytest.fixture(scope="module")
 def releases(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template in two versions: without the question, with every file for all; and as it is."""
+    """The template in two versions: without the question, where all files are rendered, and now."""
     template = shutil.copytree(
         plain, tmp_path_factory.mktemp("releases") / "template", symlinks=True
     )
@@ -283,7 +295,7 @@ UPDATES = pytest.mark.parametrize("update", [by_copier, by_generator])
 
 @UPDATES
 @pytest.mark.parametrize("server", SERVERS)
-def test_an_update_keeps_what_deploy_holds(
+def test_an_update_keeps_the_files_in_deploy(
     releases: Path, tmp_path: Path, server: str, update: Any
 ) -> None:
     directory = made_before(releases, tmp_path / "my [old] model", server=server)
@@ -300,7 +312,7 @@ def test_an_update_keeps_what_deploy_holds(
 
 @UPDATES
 @pytest.mark.parametrize("framework", ["keras", "custom"])
-def test_an_update_keeps_the_modules_that_an_owner_may_import(
+def test_an_update_keeps_modules_that_an_owner_may_import(
     releases: Path, tmp_path: Path, framework: str, update: Any
 ) -> None:
     directory = made_before(releases, tmp_path / "mine", framework=framework)
@@ -343,7 +355,7 @@ def test_platforms_can_be_changed(releases: Path, tmp_path: Path) -> None:
 # ---- git ----
 
 
-def test_a_review_shows_the_owners_files(plain: Path, tmp_path: Path) -> None:
+def test_a_review_shows_only_the_owners_files(plain: Path, tmp_path: Path) -> None:
     directory = rendered(plain, tmp_path / "made")
     git(directory, "init", "--quiet")
     names = [path.relative_to(directory).as_posix() for path in directory.rglob("*.py")]

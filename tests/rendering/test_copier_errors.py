@@ -1,4 +1,4 @@
-"""The words by which copier's errors are told apart, as the installed copier says them."""
+"""The words that distinguish copier's errors are those of the installed copier."""
 
 import re
 from importlib import metadata
@@ -32,7 +32,7 @@ def template(tmp_path: Path) -> Path:
 
 
 def said(words: str, error: Any, template: Path, **settings: Any) -> None:
-    """Whether copier still says so; the message names what has changed."""
+    """Check the words of an error of copier. The message names what to change."""
     with pytest.raises(error) as raised:
         run_copy(str(template), template.parent / "made", defaults=True, quiet=True, **settings)
     told = str(getattr(raised.value, "stderr", "") or raised.value)
@@ -41,14 +41,14 @@ def said(words: str, error: Any, template: Path, **settings: Any) -> None:
     assert found, f"{copier} says {told!r}: change {words} in generator/rendering/copier_errors.py"
 
 
-def test_copier_says_what_we_know_it_by(template: Path, tmp_path: Path) -> None:
+def test_the_words_of_copier(template: Path, tmp_path: Path) -> None:
     said("REFUSED_ANSWER", ValueError, template, data={"word": "b"})
     said("NO_TEMPLATE", ValueError, tmp_path / "nowhere")
     said("NO_VERSION", ValueError, template, vcs_ref="v5")
 
 
-def test_git_says_what_we_know_it_by(template: Path) -> None:
-    """Of a template behind an address, where copier leaves the version to git."""
+def test_the_words_of_git(template: Path) -> None:
+    """For a template with a URL, copier lets git find the version."""
     with pytest.raises(ProcessExecutionError) as raised:
         run_copy(f"git+file://{template}", template.parent / "made", vcs_ref="v5", quiet=True)
     told = str(raised.value.stderr)
@@ -62,7 +62,7 @@ def test_git_says_what_we_know_it_by(template: Path) -> None:
         ({}, "v5", TemplateError, "has no version 'v5': name a tag that it has"),
     ],
 )
-def test_errors_are_the_generators(
+def test_errors_of_copier_become_errors_of_the_generator(
     template: Path, tmp_path: Path, answers: dict[str, str], ref: str, kind: Any, message: str
 ) -> None:
     for address in (str(template), f"git+file://{template}"):
@@ -71,10 +71,10 @@ def test_errors_are_the_generators(
 
 
 @pytest.mark.parametrize("words", ["NO_TEMPLATE", "NO_VERSION", "REFUSED_ANSWER"])
-def test_other_words_are_an_error_of_the_generator_all_the_same(
+def test_unknown_words_become_an_error_of_the_generator_too(
     template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
-    """As if copier had changed them: the message is copier's own, on one line."""
+    """If copier changes its words, the message is its own, on one line."""
     monkeypatch.setattr(copier_errors, words, "(never)")
     tried: dict[str, tuple[dict[str, str], Source]] = {
         "NO_TEMPLATE": ({}, Source(str(tmp_path / "nowhere"), None)),

@@ -1,4 +1,4 @@
-"""The paths of layout.py are those of a rendered scaffold, and its worker knows the same names."""
+"""The paths in layout.py are those of a rendered scaffold and of its worker."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""A scaffold whose src/common is one folder: it opens and serves, and can be updated.
+"""A scaffold whose src/common is one folder opens, serves, and can be updated.
 
-What needs its worker is refused, in one line that names the update.
+What needs its worker fails with one line that names the update.
 """
 
 import re
@@ -36,7 +36,7 @@ MAKE = """
 
 @pytest.fixture(scope="session")
 def flat(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A scaffold that the earlier generator made, of a template that has this layout now."""
+    """A scaffold of the earlier generator. Its template has the new layout by now."""
     place = tmp_path_factory.mktemp("flat")
     template = archived(FLAT, place / "template")
     git(template, "init", "--quiet")
@@ -51,7 +51,7 @@ def flat(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def older(flat: Path, tmp_path: Path) -> Scaffold:
-    """The scaffold, committed, for one test."""
+    """A copy of the scaffold for one test, committed to git."""
     directory = tmp_path / "made"
     shutil.copytree(flat, directory, ignore=shutil.ignore_patterns("__pycache__"))
     git(directory, "init", "--quiet")
@@ -101,7 +101,7 @@ def test_the_command_line_names_the_update(older: Scaffold) -> None:
     assert done.stderr.endswith(f"run `python -m generator update {older.directory}` first\n")
 
 
-def test_a_model_is_replaced_where_nothing_is_to_be_checked(older: Scaffold) -> None:
+def test_a_model_is_replaced_without_a_sample(older: Scaffold) -> None:
     older.replace_model(model_of(older))
     assert not (older.directory / SMOKE_TEST).exists()
 
@@ -112,7 +112,7 @@ def test_it_serves(older: Scaffold) -> None:
     assert answer.json() == {"predictions": model_of(older).predict(ROWS).tolist()}
 
 
-def test_an_update_brings_what_it_lacks(older: Scaffold) -> None:
+def test_an_update_makes_all_of_it_work(older: Scaffold) -> None:
     model = model_of(older)
     older.update(LATER)
     assert not (older.directory / "src" / "common" / "frames.py").exists()

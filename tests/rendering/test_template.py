@@ -1,4 +1,4 @@
-"""The template without the generator: its questions and what it renders."""
+"""The template without the generator: its questions and its files."""
 
 import ast
 import os
@@ -42,7 +42,7 @@ BIN = Path(sys.executable).parent
 
 @pytest.fixture
 def empty(plain: Path, tmp_path: Path) -> Path:
-    """A scaffold that nobody has put a model into."""
+    """A scaffold without a model."""
     copier.run_copy(str(plain), tmp_path / "empty", defaults=True, quiet=True)
     return tmp_path / "empty"
 
@@ -60,9 +60,17 @@ def text_files(directory: Path) -> Iterator[tuple[Path, str]]:
             yield path, path.read_text()
 
 
-def tool(name: str, *arguments: str, cwd: Path) -> None:
-    config = ["--config-file" if name == "mypy" else "--config", str(ROOT / "pyproject.toml")]
-    command = [str(BIN / name), *arguments[:1], *config, *arguments[1:]]
+def ruff(*arguments: str, cwd: Path) -> None:
+    passes("ruff", *arguments, f"--config={ROOT}/pyproject.toml", "--no-cache", cwd=cwd)
+
+
+def mypy(cwd: Path) -> None:
+    cache = f"--cache-dir={ROOT}/.mypy_cache/rendered"
+    passes("mypy", f"--config-file={ROOT}/pyproject.toml", cache, ".", cwd=cwd)
+
+
+def passes(name: str, *arguments: str, cwd: Path) -> None:
+    command = [str(BIN / name), *arguments]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -70,7 +78,7 @@ def tool(name: str, *arguments: str, cwd: Path) -> None:
 # ---- questions ----
 
 
-def test_asks_these_questions_with_these_defaults() -> None:
+def test_questions_and_their_defaults() -> None:
     assert {name: question["default"] for name, question in ASKED.items()} == {
         "model_name": "model",
         "framework": "sklearn",
@@ -84,7 +92,7 @@ def test_asks_these_questions_with_these_defaults() -> None:
 
 
 def broken_promises(released: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What the answers of a released template would meet in this one."""
+    """What breaks for the answers of a released template: questions, defaults and choices."""
     questions = {name: question for name, question in released.items() if not name.startswith("_")}
     gone = [name for name in questions if name not in now]
     both = [(name, questions[name], now[name]) for name in questions if name in now]
@@ -103,18 +111,20 @@ def broken_promises(released: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def _values(question: dict[str, Any]) -> list[str]:
     choices = question.get("choices", [])
-    return list(choices.values() if isinstance(choices, dict) else choices)
+    if isinstance(choices, dict):
+        return list(choices.values())
+    return list(choices)
 
 
 def test_answers_of_the_last_release_are_valid() -> None:
     command = ["git", "describe", "--tags", "--abbrev=0", "--match", "v*"]
     tag = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     if not tag:
-        pytest.skip("nothing has been released, or the tags are not here")
+        pytest.skip("there is no tag of a release")
     assert not broken_promises(yaml.safe_load(git(ROOT, "show", f"{tag}:copier.yml")), TEMPLATE)
 
 
-def test_a_broken_promise_is_found() -> None:
+def test_a_broken_promise_is_reported() -> None:
     other = yaml.safe_load((ROOT / "copier.yml").read_text())
     other["title"] = {"type": "str", "default": "x"}
     other["model_name"]["default"] = "another"
@@ -126,7 +136,7 @@ def test_a_broken_promise_is_found() -> None:
     )
 
 
-def test_generator_answers_what_is_asked(
+def test_the_generator_answers_every_question(
     forest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered: dict[str, Any] = {}
@@ -141,7 +151,7 @@ def test_generator_answers_what_is_asked(
     assert answered.keys() == ASKED.keys()
 
 
-def test_python_versions_are_the_generators() -> None:
+def test_python_versions_are_those_of_the_generator() -> None:
     assert tuple(QUESTIONS["python_version"]["choices"]) == PYTHON_VERSIONS
 
 
@@ -152,16 +162,16 @@ def test_help_is_one_line(name: str) -> None:
 
 
 def test_needs_no_trust() -> None:
-    """What makes copier demand --trust; the tests of `copier copy` below prove that it does not."""
+    """These settings make copier demand --trust. Tests below run `copier copy` without it."""
     assert not TEMPLATE.keys() & {"_tasks", "_migrations", "_jinja_extensions"}
 
 
-def test_offers_the_frameworks_that_have_hooks() -> None:
+def test_frameworks_are_those_with_hooks() -> None:
     assert [definition.name for definition in generator.hooks.DEFINITIONS] == FRAMEWORKS
 
 
 def refusal(template: Path, directory: Path, **answers: Any) -> str:
-    """Why copier takes these answers not, on one line; empty where it takes them."""
+    """The error of copier for these answers, or an empty string."""
     try:
         copier.run_copy(
             str(template), directory / "out", data=answers, defaults=True, quiet=True, pretend=True
@@ -192,7 +202,7 @@ BAD_NAMES = [
 
 
 @pytest.mark.parametrize("name", GOOD_NAMES)
-def test_takes_the_name(name: str, copie: Any, plain: Path) -> None:
+def test_accepts_the_name(name: str, copie: Any, plain: Path) -> None:
     directory = rendered(copie, plain, model_name=name)
     assert Config.read(directory / "config.yaml", {}).name == name
 
@@ -242,7 +252,7 @@ BAD_LINES = [
 
 
 @pytest.mark.parametrize("line", GOOD_LINES)
-def test_takes_the_requirement(line: str, copie: Any, plain: Path) -> None:
+def test_accepts_the_requirement(line: str, copie: Any, plain: Path) -> None:
     directory = rendered(copie, plain, requirements=f"joblib\n{line}\nscikit-learn\n")
     assert line in (directory / "requirements.txt").read_text().splitlines()
 
@@ -267,26 +277,26 @@ def test_refuses_the_requirement(line: str, plain: Path, tmp_path: Path) -> None
         {"platforms": "[compose, heroku]"},
     ],
 )
-def test_refuses_other_choices(answers: dict[str, str], plain: Path, tmp_path: Path) -> None:
+def test_refuses_unknown_choices(answers: dict[str, str], plain: Path, tmp_path: Path) -> None:
     (name, value), *_ = answers.items()
     wrong = value.strip("[]").rpartition(", ")[2]
     assert re.search(f"{name}.*{wrong}", refusal(plain, tmp_path, **answers))
 
 
-# ---- what is rendered ----
+# ---- rendered files ----
 
 
 @pytest.fixture(scope="session", params=FRAMEWORKS)
 def scaffold_files(
     request: pytest.FixtureRequest, copie_session: Any, plain: Path
 ) -> tuple[str, Path]:
-    """A framework and what is rendered for it."""
+    """A framework and a scaffold for it."""
     return request.param, rendered(
         copie_session, plain, framework=request.param, model_name="iris.v2"
     )
 
 
-def test_draws_the_scaffold(scaffold_files: tuple[str, Path]) -> None:
+def test_files_of_a_scaffold(scaffold_files: tuple[str, Path]) -> None:
     framework, directory = scaffold_files
     found = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
     common = {name for name in found if re.fullmatch(r"src/common/[a-z0-9_/]+\.py", name)}
@@ -324,7 +334,7 @@ def test_draws_the_scaffold(scaffold_files: tuple[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("server", ["kserve", "kfserving"])
-def test_holds_one_server(server: str, copie_session: Any, plain: Path) -> None:
+def test_a_scaffold_holds_one_server(server: str, copie_session: Any, plain: Path) -> None:
     directory = rendered(copie_session, plain, framework="sklearn", server=server)
     both = ("kserve", "kfserving")
     assert [
@@ -337,8 +347,8 @@ def test_holds_one_server(server: str, copie_session: Any, plain: Path) -> None:
     ] == [server]
     config = yaml.safe_load((directory / "config.yaml").read_text())["model_metadata"]
     assert (config["server"], config["serving"]["grpc_port"] > 0) == (server, server == "kserve")
-    tool("ruff", "check", "--no-cache", ".", cwd=directory / "src")
-    tool("mypy", f"--cache-dir={ROOT}/.mypy_cache/rendered", ".", cwd=directory / "src")
+    ruff("check", ".", cwd=directory / "src")
+    mypy(directory / "src")
 
 
 def test_the_server_of_a_scaffold_can_be_changed(repository: Path, tmp_path: Path) -> None:
@@ -361,14 +371,14 @@ def test_the_server_of_a_scaffold_can_be_changed(repository: Path, tmp_path: Pat
 
 def test_rendered_python_is_clean(scaffold_files: tuple[str, Path]) -> None:
     _, directory = scaffold_files
-    tool("ruff", "check", "--no-cache", ".", cwd=directory / "src")
-    tool("ruff", "format", "--no-cache", "--check", ".", cwd=directory / "src")
-    owned = ["--line-length=120", "server/inference_model.py"]  # as wide as it has always been
-    tool("ruff", "format", "--no-cache", "--check", *owned, cwd=directory / "src")
-    tool("mypy", f"--cache-dir={ROOT}/.mypy_cache/rendered", ".", cwd=directory / "src")
+    ruff("check", ".", cwd=directory / "src")
+    ruff("format", "--check", ".", cwd=directory / "src")
+    owned = ["--line-length=120", "server/inference_model.py"]  # formatted for 120 columns
+    ruff("format", "--check", *owned, cwd=directory / "src")
+    mypy(directory / "src")
 
 
-def test_rendered_python_is_the_oldest_pythons(scaffold_files: tuple[str, Path]) -> None:
+def test_rendered_python_parses_in_the_oldest_version(scaffold_files: tuple[str, Path]) -> None:
     _, directory = scaffold_files
     for path in directory.rglob("*.py"):
         ast.parse(path.read_text(), feature_version=(3, 10))
@@ -381,7 +391,7 @@ def test_no_trace_of_jinja(scaffold_files: tuple[str, Path]) -> None:
         assert not re.search(r"\{\{|\{%|%\}|\{#|_copier_|\.jinja", text), path
 
 
-def test_config_is_read(scaffold_files: tuple[str, Path]) -> None:
+def test_config_is_valid(scaffold_files: tuple[str, Path]) -> None:
     framework, directory = scaffold_files
     config = Config.read(directory / "config.yaml", {})
     assert (config.name, config.framework) == ("iris.v2", framework)
@@ -393,7 +403,7 @@ def test_config_is_read(scaffold_files: tuple[str, Path]) -> None:
     )
 
 
-def test_every_knob_is_written_out_with_its_default_and_explained(
+def test_every_setting_is_in_config_with_its_default_and_a_comment(
     scaffold_files: tuple[str, Path],
 ) -> None:
     framework, directory = scaffold_files
@@ -404,13 +414,14 @@ def test_every_knob_is_written_out_with_its_default_and_explained(
         "model_metadata": {"framework": framework, "model": {"file": "m"}},
     }
     defaults = Config.from_document(document).as_document()["model_metadata"]["serving"]
-    # A call of scikit-learn costs as much for one row as for hundreds.
-    assert written == defaults | ({"max_batch_size": 4096} if framework == "sklearn" else {})
-    for knob in set(written) - {"http_port"}:  # explained above them all, with gRPC's
-        assert re.search(rf"#.*\n +{knob}:", text), f"no comment above {knob}"
+    if framework == "sklearn":  # a call costs as much for one row as for hundreds
+        defaults["max_batch_size"] = 4096
+    assert written == defaults
+    for setting in set(written) - {"http_port"}:  # its comment is that of both ports
+        assert re.search(rf"#.*\n +{setting}:", text), f"no comment above {setting}"
 
 
-def test_requirements_parse(scaffold_files: tuple[str, Path]) -> None:
+def test_requirements_are_those_of_the_framework(scaffold_files: tuple[str, Path]) -> None:
     framework, directory = scaffold_files
     lines = [
         line.split(" #")[0] for line in (directory / "requirements.txt").read_text().splitlines()
@@ -419,7 +430,7 @@ def test_requirements_parse(scaffold_files: tuple[str, Path]) -> None:
     assert sorted(names) == sorted(["msgpack", "numpy", "orjson", *PACKAGES[framework]])
 
 
-def test_what_the_worker_needs_is_added_once(copie: Any, plain: Path) -> None:
+def test_the_workers_requirements_are_added_once(copie: Any, plain: Path) -> None:
     directory = rendered(
         copie, plain, requirements="scikit-learn\nNumPy==2.4.6\nnumpydoc\norjson[x]>3\n"
     )
@@ -446,7 +457,7 @@ def test_caches_are_not_rendered(plain: Path, tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "out").rglob("*") if "pyc" in path.name]
 
 
-# ---- plain copier: no --trust, no unsafe ----
+# ---- copier without --trust ----
 
 
 def answers_of(directory: Path) -> dict[str, Any]:
@@ -472,7 +483,7 @@ def test_copier_copy(repository: Path, tmp_path: Path) -> None:
     assert generator.load(tmp_path / "test_rfc").name == "Iris"
 
 
-def test_copier_copy_of_a_scaffold_to_write_a_model_in(repository: Path, tmp_path: Path) -> None:
+def test_copier_copy_for_a_custom_model(repository: Path, tmp_path: Path) -> None:
     command = [
         str(BIN / "copier"),
         "copy",
@@ -490,7 +501,7 @@ def test_copier_copy_of_a_scaffold_to_write_a_model_in(repository: Path, tmp_pat
         generator.load(tmp_path / "mine").predict([[1]])
 
 
-def test_run_copy_and_its_answers_round_trip(repository: Path, tmp_path: Path) -> None:
+def test_answers_render_the_same_files_again(repository: Path, tmp_path: Path) -> None:
     given = {
         "model_name": "iris",
         "framework": "sklearn",
@@ -512,7 +523,7 @@ def test_run_copy_and_its_answers_round_trip(repository: Path, tmp_path: Path) -
         assert (tmp_path / "twice" / path.relative_to(tmp_path / "once")).read_text() == text
 
 
-# ---- without a model, and with one ----
+# ---- without a model and with one ----
 
 MISSING = (
     "src/model/model.joblib is missing: write the model there with"
@@ -539,7 +550,7 @@ def test_server_without_a_model_names_the_file_and_the_call(empty: Path) -> None
     assert last.startswith(f"error: {MISSING}") and "Traceback" not in done.stderr
 
 
-def test_a_model_put_there_is_served(empty: Path, forest: Any, iris: Any) -> None:
+def test_a_model_that_is_added_predicts(empty: Path, forest: Any, iris: Any) -> None:
     joblib.dump(forest, empty / "src" / "model" / "model.joblib")
     scaffold = generator.load(empty)
     assert scaffold.predict(iris[0])["predictions"] == forest.predict(iris[0]).tolist()

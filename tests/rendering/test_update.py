@@ -1,7 +1,7 @@
-"""`copier update`: later versions of the template in scaffolds that their owners have edited, however they were made.
+"""`copier update` of edited scaffolds, whichever way they were made.
 
-The earlier version is this repository as it is being written, in a clone that is committed and tagged; the later ones
-are commits on top of it.
+The first version of the template is a snapshot of this working tree. Later versions are commits on
+top of it.
 """
 
 import contextlib
@@ -38,13 +38,14 @@ LOCK = "server-requirements.txt"
 CLASS = '"""A scikit-learn model, or whatever else has its `predict`."""'
 ROWS = np.random.default_rng(0).normal(size=(30, 3))
 LABELS = (ROWS.sum(axis=1) > 0).astype(int)
-# What SECOND and THIRD change in files of template/: old text to new.
+# What SECOND and THIRD change in template/: old and new texts, which | separates, by file.
 CHANGES: dict[str, dict[str, tuple[str, str]]] = {
     SECOND: {
         "src/common/logs.py": ("import json\n", "import json  # newer\n"),
         "src/server/{% if framework == 'sklearn' %}inference_model.py{% endif %}": (
             f"import joblib  # type: ignore[import-untyped, unused-ignore]\n|{CLASS}",
-            'import joblib  # type: ignore[import-untyped, unused-ignore]\nimport numpy as np\n|"""A newer model."""',
+            "import joblib  # type: ignore[import-untyped, unused-ignore]\nimport numpy as np\n|"
+            '"""A newer model."""',
         ),
         "README.md.jinja": ("## Updating\n", "## Keeping it fresh\n"),
         "config.yaml.jinja": (
@@ -75,11 +76,11 @@ MAKE = """
 
 @dataclass(frozen=True)
 class Releases:
-    """A template with three versions, and a scaffold made at the first in every way there is.
+    """A template with three versions, and a scaffold of the first made in each way.
 
     Attributes:
-        template: the repository.
-        made: the way it was made, to a scaffold.
+        template: its repository.
+        made: the scaffold, by the way in which it was made.
     """
 
     template: Path
@@ -132,7 +133,7 @@ def change(path: Path, old: str, new: str) -> None:
 
 @pytest.fixture
 def public(releases: Releases, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The public address leads to the template."""
+    """Redirect the template's public address to the repository of this test."""
     environ = {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{releases.template}.insteadOf",
@@ -140,15 +141,13 @@ def public(releases: Releases, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    with plumbum.local.env(
-        **environ
-    ):  # copier's git, which has the environment of when it was imported
+    with plumbum.local.env(**environ):  # copier's git keeps the environment of its import
         yield
 
 
 @pytest.fixture
 def owned(releases: Releases, public: None, tmp_path: Path) -> Iterator[Callable[..., Scaffold]]:
-    """A scaffold of one's own, in git, made in a way."""
+    """Copies a scaffold for one test, and commits it to git."""
     with contextlib.ExitStack() as stack:
 
         def owned(way: str = "wheel", directory: Path | None = None) -> Scaffold:
@@ -183,7 +182,7 @@ def unedited(scaffold: Scaffold) -> None:
 
 
 def scaler(scaffold: Scaffold) -> None:
-    """The seed's edit."""
+    """The edit of the tutorial: a scaler."""
     joblib.dump(
         StandardScaler().fit(ROWS * 3), scaffold.directory / "src" / "data" / "scaler.joblib"
     )
@@ -237,12 +236,13 @@ COMPATIBLE = (unedited, scaler, requirement, deleted_readme, dockerfile, renamed
 
 
 def assert_updated(scaffold: Scaffold, edit: Any, to: str, predictions: Any) -> None:
-    """The template's changes are there, and the owner's, and nothing else has happened."""
-    edits = COMPATIBLE[1:] if edit is all_of_them else (edit,)
+    """The scaffold has the changes of the template and of the owner, and no others."""
+    edits: tuple[Any, ...] = (edit,)
+    if edit is all_of_them:
+        edits = COMPATIBLE[1:]
     assert version_of(scaffold) == to
-    assert f"import json  # {'newest' if to == THIRD else 'newer'}\n" in read(
-        scaffold, "src/common/logs.py"
-    )
+    comment = {SECOND: "newer", THIRD: "newest"}[to]
+    assert f"import json  # {comment}\n" in read(scaffold, "src/common/logs.py")
     assert "import numpy as np\n" in read(scaffold, OWNED)
     assert "STOPSIGNAL SIGTERM\n" in read(scaffold, "sklearn-server.Dockerfile")
     assert "# One log line" in read(scaffold, "config.yaml") and "yours to change" in read(
@@ -256,7 +256,7 @@ def assert_updated(scaffold: Scaffold, edit: Any, to: str, predictions: Any) -> 
         line[3:]: line[:2] for line in git(scaffold.directory, "status", "--porcelain").splitlines()
     }
     assert not [name for name in touched if name.startswith(("src/model", "src/data"))]
-    assert set(touched.values()) <= {" M", "??"}, touched  # nothing is lost
+    assert set(touched.values()) <= {" M", "??"}, touched  # nothing is deleted
     assert [name for name, state in touched.items() if state == "??"] == [
         f"src/common/since_{to[1:3]}.py"
     ]
@@ -302,18 +302,18 @@ def test_plain_copier_with_every_edit(owned: Callable[..., Scaffold], way: str) 
 @pytest.mark.parametrize("edit", COMPATIBLE, ids=lambda edit: edit.__name__)
 @pytest.mark.parametrize("to", [SECOND, THIRD])
 @pytest.mark.parametrize("plain", [False, True], ids=["update", "copier"])
-def test_every_edit_of_its_own(
+def test_every_single_edit(
     owned: Callable[..., Scaffold], way: str, edit: Any, to: str, plain: bool
 ) -> None:
     scaffold = owned(way)
-    run_update(
-        scaffold,
-        edit,
-        to,
-        lambda: (
-            copier(scaffold, "--vcs-ref", to) if plain else scaffold.update(to.removeprefix("v"))
-        ),
-    )
+
+    def update() -> None:
+        if plain:
+            copier(scaffold, "--vcs-ref", to)
+        else:
+            scaffold.update(to.removeprefix("v"))
+
+    run_update(scaffold, edit, to, update)
 
 
 def test_two_updates_one_after_the_other(owned: Callable[..., Scaffold]) -> None:
@@ -325,7 +325,7 @@ def test_two_updates_one_after_the_other(owned: Callable[..., Scaffold]) -> None
     assert version_of(scaffold) == THIRD
 
 
-def test_an_update_after_a_model_was_retrained(owned: Callable[..., Scaffold]) -> None:
+def test_an_update_after_retraining(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned("checkout")
     requirement(scaffold)
     renamed(scaffold)
@@ -393,10 +393,10 @@ def test_a_conflict_leaves_both_sides(
     assert scaffold.predict(ROWS)["predictions"]
 
 
-def test_the_lock_is_replaced_whole_and_no_pin_of_the_model_is_touched(
+def test_the_lock_is_replaced_and_the_models_pins_stay(
     owned: Callable[..., Scaffold], releases: Releases, tmp_path: Path
 ) -> None:
-    """A security fix: one command."""
+    """A security fix needs one command."""
     template = shutil.copytree(releases.template, tmp_path / "template", symlinks=True)
     with (template / "template" / LOCKS["kserve"].name).open("a") as file:
         file.write("msgspec==0.19.0\n")
@@ -426,7 +426,7 @@ def test_the_lock_is_replaced_whole_and_no_pin_of_the_model_is_touched(
     } == pins
 
 
-def test_a_dropped_file_that_the_owner_edited_stays(owned: Callable[..., Scaffold]) -> None:
+def test_an_edited_file_that_the_template_removes_stays(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned()
     scaffold.update("90.0.0")
     (scaffold.directory / "src" / "common" / "since_90.py").write_text("MINE = 1\n")
@@ -435,8 +435,12 @@ def test_a_dropped_file_that_the_owner_edited_stays(owned: Callable[..., Scaffol
     assert read(scaffold, "src/common/since_90.py") == "MINE = 1\n"
 
 
-@pytest.mark.parametrize("edit", [all_of_them, same_line], ids=lambda edit: edit.__name__)
-def test_the_line_endings_of_windows_stay(owned: Callable[..., Scaffold], edit: Any) -> None:
+@pytest.mark.parametrize(
+    ("edit", "conflicts"), [(all_of_them, ()), (same_line, (OWNED,))], ids=["merged", "conflict"]
+)
+def test_the_line_endings_of_windows_stay(
+    owned: Callable[..., Scaffold], edit: Any, conflicts: tuple[str, ...]
+) -> None:
     scaffold = owned()
     edit(scaffold)
     endings = [OWNED, "requirements.txt", "config.yaml", "sklearn-server.Dockerfile"]
@@ -445,7 +449,7 @@ def test_the_line_endings_of_windows_stay(owned: Callable[..., Scaffold], edit: 
         file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
     commit(scaffold.directory)
     told = scaffold.update()
-    assert told.conflicts == ((OWNED,) if edit is same_line else ())
+    assert told.conflicts == conflicts
     for name in endings:
         content = (scaffold.directory / name).read_bytes()
         assert content.count(b"\n") == content.count(b"\r\n") > 10
@@ -457,17 +461,17 @@ def test_the_line_endings_of_windows_stay(owned: Callable[..., Scaffold], edit: 
 def test_a_scaffold_inside_a_larger_repository(
     owned: Callable[..., Scaffold], tmp_path: Path, plain: bool
 ) -> None:
-    """And in a path that needs care."""
+    """Its path has a space, an ampersand and letters that are not ASCII."""
     outer = tmp_path / "größer & mehr"
     scaffold = owned("checkout", outer / "models" / "my rfc é")
     shutil.rmtree(scaffold.directory / ".git")
-    (outer / "other.txt").write_text("of somebody else\n")
+    (outer / "other.txt").write_text("not in the scaffold\n")
     git(outer, "init", "--quiet")
     commit(outer)
     all_of_them(scaffold)
     commit(outer)
     if not plain:
-        (outer / "other.txt").write_text("uncommitted, and elsewhere\n")
+        (outer / "other.txt").write_text("uncommitted, outside the scaffold\n")
         scaffold.update()
     else:
         copier(scaffold)
@@ -478,7 +482,7 @@ def test_a_scaffold_inside_a_larger_repository(
     assert not (scaffold.directory / "README.md").exists()
 
 
-def test_an_ignored_model_stays(owned: Callable[..., Scaffold]) -> None:
+def test_a_model_that_git_ignores_stays(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned()
     with (scaffold.directory / ".gitignore").open("a") as file:
         file.write("/src/model/model.joblib\n")
@@ -489,7 +493,7 @@ def test_an_ignored_model_stays(owned: Callable[..., Scaffold]) -> None:
     assert scaffold.predict(ROWS) == expected
 
 
-def test_the_model_and_the_data_are_never_touched(
+def test_the_model_and_the_data_never_change(
     owned: Callable[..., Scaffold], releases: Releases, tmp_path: Path
 ) -> None:
     template = shutil.copytree(releases.template, tmp_path / "template", symlinks=True)
@@ -507,10 +511,8 @@ def test_the_model_and_the_data_are_never_touched(
     )
 
 
-def test_where_only_git_and_copier_are_installed(
-    owned: Callable[..., Scaffold], tmp_path: Path
-) -> None:
-    """A wheel's scaffold, by the commands of its README, with the oldest copier that the template takes."""
+def test_git_and_copier_are_enough(owned: Callable[..., Scaffold], tmp_path: Path) -> None:
+    """The oldest copier that the template supports, and the command in a scaffold's README."""
     oldest = yaml.safe_load((ROOT / "copier.yml").read_text())["_min_copier_version"]
     assert f'"copier>={oldest.removesuffix(".0")},<10"' in (ROOT / "pyproject.toml").read_text()
     scaffold = owned("wheel")
@@ -540,7 +542,7 @@ def test_where_only_git_and_copier_are_installed(
     assert version_of(scaffold) == THIRD and scaffold.predict(ROWS)["predictions"]
 
 
-# ---- what is refused ----
+# ---- errors ----
 
 
 def refused(error: Any, message: str, update: Callable[[], Any]) -> None:
@@ -549,7 +551,7 @@ def refused(error: Any, message: str, update: Callable[[], Any]) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_refuses_what_is_not_committed(owned: Callable[..., Scaffold]) -> None:
+def test_refuses_uncommitted_changes(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned()
     (scaffold.directory / "notes.txt").write_text("mine\n")
     change(scaffold.directory / OWNED, CLASS, '"""Mine."""')
@@ -578,7 +580,8 @@ def test_refuses_what_is_not_committed(owned: Callable[..., Scaffold]) -> None:
     [
         (
             None,
-            ".copier-answers.yml is missing, which tells what the scaffold was made from: bring it back with `git",
+            ".copier-answers.yml is missing, which tells what the scaffold was made from: "
+            "bring it back with `git",
         ),
         ("[", ".copier-answers.yml cannot be read: while parsing"),
         ("- a\n", ".copier-answers.yml holds no answers: bring it back"),
@@ -626,7 +629,7 @@ def test_refuses_edited_answers(owned: Callable[..., Scaffold]) -> None:
     assert not git(scaffold.directory, "status", "--porcelain")
 
 
-def test_refuses_versions_that_cannot_be_had(owned: Callable[..., Scaffold]) -> None:
+def test_refuses_versions_that_do_not_exist(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned()
     refused(
         TemplateError,
@@ -642,7 +645,7 @@ def test_refuses_versions_that_cannot_be_had(owned: Callable[..., Scaffold]) -> 
     assert not git(scaffold.directory, "status", "--porcelain")
 
 
-def test_refuses_to_go_back(owned: Callable[..., Scaffold]) -> None:
+def test_refuses_to_downgrade(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned()
     scaffold.update()
     commit(scaffold.directory)
@@ -651,7 +654,7 @@ def test_refuses_to_go_back(owned: Callable[..., Scaffold]) -> None:
     )
 
 
-def test_an_interrupt_half_way_leaves_it_as_it_was(
+def test_an_interrupt_changes_nothing(
     owned: Callable[..., Scaffold], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scaffold = owned()
@@ -672,10 +675,10 @@ def test_an_interrupt_half_way_leaves_it_as_it_was(
     assert version_of(scaffold) == FIRST
 
 
-# ---- where the template is ----
+# ---- the address of the template ----
 
 
-def test_a_template_of_ones_own(
+def test_another_template(
     releases: Releases, forest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = generator.from_model(
@@ -700,10 +703,10 @@ def test_a_template_that_has_moved(
     assert yaml.safe_load(read(scaffold, ANSWERS))["_src_path"] == str(moved)
 
 
-def test_a_checkout_with_changes_names_the_commit_that_is_checked_out(
+def test_a_scaffold_of_a_checkout_with_changes_names_its_commit(
     repository: Path, tmp_path: Path
 ) -> None:
-    """copier would name one that is nowhere else."""
+    """copier by itself would name a commit that exists nowhere else."""
     dirty = shutil.copytree(repository, tmp_path / "dirty", symlinks=True)
     change(
         dirty / "template" / "src" / "common" / "logs.py", "import json\n", "import json  # dirty\n"
@@ -736,8 +739,7 @@ def test_command_line(owned: Callable[..., Scaffold]) -> None:
         1,
         pretended.stdout.replace(THIRD, SECOND).replace("since_91", "since_90"),
     )
-    assert (
-        done.stderr
-        == f"error: {OWNED}: your lines and the template's are both there, between conflict"
+    assert done.stderr == (
+        f"error: {OWNED}: your lines and the template's are both there, between conflict"
         " markers: choose, then commit\n"
     )

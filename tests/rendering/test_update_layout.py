@@ -1,7 +1,6 @@
-"""`copier update` of scaffolds made before `src/common` had rooms, edited as the README says.
+"""`copier update` of edited scaffolds whose `src/common` has no folders yet.
 
-The earlier version comes from the history of this repository. Its own generator makes the
-scaffolds.
+The earlier version is a commit of this repository. Its own generator makes the scaffolds.
 """
 
 import compileall
@@ -29,16 +28,16 @@ from generator.rendering.answers import Answers
 from generator.rendering.render import Source, render
 from support.checkouts import VERSION, archived, commit, git, snapshot
 
-BEFORE = "769d155eee5adbdf59a824ca9c892aadf61afa6c"  # the last commit with all of src/common flat
+BEFORE = "769d155eee5adbdf59a824ca9c892aadf61afa6c"  # the last commit with src/common in one folder
 OLD, NEW = "v0.1.0", "v90.0.0"
 OWNED = "src/server/inference_model.py"
 RAY, KUBERNETES = "deploy/ray.yaml", "deploy/kubernetes.yaml"
-MOVED = ("src/common/flow.py", "src/common/worker.py")  # worker/flow.py and a folder now
-# The owner of a scaffold with another framework may import these, which it no longer needs.
+MOVED = ("src/common/flow.py", "src/common/worker.py")  # now worker/flow.py and a folder
+# Scaffolds of other frameworks do not need these any more, but their owners may import them.
 KEPT = {f"src/common/{name}.py" for name in ("fast_path", "outputs", "threads")}
 COPIER = Path(sys.executable).with_name("copier")
 
-# Each defines `model`, fitted on `scaled`, and `predicted`, an array of what it predicts there.
+# Each defines `model`, and `predicted`: an array with its predictions for `scaled`.
 MODELS = {
     "sklearn": """
 from sklearn.linear_model import LogisticRegression
@@ -101,7 +100,7 @@ generator.from_model(model, "made", sample_input=scaled, framework=framework, se
 joblib.dump(scaler, "made/src/data/scaler.joblib")
 np.savez("predicted.npz", rows=rows, predicted=predicted)
 """
-# The owner proves the edits, so that the smoke test is one of the scaffold as it is edited.
+# The owner verifies the edited scaffold, which records a new smoke test.
 VERIFY = """
 import json
 
@@ -118,7 +117,7 @@ with open("answer.json", "w") as file:
 scaffold.close()
 """
 
-# What the owner changes in a file: old text to new.
+# The owner's edits: old and new texts, by file.
 Edits = dict[str, list[tuple[str, str]]]
 LIMITED = """\
         if len(request["instances"]) > MOST_ROWS:
@@ -187,10 +186,10 @@ class Case:
     """A scaffold of the earlier version.
 
     Attributes:
-        directory: where it lies, edited and committed.
-        rows: rows, as a client sends them.
-        answer: what the earlier version's worker answered for them after the edits.
-        edited: the files that its owner has changed or added, by name.
+        directory: it is edited and committed.
+        rows: rows as a client sends them.
+        answer: the answer of the earlier version for them, after the edits.
+        edited: the texts that its owner has changed or added, by file.
     """
 
     directory: Path
@@ -201,7 +200,7 @@ class Case:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with the earlier version, which is checked out, and this one."""
+    """A repository with the earlier version, which is checked out, and the current one."""
     place = tmp_path_factory.mktemp("layouts")
     directory = archived(BEFORE, place / "template")
     git(directory, "init", "--quiet")
@@ -214,7 +213,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cases(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
-    """Make the scaffold that a name stands for, once: `FRAMEWORK-SERVER`."""
+    """Makes the scaffold for a name, `FRAMEWORK-SERVER`, once."""
 
     @functools.cache
     def make(name: str) -> Case:
@@ -223,7 +222,8 @@ def cases(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
         earlier(template, place, MAKE.format(model=MODELS[framework]), framework, server)
         edited = edit(place / "made", framework)
         earlier(template, place, VERIFY)
-        compileall.compile_dir(place / "made" / "src", quiet=1)  # bytecode must hide nothing later
+        # Old bytecode must not matter after the update.
+        compileall.compile_dir(place / "made" / "src", quiet=1)
         git(place / "made", "init", "--quiet")
         commit(place / "made")
         with np.load(place / "predicted.npz") as arrays:
@@ -235,7 +235,7 @@ def cases(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 
 def earlier(template: Path, place: Path, script: str, *arguments: str) -> None:
-    """Run a script with the earlier version's generator."""
+    """Run a script with the generator of the earlier version."""
     command = [sys.executable, "-W", "ignore", "-c", script, *arguments]
     environ = os.environ | {"PYTHONPATH": str(template)}
     done = subprocess.run(command, cwd=place, env=environ, capture_output=True, text=True)
@@ -243,7 +243,7 @@ def earlier(template: Path, place: Path, script: str, *arguments: str) -> None:
 
 
 def edit(directory: Path, framework: str) -> dict[str, list[str]]:
-    """Edit a scaffold as its owner would; the lines that must stay, by file."""
+    """Edit a scaffold as its owner would. Returns the texts that must stay, by file."""
     edits = FILES | {OWNED: CODE[framework], f"{framework}-server.Dockerfile": DOCKERFILE}
     for name, changes in edits.items():
         for old, new in changes:
@@ -266,7 +266,7 @@ def change(path: Path, old: str, new: str) -> None:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Callable[[Case, str], Path]:
-    """A copy of a case, to be updated."""
+    """Copies the scaffold of a case, so that a test can update it."""
     return lambda case, name: shutil.copytree(case.directory, tmp_path / name, symlinks=True)
 
 
@@ -277,13 +277,13 @@ def update_by_copier(directory: Path) -> None:
 
 
 def tree(directory: Path) -> str:
-    """What git would commit."""
+    """The hash of what git would commit."""
     git(directory, "add", "--all")
     return git(directory, "write-tree")
 
 
 def files(directory: Path, below: str) -> set[str]:
-    """The files below a directory, bytecode left out."""
+    """The files below a directory, without bytecode."""
     found = (directory / below).rglob("*")
     return {str(path.relative_to(directory)) for path in found if is_source(path)}
 
@@ -293,7 +293,7 @@ def is_source(path: Path) -> bool:
 
 
 def rendered(directory: Path, target: Path) -> Path:
-    """A new scaffold with the answers of the one in a directory, after its update."""
+    """A new scaffold with the answers of an updated one."""
     answers = Answers.read(directory)
     target.mkdir()
     render(answers.values, target, Source(answers.template, NEW))
@@ -359,7 +359,7 @@ def assert_edits_are_there(directory: Path, case: Case) -> None:
 
 
 def texts_of(directory: Path) -> str:
-    """The files outside of `src` that name modules of `src/common`."""
+    """The texts of the files outside of `src` that name modules of `src/common`."""
     paths = [
         directory / "config.yaml",
         *directory.glob("*.Dockerfile"),
@@ -387,7 +387,7 @@ def test_pretend_changes_nothing(
 def test_an_edited_file_that_has_moved_stays_and_is_reported(
     cases: Callable[[str], Case], copied: Callable[[Case, str], Path]
 ) -> None:
-    """It has no effect any more: the server imports the file of the new layout."""
+    """It has no effect any more: the server imports the file in the new folder."""
     case = cases("sklearn-kserve")
     directory = copied(case, "ours")
     for name in (*MOVED, "src/common/logs.py"):
@@ -402,6 +402,6 @@ def test_an_edited_file_that_has_moved_stays_and_is_reported(
         assert scaffold.predict(case.rows) == case.answer
 
 
-def test_a_history_that_is_missing_is_named() -> None:
+def test_a_missing_history_is_an_error_with_a_fix() -> None:
     with pytest.raises(pytest.fail.Exception, match="git fetch --unshallow"):
         archived("0" * 40, Path("nowhere"))

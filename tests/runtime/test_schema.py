@@ -1,4 +1,4 @@
-"""`model.input` and `model.output`: each form is read, written as it was, or refused in a line."""
+"""`model.input` and `model.output`: reading, writing, and errors of one line."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ from common.schema import (
 )
 from common.signature import Signature
 
-# What hooks write, and what it is read as.
+# What hooks write, and the form that it is read as.
 INPUTS: list[tuple[str, Any]] = [
     ("{kind: array, shape: [4], dtype: float64}", ArrayInput((4,), "float64")),
     ("{kind: array, shape: [null, 3], dtype: null}", ArrayInput((None, 3))),
@@ -103,12 +103,12 @@ OUTPUTS: list[tuple[str, Any]] = [
 
 
 def order(document: Any) -> str:
-    """A document with the order of its keys."""
+    """A document as JSON, in which the order of keys counts."""
     return json.dumps(document)
 
 
 @pytest.mark.parametrize(("text", "form"), INPUTS, ids=[text for text, _ in INPUTS])
-def test_an_input_is_read_and_written_as_it_was(text: str, form: Any) -> None:
+def test_an_input_is_read_and_written_unchanged(text: str, form: Any) -> None:
     document = yaml.safe_load(text)
     assert read_input(document) == form
     assert order(as_document(form)) == order(document)
@@ -117,7 +117,7 @@ def test_an_input_is_read_and_written_as_it_was(text: str, form: Any) -> None:
 
 
 @pytest.mark.parametrize(("text", "form"), OUTPUTS, ids=[text for text, _ in OUTPUTS])
-def test_an_output_is_read_and_written_as_it_was(text: str, form: Any) -> None:
+def test_an_output_is_read_and_written_unchanged(text: str, form: Any) -> None:
     document = yaml.safe_load(text)
     assert read_output(document) == form
     assert order(as_document(form)) == order(document)
@@ -141,7 +141,7 @@ def test_an_output_reaches_the_worker(text: str, form: Any) -> None:
     assert Config.from_document(sent).model.output == form
 
 
-def test_what_is_left_out_has_a_default() -> None:
+def test_missing_keys_have_defaults() -> None:
     assert read_input({"kind": "array", "shape": [4]}) == ArrayInput((4,))
     columns = [{"name": "a"}, {"name": "b", "categories": None}]
     assert read_input({"kind": "table", "columns": columns}) == TableInput(
@@ -235,7 +235,7 @@ def test_what_is_left_out_has_a_default() -> None:
         ),
     ],
 )
-def test_a_broken_input_is_one_line_that_says_how_to_fix_it(text: str, message: str) -> None:
+def test_an_invalid_input_is_one_line_that_says_how_to_fix_it(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as raised:
         config(input=yaml.safe_load(text))
     assert str(raised.value) == f"config.yaml: {message}"
@@ -267,7 +267,7 @@ def test_a_broken_input_is_one_line_that_says_how_to_fix_it(text: str, message: 
         ("&o {kind: list, outputs: [*o]}", "model.output must not contain itself"),
     ],
 )
-def test_a_broken_output_is_one_line_that_says_how_to_fix_it(text: str, message: str) -> None:
+def test_an_invalid_output_is_one_line_that_says_how_to_fix_it(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as raised:
         config(output=yaml.safe_load(text))
     assert str(raised.value) == f"config.yaml: {message}"
@@ -298,7 +298,7 @@ def test_a_misspelled_key_is_refused(text: str, message: str) -> None:
     [
         {"kind": "array", "shape": [4], "description": "a flower", 7: "x"},
         {"kind": "array", "shape": [4], "dtype": None, "dtypes": "a note beside dtype"},
-        # Keys that a later version of the template may have.
+        # A later version of the template may have these keys.
         {
             "kind": "array",
             "shape": [4],
@@ -309,16 +309,16 @@ def test_a_misspelled_key_is_refused(text: str, message: str) -> None:
         },
     ],
 )
-def test_a_key_of_the_owners_own_is_left_alone(document: dict[Any, Any]) -> None:
+def test_a_key_of_the_owner_is_ignored(document: dict[Any, Any]) -> None:
     assert config(input=document).model.input == ArrayInput((4,))
 
 
-def test_an_unknown_kind_of_output_stays_what_it_is() -> None:
+def test_an_unknown_kind_of_output_stays() -> None:
     described = config(output={"kind": "embedding", "shape": [3]}).model.output
     assert described == EstimatorOutput(kind="embedding", shape=(3,))
 
 
-def test_a_signature_takes_the_form_and_the_document() -> None:
+def test_a_signature_accepts_a_form_or_a_document() -> None:
     form, rows = ArrayInput((2,), "float32", ("a", "b")), [{"b": 2, "a": 1}]
     for described in (form, as_document(form)):
         inputs = Signature(described).inputs(rows)

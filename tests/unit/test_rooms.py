@@ -1,4 +1,4 @@
-"""Rooms import downwards only, without a cycle, and one module alone reaches the template."""
+"""Rooms import downwards only, without cycles, and only one module imports the template."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ SEAM = "generator.running.runtime"
 
 
 def generator_files() -> dict[str, Path]:
-    """The generator's modules, those of its links too."""
+    """The generator's modules, and those of `hooks/` and of the template."""
     hooks = modules(ROOT / "hooks", "generator.hooks")
     template = modules(ROOT / "template" / "src" / "common", "generator.template.src.common")
     return {**modules(ROOT / "generator", "generator"), **hooks, **template}
@@ -78,7 +78,7 @@ TREE = {
 
 
 def checked(directory: Path, changed: dict[str, str]) -> list[str]:
-    """What is wrong in a small package, some of whose files are changed."""
+    """The wrong imports of a small package, after these files are changed."""
     for name, text in {**TREE, **changed}.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_text(text)
