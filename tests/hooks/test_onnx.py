@@ -40,7 +40,7 @@ from sklearn.utils import all_estimators
 import generator
 from common.config import Config
 from common.errors import ConfigError
-from generator import ModelError, Scaffold, ScaffoldError, ServingError, SettingError
+from generator import ModelError, Scaffold, ServingError, SettingError
 from generator.hooks import by_name
 from generator.hooks.onnx import check, convert
 from generator.hooks.onnx.random_rows import rows_on_thresholds
@@ -440,8 +440,9 @@ def test_a_scaffold_of_an_older_template_takes_another_model(make: Callable[...,
         (scaffold.directory / name).write_text("".join(kept))
     scaffold.replace_model(model)
     assert "engine" not in facts(scaffold)
-    with pytest.raises(ScaffoldError, match=r"has no model\.\w+: its template is older"):
-        scaffold.replace_model(model, engine="onnx")
+    scaffold.replace_model(model, engine="onnx")
+    assert facts(scaffold)["engine"] == "onnx"
+    assert scaffold.predict(IRIS[:5])["predictions"] == pytest.approx(model.predict(IRIS[:5]))
 
 
 # ---- all of scikit-learn ----
