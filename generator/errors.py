@@ -1,4 +1,4 @@
-"""What the generator raises. Every message is one line: the name, its value and how to fix it."""
+"""The generator's exceptions. Every message is one line: the name, its value and how to fix it."""
 
 
 class ScaffoldError(Exception):
@@ -6,7 +6,7 @@ class ScaffoldError(Exception):
 
 
 class ModelError(ScaffoldError):
-    """The object is no model that can be served, or it cannot be written."""
+    """The object is not a model that can be served, or it cannot be written."""
 
 
 class SettingError(ScaffoldError):
@@ -14,7 +14,7 @@ class SettingError(ScaffoldError):
 
 
 class TargetError(ScaffoldError):
-    """The target directory cannot take the scaffold."""
+    """The scaffold cannot be written to the target directory."""
 
 
 class RequirementError(ScaffoldError):
@@ -22,7 +22,7 @@ class RequirementError(ScaffoldError):
 
 
 class TemplateError(ScaffoldError):
-    """The template, or a version of it, cannot be had."""
+    """The template, or the requested version of it, is not available."""
 
 
 class UpdateError(ScaffoldError):

@@ -1,4 +1,4 @@
-"""Replacing files all at once: after an interrupt or on a full disk, all are as they were."""
+"""Replaces files all at once: an interrupt or a full disk leaves all of them unchanged."""
 
 import contextlib
 import os
@@ -17,11 +17,10 @@ def exchange(directory: Path, files: Mapping[str, Path | None]) -> None:
 
     Args:
         directory: where to put them.
-        files: path in it to the file that is to lie there, which is copied; None removes what lies
-            there.
+        files: maps a path in the directory to the file that is copied there; None removes the path.
 
     Raises:
-        OSError: a file cannot be written; the directory is as it was.
+        OSError: a file cannot be written; the directory is unchanged.
     """
     workshop = Path(tempfile.mkdtemp(prefix=PREFIX, dir=directory))
     try:
@@ -38,7 +37,7 @@ def exchange(directory: Path, files: Mapping[str, Path | None]) -> None:
 
 
 def _copied(source: Path | None, to: Path) -> Path | None:
-    """A copy of the file beside its place, so that it only has to be renamed."""
+    """A copy of the file beside its destination, so that it only has to be renamed."""
     if source is None:
         return None
     shutil.copy2(source, to, follow_symlinks=False)
@@ -81,7 +80,7 @@ def edit(path: Path, change: Callable[[str], str]) -> None:
 
 @contextlib.contextmanager
 def beside(target: Path) -> Iterator[Path]:
-    """A directory beside the target that takes its place at the end, or leaves nothing behind."""
+    """A temporary directory that is renamed to the target at the end, and removed on an error."""
     place = target.resolve()
     missing = [parent for parent in place.parents if not parent.exists()]
     directory = None
@@ -109,7 +108,7 @@ def _clear(directory: Path | None, parents: list[Path]) -> None:
 
 
 def _take_place(directory: Path, target: Path) -> None:
-    """Rename the new directory to the target; what stood there comes back when that fails."""
+    """Rename the new directory to the target. If that fails, the old content is restored."""
     if not target.exists() or not any(target.iterdir()):
         os.replace(directory, target)
         return

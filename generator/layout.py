@@ -15,7 +15,7 @@ SERVER_REQUIREMENTS = "server-requirements.txt"
 SMOKE_TEST = "smoke-test.json"
 ANSWERS = ".copier-answers.yml"
 DOCKERFILES = "*-server.Dockerfile"
-"""A pattern: a scaffold of each framework has one of its own."""
+"""A pattern: the file's name begins with the framework."""
 
 
 def dockerfile(framework: str) -> str:

@@ -33,7 +33,7 @@ class Scaffold:
 
     Args:
         directory: the scaffold's.
-        model: the model in memory that it was made from, where there is one.
+        model: the model in memory that it was made from, if there is one.
 
     Raises:
         ScaffoldError: the directory holds no scaffold, or its `config.yaml` is broken.
@@ -134,7 +134,7 @@ class Scaffold:
                 once in the user's cache, "docker" in a container of the scaffold's image.
             expected: the predictions for the sample, where they are not those of the model in
                 memory.
-            tolerance: how far a number may be off, as a part of the largest expected one; by
+            tolerance: how far a number may be off, relative to the largest expected one; by
                 default the framework's: 0 for scikit-learn, 1e-6 for Keras, PyTorch and
                 scikit-learn by ONNX Runtime.
 
@@ -142,7 +142,7 @@ class Scaffold:
             ScaffoldError: there is nothing to compare with, or the scaffold is of an older
                 template.
             SettingError: there is no such environment, or the model cannot predict from the sample.
-            ServingError: the environment cannot be made, or the scaffold does not answer there.
+            ServingError: the environment cannot be created, or the scaffold does not answer there.
         """
         if environment not in ENVIRONMENTS:
             raise SettingError(f"environment {environment!r} is none of {', '.join(ENVIRONMENTS)}")
@@ -175,8 +175,8 @@ class Scaffold:
 
         Args:
             model: as `from_model` takes it.
-            sample_input: rows to prove the scaffold on, as `from_model` takes them. Without them
-                the smoke test is removed: it is the old model's.
+            sample_input: rows to verify the scaffold on, as `from_model` takes them. Without them
+                the smoke test is removed, because it is the old model's.
             expected: the predictions for the sample, where they are not those of the model in
                 memory.
             requirements: requirement lines (PEP 508) that are added to those that were given
@@ -187,14 +187,14 @@ class Scaffold:
             change_signature: whether the model may take other rows than the one there.
 
         Raises:
-            ModelError: the object is no model of this framework that can be served, or the scaffold
-                does not predict as it does.
+            ModelError: the object is not a model of this framework that can be served, or the
+                scaffold predicts differently.
             SettingError: the model takes other rows, or another argument has a value that its rule
                 forbids.
             RequirementError: a line of yours in `requirements.txt` excludes the version that the
                 model needs.
-            ScaffoldError: the model comes with code in place of a file in `src/model/` that you
-                have edited, or the scaffold is of an older template.
+            ScaffoldError: the model's code would replace a file in `src/model/` that you have
+                edited, or the scaffold is of an older template.
             TargetError: the directory cannot be written.
         """
         definition, model = recognised(model, self.framework)
@@ -233,7 +233,7 @@ class Scaffold:
         Raises:
             UpdateError: the directory is not in git, not everything in it is committed, or the
                 version is an earlier one.
-            TemplateError: the template, or that version of it, cannot be had.
+            TemplateError: the template, or that version of it, is not available.
         """
         return update.run(self.directory, to, pretend, template)
 
@@ -255,7 +255,7 @@ class Scaffold:
         Runtime(self.directory).config()
 
     def _shell_path(self) -> str:
-        """The directory, so written that no command reads it as an option or an address."""
+        """The directory, written so that no command reads it as an option or an address."""
         path = str(self.directory)
         if path.startswith(("-", "git@", "github.com/")):
             return f"./{path}"
@@ -271,9 +271,9 @@ class Scaffold:
 
 
 def load(directory: "str | os.PathLike[str]") -> Scaffold:
-    """Open a scaffold that exists.
+    """Open an existing scaffold.
 
     Raises:
-        ScaffoldError: the directory holds none, or its `config.yaml` is broken.
+        ScaffoldError: the directory holds no scaffold, or its `config.yaml` is broken.
     """
     return Scaffold(directory)

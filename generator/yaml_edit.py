@@ -1,9 +1,9 @@
-"""A YAML text edited in place: changed values are replaced where they stand, all other bytes stay.
+"""Edits a YAML text in place: changed values are replaced, all other bytes stay.
 
-PyYAML reads and writes here because the server reads `config.yaml` with it: both see the same
-values. The marks of its nodes tell where a value stands. A round trip (ruamel.yaml) would keep the
-comments, but it indents and wraps anew what nobody changed, and it reads YAML 1.2, where `yes` and
-`010` are other values.
+This uses PyYAML because the server reads `config.yaml` with it: both see the same values. The marks
+of its nodes give the position of each value. A round trip (ruamel.yaml) would keep the comments,
+but it changes the indentation and the line breaks of unchanged parts. It also reads YAML 1.2, where
+`yes` and `010` are other values.
 """
 
 import re
@@ -15,7 +15,7 @@ import yaml
 
 STR, MAP, SEQ, MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "map", "seq", "merge"))
 LINE_BREAK = re.compile("[\n\r\x85\u2028\u2029]")
-# What the change may replace, tried in this order: single values, whole facts (model_metadata,
+# What a change may replace, tried in this order: single values, whole facts (model_metadata,
 # model, fact: depth 3), the mappings around them, the document.
 DEPTHS = (sys.maxsize, 3, 2, 1, 0)
 
@@ -38,7 +38,7 @@ class Document:
         """The text, changed so that it loads as another mapping.
 
         Comments, order, quotes and line endings stay. A value that others refer to by an alias
-        changes alone: the aliases give way to the old value.
+        changes alone: each alias is replaced by the old value.
 
         Raises:
             yaml.YAMLError: a value cannot be written as YAML.
@@ -76,7 +76,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes a value that stands several times each time in full."""
+    """Writes a value that occurs several times in full each time."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -87,7 +87,7 @@ class _JsonDumper(_Dumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    """A text of several lines stands on one, with escapes."""
+    """Write a text of several lines on one line, with escapes."""
     if LINE_BREAK.search(value):
         return _quoted(dumper, value)
     return dumper.represent_scalar(STR, value)
@@ -113,18 +113,18 @@ def _dump(value: Any, flow: bool | None, dumper: type[_Dumper] = _Dumper) -> str
     return text.removesuffix("...\n").removesuffix("\n")
 
 
-# ---- where the values stand ----
+# ---- the positions of the values ----
 
 
 class _Place(NamedTuple):
-    """Where a node stands in a text.
+    """The position of a node in a text.
 
     Attributes:
-        node: the node; for an alias the one that it stands for.
+        node: the node; for an alias the one that it refers to.
         start: the index of its first character: of its anchor or tag, if it has one.
-        end: the index behind its last character.
+        end: the index after its last character.
         column: of its first character.
-        is_alias: whether an alias stands there.
+        is_alias: whether there is an alias at this position.
     """
 
     node: Any
@@ -135,7 +135,7 @@ class _Place(NamedTuple):
 
     @property
     def is_block(self) -> bool:
-        """Whether indentation tells where it ends."""
+        """Whether indentation marks its end."""
         if self.is_alias:
             return False
         if isinstance(self.node, yaml.ScalarNode):
@@ -144,7 +144,7 @@ class _Place(NamedTuple):
 
 
 class _Tree(yaml.SafeLoader):
-    """The nodes of a text, and where they stand.
+    """The nodes of a text, and their positions.
 
     PyYAML gives an alias the node of its anchor, and a mapping what `<<` merges into it:
     this loader keeps the places of the aliases, and the mapping's own entries.
@@ -169,11 +169,11 @@ class _Tree(yaml.SafeLoader):
         return node
 
     def place(self, node: Any, parent: Any, index: Any) -> _Place:
-        """Where a child stands. The index is that of `compose_node`: the key's node for a value."""
+        """The position of a child. The index is as in `compose_node`: a key's node for a value."""
         return self.aliases.get(_child(parent, index, node)) or self.anchored(node)
 
     def anchored(self, node: Any) -> _Place:
-        """Where a node stands itself, not an alias of it."""
+        """The position of the node itself, not of an alias."""
         place = _place(node, node)
         if not place.is_block:
             return place
@@ -205,7 +205,7 @@ class _Tree(yaml.SafeLoader):
         }
 
     def line_end(self, index: int) -> int:
-        """The index of the line break behind an index, or of the text's end."""
+        """The index of the line break after an index, or of the text's end."""
         if found := LINE_BREAK.search(self.text, index):
             return found.start()
         return len(self.text)
@@ -217,7 +217,7 @@ def _place(node: Any, marked: Any) -> _Place:
 
 
 def _child(parent: Any, index: Any, node: Any) -> tuple[int, ...]:
-    """What tells a child from the others: a key's node, a value's key, an item's number."""
+    """What identifies a child among the others: a key's node, a value's key, an item's number."""
     if index is None:
         return id(parent), id(node)
     if isinstance(index, int):
@@ -233,7 +233,7 @@ class _Edit:
 
     Args:
         tree: the nodes of the text.
-        depth: below how many keys a value is replaced whole, whatever of it has changed.
+        depth: a value below this many keys is replaced as a whole if any part of it changes.
     """
 
     def __init__(self, tree: _Tree, depth: int) -> None:
@@ -261,7 +261,7 @@ class _Edit:
         return "".join([*parts, self._text[done:]])
 
     def _change_inside(self, node: Any, old: Any, new: Any, depth: int) -> bool:
-        """Change a collection entry by entry; False where it must be replaced whole."""
+        """Change a collection entry by entry; False if it must be replaced as a whole."""
         if depth >= self._depth or not node.value:
             return False
         if isinstance(old, dict) and isinstance(new, dict) and node.tag == MAP:
@@ -294,7 +294,7 @@ class _Edit:
         return not place.is_alias and self._change_inside(place.node, old, new, depth + 1)
 
     def _change_entry(self, node: Any, key: _Place, place: _Place, value: Any) -> None:
-        """Replace the whole value of a key. The comments behind it stay behind the key."""
+        """Replace the whole value of a key. The comments after the value stay after the key."""
         colon = re.compile(r"[ \t]*:").match(self._text, key.end)
         if node.flow_style or colon is None:
             self._put(place, self._flow(value))
@@ -308,14 +308,14 @@ class _Edit:
         self._splices.append((colon.end(), end, self._entry(value, key.column, comment)))
 
     def _comment(self, colon: int, place: _Place, behind: str) -> str:
-        """The comments between a colon and a value, and that on the line where the value ends."""
+        """The comments between a colon and a value, and the one on the value's last line."""
         if place.is_block:  # the last line goes; a comment may follow an anchor or `|`
             head = self._text[place.start : self._tree.line_end(colon)]
             behind = "".join(re.findall(r"[ \t]+#.*$", head))
         return self._text[colon : place.start].rstrip() + behind
 
     def _add(self, node: Any, added: Mapping[Any, Any]) -> None:
-        """Add entries behind a mapping's last one."""
+        """Add entries after a mapping's last one."""
         places = list(self._tree.children(node))
         end = max(place.end for place in places)
         if node.flow_style:
@@ -334,7 +334,7 @@ class _Edit:
         for alias in self._tree.aliases.values():
             anchored = self._tree.anchored(alias.node)
             end = anchored.end
-            if anchored.is_block:  # an entry may have been added behind it
+            if anchored.is_block:  # an entry may have been added after it
                 end = self._tree.line_end(end)
             changed = any(start <= end and anchored.start <= stop for start, stop, _ in changes)
             gone = any(start <= alias.start < stop for start, stop, _ in changes)
@@ -358,7 +358,7 @@ class _Edit:
         return self._newline.join(" " * column + line for line in text.split("\n"))
 
     def _flow(self, value: Any) -> str:
-        """A value as it may stand anywhere, on one line."""
+        """A value on one line, in a form that is valid anywhere."""
         return _dump([value], True, self._dumper)[1:-1]
 
 

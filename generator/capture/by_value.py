@@ -9,7 +9,7 @@ import cloudpickle
 
 from ..errors import ModelError
 
-_PLACEHOLDER = (str, ())  # pickled in place of what is only noted: nobody reads that pickle
+_PLACEHOLDER = (str, ())  # pickled in place of what is only recorded; this pickle is discarded
 
 
 def references(definition: Any) -> tuple[list[Any], list[str]]:
@@ -36,7 +36,7 @@ def dump(definitions: dict[str, Any]) -> bytes:
 
 
 class _ReferencePickler(cloudpickle.Pickler):
-    """Pickles one definition by value. It only notes the others that it meets."""
+    """Pickles one definition by value. It only records the others that it refers to."""
 
     def __init__(self, definition: Any) -> None:
         super().__init__(io.BytesIO())

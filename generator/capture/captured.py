@@ -71,7 +71,7 @@ class Captured:
 
 @contextlib.contextmanager
 def _in_sys_modules(name: str, members: Mapping[str, Any]) -> Iterator[None]:
-    """A module with these members in `sys.modules`, in place of one that has the name already."""
+    """Put a module with these members into `sys.modules`, in place of any with that name."""
     module, before = ModuleType(name), sys.modules.get(name)
     vars(module).update(members)
     sys.modules[name] = module

@@ -75,7 +75,7 @@ class _Capturing:
             raise _not_importable(definition)
 
     def finish(self) -> Captured:
-        """All that was added, ready to be written."""
+        """The capture with everything that was added, ready to be written."""
         captured = self._captured
         for name in self._definitions:
             captured.names += _with_members(self._session.value(name), SESSION_CODE)
@@ -160,7 +160,7 @@ class _Capturing:
         elif found.required and not module.is_standard:
             raise ModelError(
                 f"{file}: no file is found for {found.module} of '{found.written}', an import that "
-                f"works in the running process at most: install {found.module}, or put a file for "
+                f"can work in the running process only: install {found.module}, or put a file for "
                 f"it beside {file}"
             )
 

@@ -17,7 +17,7 @@ class Definition:
     Attributes:
         name: what it defines.
         text: its source.
-        place: the number of its file and the line, which order all definitions.
+        place: the number of its file, and its line; definitions are sorted by them.
         uses: the global names in it.
         first: the global names that defining it uses: bases, decorators, defaults.
         chains: the attributes that it reads, as in `np.linalg.norm`.

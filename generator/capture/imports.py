@@ -18,8 +18,8 @@ class Import:
     Attributes:
         module: its absolute name.
         required: whether the code fails without it. An import inside a `try` may fail, and a name
-            after `from package import` may be something else than a module.
-        written: the statement as it stands in the source.
+            after `from package import` may be something other than a module.
+        written: the statement as written in the source.
     """
 
     module: str
@@ -57,7 +57,7 @@ def absolute_name(node: ast.ImportFrom, package: str) -> str:
 
 
 def _nodes(node: ast.AST, optional: bool) -> Iterator[tuple[ast.AST, bool]]:
-    """All nodes below a node. The flag tells whether the code handles a failed import there."""
+    """All nodes below a node. The flag says whether the code handles a failed import there."""
     for child, handled in _children(node, optional):
         yield child, handled
         yield from _nodes(child, handled)

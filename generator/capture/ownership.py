@@ -58,7 +58,7 @@ class Module:
 
 
 class Ownership:
-    """Tells the user's own modules from those of installed distributions.
+    """Distinguishes the user's own modules from those of installed distributions.
 
     Args:
         environment: what is installed.

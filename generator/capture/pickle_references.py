@@ -15,9 +15,9 @@ from ..errors import ModelError
 _PROTOCOL = 5  # the first with out-of-band buffers, which keep arrays from being copied
 _MAX_PATH_LENGTH = 20  # of the path in an error: each step pickles the rest once more
 
-_PLACEHOLDER = (str, ())  # pickled in place of what is only noted
+_PLACEHOLDER = (str, ())  # pickled in place of what is only recorded
 
-# A sign in the reason of a failure, and how to fix that
+# A part of pickle's error message, and how to fix that error
 _FIXES = (
     ("<lambda>", "replace the lambda with a function in an importable module"),
     ("local object", "define it at the top level of an importable module"),
@@ -81,7 +81,7 @@ def _leave_out_of_band(buffer: pickle.PickleBuffer) -> None:
 
 
 class _ReferencePickler(pickle.Pickler):
-    """Writes nothing. It notes the module and the name that each object comes from."""
+    """Writes nothing. It records the module and the name that each object comes from."""
 
     def __init__(self) -> None:
         super().__init__(_Sink(), protocol=_PROTOCOL, buffer_callback=_leave_out_of_band)
@@ -103,7 +103,7 @@ class _ReferencePickler(pickle.Pickler):
 
 
 class _DefinitionPickler(pickle.Pickler):
-    """Writes nothing. It notes classes and functions, those without an importable name too."""
+    """Writes nothing. It records classes and functions, importable by name or not."""
 
     def __init__(self) -> None:
         super().__init__(_Sink(), protocol=_PROTOCOL, buffer_callback=_leave_out_of_band)

@@ -1,4 +1,4 @@
-"""Tells whether code in memory still matches its source."""
+"""Checks whether code in memory still matches its source."""
 
 import ast
 from collections import Counter
@@ -80,7 +80,7 @@ def fingerprints(code: CodeType) -> set[Any]:
 
 
 def fingerprint(code: CodeType) -> Any:
-    """A value that is equal for code that does the same, on whatever line it stands."""
+    """A value that is equal for code that does the same, whatever its line numbers."""
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
     return (code.co_name, code.co_code, *names, *counts, tuple(map(_constant, code.co_consts)))

@@ -29,7 +29,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from ..errors import RequirementError
 from ..importing import locate
 
-# A scaffold runs in a Linux container, on whatever system it is created.
+# A scaffold runs in a Linux container, whatever system it is created on.
 _CONTAINER = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux"}
 
 

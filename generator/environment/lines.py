@@ -80,7 +80,7 @@ def parse(lines: Sequence[str]) -> Requirements:
 
 
 def _split_comment(line: str) -> tuple[str, str]:
-    """The line without its comment, and the reason that its pin has."""
+    """The line without its comment, and the reason for its pin."""
     comment = _COMMENT.search(line)
     if not comment:
         return line, GIVEN

@@ -17,7 +17,7 @@ from .lines import Pin, Requirements, parse
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
-# PEP 610 forbids installers to record passwords. This removes one that was recorded all the same.
+# PEP 610 forbids installers to record passwords. This removes one that was recorded anyway.
 _CREDENTIALS = re.compile(r"^(https?://)(?!\$\{)[^/@]+@")
 
 _TORCH = frozenset({"torch", "torchvision", "torchaudio"})

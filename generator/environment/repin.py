@@ -10,7 +10,7 @@ from .lines import GIVEN, Requirements
 
 
 def given_lines(generated: str) -> list[str]:
-    """The lines of a generated requirements.txt that the owner had given, as they were given."""
+    """The owner's lines in a generated requirements.txt, as the owner gave them."""
     lines = []
     for text in generated.splitlines():
         line, _, reason = text.partition("  # ")
@@ -23,8 +23,9 @@ def given_lines(generated: str) -> list[str]:
 def repinned(current: str, generated: str, new: Requirements) -> str:
     """The owner's requirements.txt with new pins.
 
-    A new pin replaces the generated line of its distribution. A generated line goes if the new
-    model does not need it. The owner's own lines stay, and what the owner has removed stays away.
+    A new pin replaces the generated line of its distribution. A generated line that the new model
+    does not need is removed. The owner's own lines stay, and lines that the owner removed are not
+    added again.
 
     Args:
         current: the file's text.
@@ -32,7 +33,7 @@ def repinned(current: str, generated: str, new: Requirements) -> str:
         new: what the new model needs.
 
     Raises:
-        RequirementError: a line of the owner's excludes the version that the new model needs.
+        RequirementError: one of the owner's lines excludes the version that the new model needs.
     """
     before = {line.strip() for line in generated.splitlines()}
     fresh = _by_name(new.text().splitlines())

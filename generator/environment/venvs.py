@@ -109,7 +109,7 @@ def cached(kind: str, content: str, version: str, install: Install) -> Path:
 
     Args:
         kind: what it is for, as in "model". It names a directory of the cache.
-        content: what it holds, in any form: other content gives another environment.
+        content: what it holds, in any form. Different content gives a different environment.
         version: the version of Python, as in "3.11".
         install: installs the packages into a new environment, given its interpreter.
 
@@ -156,7 +156,7 @@ def _create_once(directory: Path, kind: str, version: str, install: Install) -> 
 
 
 def _create(directory: Path, version: str, install: Install) -> None:
-    """Create the environment beside its place and rename it at the end, so that it is complete."""
+    """Create the environment under another name and rename it when it is complete."""
     unfinished = Path(tempfile.mkdtemp(prefix=f"{directory.name}.", dir=directory.parent))
     try:
         _run(_creation_command(unfinished, version))

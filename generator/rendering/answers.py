@@ -24,9 +24,9 @@ class Answers:
 
     Attributes:
         template: the template's address, as `copier copy` takes it.
-        version: the template's tag or commit that the scaffold is at.
-        values: question name to answer.
-        comment: the lines before them.
+        version: the template's tag or commit that the scaffold was made from or updated to.
+        values: maps a question's name to its answer.
+        comment: the comment lines of the file, which are written first.
     """
 
     template: str
@@ -47,7 +47,7 @@ class Answers:
         for key in (TEMPLATE_KEY, VERSION_KEY):
             if not isinstance(document.get(key), str) or not document[key]:
                 raise ScaffoldError(
-                    f"{path}: {key} must be a text, it is {document.get(key)!r}; {FIX}"
+                    f"{path}: {key} must be a string, it is {document.get(key)!r}; {FIX}"
                 )
         values = {
             str(key): value for key, value in document.items() if not str(key).startswith("_")
@@ -69,7 +69,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        message = f"{path} is missing, which tells what the scaffold was made from: {FIX}"
+        message = f"{path} is missing, which records what the scaffold was made from: {FIX}"
         raise ScaffoldError(message) from None
     except (OSError, UnicodeDecodeError) as error:
         raise _broken(path, error) from error

@@ -1,9 +1,9 @@
-"""Errors of copier, and of the git that it runs, as the generator's own.
+"""Converts errors of copier, and of the git that it runs, into the generator's own.
 
-copier has no classes for some of them: it raises a bare ValueError, or what plumbum raises where
-git fails. The words that tell these apart are in this module only. Where a new copier changes them,
-the error is still a ScaffoldError on one line, in copier's words, and tests/rendering/
-test_copier_errors.py fails with the name of what changed.
+copier has no classes for some of them. It raises a bare ValueError, or plumbum's error if git
+fails. They can be distinguished only by their messages, and this module alone knows these. If a new
+copier changes a message, the error is still a ScaffoldError on one line, with copier's text.
+tests/rendering/test_copier_errors.py then fails and names the message.
 """
 
 import re
@@ -21,16 +21,16 @@ REFUSED_ANSWER = r"Validation error for question '(\w+)': "
 
 @contextmanager
 def own_errors(address: str) -> Iterator[None]:
-    """Raise the generator's errors where the template cannot be had or rendered.
+    """Raise the generator's errors if the template is not available or cannot be rendered.
 
-    What copier refuses for another reason passes: UserMessageError, InvalidTypeError for a question
-    of no known type, and ValueError for an answer.
+    Other errors of copier pass through: UserMessageError, InvalidTypeError for a question of no
+    known type, and ValueError for an answer.
 
     Args:
         address: the template's, for the message.
 
     Raises:
-        TemplateError: the template, or that version of it, cannot be had.
+        TemplateError: the template, or that version of it, is not available.
         ScaffoldError: the template cannot be rendered.
     """
     from copier.errors import CopierError, CopierWarning, InvalidTypeError, UserMessageError
@@ -57,11 +57,11 @@ def own_errors(address: str) -> Iterator[None]:
 def _git_error(address: str, said: str) -> TemplateError:
     if missing := re.search(NO_VERSION_IN_GIT, said):
         return _no_version(address, missing[1])
-    return TemplateError(f"the template at {address} cannot be had: git says {said[-400:]!r}")
+    return TemplateError(f"the template at {address} cannot be read: git says {said[-400:]!r}")
 
 
 def _template_error(address: str, said: str) -> TemplateError | None:
-    """The error for a ValueError about the template; None where it is about an answer."""
+    """The error for a ValueError about the template; None if it is about an answer."""
     if missing := re.match(NO_VERSION, said):
         return _no_version(address, missing[1])
     if re.match(NO_TEMPLATE, said):

@@ -1,4 +1,4 @@
-"""The module that calls copier: it renders the template into a directory, and updates that."""
+"""Calls copier: renders the template into a directory, and updates a scaffold."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ class Source:
 
     Attributes:
         address: where it is, as `copier copy` takes it.
-        ref: its tag, branch or commit; None for the latest tag, or for what is no repository.
+        ref: its tag, branch or commit; None for the latest tag, or if it is not a repository.
     """
 
     address: str
@@ -38,7 +38,7 @@ OWN = Source(str(TEMPLATE), "HEAD" if IS_CHECKOUT else None)
 def chosen_source(template: str | None, ref: str | None) -> Source | None:
     """The template that is named by arguments, or by `SCAFFOLD_TEMPLATE` and `SCAFFOLD_REF`.
 
-    None if there are no names: the generator's own template is rendered.
+    None if neither names one: then the generator's own template is rendered.
     """
     template, ref = named_template(template), named_ref(ref)
     if template is None and ref is None:
@@ -75,13 +75,13 @@ def render(answers: dict[str, Any], directory: Path, source: Source | None = Non
     """Render the template.
 
     Args:
-        answers: question name to answer; the others keep their defaults.
-        directory: where to; it exists and is empty.
+        answers: maps a question's name to its answer; the others keep their defaults.
+        directory: where the files are written; it exists and is empty.
         source: the template; by default the generator's own.
 
     Raises:
         SettingError: the template refuses an answer.
-        TemplateError: the template cannot be had.
+        TemplateError: the template is not available.
     """
     from copier import run_copy
     from copier.errors import InvalidTypeError
@@ -117,7 +117,7 @@ def update(directory: Path, ref: str | None) -> None:
         ref: the template's tag, branch or commit; None for the latest tag.
 
     Raises:
-        TemplateError: the template, or that version of it, cannot be had.
+        TemplateError: the template, or that version of it, is not available.
         UpdateError: copier cannot update the scaffold.
     """
     from copier import run_update
@@ -139,9 +139,9 @@ def update(directory: Path, ref: str | None) -> None:
 def _name_source(file: Path) -> None:
     """Write into the answers where `copier update` finds the template that was rendered.
 
-    A wheel's own copy is no repository: what it holds is at the public address, under the version's
-    tag. For a checkout with changes copier records a commit that nobody else has: an update starts
-    from the commit that is checked out.
+    A wheel's own copy is not a repository, so the answers name the public address and the version's
+    tag. For a checkout with changes, copier records a commit that nobody else has, so the answers
+    name the commit that is checked out.
     """
     address, version = public_address(), own_tag()
     if IS_CHECKOUT:
@@ -155,7 +155,7 @@ def _name_source(file: Path) -> None:
 
 
 def checked_out(repository: Path) -> str | None:
-    """The version that is checked out, as copier writes it; None where that is no repository."""
+    """The version that is checked out, as copier writes it; None if it is not a repository."""
     command = ["git", "-C", str(repository), "describe", "--tags", "--always"]
     try:
         done = subprocess.run(command, capture_output=True, text=True)

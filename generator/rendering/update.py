@@ -50,7 +50,7 @@ class Update:
         merged: files with the changes of both, the template and the owner.
         conflicts: files that both have changed in the same lines: both sides are between marks.
         server: packages of the server's environment whose version changed: name to the versions
-            before and after; None where the package is not there.
+            before and after; None if the package is not installed.
         lock_was_edited: whether the template's lock of the server replaced one that was edited.
     """
 
@@ -75,7 +75,8 @@ class Update:
         ]
         if self.lock_was_edited:
             server.append(
-                f"  {'server':<9} your edits of {LOCK} gave way to the template's; git has them"
+                f"  {'server':<9} your edits of {LOCK} were replaced"
+                " by the template's; git has them"
             )
         if not files:
             return f"{title} no file changes"
@@ -93,7 +94,7 @@ def run(directory: Path, to: str | None, pretend: bool, template: str | None) ->
 
     Raises:
         UpdateError: not all of the directory is committed to git, or copier cannot update it.
-        TemplateError: the template, or that version of it, cannot be had.
+        TemplateError: the template, or that version of it, is not available.
     """
     answers = Answers.read(directory)
     tracked = _tracked(directory)
@@ -244,7 +245,7 @@ def _sorted_out(copy: Path, edited: Collection[str]) -> dict[str, Any]:
 
 
 def _kind(file: Path, state: str, edited: bool) -> str:
-    """What happened to a file. The state is git's, of two letters."""
+    """What happened to a file. `state` is git's two-letter status."""
     if not file.exists() and edited:
         return "kept"
     if not file.exists():
@@ -266,14 +267,14 @@ def _bring_back(copy: Path, directory: Path, result: Update, windows: set[str]) 
     try:
         exchange(directory, {**files, **dict.fromkeys(result.removed)})
     except OSError as error:
-        raise UpdateError(f"{directory} cannot be written, and is as it was: {error}") from error
+        raise UpdateError(f"{directory} cannot be written, and is unchanged: {error}") from error
 
 
 # ---- the server's lock ----
 
 
 def _pins(lock: Path) -> dict[str, str]:
-    """Package to version: to several, with commas, where the version of Python decides."""
+    """Maps a package to its version, or to several if they depend on the version of Python."""
     if not lock.exists():
         return {}
     versions: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Whether a scaffold works elsewhere: its worker runs without the owner's modules."""
+"""Checks that a scaffold works elsewhere: its worker runs without the owner's own modules."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ def check(directory: Path, path: Sequence[str], example: Any) -> None:
 
     Args:
         directory: the scaffold.
-        path: the directories that the worker may import from, beside the scaffold and the standard
+        path: the directories that the worker may import from, besides the scaffold and the standard
             library.
         example: rows to predict for; None where none are known.
 
@@ -33,7 +33,7 @@ def check(directory: Path, path: Sequence[str], example: Any) -> None:
 
 
 def _predict(runtime: Runtime, path: Sequence[str], log: IO[bytes], example: Any) -> int:
-    """The status of the answer; 200 where there is nothing to ask."""
+    """The status of the answer; 200 if there is no example to predict for."""
     with contextlib.closing(runtime.worker(runtime.config(), path=path, log=log)) as worker:
         if example is None:
             return 200

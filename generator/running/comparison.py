@@ -1,4 +1,4 @@
-"""Predictions of a scaffold, compared with the expected ones."""
+"""Compares predictions of a scaffold with the expected ones."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Verification:
-    """Whether a scaffold answers what it should.
+    """Whether a scaffold's predictions are the expected ones.
 
     Attributes:
-        expected: the predictions that it should answer.
-        served: the predictions that it answered.
-        difference: what differs, in words; None where nothing does.
-        tolerance: how far a number might be off, as a part of the largest expected one; 0 asks for
-            the last bit.
+        expected: the expected predictions.
+        served: the scaffold's predictions.
+        difference: what differs, in words; None if nothing does.
+        tolerance: how far a number might be off, relative to the largest expected one; 0 requires
+            equality to the last bit.
     """
 
     expected: list[Any] = field(repr=False)
@@ -45,9 +45,9 @@ def compare(expected: Any, served: Any, tolerance: float = 0.0) -> Verification:
 
     Args:
         expected: predictions as the model gives them (an array keeps its dtype), or as they were
-            recorded; of several outputs a list with an object a row.
+            recorded. For several outputs it is a list with one object per row.
         served: `predictions` of an answer in JSON.
-        tolerance: how far a number may be off, as a part of the largest expected one.
+        tolerance: how far a number may be off, relative to the largest expected one.
     """
     difference = _differ(expected, served, tolerance)
     return Verification(rows(expected), served, difference, tolerance)
@@ -65,7 +65,7 @@ def _differ(expected: Any, served: Any, tolerance: float) -> str | None:
 
 
 def _as_array(expected: Any) -> Array | None:
-    """The predictions as one array; None where they are several outputs."""
+    """The predictions as one array; None if there are several outputs."""
     try:
         array = np.asarray(expected)
     except ValueError:
@@ -108,7 +108,7 @@ def _has(row: Any, names: set[Any]) -> bool:
 
 
 def _numbers_differ(expected: Array, served: Any, tolerance: float) -> str | None:
-    """Compare in the expected dtype: JSON has the digits that tell its numbers apart."""
+    """Compare in the expected dtype: JSON has enough digits to distinguish its numbers."""
     try:
         given = _numbers(served).astype(expected.dtype)
     except (TypeError, ValueError):

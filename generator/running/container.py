@@ -1,4 +1,4 @@
-"""A scaffold's image in a container on this machine, for as long as a question to it takes."""
+"""Runs a scaffold's image in a container on this machine, for the time of a `with` block."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ def running(directory: Path, dockerfile: str, name: str, patience: float) -> Ite
         directory: the scaffold's.
         dockerfile: the Dockerfile's name in it.
         name: the model's name.
-        patience: seconds that the model may take to be ready.
+        patience: seconds to wait until the model is ready.
 
     Yields:
         The address, `http://127.0.0.1:PORT`.
@@ -65,10 +65,10 @@ def _container(image: str) -> Iterator[str]:
 
 
 def post(url: str, body: bytes, seconds: float) -> tuple[int, bytes]:
-    """Post JSON; the status and the body of the answer.
+    """Post JSON. Returns the status and the body of the answer.
 
     Raises:
-        ServingError: no answer came.
+        ServingError: there was no answer.
     """
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:

@@ -1,8 +1,8 @@
-"""The one way into a scaffold's `common` package.
+"""The generator's only access to a scaffold's `common` package.
 
-The template's own copy, which the generator carries, is imported as any module: hooks take
-`Signature`, `Predictor` and all else that they need from here. A scaffold runs its own copy, of
-whatever version: `Runtime` loads it, and `Config` and `Client` say what the generator needs of it.
+The generator contains the template's copy of it and imports that like any module. Hooks import
+`Signature`, `Predictor` and whatever else they need from here. A scaffold has a copy of its own,
+of any version: `Runtime` loads it. `Config` and `Client` are the interface that it must have.
 """
 
 import hashlib
@@ -102,7 +102,7 @@ class _StartsClient(Protocol):
     ) -> Client: ...
 
 
-if TYPE_CHECKING:  # the template offers what is asked of a scaffold
+if TYPE_CHECKING:  # mypy checks that the template's classes have this interface
     from ..template.src.common.config import Config as _TemplateConfig
     from ..template.src.common.link.client import Client as _TemplateClient
 
@@ -120,11 +120,11 @@ class Worker:
 
     @property
     def closed(self) -> bool:
-        """Whether it was told to end, or has ended."""
+        """Whether it was closed, or has ended."""
         return self._client.closed
 
     def ask(self, body: bytes) -> tuple[int, bytes]:
-        """Send a JSON body through the whole flow; the status and the body of the answer.
+        """Send a JSON body through the whole flow. Returns the status and the body of the answer.
 
         Raises:
             ServingError: the worker died, or took too long.
@@ -180,8 +180,8 @@ class Runtime:
 
         Args:
             config: what `config` has read.
-            path: the only directories to import from, beside the scaffold and the standard library;
-                by default what its interpreter finds.
+            path: the only directories to import from, besides the scaffold and the standard
+                library; by default what its interpreter finds.
             log: where its log goes; by default to this process's.
             python: the interpreter of another environment to run in; by default this one.
 
@@ -199,10 +199,10 @@ class Runtime:
             raise ServingError(str(error)) from error
 
     def check_layout(self) -> None:
-        """Refuse a scaffold whose `common` is laid out as an earlier template had it.
+        """Refuse a scaffold whose `common` has the layout of an earlier template.
 
         Raises:
-            ScaffoldError: it is; the message says how to update it.
+            ScaffoldError: it has; the message says how to update it.
         """
         common = self._directory / layout.COMMON
         if not (common / "link" / "client.py").is_file():
@@ -230,7 +230,7 @@ def _package(directory: Path) -> ModuleType:
 
 
 def _stamp(directory: Path) -> str:
-    """Other text where a module in the directory has changed: then the package is imported anew."""
+    """A text that changes with the modules in the directory, which are then imported again."""
     # An editor's lock file, such as Emacs's `.#config.py`, is a link to nothing.
     modules = (file for file in sorted(directory.rglob("*.py")) if file.is_file())
     files = [(file, file.stat()) for file in modules]

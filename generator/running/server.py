@@ -1,4 +1,4 @@
-"""A scaffold's server as a process of this machine, without Docker."""
+"""Runs a scaffold's server as a process on this machine, without Docker."""
 
 import contextlib
 import os
@@ -50,7 +50,7 @@ def serve(directory: Path, name: str, port: int = 8080) -> Iterator[Server]:
         port: the port to serve on; 0 takes a free one.
 
     Raises:
-        ServingError: the server did not become ready; with its own reason.
+        ServingError: the server did not become ready; the message has its reason.
     """
     port = _port(port)
     python = server_python(directory / layout.SERVER_REQUIREMENTS)
@@ -106,7 +106,7 @@ def _reason(process: "subprocess.Popen[str]", log: "deque[str]") -> str:
 
 
 def _stop(process: "subprocess.Popen[str]") -> None:
-    """Ask the server to stop: it answers the requests that it has accepted first."""
+    """Ask the server to stop. It first answers the requests that it has accepted."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
@@ -120,7 +120,8 @@ def _port(wanted: int) -> int:
     """The port, after a check that it is free; a free one for 0.
 
     Raises:
-        ServingError: it is not free, or no port. Else another server could be taken for this one.
+        ServingError: it is not free, or not a port number. Without this check, another server at
+            the port could be mistaken for this one.
     """
     try:
         with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""A scaffold's predictions in one of three environments, compared with the expected ones."""
+"""Compares a scaffold's predictions in one of three environments with the expected ones."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ from .worker import LocalWorker
 CURRENT, ISOLATED, DOCKER = ENVIRONMENTS = ("current", "isolated", "docker")
 
 Ask = Callable[[bytes], tuple[int, bytes]]
-"""Takes a JSON body; gives the status and the body of the answer."""
+"""Takes a JSON body; returns the status and the body of the answer."""
 
 
 def response(ask: Ask, request: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def verify_sample(
         environment: one of ENVIRONMENTS.
         sample: rows as `rows` takes them.
         expected: the predictions that the scaffold should give.
-        tolerance: how far a number may be off, as a part of the largest expected one.
+        tolerance: how far a number may be off, relative to the largest expected one.
 
     Raises:
         ScaffoldError: the response holds no predictions.
@@ -95,7 +95,7 @@ def _asking(worker: LocalWorker, environment: str) -> Ask:
 
 def _ask_isolated(directory: Path, body: bytes) -> tuple[int, bytes]:
     runtime = Runtime(directory)
-    runtime.check_layout()  # before an environment is made, which takes a minute
+    runtime.check_layout()  # first, because creating an environment takes a minute
     config = runtime.config()
     version = config.python_version or RUNNING
     python = str(model_python(directory / layout.REQUIREMENTS, version))

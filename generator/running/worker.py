@@ -1,4 +1,4 @@
-"""A scaffold's worker in this environment, kept from one request to the next."""
+"""Keeps a scaffold's worker in this environment running from one request to the next."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ class LocalWorker:
         self._stamp: float | None = None
 
     def ask(self, body: bytes) -> tuple[int, bytes]:
-        """Send a JSON body through the whole flow; the status and the body of the answer.
+        """Send a JSON body through the whole flow. Returns the status and the body of the answer.
 
         Raises:
             ServingError: the model cannot be loaded, or the worker died.

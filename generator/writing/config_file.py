@@ -1,4 +1,4 @@
-"""`config.yaml` of a scaffold: the facts in it, read and changed. What its owner wrote stays."""
+"""Reads and changes the facts in a scaffold's `config.yaml`. What its owner wrote stays."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,7 +34,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def value_at(document: Any, keys: Sequence[str]) -> Any:
-    """The value that keys lead to; None where there is none."""
+    """The value that keys lead to; None if there is none."""
     for key in keys:
         if not isinstance(document, dict):
             return None
@@ -103,9 +103,9 @@ def _document(path: Path) -> Document:
 
 
 def _reason(error: Exception) -> str:
-    """What PyYAML says, on one line."""
+    """PyYAML's message, on one line."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return " ".join(str(error).split())
     mark = error.problem_mark
-    told = ", ".join(part for part in (error.context, error.problem) if part)
-    return f"line {mark.line + 1}, column {mark.column + 1}: {' '.join(told.split())}"
+    message = ", ".join(part for part in (error.context, error.problem) if part)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {' '.join(message.split())}"

@@ -1,4 +1,4 @@
-"""What a scaffold needs to know of a model, and the writing of the model into it."""
+"""Collects what a scaffold needs to know about a model, and writes the model into it."""
 
 import contextlib
 import hashlib
@@ -39,7 +39,7 @@ class Prepared:
         served: the form of it that is served.
         captured: the owner's own code that travels with it.
         description: what its rows and predictions are.
-        compiled: what predicts in its place, by another engine; None where it predicts itself.
+        compiled: what another engine runs in its place; None if the model itself predicts.
         python_version: of the environment that serves it.
         environment: what is installed here.
         given: the owner's requirement lines.
@@ -66,7 +66,7 @@ class Prepared:
     def named(self) -> Iterator[Requirements]:
         """The packages that the scaffold needs. Call `write` while the block lasts.
 
-        In it the session's definitions have the names under which the scaffold imports them.
+        Inside the block, the session's definitions have the names that the scaffold imports.
 
         Raises:
             ModelError: the model cannot be pickled.
@@ -93,7 +93,7 @@ class Prepared:
 
         Args:
             directory: the scaffold's.
-            needed: what `named` gives.
+            needed: what `named` yields.
 
         Returns:
             The names of the files in `src/model/`.
@@ -111,7 +111,7 @@ class Prepared:
         return names
 
     def _facts(self, file: Path, needed: Requirements) -> dict[str, Any]:
-        """What `model` of `config.yaml` says, whatever the engine and the framework."""
+        """The keys of `model` in `config.yaml` that are independent of engine and framework."""
         versions = needed.versions.items()
         trained = {name: text for name, text in versions if not name.startswith(NOT_OF_TRAINING)}
         code = {name: _sha256(text) for name, text in sorted(self.captured.files.items())}
@@ -140,9 +140,9 @@ class Prepared:
         if self.captured.files:
             clean_process.check(directory, self.captured.path, self.description.example)
         if sample is not None:
-            self._prove(directory, sample, expected)
+            self._verify(directory, sample, expected)
 
-    def _prove(self, directory: Path, sample: Any, expected: Any) -> None:
+    def _verify(self, directory: Path, sample: Any, expected: Any) -> None:
         if expected is None:
             expected = self.definition.expected(self.model, sample)
         tolerance = self.definition.tolerance_of(Runtime(directory).config().model)
@@ -156,10 +156,10 @@ class Prepared:
 
 
 def recognised(model: Any, framework: str | None) -> tuple[WrittenModelScaffoldDefinition, Any]:
-    """The framework of a model, and the model without what training puts around it.
+    """The framework of a model, and the model without a wrapper that training put around it.
 
     Raises:
-        ModelError: the object is no trained model that can be served.
+        ModelError: the object is not a trained model that can be served.
         SettingError: there is no such framework.
     """
     definition = find(model, framework)

@@ -1,4 +1,4 @@
-"""Another model in a scaffold that its owner has edited.
+"""Puts another model into a scaffold that its owner has edited.
 
 The model, its code, its facts and its pins change. All else stays.
 """
@@ -54,7 +54,7 @@ def replace_model(
     Args:
         directory: the scaffold's.
         framework: the scaffold's.
-        data: path in `src/data/` to the file that is put there.
+        data: maps a path in `src/data/` to the file that is put there.
     """
     answers, facts = Answers.read(directory), read_facts(directory / CONFIG)
     if definition.name != framework:
@@ -86,7 +86,7 @@ def replace_model(
             changes = _changes(directory, copy, removed, [*written, SMOKE_TEST])
             exchange(directory, {**changes, **_data_files(data or {})})
     except OSError as error:
-        raise TargetError(f"{directory} cannot be written, and is as it was: {error}") from error
+        raise TargetError(f"{directory} cannot be written, and is unchanged: {error}") from error
 
 
 def _generated_pins(answers: Answers) -> str:
@@ -103,7 +103,7 @@ def _model_files(facts: Mapping[str, Any]) -> list[str]:
 def _changes(
     directory: Path, copy: Path, removed: Sequence[str], written: Sequence[str]
 ) -> dict[str, Path | None]:
-    """Path in the scaffold to the file of the copy that takes its place; None removes it."""
+    """Maps a path in the scaffold to the file that replaces it; None removes it."""
     gone = {name: None for name in removed if (directory / name).exists()}
     return {**gone, **{name: copy / name for name in written if (copy / name).exists()}}
 
@@ -200,7 +200,7 @@ def _check_signature(old: Any, new: schema.ModelInput | None, change: bool) -> N
 
 
 def _in_words(described: schema.ModelInput | None) -> str:
-    """What rows are: the same words for two models that take the same rows."""
+    """Describes rows: the text is the same for two models that take the same rows."""
     match described:
         case schema.TableInput():
             return f"rows with the columns {', '.join(described.names)}"
@@ -248,7 +248,7 @@ def _stale_code(
 
 
 def _is(file: Path, content: bytes | None, digest: str | None) -> bool:
-    """Whether the file holds the content, or what the digest was taken of."""
+    """Whether the file holds the content, or has the digest."""
     if not file.is_file():
         return False
     found = file.read_bytes()
@@ -259,7 +259,7 @@ def _is(file: Path, content: bytes | None, digest: str | None) -> bool:
 
 
 def _set_python(directory: Path, old: str, new: str) -> None:
-    """Write another version of Python where the old one stands as it was generated."""
+    """Replace the version of Python wherever it is still as it was generated."""
     if old == new:
         return
     config = directory / CONFIG

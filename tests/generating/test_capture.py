@@ -600,8 +600,8 @@ REFUSED = {
         import steps
         capture_all(steps.Step())
         """,
-        "steps.py: no file is found for made_here of 'import made_here', an import that works in "
-        "the running process at most",
+        "steps.py: no file is found for made_here of 'import made_here', an import that can work "
+        "in the running process only",
     ),
     "an import of nothing": (
         {"steps.py": STEP.replace("return 1", "from nowhere import x")},

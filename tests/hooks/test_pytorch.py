@@ -132,7 +132,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any
     """A function that makes a scaffold without proof and loads its InferenceModel here."""
 
     def load(model: Any, sample: Any = None, **settings: Any) -> Any:
-        monkeypatch.setattr("generator.writing.prepare.Prepared._prove", lambda *_: None)
+        monkeypatch.setattr("generator.writing.prepare.Prepared._verify", lambda *_: None)
         directory = tmp_path / f"made_{len(list(tmp_path.iterdir()))}"
         return loaded(
             generator.from_model(model, directory, sample_input=sample, **settings), monkeypatch
@@ -151,7 +151,7 @@ def same(tmp_path_factory: pytest.TempPathFactory) -> Scaffold:
 def ids(tmp_path_factory: pytest.TempPathFactory) -> Scaffold:
     """A scaffold of a module that takes two ids below 5."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("generator.writing.prepare.Prepared._prove", lambda *_: None)
+        patch.setattr("generator.writing.prepare.Prepared._verify", lambda *_: None)
         return generator.from_model(
             nn.Embedding(5, 2), tmp_path_factory.mktemp("ids") / "ids", sample_input=[[1, 2]]
         )

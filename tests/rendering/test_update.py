@@ -419,7 +419,7 @@ def test_the_lock_is_replaced_and_the_models_pins_stay(
     assert "  server    msgspec (none) -> 0.19.0\n" in str(
         told
     ) and "  server    kserve 0.0.1, " in str(told)
-    assert "your edits of server-requirements.txt gave way" in str(told)
+    assert "your edits of server-requirements.txt were replaced" in str(told)
     assert lock.read_bytes() == (template / "template" / LOCKS["kserve"].name).read_bytes()
     assert {
         line for line in read(scaffold, "requirements.txt").splitlines() if "==" in line
@@ -580,16 +580,16 @@ def test_refuses_uncommitted_changes(owned: Callable[..., Scaffold]) -> None:
     [
         (
             None,
-            ".copier-answers.yml is missing, which tells what the scaffold was made from: "
+            ".copier-answers.yml is missing, which records what the scaffold was made from: "
             "bring it back with `git",
         ),
         ("[", ".copier-answers.yml cannot be read: while parsing"),
         ("- a\n", ".copier-answers.yml holds no answers: bring it back"),
         (
             "_src_path: x\n",
-            ".copier-answers.yml: _commit must be a text, it is None; bring it back",
+            ".copier-answers.yml: _commit must be a string, it is None; bring it back",
         ),
-        ("_commit: 7\n_src_path: x\n", ".copier-answers.yml: _commit must be a text, it is 7"),
+        ("_commit: 7\n_src_path: x\n", ".copier-answers.yml: _commit must be a string, it is 7"),
         (
             "_commit: v1\n_src_path: /nowhere\n",
             "there is no template at /nowhere: name it as template=",
@@ -639,7 +639,7 @@ def test_refuses_versions_that_do_not_exist(owned: Callable[..., Scaffold]) -> N
     address = "http://127.0.0.1:9/scaffold.git"
     refused(
         TemplateError,
-        f"the template at {address} cannot be had: git says",
+        f"the template at {address} cannot be read: git says",
         lambda: scaffold.update(template=address),
     )
     assert not git(scaffold.directory, "status", "--porcelain")
