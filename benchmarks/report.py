@@ -19,7 +19,7 @@ VERDICTS = {True: "met", False: "MISSED"}
 
 
 def table(results: dict[str, Any]) -> str:
-    """The results as text, a part after the other."""
+    """The results as text, one part after the other."""
     parts = (_head, _cases, _tails, _starts, _limits, _targets)
     return "".join(f"{line}\n" for part in parts for line in part(results))
 

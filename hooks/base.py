@@ -1,4 +1,4 @@
-"""The interface of a framework: each module beside this one implements it."""
+"""The interface of a framework, which each of the other modules here implements."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ NATIVE, ONNX = "native", "onnx"  # the engines: the model itself, and ONNX Runti
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of a model. None stands for what is not known.
+    """What is known about a model. None stands for what is not known.
 
     Attributes:
         input: what one row is, `model.input` of `config.yaml`.
         output: what a prediction is, `model.output` of `config.yaml`.
         example: rows as a JSON body has them.
-        distributions: what serving needs beside the model's own classes: distribution name to
+        distributions: what serving needs besides the model's own classes: distribution name to
             reason.
     """
 
@@ -92,7 +92,7 @@ class WrittenModelScaffoldDefinition(ABC):
 
     @abstractmethod
     def describe(self, model: Any, sample: Any) -> Description:
-        """What is known of the model, from itself and from sample rows, None if there are none.
+        """What is known about the model. `sample` holds rows, or is None if there are none.
 
         Raises:
             SettingError: the model cannot take the sample.
@@ -111,7 +111,7 @@ class WrittenModelScaffoldDefinition(ABC):
         return None
 
     def facts(self, model: Any) -> dict[str, Any]:
-        """More of `model` in `config.yaml`, for this framework's `inference_model.py`."""
+        """Further keys of `model` in `config.yaml`, for this framework's `inference_model.py`."""
         return {}
 
     def expected(self, model: Any, sample: Any) -> Any:

@@ -29,7 +29,7 @@ class Custom(WrittenModelScaffoldDefinition):
         if not callable(getattr(model, "predict", None)):
             raise ModelError(
                 f"{type(model).__name__} has no predict: pass an object whose predict takes rows,"
-                " or make a scaffold without a model by generator.new, and write load and predict"
+                " or make a scaffold without a model with generator.new, and write load and predict"
                 " in it"
             )
 
@@ -59,7 +59,7 @@ class Custom(WrittenModelScaffoldDefinition):
 
 
 def _input(sample: Any) -> schema.ModelInput:
-    """What one row is: the object gets from the server what it takes in memory."""
+    """What one row is, so that the object gets the same types from the server as in memory."""
     if hasattr(sample, "columns") and hasattr(sample, "dtypes"):
         return schema.TableInput(columns(sample))
     if isinstance(sample, Mapping):
@@ -78,7 +78,7 @@ def _input(sample: Any) -> schema.ModelInput:
 
 
 def _array(sample: Any) -> tuple[tuple[int, ...], str | None]:
-    """The shape of one row, and the dtype where it is one of numbers."""
+    """The shape of one row, and its dtype if it holds numbers."""
     array = np.asarray(sample)
     if array.dtype.kind in "biuf":
         return array.shape[1:], array.dtype.name
@@ -86,7 +86,7 @@ def _array(sample: Any) -> tuple[tuple[int, ...], str | None]:
 
 
 def _output(prediction: Any) -> schema.ArrayOutput | None:
-    """What a prediction is, where an array tells it."""
+    """What a prediction is; None if the prediction is not an array."""
     if not hasattr(prediction, "shape") or not hasattr(prediction, "dtype"):
         return None
     return schema.ArrayOutput(tuple(prediction.shape[1:]), str(prediction.dtype))

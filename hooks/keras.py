@@ -77,7 +77,7 @@ class Keras(WrittenModelScaffoldDefinition):
         """Every layer's class, and every class and function in the saved model that is not Keras's.
 
         Raises:
-            ModelError: Keras cannot write the model, or two of them have one name.
+            ModelError: Keras cannot write the model, or two of them share a name.
         """
         kinds = [type(layer) for layer in _layers(model)]
         return list(dict.fromkeys([*_custom_objects(model).values(), *kinds]))
@@ -107,7 +107,7 @@ class Keras(WrittenModelScaffoldDefinition):
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         path = directory / MODEL_FILE
         with warnings.catch_warnings():
-            # Of lambdas: the file is as trusted as the code beside it.
+            # Keras warns about lambdas, but the file is as trusted as the code beside it.
             warnings.simplefilter("ignore", UserWarning)
             model.save(path)
         return path
@@ -187,7 +187,7 @@ def _walk_names(config: Any) -> Iterator[str]:
 def _custom_name(config: dict[str, Any]) -> str | None:
     """The name by which Keras finds an object that is not its own.
 
-    None for Keras's own, and for a mapping that is no object.
+    None for Keras's own, and for a mapping that is not an object.
     """
     kind, module = config.get("class_name"), config.get("module") or ""
     if not isinstance(kind, str) or "config" not in config or kind.startswith("__"):
@@ -381,7 +381,7 @@ def _example(model: Any, sample: Any) -> tuple[Any, list[Any] | None, Any]:
 
 
 def _guesses(model: Any, inputs: Any) -> list[Any]:
-    """The inputs; where the model does not declare its dtypes, the same as texts, too."""
+    """The inputs. If the model does not declare its dtypes, also the same inputs as texts."""
     if inputs is None:
         return []
     if _has_inputs(model):
@@ -442,7 +442,7 @@ def _output(model: Any, outputs: Any) -> schema.ModelOutput | None:
 
 
 def _predictions(model: Any, outputs: Any) -> Any:
-    """One prediction a row: of several outputs an object keyed by their names."""
+    """One prediction per row. For several outputs it is an object keyed by their names."""
     if not isinstance(outputs, (dict, list, tuple)):
         return outputs
     names = _output_names(model, outputs)

@@ -34,7 +34,7 @@ class PyTorch(WrittenModelScaffoldDefinition):
         import torch
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch warns of TorchScript, which it loads
+            warnings.simplefilter("ignore")  # PyTorch warns about TorchScript, but still loads it
             return torch.load(path, map_location="cpu", weights_only=False)
 
     def recognises(self, model: object) -> bool:
@@ -157,7 +157,7 @@ def _uncompiled(model: Any) -> Any:
     inner = getattr(model, "_orig_mod", None)
     if inner is None:
         raise ModelError(
-            f"this PyTorch does not tell which module is inside of {type(model).__name__}: pass the"
+            f"this PyTorch does not say which module is inside of {type(model).__name__}: pass the"
             " module that torch.compile was given"
         )
     return inner
@@ -254,7 +254,7 @@ def _check_names(model: Any, names: list[Any]) -> None:
 
 
 def _tensor(model: Any, values: Any, whole: bool) -> Any:
-    """Rows as a tensor on the model's device. Floats that are no tensor get the model's dtype."""
+    """Rows as a tensor on the model's device. Floats outside a tensor get the model's dtype."""
     import torch
 
     if isinstance(values, (list, tuple)) and values and isinstance(values[0], torch.Tensor):
@@ -353,7 +353,7 @@ def _array(value: Any) -> Any:
 
 @contextlib.contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
-    """The model in evaluation mode; every part of it is as it was afterwards."""
+    """Put the model into evaluation mode; afterwards every part has its earlier mode again."""
     training = [module for module in model.modules() if getattr(module, "training", False)]
     for module in training:
         module.training = False
@@ -392,7 +392,7 @@ def _exported(model: Any, batch: Any) -> Any:
 
 @contextlib.contextmanager
 def _plain_outputs(model: Any) -> Iterator[None]:
-    """Within it, the model returns dicts for named tuples and dataclasses, as export needs."""
+    """Inside it, the model returns dicts for named tuples and dataclasses, as export needs."""
     hook = model.register_forward_hook(
         lambda module, inputs, output: plain(output, lambda value: value)
     )
@@ -434,7 +434,7 @@ def _unknown_input(model: Any) -> schema.ModelInput:
 
 
 def _output(output: Any) -> schema.ModelOutput | None:
-    """What a prediction is, as `model.output` describes it; None for what is no array."""
+    """What a prediction is, as `model.output` describes it; None if it is not an array."""
     if isinstance(output, dict):
         named = (schema.NamedOutput(name, _output(part)) for name, part in output.items())
         return schema.TensorsOutput(tuple(named))

@@ -38,7 +38,7 @@ def find(model: Any, framework: str | None = None) -> WrittenModelScaffoldDefini
 
 
 def _unknown(model: Any) -> str:
-    """What an object is that is no model, and what to pass instead."""
+    """Describes an object that is not a model, and says what to pass instead."""
     load = "not a model: load the model and pass the object itself"
     if isinstance(model, str):
         return f"the string {model[:60]!r}, {load}"
@@ -69,7 +69,7 @@ def _kind(model: Any) -> str:
 
 
 def reader(suffix: str) -> WrittenModelScaffoldDefinition | None:
-    """The framework of files with this ending; None if the ending does not tell it."""
+    """The framework of files with this ending; None if the ending is not a framework's own."""
     return next((definition for definition in DEFINITIONS if suffix in definition.suffixes), None)
 
 

@@ -93,8 +93,8 @@ class SKLearn(WrittenModelScaffoldDefinition):
             return None
 
     def predict(self, model: Any, inputs: Any) -> Any:
-        # A copy, because the rows of a request are one. BLAS multiplies an array that the model
-        # itself keeps in another way.
+        # A copy, because the rows of a request are a copy too. BLAS multiplies an array
+        # differently if the model itself keeps it.
         predictions = model.predict(copy.deepcopy(inputs))
         if hasattr(predictions, "toarray"):
             return predictions.toarray()
@@ -138,7 +138,7 @@ def _input(model: Any, sample: Any) -> schema.ModelInput | None:
 
 
 def _names(model: Any) -> list[str] | None:
-    """The names of the features; None where the model was fitted without."""
+    """The names of the features; None if the model was fitted without names."""
     names = getattr(model, "feature_names_in_", None)
     if names is None:
         names = getattr(model, "feature_names_", None) or []  # CatBoost's, numbers by default
@@ -155,7 +155,7 @@ def _check_columns(sample: Any, names: list[str] | None) -> None:
 
 
 def _sampled(sample: Any, count: int | None) -> schema.ModelInput | None:
-    """What one row is, by rows without names. `count` is the model's number of features."""
+    """What one row is, from rows without names. `count` is the model's number of features."""
     if isinstance(sample, (list, tuple)) and sample and isinstance(sample[0], dict):
         return None
     if isinstance(sample, (list, tuple)) and sample and isinstance(sample[0], str):

@@ -1,4 +1,4 @@
-"""Checks that a compiled form predicts as its model does: on the sample and on random rows."""
+"""Compares a compiled form with its model, on the sample and on random rows."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Converts scikit-learn's OneHotEncoder and SimpleImputer to ONNX that does as they do.
+"""Converts scikit-learn's OneHotEncoder and SimpleImputer to ONNX with the same results.
 
 skl2onnx's own encoder gives float32, which cannot be joined with float64 columns. It also cuts off
 the decimals of categories that are numbers. Its imputer gives float32 too.

@@ -47,7 +47,7 @@ def compiled(model: Any, description: Description, sample: Any) -> bytes:
         sample: rows as its `predict` takes them; None if there are none.
 
     Raises:
-        NotCompiled: there is none.
+        NotCompiled: no conversion predicts as the model does.
     """
     reason = "nothing is known about its rows: pass a sample_input"
     for types in _input_types(description.input):
@@ -58,7 +58,7 @@ def compiled(model: Any, description: Description, sample: Any) -> bytes:
         except Exception as error:  # skl2onnx and ONNX Runtime raise errors of many types
             reason = f"it cannot be converted: {one_line(error)}"
     if sample is None and "sample_input" not in reason:
-        reason += "; a sample_input would tell more about its rows"
+        reason += "; a sample_input would say more about its rows"
     raise NotCompiled(reason)
 
 
@@ -130,7 +130,7 @@ def _settings(types: Types) -> dict[str, Any]:
 
 
 def _check_operators(kinds: set[str]) -> None:
-    """Refuse operators that ONNX Runtime does not compute alike, or not on every machine."""
+    """Refuse operators that ONNX Runtime computes differently, or not on every machine."""
     import onnxruntime
 
     if "StringNormalizer" in kinds:

@@ -57,7 +57,7 @@ def _nodes(tree: Tree) -> Part:
 
 
 def _node_above_a_leaf() -> Part:
-    """A node whose both sides lead to the leaf: the operator accepts no tree without a node."""
+    """A node with both sides leading to the leaf: the operator accepts no tree without a node."""
     zero, both = np.zeros(1, np.int64), np.ones(1, bool)
     sides = {"left": zero, "right": zero, "left_is_leaf": both, "right_is_leaf": both}
     return {"feature": zero, "threshold": np.zeros(1), **sides}

@@ -1,8 +1,8 @@
-"""Converts scikit-learn's trees, forests and boosted trees to ONNX that decides as they do.
+"""Converts scikit-learn's trees, forests and boosted trees to ONNX with the same decisions.
 
 skl2onnx's own converters differ from scikit-learn in two ways. They add scores up in float32, so
-that two classes with about equal scores may change places. They compare a float64 row with a
-threshold as it is, where scikit-learn rounds it to float32 first.
+that two classes with almost equal scores may swap. They compare float64 rows with a threshold
+unrounded, but scikit-learn rounds the rows to float32 first.
 
 These converters round rows where scikit-learn does, keep thresholds in float64, and add float64
 scores up in the order of the trees.

@@ -349,7 +349,7 @@ def test_neighbours_at_equal_distance_are_chosen_differently(
 
 def test_a_compiled_form_that_cannot_be_compared(make: Callable[..., Scaffold]) -> None:
     fallback(make, texts()[0], "pass a sample_input")
-    fallback(make, frame()[0], "; a sample_input would tell more about its rows")
+    fallback(make, frame()[0], "; a sample_input would say more about its rows")
     gaps = np.full((3, 4), np.nan)
     fallback(
         make,

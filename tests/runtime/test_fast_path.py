@@ -214,7 +214,7 @@ def said(model: Any, caplog: pytest.LogCaptureFixture) -> str:
                 fast.predict(IRIS)
                 fast.predict(IRIS)
     (record,) = caplog.records
-    serves = " is not computed directly, its own predict serves: "
+    serves = " is not computed directly, its own predict is used: "
     what, _, reason = record.getMessage().partition(serves)
     assert (what, record.levelname) == (f"fast_path: {type(model).__name__}", "INFO")
     return reason

@@ -222,7 +222,7 @@ def test_missing_keys_have_defaults() -> None:
         ),
         (
             "{kind: table, columns: [{name: a}, {name: a}]}",
-            "model.input.columns[1].name must be another than those before it, it is 'a'",
+            "model.input.columns[1].name must differ from the names before it, it is 'a'",
         ),
         ("{kind: tensors, inputs: {a: 1}}", "model.input.inputs must be a list, it is {'a': 1}"),
         (

@@ -16,7 +16,7 @@ SOURCE = Path(__file__).resolve().parents[1]
 SERVERS = ("kserve", "kfserving")
 ENGINES = ("native", "onnx")
 ENVIRONMENT = {"WORKERS": "workers", "PORT": "http_port", "GRPC_PORT": "grpc_port"}
-# The keys of `model` that are no forms of schema.py, and what the value of each must be.
+# The keys of `model` that are not forms of schema.py, and what the value of each must be.
 FACTS: dict[str, tuple[type, str]] = {
     **dict.fromkeys(("file", "sha256", "onnx_sha256", "backend"), (str, "a string or null")),
     "custom_objects": (dict, "a mapping or null"),
@@ -53,7 +53,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class Model:
-    """What is known of the model in `src/model/`; None stands for what is not known."""
+    """What is known about the model in `src/model/`; None stands for what is not known."""
 
     file: str | None = None
     sha256: str | None = None

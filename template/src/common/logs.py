@@ -47,7 +47,7 @@ def configure() -> None:
 def reset_warnings() -> None:
     """Log all warnings but those for developers, by three filters. `-W` and PYTHONWARNINGS stay.
 
-    scikit-learn sets every filter anew for each tree of a forest, in each call. The dozen filters
+    scikit-learn sets every filter again for each tree of a forest, in each call. The dozen filters
     of Python and numpy would take a third of its time.
     """
     if not sys.warnoptions:

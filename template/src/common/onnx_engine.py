@@ -14,10 +14,10 @@ DTYPES = {"tensor(double)": "float64", "tensor(float)": "float32", "tensor(strin
 
 
 class OnnxModel:
-    """Predicts as the model does from which it was compiled.
+    """Predicts as the model that it was compiled from.
 
-    Rows for which that was not proved go to the model itself: with null, NaN or infinity, numbers
-    beyond float32, another dtype, an unknown category, or a text that is not ASCII.
+    Rows for which that was not verified go to the model itself: those with null, NaN or infinity,
+    numbers beyond float32, another dtype, an unknown category, or a text that is not ASCII.
 
     Args:
         content: an ONNX model. Its outputs are the predictions and, if it is a classifier, the

@@ -12,7 +12,7 @@ def plain(output: Any, leaf: Callable[[Any], Any]) -> Any:
 
     Args:
         output: what a model returned.
-        leaf: converts what is no container.
+        leaf: converts what is not a container.
 
     Returns:
         A dict for a mapping, a named tuple or a dataclass; a list for a tuple or a list.

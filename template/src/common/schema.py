@@ -1,7 +1,7 @@
 """`model.input` and `model.output` of `config.yaml`: what a row and what a prediction is, as types.
 
 Each class below is one form, and each of its fields is one key of that form. `_key` gives the field
-the rule that its value must keep; `read_input`, `read_output` and `as_document` need no change when
+the rule for its value; `read_input`, `read_output` and `as_document` need no change when
 a field is added.
 
 This module is pure data: it needs neither numpy nor pandas, so the server's environment can read
@@ -21,7 +21,7 @@ from .errors import ConfigError
 TYPES = ("number", "boolean", "string", "any")
 STRUCTURES = ("object", "list")
 TEXT = "string"  # the dtype of texts in arrays and tensors
-NEAR = 0.75  # how alike a key and a known key are where one is taken for a misspelling of the other
+NEAR = 0.75  # a key this similar to a known key counts as a misspelling of it
 
 Shape = tuple[int | None, ...] | None
 """The size of one row along each axis. A size of None is any size, a shape of None any shape."""
@@ -115,7 +115,7 @@ def _parts(read: Check) -> Check:
 
 
 def _named_parts(read: Check) -> Check:
-    """The check of a list whose items have names, each another."""
+    """The check of a list whose items have distinct names."""
 
     def check(place: str, value: Any) -> tuple[Any, ...]:
         parts: tuple[Any, ...] = _parts(read)(place, value)
@@ -123,7 +123,7 @@ def _named_parts(read: Check) -> Check:
         for index, part in enumerate(parts):
             if part.name in seen:
                 raise ConfigError(
-                    f"config.yaml: {place}[{index}].name must be another than those before it,"
+                    f"config.yaml: {place}[{index}].name must differ from the names before it,"
                     f" it is {part.name!r}"
                 )
             seen.add(part.name)
@@ -137,8 +137,8 @@ def _key(check: Check, default: Any = MISSING, *, optional: bool = False) -> Any
 
     Args:
         check: the rule for its value.
-        default: its value where the key is not there; without a default, the key must be there.
-        optional: whether the key is left out of the document where the value is None.
+        default: its value if the key is missing; without a default, the key is required.
+        optional: whether the key is left out of the document if the value is None.
     """
     metadata = {"check": check, "optional": optional}
     if default is MISSING:
@@ -155,7 +155,7 @@ class ArrayInput:
 
     Attributes:
         shape: the shape of one row.
-        dtype: numpy's name of the dtype, `bfloat16`, or `string` for texts; None where any will do.
+        dtype: numpy's name of the dtype, `bfloat16`, or `string` for texts; None for any.
         names: the names of the values in a row of shape [n]: rows may be objects keyed by them,
             too.
     """
@@ -273,7 +273,7 @@ class EstimatorOutput:
     """What a scikit-learn estimator predicts.
 
     Attributes:
-        kind: `class`, `number`, `cluster` or `outlier`; None where the estimator does not tell.
+        kind: `class`, `number`, `cluster` or `outlier`; None if the estimator does not say.
         dtype: numpy's name of the predictions' dtype; None where it is not known.
         shape: the shape of one prediction.
         probabilities: whether the model has them.
@@ -361,7 +361,7 @@ def read_input(document: Any) -> ModelInput | None:
 
 
 def read_output(document: Any) -> ModelOutput | None:
-    """`model.output` of a parsed `config.yaml`. A `kind` that is not known stays what it is.
+    """`model.output` of a parsed `config.yaml`. A `kind` that is not known is kept as it is.
 
     Raises:
         ConfigError: a value is not what its key may have; names the key as
@@ -369,7 +369,7 @@ def read_output(document: Any) -> ModelOutput | None:
     """
     try:
         return _output("model.output", document)
-    except RecursionError:  # an alias in the YAML stands inside what it stands for
+    except RecursionError:  # an alias in the YAML refers to a value that contains it
         raise ConfigError("config.yaml: model.output must not contain itself") from None
 
 
@@ -391,7 +391,7 @@ def _mapping(place: str, value: Any, allowed: str = "a mapping") -> Mapping[str,
 
 
 def _read(form: type[T], place: str, value: Any) -> T:
-    """A form with what a mapping has for its fields."""
+    """A form whose fields are read from a mapping."""
     mapping = _mapping(place, value)
     keys = {item.name: item for item in dataclasses.fields(form)}  # type: ignore[arg-type]
     _check_spelling(place, mapping, ["kind", *keys])
@@ -405,7 +405,7 @@ def _value(item: "dataclasses.Field[Any]", place: str, mapping: Mapping[str, Any
 
 
 def _check_spelling(place: str, mapping: Mapping[Any, Any], known: Sequence[str]) -> None:
-    """Refuse a key that looks like a known one that is not there."""
+    """Refuse a key that looks like a misspelling of a known key that is missing."""
     absent = [key for key in known if key not in mapping]
     for key in mapping:
         if key not in known and (near := _near(key, absent)):
@@ -417,7 +417,7 @@ def _near(word: Any, known: Iterable[str]) -> str | None:
 
 
 def as_document(form: Any) -> dict[str, Any] | None:
-    """A ModelInput, a ModelOutput or a part of one as it stands in `config.yaml`; None for None."""
+    """A ModelInput, a ModelOutput or a part of one as it is in `config.yaml`; None for None."""
     if form is None:
         return None
     if isinstance(form, NamedOutput):

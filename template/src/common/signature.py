@@ -1,4 +1,4 @@
-"""The rows of a request become what the model takes, as `model.input` of `config.yaml` describes.
+"""Converts the rows of a request to what the model takes, as `model.input` of `config.yaml` says.
 
 The forms of `model.input` and their fields are in `schema.py`. Without one, rows of numbers or
 lists become an array, and texts and objects stay a list.
@@ -34,7 +34,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Signature:
-    """What a model takes. `inputs` is its one method.
+    """What a model takes. Its only public method is `inputs`.
 
     Args:
         described: `model.input` of a Config, or the same as `config.yaml` has it; None takes any
@@ -56,7 +56,7 @@ class Signature:
             rows: `instances` of a request: a list of rows, or an array whose first axis is rows.
 
         Raises:
-            InvalidInput: a row does not fit; names it, what was expected and what came.
+            InvalidInput: a row does not fit. The message names it, what was expected and what came.
         """
         if not isinstance(rows, (list, np.ndarray)):
             raise InvalidInput(f"instances must be a list of rows, it is {_kind(rows)}")
@@ -164,8 +164,8 @@ def _to_array(rows: list[Any], numeric: bool) -> Array:
     """Rows as parsed from a body, as an array. None becomes NaN between numbers.
 
     Raises:
-        InvalidInput: the rows differ in shape, or hold something else than numbers where they must
-            be `numeric`.
+        InvalidInput: the rows differ in shape, or hold something other than numbers although they
+            must be `numeric`.
     """
     try:
         array = np.array(rows)
@@ -390,7 +390,7 @@ def _misfit(rows: Any, expected: Sequence[int | None]) -> str:
 
 
 def _unequal(rows: list[Any]) -> str:
-    """Names the first row whose shape is not the first row's."""
+    """The message that names the first row whose shape differs from that of the first."""
     sizes = [_size(row) for row in rows]
     for index, size in enumerate(sizes):
         if size != sizes[0]:

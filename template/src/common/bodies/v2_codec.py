@@ -1,4 +1,4 @@
-"""V2 bodies: tensors whose data stands in the JSON, or raw behind it.
+"""V2 bodies: tensors whose data is in the JSON, or raw after it.
 
 Source: KServe's Open Inference Protocol (V2), "Inference", and its binary tensor data extension.
 """

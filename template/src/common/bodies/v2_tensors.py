@@ -1,4 +1,4 @@
-"""V2's tensors become a request of the flow, and its response becomes tensors again.
+"""Converts V2's tensors to a request of the flow, and its response to tensors.
 
 Source: KServe's Open Inference Protocol (V2), "Tensor Data Types".
 """
@@ -33,7 +33,7 @@ def datatype(dtype: np.dtype[Any]) -> str | None:
 def request_of_tensors(
     tensors: Mapping[str, Array], described: ModelInput | None
 ) -> dict[str, Any]:
-    """The request that named tensors stand for.
+    """The request that named tensors form.
 
     Args:
         tensors: one tensor whose first axis is rows, or one for each feature, each of shape [rows]
@@ -86,7 +86,7 @@ def _by_name(value: Any) -> dict[str, list[Any]] | None:
 
 
 def _by_number(key: str, value: Any) -> dict[str, Any] | None:
-    """The outputs of rows that are lists of them, if their shapes differ and make no tensor."""
+    """The outputs of rows that are lists of them, if they are too different to form one tensor."""
     try:
         np.asarray(value)
     except ValueError:
@@ -98,7 +98,7 @@ def _by_number(key: str, value: Any) -> dict[str, Any] | None:
 
 
 def tensor(value: Any) -> Array:
-    """One entry of a response as a tensor; values that are no numbers become texts."""
+    """One entry of a response as a tensor; values that are not numbers become texts."""
     array = np.asarray(value)
     if datatype(array.dtype) is not None:
         return array
@@ -140,7 +140,7 @@ def _datatype(dtype: str | None) -> str:
 
 
 def _objects(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    """Rows that are objects, of what is one list a name."""
+    """Rows as objects, from one list for each name."""
     if len({len(column) for column in columns.values()}) > 1:
         raise InvalidInput("the tensors in inputs must have the same number of rows")
     return [

@@ -49,7 +49,7 @@ class Client:
         self._connection.settimeout(config.serving.predict_timeout_seconds)
 
     def request(self, kind: int, body: bytes) -> tuple[int, bytes]:
-        """Answer a body like the server does.
+        """Answer a body as the server does.
 
         Returns:
             The status and the body of the answer.

@@ -15,12 +15,12 @@ from ..errors import LoadError
 from .frames import Kind, Request
 
 SOCKET_BYTES = 1 << 21
-# The memory that one call of predict frees, the next one needs again. By default glibc may return
-# it to the system in between, which must clear every page again: mallopt(3). 32 MiB is the most
+# One call of predict frees memory that the next one needs. By default glibc may return it to the
+# system in between, which must then clear every page again: mallopt(3). 32 MiB is the most
 # that the first setting allows.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 # An idle thread of OpenBLAS polls for work for 2**18 cycles: 0.1 ms. The default is 2**26, tens of
-# milliseconds, in which it keeps a processor from those who bring the next work.
+# milliseconds, during which it keeps a processor from the server, which sends the next work.
 BLAS = {"OPENBLAS_THREAD_TIMEOUT": "18"}
 
 

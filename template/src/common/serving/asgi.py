@@ -73,7 +73,7 @@ class Application:
         return route.name
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes | None:
-        """The complete body; None where the client disconnected before.
+        """The complete body; None if the client disconnected before its end.
 
         Raises:
             Refused: the body is too large.

@@ -1,6 +1,6 @@
 """uvicorn's HTTP protocol with a fast path for predict requests, and one write per response.
 
-All that relies on uvicorn's internals is here; tests/serving/test_uvicorn.py names what changes.
+Only this module relies on uvicorn's internals; tests/serving/test_uvicorn.py fails if they change.
 """
 
 import asyncio
@@ -117,7 +117,7 @@ class HTTPProtocol(HttpToolsProtocol):
 class Exchange:
     """A plain request and its response.
 
-    uvicorn's protocol takes it for a RequestResponseCycle, and the pool for a future.
+    uvicorn's protocol uses it as a RequestResponseCycle, and the pool as a future.
 
     Args:
         protocol: the connection.

@@ -17,7 +17,7 @@ async def failed(request: Request, _: Exception) -> JSONResponse:
 
 
 def unforeseen(request_id: str) -> str:
-    """The message for an unexpected error: it tells the client nothing about the code."""
+    """The message for an unexpected error. It reveals nothing about the code to the client."""
     return f"the server failed; its log has the reason under request id {request_id}"
 
 

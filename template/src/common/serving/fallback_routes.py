@@ -1,4 +1,4 @@
-"""The routes beside the predictions where KServe does not run: health, metadata, metrics, `/docs`.
+"""The routes besides the predict routes, without KServe: health, metadata, metrics, `/docs`.
 
 KServe's own application answers these in a server with KServe. KFServing and Ray Serve use this.
 
@@ -21,13 +21,13 @@ UNREAD = "this server takes neither encoded bodies nor events here: send plain J
 
 
 def application(config: Config, ready: Callable[[], bool], server: str, version: str) -> FastAPI:
-    """The routes beside the predictions.
+    """The application with the routes besides the predict routes.
 
     Args:
         config: the scaffold's configuration.
         ready: whether the model would answer a request now.
-        server: the name of the server, for V2's metadata.
-        version: and its version.
+        server: the server's name, for V2's metadata.
+        version: the server's version, for V2's metadata.
     """
     app = FastAPI(title=config.name, version=version, docs_url=None, redoc_url=None)
     for error, handler in HANDLERS.items():
@@ -40,7 +40,7 @@ def application(config: Config, ready: Callable[[], bool], server: str, version:
 
 
 class _Routes:
-    """What the routes answer, in KServe's words."""
+    """Answers the routes in the same format as KServe."""
 
     def __init__(
         self, config: Config, ready: Callable[[], bool], server: str, version: str

@@ -141,7 +141,7 @@ class FixedRepository(ModelRepository):
 
 
 class FallbackApplication:
-    """KServe's application, and its gRPC server where a port is set.
+    """KServe's application, and its gRPC server if a port is set.
 
     Args:
         config: the scaffold's configuration.

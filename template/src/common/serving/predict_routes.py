@@ -266,7 +266,7 @@ def _json_size(headers: Headers, length: int) -> int:
     """How many bytes of a V2 body are JSON, before the raw data; 0 if all are.
 
     Raises:
-        Refused: the header is missing or is no length within the body.
+        Refused: the header is missing, or is not a length within the body.
     """
     given = headers.json_size
     if given is None and headers.media_type != OCTETS:

@@ -126,7 +126,7 @@ def _fallback(config: Config, pool: Pool) -> Fallback:
     """The application that answers every route but the predict routes.
 
     Raises:
-        ConfigError: the scaffold holds none for `server` of config.yaml.
+        ConfigError: the scaffold does not have the one that `server` in config.yaml names.
     """
     name = f"{__package__}.{config.server}_application"
     try:
@@ -134,9 +134,9 @@ def _fallback(config: Config, pool: Pool) -> Fallback:
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-        change = f"`copier update --data server={config.server}` brings it"
+        change = f"`copier update --data server={config.server}` adds it"
         raise ConfigError(
-            f"config.yaml: server is {config.server}, which is not here; {change}"
+            f"config.yaml: server is {config.server}, which this scaffold does not have; {change}"
         ) from None
     return made
 

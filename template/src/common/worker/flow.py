@@ -1,4 +1,4 @@
-"""The way of requests through the model: decode, preprocess, predict, postprocess, encode.
+"""How requests pass through the model: decode, preprocess, predict, postprocess, encode.
 
 Requests that have arrived together share one call of `predict` if that cannot change an answer.
 """
@@ -317,7 +317,7 @@ def _pieces(key: str, value: Any, counts: list[int]) -> list[Any]:
 
 
 def _length(value: Any) -> int | None:
-    """The number of rows; None for what has none."""
+    """The number of rows; None if the value has no rows."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         return None
     if isinstance(value, (list, tuple, np.ndarray)):
@@ -335,8 +335,8 @@ def _slices(value: Any, counts: list[int]) -> Iterator[Any]:
 def _failure(frame: Request, error: BaseException, phase: str) -> Response:
     """The Response of an error.
 
-    The client's mistake is a 400 with its message. All else is a 500 that tells nothing of the
-    model; its traceback is in the log.
+    The client's mistake is a 400 with its message. All else is a 500 that reveals nothing
+    about the model; its traceback is in the log.
     """
     if isinstance(error, (InvalidInput, bodies.DecodeError)):
         return _error(frame, 400, str(error))
