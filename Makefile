@@ -23,10 +23,10 @@ help: ## list these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
 	@echo "PYTHON=python3.12 chooses another Python (3.10 to 3.13) for a new $(VENV)."
 
-demo: $(VENV)/.demo ## train on iris, scaffold, serve, predict
+demo: $(VENV)/.demo ## train on iris, make a scaffold, serve it, predict
 	@$(bin)/python examples/iris.py
 
-unit: $(VENV)/.dev ## the tests that need no server, no rendering and no Docker
+unit: $(VENV)/.dev ## the tests without a server, rendering or Docker
 	@$(bin)/python -m pytest tests/unit tests/runtime $(PYTEST_ARGS)
 
 # Three processes, each with a file at a time: some tests wait for servers.
@@ -48,7 +48,7 @@ check: lint test ## lint, then test
 sweep: $(VENV)/.dev ## the long tests that `make test` leaves out
 	@$(bin)/python -m pytest -m sweep $(PYTEST_ARGS)
 
-benchmark: $(VENV)/.dev ## the server beside its peers: half an hour, QUICK=1 three minutes, SMOKE=1 one case (needs wrk)
+benchmark: $(VENV)/.dev ## compare the server with others: half an hour, QUICK=1 three minutes, SMOKE=1 one case (needs wrk)
 	@$(bin)/python benchmarks/compare.py $(if $(QUICK),--quick) $(if $(SMOKE),--smoke) $(BENCHMARK_ARGS)
 
 define lock_header
@@ -94,7 +94,7 @@ clean: ## remove what make made, .venv included
 
 $(bin)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { echo \
-	  "$$($(PYTHON) --version) will not do: Python 3.10 to 3.13, please (make PYTHON=python3.12 ...)" >&2; exit 1; }
+	  "$$($(PYTHON) --version) is not supported: use Python 3.10 to 3.13 (make PYTHON=python3.12 ...)" >&2; exit 1; }
 	@echo "Making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(bin)/python -m pip install --quiet --disable-pip-version-check uv

@@ -96,7 +96,7 @@ class Scaffold:
 
         Raises:
             ServingError: the worker cannot load the model, or answers with an error.
-            ScaffoldError: the scaffold is of an older template.
+            ScaffoldError: the scaffold is from an older template.
         """
         return response(self._worker.ask, request_of(instances_or_request))
 
@@ -194,7 +194,7 @@ class Scaffold:
             RequirementError: a line of yours in `requirements.txt` excludes the version that the
                 model needs.
             ScaffoldError: the model's code would replace a file in `src/model/` that you have
-                edited, or the scaffold is of an older template.
+                edited, or the scaffold is from an older template.
             TargetError: the directory cannot be written.
         """
         definition, model = recognised(model, self.framework)
@@ -250,7 +250,7 @@ class Scaffold:
         """Refuse a directory that holds no scaffold."""
         if not self.directory.is_dir():
             raise ScaffoldError(
-                f"{str(self.directory)!r} is no directory: name one that holds a scaffold"
+                f"{str(self.directory)!r} is not a directory: name one that holds a scaffold"
             )
         Runtime(self.directory).config()
 

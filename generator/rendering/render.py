@@ -110,7 +110,7 @@ def render(answers: dict[str, Any], directory: Path, source: Source | None = Non
 def update(directory: Path, ref: str | None) -> None:
     """Merge another version of the template into a scaffold in git.
 
-    Where both sides changed the same lines, the file holds both between git's conflict marks.
+    Where both sides changed the same lines, the file holds both between git's conflict markers.
 
     Args:
         directory: the scaffold's; everything in it is committed.

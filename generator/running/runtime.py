@@ -187,7 +187,7 @@ class Runtime:
 
         Raises:
             ServingError: the model cannot be loaded.
-            ScaffoldError: the scaffold is of an older template.
+            ScaffoldError: the scaffold is from an older template.
         """
         self.check_layout()
         starts: _StartsClient = self._module("link.client").Client
@@ -207,7 +207,7 @@ class Runtime:
         common = self._directory / layout.COMMON
         if not (common / "link" / "client.py").is_file():
             command = f"python -m generator update {shlex.quote(str(self._directory))}"
-            raise ScaffoldError(f"{common} is of an older template: run `{command}` first")
+            raise ScaffoldError(f"{common} is from an older template: run `{command}` first")
 
     def _module(self, name: str) -> Any:
         try:
@@ -221,7 +221,7 @@ def _package(directory: Path) -> ModuleType:
     common = (directory / layout.COMMON).resolve()
     file = common / "__init__.py"
     if not file.is_file():
-        raise ScaffoldError(f"{directory} is no scaffold: {file} is missing")
+        raise ScaffoldError(f"{directory} is not a scaffold: {file} is missing")
     name = f"_scaffold_{_stamp(common)}"
     try:
         return sys.modules.get(name) or _imported(name, file)

@@ -130,5 +130,5 @@ def _smoke_test(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ScaffoldError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(recorded, dict) or not recorded.keys() >= {"request", "response"}:
-        raise ScaffoldError(f"{path} is no smoke test: it must hold a request and its response")
+        raise ScaffoldError(f"{path} is not a smoke test: it must hold a request and its response")
     return recorded

@@ -25,7 +25,7 @@ class LocalWorker:
 
         Raises:
             ServingError: the model cannot be loaded, or the worker died.
-            ScaffoldError: the scaffold is of an older template, or its `config.yaml` is broken.
+            ScaffoldError: the scaffold is from an older template, or its `config.yaml` is broken.
         """
         return self._current().ask(body)
 

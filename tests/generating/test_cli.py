@@ -196,7 +196,7 @@ def test_new_refuses(run: Run, model_file: Path, tmp_path: Path) -> None:
         ),
         ([".", "rfc"], "MODEL_FILE '.' does not hold a model that joblib or pickle can load: "),
         (["dict.joblib", "rfc"], "model is a dict, whose framework is not known"),
-        (["model.joblib", "rfc", "--name", "a b"], "'a b' is no model name"),
+        (["model.joblib", "rfc", "--name", "a b"], "'a b' is not a model name"),
         (["model.joblib", "rfc", "--sample", "[[1,"], "'[[1,' is not JSON"),
         (["model.joblib", "rfc", "--sample", "[[1, 2]]"], "sample_input has shape [1, 2]"),
     ]:
@@ -291,8 +291,8 @@ def test_predict_reads_standard_input(run: Run, scaffold: Scaffold) -> None:
 def test_predict_refuses(run: Run, scaffold: Scaffold, tmp_path: Path) -> None:
     directory = str(scaffold.directory)
     for arguments, message in [
-        (["nowhere", "[[0]]"], "'nowhere' is no directory: name one that holds a scaffold"),
-        ([".", "[[0]]"], "is no scaffold"),
+        (["nowhere", "[[0]]"], "'nowhere' is not a directory: name one that holds a scaffold"),
+        ([".", "[[0]]"], "is not a scaffold"),
         ([directory, "[[0"], "'[[0' is not JSON"),
         (
             [directory, "[[0, 0]]"],
@@ -382,4 +382,4 @@ def test_serve_refuses_a_scaffold_without_its_model(
 
 
 def test_serve_refuses_a_directory_that_does_not_exist(run: Run) -> None:
-    assert "'nowhere' is no directory" in failed(run("serve", "nowhere"))
+    assert "'nowhere' is not a directory" in failed(run("serve", "nowhere"))

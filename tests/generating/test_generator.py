@@ -687,9 +687,9 @@ def test_a_broken_config_is_one_line(
 
 
 def test_load_names_a_directory_that_is_not_a_scaffold(tmp_path: Path) -> None:
-    with pytest.raises(ScaffoldError, match="'.*missing' is no directory"):
+    with pytest.raises(ScaffoldError, match="'.*missing' is not a directory"):
         generator.load(tmp_path / "missing")
-    with pytest.raises(ScaffoldError, match="is no scaffold"):
+    with pytest.raises(ScaffoldError, match="is not a scaffold"):
         generator.load(tmp_path)
 
 

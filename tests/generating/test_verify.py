@@ -184,7 +184,7 @@ def test_errors(scaffold: Scaffold, monkeypatch: pytest.MonkeyPatch) -> None:
     file = scaffold.directory / "smoke-test.json"
     for text, message in [
         ("{", "cannot be read as JSON"),
-        ("[]", "is no smoke test: it must hold a request"),
+        ("[]", "is not a smoke test: it must hold a request"),
     ]:
         file.write_text(text)
         with pytest.raises(ScaffoldError, match=message):

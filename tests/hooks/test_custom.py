@@ -198,7 +198,7 @@ def test_a_scaffold_without_a_model_serves_its_owners_code(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"name": "a b"}, SettingError, "'a b' is no model name"),
+        ({"name": "a b"}, SettingError, "'a b' is not a model name"),
         ({"python_version": "2.7"}, SettingError, "python_version '2.7' is not one of"),
         ({"requirements": ["=="]}, SettingError, "'==' is not a requirement"),
         ({"requirements": ["./here"]}, SettingError, "'./here' is not a requirement"),

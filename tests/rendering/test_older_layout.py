@@ -87,7 +87,7 @@ def test_what_needs_its_worker_names_the_update(
 ) -> None:
     common = older.directory / "src" / "common"
     command = f"`python -m generator update {older.directory}`"
-    message = re.escape(f"{common} is of an older template: run {command} first")
+    message = re.escape(f"{common} is from an older template: run {command} first")
     with pytest.raises(ScaffoldError, match=f"^{message}$"):
         use(older)
     assert git(older.directory, "status", "--porcelain", "--untracked-files=no") == ""

@@ -210,7 +210,7 @@ def test_accepts_the_name(name: str, copie: Any, plain: Path) -> None:
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_refuses_the_name(name: str, plain: Path, tmp_path: Path) -> None:
     message = refusal(plain, tmp_path, model_name=name)
-    assert f"'{name}' is no model name: take 1 to 63 letters, digits, '.', '_' or '-'" in message
+    assert f"'{name}' is not a model name: take 1 to 63 letters, digits, '.', '_' or '-'" in message
 
 
 GOOD_LINES = [
@@ -261,7 +261,7 @@ def test_accepts_the_requirement(line: str, copie: Any, plain: Path) -> None:
 def test_refuses_the_requirement(line: str, plain: Path, tmp_path: Path) -> None:
     message = refusal(plain, tmp_path, requirements=f"joblib\n{line}\nscikit-learn\n")
     assert (
-        f"'{line}' is no requirement: write NAME, NAME==VERSION or NAME @ URL, one a line"
+        f"'{line}' is not a requirement: write NAME, NAME==VERSION or NAME @ URL, one a line"
         in message
     )
     assert "'joblib'" not in message and "'scikit-learn'" not in message

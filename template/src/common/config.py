@@ -196,7 +196,7 @@ def _setting(name: str, value: Any) -> Any:
     rules = {item.name: item for item in dataclasses.fields(Serving)}
     if name not in rules:
         raise ConfigError(
-            f"config.yaml: serving.{name} is no setting; the settings are {', '.join(rules)}"
+            f"config.yaml: serving.{name} is not a setting; the settings are {', '.join(rules)}"
         )
     rule = rules[name]
     if rule.type is bool:

@@ -290,7 +290,7 @@ class EstimatorOutput:
 
 @dataclass(frozen=True)
 class NamedOutput:
-    """One of several outputs of a PyTorch model; `output` is None if it is no array."""
+    """One of several outputs of a PyTorch model; `output` is None if it is not an array."""
 
     name: str
     output: "ModelOutput | None"
@@ -320,7 +320,7 @@ class TensorsOutput:
 
 @dataclass(frozen=True)
 class ListOutput:
-    """A prediction is a list of outputs without names; None stands for one that is no array."""
+    """A prediction is a list of outputs without names; None stands for one that is not an array."""
 
     kind: ClassVar[Literal["list"]] = "list"
 

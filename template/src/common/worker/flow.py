@@ -312,7 +312,7 @@ def _pieces(key: str, value: Any, counts: list[int]) -> list[Any]:
     if key in SPLIT_KEYS and _length(value) == sum(counts):
         return list(_slices(value, counts))
     raise Unsplittable(
-        f"{key!r} of its response cannot be told apart by rows; add it in postprocess instead"
+        f"{key!r} of its response cannot be split by rows; add it in postprocess instead"
     )
 
 
