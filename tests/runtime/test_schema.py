@@ -324,4 +324,13 @@ def test_a_signature_accepts_a_form_or_a_document() -> None:
         inputs = Signature(described).inputs(rows)
         assert inputs.dtype == np.float32 and inputs.tolist() == [[1, 2]]
     with pytest.raises(ConfigError, match="model.input.kind must be .*, it is missing"):
-        Signature({})
+        Signature({"shape": [2]})
+    assert Signature({}).inputs([[1, 2]]).tolist() == [[1, 2]]
+    with pytest.raises(TypeError, match="needs config.model.input, it got 3"):
+        Signature(3)  # type: ignore[arg-type]
+
+
+def test_outputs_written_by_hand_need_no_kind() -> None:
+    output = read_output({"outputs": [{"name": "a", "shape": [1]}, {"name": "b", "shape": [2]}]})
+    assert isinstance(output, TensorsOutput)
+    assert [part.name for part in output.outputs] == ["a", "b"]

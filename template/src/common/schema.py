@@ -378,6 +378,8 @@ def _output(place: str, document: Any) -> ModelOutput | None:
         return None
     mapping = _mapping(place, document, "a mapping or null")
     kind = _text_or_null(f"{place}.kind", mapping.get("kind"))
+    if kind is None and "outputs" in mapping:  # written by hand
+        kind = TensorsOutput.kind
     if kind not in OUTPUTS and (near := _near(kind, OUTPUTS)):
         raise ConfigError.value(f"{place}.kind", f"spelled {near}", kind)
     found: ModelOutput = _read(OUTPUTS.get(kind or "", EstimatorOutput), place, mapping)

@@ -46,7 +46,9 @@ class Signature:
 
     def __init__(self, described: ModelInput | Mapping[str, Any] | None) -> None:
         if isinstance(described, Mapping):
-            described = read_input(described)
+            described = read_input(described or None)
+        if type(described) not in CONVERTERS:
+            raise TypeError(f"a Signature needs config.model.input, it got {described!r:.80}")
         self._convert: Callable[[Any], Any] = partial(CONVERTERS[type(described)], described)
 
     def inputs(self, rows: Any) -> Any:
