@@ -345,14 +345,14 @@ def test_serve_until_a_signal(
         assert answer.json() == {"predictions": [0]}
         assert process.stderr is not None
         # The command itself asks the server whether it is ready.
-        said = process.stderr.readline() + process.stderr.readline()
+        printed = process.stderr.readline() + process.stderr.readline()
         process.send_signal(sent)
         output, log = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()
     assert (process.returncode, output) == (status, "")
-    assert f"POST to {url}/v1/models/model:predict, read {url}/docs, stop with Ctrl-C" in said
+    assert f"POST to {url}/v1/models/model:predict, read {url}/docs, stop with Ctrl-C" in printed
     assert "Traceback" not in log and "error: " not in log
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)), "the server is still running"

@@ -61,9 +61,9 @@ def distribution(module: str) -> str:
 def pins(scaffold: Scaffold) -> dict[str, str]:
     """The specifiers in requirements.txt, by name. Every line has a comment with its reason."""
     lines = (scaffold.directory / "requirements.txt").read_text().splitlines()
-    wanted = [line for line in lines if not line.startswith(("#", "-"))]
-    assert all(re.search(r"  # \S", line) for line in wanted), wanted
-    parsed = [Requirement(line.split("  #")[0]) for line in wanted]
+    found = [line for line in lines if not line.startswith(("#", "-"))]
+    assert all(re.search(r"  # \S", line) for line in found), found
+    parsed = [Requirement(line.split("  #")[0]) for line in found]
     return {item.name: str(item.specifier) or str(item.url) for item in parsed}
 
 
@@ -257,9 +257,9 @@ WITH_SAMPLE = (column_transformer, clusterer, with_categories)
 
 def equal(expected: Any, served: list[Any]) -> bool:
     """Whether the shapes are equal, and all values to the last bit of the expected dtype."""
-    wanted = np.asarray(expected)
-    came = np.asarray(served, dtype=wanted.dtype)
-    return wanted.shape == came.shape and bool((wanted == came).all())
+    values = np.asarray(expected)
+    predictions = np.asarray(served, dtype=values.dtype)
+    return values.shape == predictions.shape and bool((values == predictions).all())
 
 
 BOOSTERS = {

@@ -39,8 +39,8 @@ def made(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
         }))
         scaffold.close()
     """
-    told = call([str(installed), "-I", "-W", "error", "-c", textwrap.dedent(code)], directory)
-    return directory / "test_rfc", json.loads(told)
+    printed = call([str(installed), "-I", "-W", "error", "-c", textwrap.dedent(code)], directory)
+    return directory / "test_rfc", json.loads(printed)
 
 
 def tracked(repository: Path, directory: str) -> set[str]:
@@ -90,9 +90,11 @@ def test_sdist_holds_what_the_wheel_needs(dist: Path) -> None:
 def test_installed_generator_makes_a_working_scaffold(
     made: tuple[Path, dict[str, Any]], installed: Path
 ) -> None:
-    directory, told = made
-    assert told["file"].startswith(str(installed.parents[1])) and str(ROOT) not in told["file"]
-    assert told["served"] == told["expected"] and told["verified"]
+    directory, printed = made
+    assert (
+        printed["file"].startswith(str(installed.parents[1])) and str(ROOT) not in printed["file"]
+    )
+    assert printed["served"] == printed["expected"] and printed["verified"]
     assert [path.name for path in directory.parent.iterdir()] == ["test_rfc"]
 
 

@@ -359,8 +359,8 @@ def test_a_review_shows_only_the_owners_files(plain: Path, tmp_path: Path) -> No
     directory = rendered(plain, tmp_path / "made")
     git(directory, "init", "--quiet")
     names = [path.relative_to(directory).as_posix() for path in directory.rglob("*.py")]
-    told = git(directory, "check-attr", "linguist-generated", "diff", "--", *names).splitlines()
-    values = {tuple(line.rsplit(": ", 2)[:2]): line.rsplit(": ", 1)[1] for line in told}
+    lines = git(directory, "check-attr", "linguist-generated", "diff", "--", *names).splitlines()
+    values = {tuple(line.rsplit(": ", 2)[:2]): line.rsplit(": ", 1)[1] for line in lines}
     for name in names:
         templates = name.startswith("src/common/") or name == "src/inference_server.py"
         assert (values[name, "linguist-generated"] == "true") == templates

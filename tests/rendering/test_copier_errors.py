@@ -31,28 +31,32 @@ def template(tmp_path: Path) -> Path:
     return directory
 
 
-def said(words: str, error: Any, template: Path, **settings: Any) -> None:
+def check_words(words: str, error: Any, template: Path, **settings: Any) -> None:
     """Check the words of an error of copier. The message names what to change."""
     with pytest.raises(error) as raised:
         run_copy(str(template), template.parent / "made", defaults=True, quiet=True, **settings)
-    told = str(getattr(raised.value, "stderr", "") or raised.value)
-    found = re.search(getattr(copier_errors, words), told)
+    message = str(getattr(raised.value, "stderr", "") or raised.value)
+    found = re.search(getattr(copier_errors, words), message)
     copier = f"copier {metadata.version('copier')}"
-    assert found, f"{copier} says {told!r}: change {words} in generator/rendering/copier_errors.py"
+    assert found, (
+        f"{copier} says {message!r}: change {words} in generator/rendering/copier_errors.py"
+    )
 
 
 def test_the_words_of_copier(template: Path, tmp_path: Path) -> None:
-    said("REFUSED_ANSWER", ValueError, template, data={"word": "b"})
-    said("NO_TEMPLATE", ValueError, tmp_path / "nowhere")
-    said("NO_VERSION", ValueError, template, vcs_ref="v5")
+    check_words("REFUSED_ANSWER", ValueError, template, data={"word": "b"})
+    check_words("NO_TEMPLATE", ValueError, tmp_path / "nowhere")
+    check_words("NO_VERSION", ValueError, template, vcs_ref="v5")
 
 
 def test_the_words_of_git(template: Path) -> None:
     """For a template with a URL, copier lets git find the version."""
     with pytest.raises(ProcessExecutionError) as raised:
         run_copy(f"git+file://{template}", template.parent / "made", vcs_ref="v5", quiet=True)
-    told = str(raised.value.stderr)
-    assert re.search(copier_errors.NO_VERSION_IN_GIT, told), f"NO_VERSION_IN_GIT: git says {told!r}"
+    message = str(raised.value.stderr)
+    assert re.search(copier_errors.NO_VERSION_IN_GIT, message), (
+        f"NO_VERSION_IN_GIT: git says {message!r}"
+    )
 
 
 @pytest.mark.parametrize(

@@ -320,8 +320,12 @@ def test_two_updates_one_after_the_other(owned: Callable[..., Scaffold]) -> None
     scaffold = owned()
     run_update(scaffold, all_of_them, SECOND, lambda: scaffold.update("90.0.0"))
     commit(scaffold.directory)
-    told = scaffold.update()
-    assert (told.before, told.after, told.removed) == (SECOND, THIRD, ("src/common/since_90.py",))
+    report = scaffold.update()
+    assert (report.before, report.after, report.removed) == (
+        SECOND,
+        THIRD,
+        ("src/common/since_90.py",),
+    )
     assert version_of(scaffold) == THIRD
 
 
@@ -332,8 +336,8 @@ def test_an_update_after_retraining(owned: Callable[..., Scaffold]) -> None:
     model = LogisticRegression(C=0.1).fit(ROWS, LABELS)
     scaffold.replace_model(model)
     commit(scaffold.directory)
-    told = scaffold.update()
-    assert not told.conflicts and "requirements.txt" in told.merged
+    report = scaffold.update()
+    assert not report.conflicts and "requirements.txt" in report.merged
     assert "\nrich==14.0.0\n" in read(scaffold, "requirements.txt")
     assert scaffold.predict(ROWS)["predictions"] == model.predict(ROWS).tolist()
 
@@ -342,8 +346,8 @@ def test_the_report(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned()
     all_of_them(scaffold)
     commit(scaffold.directory)
-    told = scaffold.update(pretend=True)
-    assert told == Update(
+    report = scaffold.update(pretend=True)
+    assert report == Update(
         before=FIRST,
         after=THIRD,
         changed=(LOCK, "src/common/logs.py"),
@@ -351,8 +355,8 @@ def test_the_report(owned: Callable[..., Scaffold]) -> None:
         merged=("config.yaml", "requirements.txt", "sklearn-server.Dockerfile", OWNED),
     )
     assert not git(scaffold.directory, "status", "--porcelain") and version_of(scaffold) == FIRST
-    assert scaffold.update() == told
-    assert str(told).splitlines() == [
+    assert scaffold.update() == report
+    assert str(report).splitlines() == [
         f"from the template's {FIRST} to {THIRD}:",
         f"  changed   {LOCK}",
         "  changed   src/common/logs.py",
@@ -409,17 +413,17 @@ def test_the_lock_is_replaced_and_the_models_pins_stay(
     )
     commit(scaffold.directory)
     pins = {line for line in read(scaffold, "requirements.txt").splitlines() if "==" in line}
-    told = scaffold.update(template=str(template))
-    kserve = told.server["kserve"]
+    report = scaffold.update(template=str(template))
+    kserve = report.server["kserve"]
     assert (
-        told.lock_was_edited
-        and LOCK in told.changed
+        report.lock_was_edited
+        and LOCK in report.changed
         and kserve == (f"0.0.1, {kserve[1]}", kserve[1])
     )
     assert "  server    msgspec (none) -> 0.19.0\n" in str(
-        told
-    ) and "  server    kserve 0.0.1, " in str(told)
-    assert "your edits of server-requirements.txt were replaced" in str(told)
+        report
+    ) and "  server    kserve 0.0.1, " in str(report)
+    assert "your edits of server-requirements.txt were replaced" in str(report)
     assert lock.read_bytes() == (template / "template" / LOCKS["kserve"].name).read_bytes()
     assert {
         line for line in read(scaffold, "requirements.txt").splitlines() if "==" in line
@@ -448,8 +452,8 @@ def test_the_line_endings_of_windows_stay(
         file = scaffold.directory / name
         file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
     commit(scaffold.directory)
-    told = scaffold.update()
-    assert told.conflicts == conflicts
+    report = scaffold.update()
+    assert report.conflicts == conflicts
     for name in endings:
         content = (scaffold.directory / name).read_bytes()
         assert content.count(b"\n") == content.count(b"\r\n") > 10

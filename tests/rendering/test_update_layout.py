@@ -330,9 +330,9 @@ def test_an_edited_scaffold_is_updated(
     ours, plain = copied(case, "ours"), copied(case, "plain")
     update_by_copier(plain)
     with contextlib.closing(generator.load(ours)) as scaffold:
-        told = scaffold.update()
-        assert (told.before, told.after) == (OLD, NEW)
-        assert told.conflicts == told.kept == () and set(MOVED) < set(told.removed)
+        report = scaffold.update()
+        assert (report.before, report.after) == (OLD, NEW)
+        assert report.conflicts == report.kept == () and set(MOVED) < set(report.removed)
         assert tree(ours) == tree(plain)
         new = files(rendered(ours, tmp_path / "new"), "src/common")
         assert new <= files(ours, "src/common") <= new | KEPT
@@ -379,9 +379,9 @@ def test_pretend_changes_nothing(
     directory = copied(cases("sklearn-kserve"), "ours")
     before = tree(directory)
     scaffold = generator.load(directory)
-    told = scaffold.update(pretend=True)
+    report = scaffold.update(pretend=True)
     assert tree(directory) == before
-    assert told == scaffold.update()
+    assert report == scaffold.update()
 
 
 def test_an_edited_file_that_has_moved_stays_and_is_reported(
@@ -395,8 +395,10 @@ def test_an_edited_file_that_has_moved_stays_and_is_reported(
             file.write("OURS = True\n")
     commit(directory)
     with contextlib.closing(generator.load(directory)) as scaffold:
-        told = scaffold.update()
-        assert told.kept == MOVED and "src/common/logs.py" in told.merged and not told.conflicts
+        report = scaffold.update()
+        assert (
+            report.kept == MOVED and "src/common/logs.py" in report.merged and not report.conflicts
+        )
         for name in (*MOVED, "src/common/logs.py"):
             assert (directory / name).read_text().endswith("OURS = True\n")
         assert scaffold.predict(case.rows) == case.answer
