@@ -81,7 +81,7 @@ def _binary_tensors(inputs: Any) -> Body:
 
 
 def _outputs(content: bytes, headers: Message) -> Any:
-    """The first output. Its data is in the JSON, or raw behind it."""
+    """The first output. Its data is in the JSON, or raw after it."""
     size = int(headers.get(HEAD_LENGTH, len(content)))
     output = json.loads(content[:size])["outputs"][0]
     data = output.get("data")

@@ -221,7 +221,7 @@ class Scaffold:
 
         Your changes and the template's are merged. Where both changed the same lines, the file
         holds both sides between marks. The model, the data and files that you added stay as they
-        are, a file that you deleted stays deleted, and the server's lock becomes the template's.
+        are. A file that you deleted stays deleted. The server's lock becomes the template's.
 
         Args:
             to: the template's version, as in "1.2.0", or a branch or commit; by default

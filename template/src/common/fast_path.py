@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 DTYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.int64))
 TRIED_ROWS = 17
-MOST_FEATURES = 10_000  # with more, the overhead is small beside the arithmetic
+MOST_FEATURES = 10_000  # with more, the overhead is small compared with the arithmetic
 MOST_ROWS_ALONE = 1000  # of a forest with `n_jobs`: with more, its threads are faster
 
 

@@ -131,7 +131,7 @@ def _named_objects(parent: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def _requested(head: dict[str, Any], binary: bool) -> dict[str, bool]:
-    """The names of the requested outputs, and whether each is to be raw data."""
+    """The names of the requested outputs, and whether each is sent as raw data."""
     if head.get("outputs") is None:
         return {}
     return {
