@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import bodies
 from ..bodies.v2_codec import V2, Encoder
+from ..bodies.values import describe
 from ..errors import InvalidInput
 from ..link.frames import Kind, Request, Response, Stats
 
@@ -223,15 +224,15 @@ def _checked(request: Any) -> dict[str, Any]:
         InvalidInput: it is anything else.
     """
     if not isinstance(request, dict):
-        kind = type(request).__name__
-        raise InvalidInput(f'the body must be an object with "instances", it is a {kind}')
+        came = describe(request)
+        raise InvalidInput(f'the body must be an object with "instances", it is {came}')
     if "instances" not in request:
         raise InvalidInput('"instances" is missing: the body must be {"instances": [row, ...]}')
     instances = request["instances"]
     scalar = isinstance(instances, np.ndarray) and not instances.ndim
     if scalar or not isinstance(instances, (list, np.ndarray)):
-        kind = type(instances).__name__
-        raise InvalidInput(f'"instances" must be a list of rows, it is a {kind}')
+        came = describe(instances)
+        raise InvalidInput(f'"instances" must be a list of rows, it is {came}')
     return request
 
 
