@@ -155,7 +155,7 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
         "--overwrite",
         action="store_true",
         help="replace the model of the scaffold in DIRECTORY; replace DIRECTORY as a whole if it"
-        " is no scaffold",
+        " is not a scaffold",
     )
 
 

@@ -24,7 +24,7 @@ from .pool import Pool
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 30
-QUIET_SECONDS = 0.2  # for the last connections to send their requests
+QUIET_SECONDS = 0.5  # for the last connections to send their requests
 KEEP_ALIVE_SECONDS = 65
 SO_ATTACH_FILTER = 26
 
