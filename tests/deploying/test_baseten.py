@@ -66,7 +66,8 @@ def truss(tmp_path_factory: pytest.TempPathFactory) -> Call:
     python = model_python(directory / "requirements.txt", RUNNING)
 
     def called(*arguments: str | Path, **environ: str) -> str:
-        command = [python, "-W", "ignore", ROOT / "tests" / "support" / "pushing.py", *arguments]
+        program = ROOT / "tests" / "support" / "programs" / "pushing.py"
+        command = [python, "-W", "ignore", program, *arguments]
         clean = {
             name: value
             for name, value in os.environ.items()

@@ -108,7 +108,7 @@ def faults() -> Callable[..., list[str]]:
             server_python(LOCKS[server]),
             "-W",
             "ignore",
-            ROOT / "tests" / "support" / "schemas.py",
+            ROOT / "tests" / "support" / "programs" / "schemas.py",
             manifest,
         ]
         environ = {**os.environ, "PYTHONPATH": str(TEMPLATE / "src")}

@@ -25,7 +25,7 @@ from generator.environment import venvs
 from generator.scaffold import Scaffold
 from support.running import BINARY, PREDICT, configure, free_port, settings, together
 
-TESTS = Path(__file__).resolve().parents[1] / "support"
+PROGRAMS = Path(__file__).resolve().parents[1] / "support" / "programs"
 INFER = "/v2/models/model/infer"
 STARTED = 180  # seconds after which the start of a cluster has failed
 CLIENTS = 6
@@ -118,7 +118,7 @@ def test_the_config_is_valid_and_wrong_ones_are_refused(
     files = [tmp_path / f"{index}.yaml" for index in range(len(configs))]
     for file, config in zip(files, configs.values(), strict=True):
         file.write_text(config)
-    command = [ray_python, "-W", "ignore", TESTS / "ray_config.py", *files]
+    command = [ray_python, "-W", "ignore", PROGRAMS / "ray_config.py", *files]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     faults = dict(zip(configs, map(json.loads, done.stdout.splitlines()), strict=True))
@@ -215,7 +215,7 @@ def started(
         str(python),
         "-W",
         "ignore",
-        str(TESTS / "ray_cluster.py"),
+        str(PROGRAMS / "ray_cluster.py"),
         str(port),
         str(free_port()),
     ]

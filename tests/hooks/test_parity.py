@@ -52,7 +52,7 @@ class WarmServer:
         environ = {**os.environ, "MODEL_PYTHON": sys.executable, "GRPC_PORT": "0"}
         command = [
             str(server_python(LOCKS["kserve"])),
-            str(ROOT / "tests" / "support" / "warm_server.py"),
+            str(ROOT / "tests" / "support" / "programs" / "warm_server.py"),
         ]
         self._process = subprocess.Popen(
             command,

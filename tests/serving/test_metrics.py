@@ -17,7 +17,7 @@ def shown(server: str, **environ: str) -> list[list[list[str]]]:
     """The lines of both formats, each as they are and as they must be, without the times."""
     path = os.pathsep.join([str(TEMPLATE / "src"), str(TEMPLATE.parent / "tests")])
     done = subprocess.run(
-        [str(server_python(LOCKS[server])), "-m", "support.metrics_reference"],
+        [str(server_python(LOCKS[server])), "-m", "support.programs.metrics_reference"],
         env={**os.environ, "PYTHONPATH": path, **environ},
         capture_output=True,
         text=True,

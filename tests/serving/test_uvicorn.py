@@ -17,7 +17,7 @@ PROTOCOL = "protocols/http/httptools_impl.py"
 def changes(server: str, *path: Path) -> list[str]:
     """What the check prints in a server's environment, with these directories first on its path."""
     done = subprocess.run(
-        [str(server_python(LOCKS[server])), "-m", "support.uvicorn_changes"],
+        [str(server_python(LOCKS[server])), "-m", "support.programs.uvicorn_changes"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, TESTS]))},
         capture_output=True,
         text=True,
