@@ -1,9 +1,10 @@
 """The manifests in `deploy/`: valid by their schemas, and in agreement with the server."""
 
+import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,24 +100,42 @@ def pod(document: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+class Schemas:
+    """The schemas of a server's environment, in a process that stays: its imports take seconds."""
+
+    def __init__(self, server: str) -> None:
+        program = ROOT / "tests" / "support" / "programs" / "schemas.py"
+        self.process = subprocess.Popen(
+            [str(server_python(LOCKS[server])), "-W", "ignore", str(program)],
+            env={**os.environ, "PYTHONPATH": str(TEMPLATE / "src")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def faults(self, manifest: Path) -> list[str]:
+        """What the schemas find in a manifest."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(f"{manifest}\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer, f"the schemas' process ended with {self.process.wait()}"
+        return list(json.loads(answer))
+
+
 @pytest.fixture(scope="session")
-def faults() -> Callable[..., list[str]]:
+def faults() -> Iterator[Callable[..., list[str]]]:
     """What the schemas find in a manifest."""
+    running: dict[str, Schemas] = {}
 
     def found(manifest: Path, server: str = "kserve") -> list[str]:
-        command = [
-            server_python(LOCKS[server]),
-            "-W",
-            "ignore",
-            ROOT / "tests" / "support" / "programs" / "schemas.py",
-            manifest,
-        ]
-        environ = {**os.environ, "PYTHONPATH": str(TEMPLATE / "src")}
-        done = subprocess.run(command, env=environ, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
+        if server not in running:
+            running[server] = Schemas(server)
+        return running[server].faults(manifest)
 
-    return found
+    yield found
+    for schemas in running.values():
+        schemas.process.communicate()
 
 
 @pytest.fixture(scope="session")

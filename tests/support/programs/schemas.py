@@ -1,13 +1,15 @@
 """Manifests, validated with the schemas in the kubernetes and kserve packages.
 
-    python schemas.py FILE
+    python schemas.py
 
-Runs in the server's environment, which has both, and prints a line for each fault. In KFServing's
-environment, with the template's src/ on the path, KFServing's schemas take the place of KServe's.
+Runs in the server's environment, which has both. For each line with a file's name on standard
+input it prints the faults as a JSON list. In KFServing's environment, with the template's src/ on
+the path, KFServing's schemas take the place of KServe's.
 """
 
 import importlib
 import importlib.util
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -93,6 +95,6 @@ def _object_faults(value: Any, model: Any, place: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    for manifest in yaml.safe_load_all(Path(sys.argv[1]).read_text()):
-        for fault in faults(manifest):
-            print(fault)
+    for line in sys.stdin:
+        manifests = yaml.safe_load_all(Path(line.rstrip("\n")).read_text())
+        print(json.dumps([fault for each in manifests for fault in faults(each)]), flush=True)
