@@ -58,6 +58,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+@pytest.mark.sweep
 def test_smoke(tmp_path: Path) -> None:
     script, output = str(BENCHMARKS / "compare.py"), tmp_path / "run.json"
     command = [sys.executable, script, "--smoke", "--peers", "fastapi_server"]

@@ -311,7 +311,7 @@ def test_an_update_keeps_the_files_in_deploy(
 
 
 @UPDATES
-@pytest.mark.parametrize("framework", ["keras", "custom"])
+@pytest.mark.parametrize("framework", [pytest.param("keras", marks=pytest.mark.sweep), "custom"])
 def test_an_update_keeps_modules_that_an_owner_may_import(
     releases: Path, tmp_path: Path, framework: str, update: Any
 ) -> None:

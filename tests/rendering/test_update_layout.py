@@ -310,12 +310,12 @@ def needs(module: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(missing, reason=f"{module} is not installed")
 
 
-CASES = [
+CASES = [  # half a minute each: `make sweep` has the three that differ least
     "sklearn-kserve",
-    "sklearn-kfserving",
     "custom-kserve",
-    pytest.param("keras-kserve", marks=needs("keras")),
-    pytest.param("pytorch-kserve", marks=needs("torch")),
+    pytest.param("sklearn-kfserving", marks=pytest.mark.sweep),
+    pytest.param("keras-kserve", marks=[needs("keras"), pytest.mark.sweep]),
+    pytest.param("pytorch-kserve", marks=[needs("torch"), pytest.mark.sweep]),
 ]
 
 
