@@ -58,7 +58,8 @@ class Answers:
     def text(self) -> str:
         """The file's content."""
         document = {VERSION_KEY: self.version, TEMPLATE_KEY: self.template, **self.values}
-        return self.comment + yaml.safe_dump(document, allow_unicode=True, sort_keys=True)
+        # The indent of copier's to_nice_yaml: what has not changed stays as copier wrote it.
+        return self.comment + yaml.safe_dump(document, allow_unicode=True, indent=4)
 
     def write(self, directory: Path) -> None:
         """Write the file into a scaffold's directory."""

@@ -393,3 +393,10 @@ def test_repinned() -> None:
         RequirementError, match=r"'c>=2  # mine' is yours, the new model was trained with c==1"
     ):
         repinned(current, generated, Requirements([Pin("c==1", "needed by a")]))
+
+
+def test_the_same_model_changes_no_line_of_the_answers(edited: Scaffold) -> None:
+    answers = edited.directory / ".copier-answers.yml"
+    before = answers.read_text()
+    edited.replace_model(linear())
+    assert answers.read_text() == before
