@@ -48,8 +48,9 @@ check: lint test ## lint, then test
 sweep: $(VENV)/.dev ## the long tests that `make test` leaves out
 	@$(bin)/python -m pytest -m sweep $(PYTEST_ARGS)
 
-benchmark: $(VENV)/.dev ## compare the server with others: half an hour, QUICK=1 three minutes, SMOKE=1 one case (needs wrk)
-	@$(bin)/python benchmarks/compare.py $(if $(QUICK),--quick) $(if $(SMOKE),--smoke) $(BENCHMARK_ARGS)
+benchmark: $(VENV)/.dev ## compare with other servers (QUICK=1 three minutes, SMOKE=1 one case; needs wrk)
+	@$(bin)/python benchmarks/compare.py $(if $(QUICK),--quick) $(if $(SMOKE),--smoke) \
+	  $(BENCHMARK_ARGS)
 
 define lock_header
 # The server's environment: everything it needs, each at one version, with hashes. CPython 3.10 to 3.13. Install it
@@ -78,7 +79,8 @@ package: $(VENV)/.dev ## wheel and sdist into dist/
 version := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 
 release: ## check all that a release needs, and stop before publishing
-	@test -z "$$(git status --porcelain)" || { echo "there are uncommitted changes: commit them" >&2; exit 1; }
+	@test -z "$$(git status --porcelain)" || { \
+	  echo "there are uncommitted changes: commit them" >&2; exit 1; }
 	@! git rev-parse --quiet --verify refs/tags/v$(version) >/dev/null || { echo \
 	  "v$(version) has been released: raise version in pyproject.toml" >&2; exit 1; }
 	@sed -n '/^## $(version) (/,/^## [0-9]/p' CHANGELOG.md | grep -q '^### For owners of scaffolds' || { echo \
