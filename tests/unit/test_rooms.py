@@ -23,8 +23,8 @@ GENERATOR: Order = [
 COMMON: Order = [
     ("errors", "logs", "outputs", "threads"),
     ("schema",),
-    ("config", "signature"),
-    ("model_file", "health", "fast_path"),
+    ("config", "rows"),
+    ("model_file", "health", "fast_path", "signature"),
     ("onnx_engine",),
     ("link",),
     ("bodies",),

@@ -4,6 +4,7 @@
 - `link/`: the link between the server and its workers: frames over a Unix socket pair.
 - `serving/`: the server's process: HTTP, the routes, the metrics, the pool of workers.
 - `worker/`: a worker's process, which owns the model and calls `src/server/inference_model.py`.
+- `rows/`: the rows of a request as arrays and tables; `signature.py` uses it.
 - The other modules: `config.yaml`, errors, logs, and what `inference_model.py` imports.
 
 A request arrives in `serving/connection.py` or `serving/asgi.py`. `serving/predict_routes.py`

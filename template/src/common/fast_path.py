@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .signature import Array
+from .rows.arrays import Array
 from .threads import Threads, openmp
 
 logger = logging.getLogger(__name__)

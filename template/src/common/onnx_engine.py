@@ -7,8 +7,8 @@ import numpy as np
 from .config import Config
 from .errors import LoadError
 from .model_file import onnx_path
+from .rows.arrays import Array
 from .schema import EstimatorOutput, ModelOutput
-from .signature import Array
 
 DTYPES = {"tensor(double)": "float64", "tensor(float)": "float32", "tensor(string)": "object"}
 

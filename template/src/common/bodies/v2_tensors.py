@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InvalidInput
+from ..rows.arrays import STAND_INS
 from ..schema import Column, JsonInput, ModelInput, Shape, TableInput, TensorsInput, TextInput
-from ..signature import STAND_INS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
