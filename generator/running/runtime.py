@@ -24,6 +24,7 @@ from ..template.src.common.model_file import digest
 from ..template.src.common.onnx_engine import OnnxModel
 from ..template.src.common.outputs import Predictor, plain
 from ..template.src.common.signature import Signature
+from ..template.src.common.words import kind_of, listing, written
 
 __all__ = [
     "Client",
@@ -37,8 +38,11 @@ __all__ = [
     "Worker",
     "digest",
     "json_encode",
+    "kind_of",
+    "listing",
     "plain",
     "schema",
+    "written",
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from ..errors import ScaffoldError
+from ..running.runtime import written
 from ..yaml_edit import Document
 
 FACTS = ("model_metadata", "model")
@@ -86,7 +87,7 @@ def _mapping(path: Path, keys: Sequence[str], value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ScaffoldError(f"{path}: {'.'.join(keys)} must be a mapping, it is {value!r:.80}")
+        raise ScaffoldError(f"{path}: {'.'.join(keys)} must be a mapping, it is {written(value)}")
     return value
 
 
@@ -98,7 +99,7 @@ def _document(path: Path) -> Document:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ScaffoldError(f"{path} is not YAML: {_reason(error)}; {FIX}") from error
     if not isinstance(document.value, dict):
-        raise ScaffoldError(f"{path} must hold a mapping, not {document.value!r:.80}; {FIX}")
+        raise ScaffoldError(f"{path} must hold a mapping, not {written(document.value)}; {FIX}")
     return document
 
 

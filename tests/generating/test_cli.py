@@ -298,8 +298,11 @@ def test_predict_refuses(run: Run, scaffold: Scaffold, tmp_path: Path) -> None:
             [directory, "[[0, 0]]"],
             "400: instances[0]: the model takes 4 values a row, this one has 2",
         ),
-        ([directory, "3"], '400: "instances" must be a list of rows, it is 3'),
-        ([directory, '"text"'], "400: \"instances\" must be a list of rows, it is 'text'"),
+        ([directory, "3"], '400: "instances" must be a list of rows, it is the number 3'),
+        (
+            [directory, '"text"'],
+            "400: \"instances\" must be a list of rows, it is the string 'text'",
+        ),
         ([directory, "{}"], '400: "instances" is missing'),
     ]:
         assert message in failed(run("predict", *arguments))

@@ -724,7 +724,7 @@ def test_the_environment_overrides() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("model_name", None, ["model_name", "None"]),
+        ("model_name", None, ["model_name", "null"]),
         ("model_name", 7, ["model_name", "7"]),
         ("model_metadata", [], ["model_metadata", "mapping", "[]"]),
         ("model_metadata.framework", "", ["framework", "''"]),
@@ -733,8 +733,8 @@ def test_the_environment_overrides() -> None:
         ("model_metadata.serving.workers", 0, ["serving.workers", "between 1 and 256", "0"]),
         ("model_metadata.serving.workers", 1.5, ["serving.workers", "whole number", "1.5"]),
         ("model_metadata.serving.workers", "many", ["serving.workers", "WORKERS", "'many'"]),
-        ("model_metadata.serving.workers", None, ["serving.workers", "None"]),
-        ("model_metadata.serving.workers", True, ["serving.workers", "True"]),
+        ("model_metadata.serving.workers", None, ["serving.workers", "null"]),
+        ("model_metadata.serving.workers", True, ["serving.workers", "true"]),
         (
             "model_metadata.serving.http_port",
             70000,
@@ -752,7 +752,7 @@ def test_the_environment_overrides() -> None:
         ),
         ("model_metadata.serving.access_log", "yes", ["access_log", "true or false", "'yes'"]),
         ("model_metadata.serving.wrokers", 2, ["serving.wrokers", "workers, max_batch_size"]),
-        ("model_metadata.model", None, ["config.yaml: model must", "mapping", "None"]),
+        ("model_metadata.model", None, ["config.yaml: model must", "mapping", "null"]),
         ("python_version", "3.11", ["python_version", "like py311", "'3.11'"]),
         ("model_metadata.model.file", 7, ["model.file", "7"]),
         ("model_metadata.model.sha256", 12, ["model.sha256", "12"]),
@@ -802,7 +802,7 @@ def test_a_broken_environment_is_named(name: str, value: str) -> None:
         ("a: 2001-99-99", "is not YAML: month must be in 1..12"),
         ("a: " + "[" * 5000, "is not YAML: "),
         ("model_name: &a [*a]", "is not YAML: Circular reference detected"),
-        ("", "config.yaml must be a mapping, it is None"),
+        ("", "config.yaml must be a mapping, it is null"),
         ("- 1", "must be a mapping"),
         ("\tx", "is not YAML"),
     ],

@@ -165,7 +165,7 @@ def test_missing_keys_have_defaults() -> None:
         ),
         (
             "{kind: [array]}",
-            "model.input.kind must be array, table, tensors, text or json, it is ['array']",
+            'model.input.kind must be array, table, tensors, text or json, it is ["array"]',
         ),
         ("{kind: array}", "model.input.shape must be a list of sizes or null, it is missing"),
         ("{kind: array, shape: 4}", "model.input.shape must be a list of sizes or null, it is 4"),
@@ -175,7 +175,7 @@ def test_missing_keys_have_defaults() -> None:
         ),
         (
             "{kind: array, shape: [true]}",
-            "model.input.shape[0] must be a whole number of 0 or more, or null, it is True",
+            "model.input.shape[0] must be a whole number of 0 or more, or null, it is true",
         ),
         (
             "{kind: array, shape: [4.0]}",
@@ -194,7 +194,7 @@ def test_missing_keys_have_defaults() -> None:
             "model.input.names must be a list of strings or null, it is 'a'",
         ),
         ("{kind: table}", "model.input.columns must be a list, it is missing"),
-        ("{kind: table, columns: null}", "model.input.columns must be a list, it is None"),
+        ("{kind: table, columns: null}", "model.input.columns must be a list, it is null"),
         ("{kind: table, columns: [a]}", "model.input.columns[0] must be a mapping, it is 'a'"),
         (
             "{kind: table, columns: [{name: a}, {type: number}]}",
@@ -202,11 +202,11 @@ def test_missing_keys_have_defaults() -> None:
         ),
         (
             "{kind: table, columns: [{name: no}]}",
-            "model.input.columns[0].name must be a string (in quotes), it is False",
+            "model.input.columns[0].name must be a string (in quotes), it is false",
         ),
         (
             "{kind: table, columns: [{name: a}, {name: b}, {name: c, dtype: [int64]}]}",
-            "model.input.columns[2].dtype must be a string or null, it is ['int64']",
+            'model.input.columns[2].dtype must be a string or null, it is ["int64"]',
         ),
         (
             "{kind: table, columns: [{name: a, type: integer}]}",
@@ -218,13 +218,13 @@ def test_missing_keys_have_defaults() -> None:
         ),
         (
             "{kind: table, columns: [{name: a, categories: [red, [blue]]}]}",
-            "model.input.columns[0].categories[1] must be a single value, it is ['blue']",
+            'model.input.columns[0].categories[1] must be a single value, it is ["blue"]',
         ),
         (
             "{kind: table, columns: [{name: a}, {name: a}]}",
             "model.input.columns[1].name must differ from the names before it, it is 'a'",
         ),
-        ("{kind: tensors, inputs: {a: 1}}", "model.input.inputs must be a list, it is {'a': 1}"),
+        ("{kind: tensors, inputs: {a: 1}}", 'model.input.inputs must be a list, it is {"a": 1}'),
         (
             "{kind: tensors, inputs: [{name: a}]}",
             "model.input.inputs[0].shape must be a list of sizes or null, it is missing",

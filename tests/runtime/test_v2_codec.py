@@ -88,7 +88,7 @@ def test_booleans_and_strings() -> None:
     assert instances({"inputs": [tensor("BYTES", [2, 1], [["a"], ["é"]])]}) == [["a"], ["é"]]
     with pytest.raises(DecodeError, match="must hold true or false for BOOL"):
         instances({"inputs": [tensor("BOOL", [2], [1, 0])]})
-    with pytest.raises(DecodeError, match="must hold strings for BYTES, it holds 1"):
+    with pytest.raises(DecodeError, match="must hold strings for BYTES, it holds the number 1"):
         instances({"inputs": [tensor("BYTES", [2], ["a", 1])]})
 
 
@@ -174,7 +174,7 @@ def test_fp16_is_refused_in_json() -> None:
         (
             {"inputs": [tensor("FP64", [-1], [1])]},
             b"",
-            "shape: must hold integers that are not negative, it holds -1",
+            "shape: must hold integers that are not negative, it holds the number -1",
         ),
         ({"inputs": [tensor("FP64", [1] * 40, [1])]}, b"", "at most 32 dimensions, it has 40"),
         (
@@ -197,11 +197,15 @@ def test_fp16_is_refused_in_json() -> None:
             b"\2",
             "must be 0 or 1",
         ),
-        ({"inputs": [tensor("FP64", [1], [1])], "id": 3}, b"", "id: must be a string, it is 3"),
+        (
+            {"inputs": [tensor("FP64", [1], [1])], "id": 3},
+            b"",
+            "id: must be a string, it is the number 3",
+        ),
         (
             {"inputs": [tensor("FP64", [1], [1])], "parameters": 3},
             b"",
-            "parameters: must be an object, it is 3",
+            "parameters: must be an object, it is the number 3",
         ),
         (
             {"inputs": [{"datatype": "FP64", "shape": [1], "data": [1]}]},

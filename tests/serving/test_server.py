@@ -423,7 +423,7 @@ def refused(answer: httpx.Response, status: int, *words: str) -> str:
         (b"\xff", ["not JSON"]),
         (b"[]", ["must be an object", "list"]),
         (b"{}", ['"instances" is missing']),
-        (b'{"instances": 1}', ['"instances" must be a list of rows', "it is 1"]),
+        (b'{"instances": 1}', ['"instances" must be a list of rows', "it is the number 1"]),
         (b'{"instances": []}', ["instances is empty"]),
         (b'{"instances": [[1, 2, 3]]}', ["instances[0]", "4 values", "3"]),
         (b'{"instances": [[1, 2, 3, "x"]]}', ["instances[0][3]", "number or null", "'x'"]),

@@ -21,7 +21,8 @@ GENERATOR: Order = [
     ("__main__",),
 ]
 COMMON: Order = [
-    ("errors", "logs", "outputs", "threads"),
+    ("words", "logs", "outputs", "threads"),
+    ("errors",),
     ("schema",),
     ("config", "rows"),
     ("model_file", "health", "fast_path", "signature"),

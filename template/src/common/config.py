@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigError, shown
+from .errors import ConfigError
 from .schema import ModelInput, ModelOutput, any_of, as_document, read_input, read_output
+from .words import written
 
 SOURCE = Path(__file__).resolve().parents[1]
 SERVERS = ("kserve", "kfserving")
@@ -141,7 +142,7 @@ class Config:
 
 def _mapping(value: Any, key: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{key} must be a mapping, it is {shown(value)}")
+        raise ConfigError(f"{key} must be a mapping, it is {written(value)}")
     return value
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-MOST_SHOWN = 80  # characters of a value in a message
+from .words import written
 
 
 class InvalidInput(ValueError):
@@ -15,7 +15,7 @@ class ConfigError(Exception):
     @classmethod
     def value(cls, key: str, allowed: str, value: Any) -> "ConfigError":
         """The error of one key: what its value must be, and what it is."""
-        return cls(f"config.yaml: {key} must be {allowed}, it is {shown(value)}")
+        return cls(f"config.yaml: {key} must be {allowed}, it is {written(value)}")
 
 
 class LoadError(Exception):
@@ -33,11 +33,3 @@ class Unanswered(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-
-
-def shown(value: Any) -> str:
-    """A value as a message quotes it: on one line, cut where it is long."""
-    text = repr(value)
-    if len(text) <= MOST_SHOWN:
-        return text
-    return text[: MOST_SHOWN - 3] + "..."

@@ -14,7 +14,6 @@ from .errors import InvalidInput
 from .rows.arrays import Array, fitting, tensor_array, to_array
 from .rows.parsed import as_list, named
 from .rows.tables import table
-from .rows.words import kind_of
 from .schema import (
     ArrayInput,
     JsonInput,
@@ -24,6 +23,7 @@ from .schema import (
     TextInput,
     read_input,
 )
+from .words import kind_of
 
 
 class Signature:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from ..words import type_name
 from .values import (
     Array,
     Converters,
@@ -20,7 +21,6 @@ from .values import (
     array_to_list,
     convert,
     scalar_to_python,
-    type_name,
 )
 
 # orjson itself would leave out the fields of a dataclass that start with an underscore.

@@ -11,8 +11,9 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import numpy as np
 
+from ..words import kind_of
 from .ndarray_codec import check_keys, decode_numpy, encode_array, encode_scalar
-from .values import Converters, DecodeError, convert, describe
+from .values import Converters, DecodeError, convert
 
 
 def msgpack_decode(body: bytes | memoryview) -> Any:
@@ -147,14 +148,14 @@ def _decode_value(marker: bytes, mapping: dict[Any, Any]) -> Any:
     expected, data_type, parse = _PARSERS[marker]
     check_keys(mapping, name, {marker, b"data"})
     if mapping[marker] is not True:
-        raise DecodeError(f"{name}: must be true, it is {describe(mapping[marker])}")
+        raise DecodeError(f"{name}: must be true, it is {kind_of(mapping[marker])}")
     data = mapping[b"data"]
     try:
         if type(data) is data_type:
             return parse(data)
     except (ValueError, ArithmeticError):
         pass
-    raise DecodeError(f"{name}: data must be {expected}, it is {describe(data)}")
+    raise DecodeError(f"{name}: data must be {expected}, it is {kind_of(data)}")
 
 
 def _utc_offset(text: str) -> str:

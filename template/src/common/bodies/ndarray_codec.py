@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from .values import Array, DecodeError, DType, array_to_list, describe, scalar_to_python
+from ..words import kind_of, shown
+from .values import Array, DecodeError, DType, array_to_list, scalar_to_python
 
 _MAX_DIMENSIONS = 32  # numpy 1's limit
 _MAX_DESCR_DEPTH = 16
@@ -99,7 +100,7 @@ def decode_numpy(mapping: dict[Any, Any]) -> Any:
     if mapping[b"nd"] is False:
         check_keys(mapping, "nd", {b"nd", b"type", b"data"})
         return build_array(mapping[b"type"], (), mapping[b"data"])[()]
-    raise DecodeError(f"nd: must be true or false, it is {describe(mapping[b'nd'])}")
+    raise DecodeError(f"nd: must be true or false, it is {kind_of(mapping[b'nd'])}")
 
 
 def _decode_array(mapping: dict[Any, Any]) -> Array:
@@ -108,7 +109,7 @@ def _decode_array(mapping: dict[Any, Any]) -> Array:
     expected = _kind(mapping[b"type"])
     kind = mapping.get(b"kind", expected)
     if type(kind) is not bytes or kind != expected:
-        raise DecodeError(f"kind: must be {expected!r} for this type, it is {describe(kind)}")
+        raise DecodeError(f"kind: must be {expected!r} for this type, it is {kind_of(kind)}")
     return build_array(mapping[b"type"], parse_shape(mapping[b"shape"], "shape"), mapping[b"data"])
 
 
@@ -119,7 +120,7 @@ def build_array(descr: Any, shape: tuple[int, ...], data: Any) -> Array:
         DecodeError: the type is not supported, or the data does not fit the type and the shape.
     """
     if not isinstance(data, bytes):
-        raise DecodeError(f"data: must be bytes (msgpack's bin), it is {describe(data)}")
+        raise DecodeError(f"data: must be bytes (msgpack's bin), it is {kind_of(data)}")
     dtype = _descr_to_dtype(descr, len(shape))
     check_size(dtype, shape, len(data))
     array: Array = np.ndarray(shape, dtype=dtype, buffer=data).copy()
@@ -138,7 +139,7 @@ def check_keys(
     if missing := required - mapping.keys():
         raise DecodeError(f"{name}: the map has no key {min(missing)!r}: add it")
     for key in mapping.keys() - required - optional:
-        raise DecodeError(f"{name}: the map has the unknown key {describe(key)}: remove it")
+        raise DecodeError(f"{name}: the map has the unknown key {shown(key)}: remove it")
 
 
 def check_size(dtype: DType, shape: tuple[int, ...], length: int) -> None:
@@ -204,11 +205,11 @@ def parse_shape(value: Any, name: str) -> tuple[int, ...]:
             `name`.
     """
     if type(value) is not list:
-        raise DecodeError(f"{name}: must be a list of integers, it is {describe(value)}")
+        raise DecodeError(f"{name}: must be a list of integers, it is {kind_of(value)}")
     for size in value:
         if type(size) is not int or size < 0:
             raise DecodeError(
-                f"{name}: must hold integers that are not negative, it holds {describe(size)}"
+                f"{name}: must hold integers that are not negative, it holds {kind_of(size)}"
             )
     if len(value) > _MAX_DIMENSIONS:
         raise DecodeError(
@@ -229,7 +230,7 @@ def _descr_to_dtype(descr: Any, dimensions: int, depth: int = 0) -> DType:
         return _plain_dtype(descr)
     if type(descr) is not list or not descr:
         raise DecodeError(
-            f"type: must be numpy's dtype.str or a list of fields, it is {describe(descr)}"
+            f"type: must be numpy's dtype.str or a list of fields, it is {kind_of(descr)}"
         )
     if depth == _MAX_DESCR_DEPTH:
         raise DecodeError(f"type: must have at most {_MAX_DESCR_DEPTH} levels of fields")
@@ -240,7 +241,7 @@ def _descr_to_dtype(descr: Any, dimensions: int, depth: int = 0) -> DType:
 def _plain_dtype(text: str) -> DType:
     if not _PLAIN_DTYPE.fullmatch(text):
         raise DecodeError(
-            f"type: {describe(text)} is not supported: send numbers, bools, strings or bytes, "
+            f"type: {shown(text)} is not supported: send numbers, bools, strings or bytes, "
             "with numpy's dtype.str as type"
         )
     try:
@@ -255,7 +256,7 @@ def _decode_field(field: Any, dimensions: int, depth: int) -> tuple[str, DType]:
     if type(field) is not list or len(field) not in (2, 3) or not isinstance(field[0], str):
         raise DecodeError(
             "type: a field must be the list [name, type] or [name, type, shape], "
-            f"it is {describe(field)}"
+            f"it is {kind_of(field)}"
         )
     name, descr, *rest = field
     shape: tuple[int, ...] = ()

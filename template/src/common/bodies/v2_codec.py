@@ -14,10 +14,11 @@ import numpy as np
 from ..errors import InvalidInput
 from ..link.frames import V2_HEAD
 from ..schema import ModelInput
+from ..words import kind_of, shown
 from .json_codec import json_decode, json_encode
 from .ndarray_codec import build_array, check_size, parse_shape
 from .v2_tensors import DATATYPES, datatype, request_of_tensors, tensors_of_response
-from .values import Array, DecodeError, describe
+from .values import Array, DecodeError
 
 Encoder = Callable[[Any], bytes]
 
@@ -61,13 +62,13 @@ class V2:
         end = V2_HEAD.size + (size or len(body))
         head = json_decode(body[V2_HEAD.size : end])
         if not isinstance(head, dict):
-            raise DecodeError(f'the body must be an object with "inputs", it is {describe(head)}')
+            raise DecodeError(f'the body must be an object with "inputs", it is {kind_of(head)}')
         tensors = _decode_inputs(head, memoryview(body)[end:])
         parameters = _object(head, "parameters")
         binary = bool(parameters.pop(BINARY_OUTPUT, False))
         answer_id = head.get("id") or request_id
         if not isinstance(answer_id, str):
-            raise DecodeError(f"id: must be a string, it is {describe(answer_id)}")
+            raise DecodeError(f"id: must be a string, it is {kind_of(answer_id)}")
         request = {**parameters, **request_of_tensors(tensors, self._described)}
         return request, partial(self._encode, answer_id, _requested(head, binary), binary)
 
@@ -108,7 +109,7 @@ def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise DecodeError(f"{key}: must be an object, it is {describe(value)}")
+        raise DecodeError(f"{key}: must be an object, it is {kind_of(value)}")
     return dict(value)
 
 
@@ -116,16 +117,16 @@ def _named_objects(parent: dict[str, Any], key: str) -> list[dict[str, Any]]:
     """The list of objects under a key. Each has a `name`, and the names are distinct."""
     value = parent.get(key)
     if not isinstance(value, list):
-        raise DecodeError(f"{key}: must be a list of objects, it is {describe(value)}")
+        raise DecodeError(f"{key}: must be a list of objects, it is {kind_of(value)}")
     names = set()
     for item in value:
         if not isinstance(item, dict):
-            raise DecodeError(f"{key}: must hold objects only, it holds {describe(item)}")
+            raise DecodeError(f"{key}: must hold objects only, it holds {kind_of(item)}")
         name = item.get("name")
         if not isinstance(name, str):
-            raise DecodeError(f"{key}: a name must be a string, it is {describe(name)}")
+            raise DecodeError(f"{key}: a name must be a string, it is {kind_of(name)}")
         if name in names:
-            raise DecodeError(f"{key}: two objects have the name {describe(name)}: rename one")
+            raise DecodeError(f"{key}: two objects have the name {shown(name)}: rename one")
         names.add(name)
     return value
 
@@ -165,7 +166,7 @@ def _take(raw: memoryview, size: Any) -> bytes:
     if type(size) is not int or not 0 <= size <= len(raw):
         raise DecodeError(
             f"binary_data_size: must be an integer from 0 to {len(raw)}, the bytes that are left, "
-            f"it is {describe(size)}"
+            f"it is {kind_of(size)}"
         )
     return bytes(raw[:size])
 
@@ -176,7 +177,7 @@ def _dtype(described: dict[str, Any]) -> np.dtype[Any] | None:
     if name == BYTES:
         return None
     if not isinstance(name, str) or name not in DTYPES:
-        raise DecodeError(f"datatype: must be {', '.join(DTYPES)} or BYTES, it is {describe(name)}")
+        raise DecodeError(f"datatype: must be {', '.join(DTYPES)} or BYTES, it is {kind_of(name)}")
     return DTYPES[name]
 
 
@@ -225,7 +226,7 @@ def _decode_json(described: dict[str, Any]) -> Array:
     dtype, shape = _dtype(described), parse_shape(described.get("shape"), "shape")
     data = described.get("data")
     if not isinstance(data, list):
-        raise DecodeError(f"data: must be a list, it is {describe(data)}")
+        raise DecodeError(f"data: must be a list, it is {kind_of(data)}")
     if dtype == np.float16:
         raise DecodeError("datatype: V2 forbids FP16 in JSON: send FP32, or raw data")
     if dtype is None:
@@ -256,7 +257,7 @@ def _strings(data: list[Any]) -> Array:
     items = _flatten(data)
     for item in items:
         if type(item) is not str:
-            raise DecodeError(f"data: must hold strings for BYTES, it holds {describe(item)}")
+            raise DecodeError(f"data: must hold strings for BYTES, it holds {kind_of(item)}")
     return _objects(items)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
-import reprlib
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ..words import type_name
 
 Array = npt.NDArray[Any]
 DType = np.dtype[Any]
@@ -28,7 +29,6 @@ _ISO_DURATIONS = {
     "m": "PT{}M",
     "s": "PT{}S",
 }
-_NAMES = {type(None): "null", dict: "an object", list: "a list", np.ndarray: "an array"}
 
 
 class DecodeError(ValueError):
@@ -137,22 +137,3 @@ def _iso_duration(span: np.timedelta64) -> str | int:
     if unit in _ISO_DURATIONS:
         return _ISO_DURATIONS[unit].format(count)
     return count
-
-
-def type_name(value: Any) -> str:
-    """The name of a value's type for an error message, such as `fractions.Fraction`."""
-    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-
-
-def describe(value: Any) -> str:
-    """A decoded value for an error message: on one short line, in the words of JSON.
-
-    A container is never shown itself, because it may be nested deeply.
-    """
-    if isinstance(value, (str, bytes)):
-        return reprlib.repr(value[:60])
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return repr(value)
-    return _NAMES.get(type(value)) or type_name(value)

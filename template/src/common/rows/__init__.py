@@ -2,7 +2,6 @@
 
 - `parsed.py`: rows as a body holds them, objects and lists.
 - `arrays.py`: numpy arrays of them. `tables.py`: pandas DataFrames of them.
-- `words.py`: the words of the messages about them.
 
 `signature.py` beside this folder chooses between them.
 """

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..errors import InvalidInput
 from ..schema import TEXT, Shape, Tensor
+from ..words import kind_of
 from .parsed import as_list
-from .words import kind_of
 
 NUMERIC = "biuf"
 STAND_INS = {"bfloat16": "float32"}  # numpy's dtypes for those that it lacks

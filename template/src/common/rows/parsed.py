@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InvalidInput
-from .words import kind_of, listing
+from ..words import kind_of, listing
 
 
 def as_list(rows: Any) -> list[Any]:

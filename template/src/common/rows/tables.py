@@ -9,8 +9,8 @@ import numpy as np
 
 from ..errors import InvalidInput
 from ..schema import Column, TableInput
+from ..words import kind_of, listing
 from .parsed import as_list, named
-from .words import kind_of, listing
 
 WHOLE = re.compile(r"u?int\d+|bool")  # the dtypes that hold no NaN
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from .. import bodies
 from ..bodies.v2_codec import V2, Encoder
-from ..bodies.values import describe
 from ..errors import InvalidInput
 from ..link.frames import Kind, Request, Response, Stats
+from ..words import kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -224,14 +224,14 @@ def _checked(request: Any) -> dict[str, Any]:
         InvalidInput: it is anything else.
     """
     if not isinstance(request, dict):
-        came = describe(request)
+        came = kind_of(request)
         raise InvalidInput(f'the body must be an object with "instances", it is {came}')
     if "instances" not in request:
         raise InvalidInput('"instances" is missing: the body must be {"instances": [row, ...]}')
     instances = request["instances"]
     scalar = isinstance(instances, np.ndarray) and not instances.ndim
     if scalar or not isinstance(instances, (list, np.ndarray)):
-        came = describe(instances)
+        came = kind_of(instances)
         raise InvalidInput(f'"instances" must be a list of rows, it is {came}')
     return request
 
