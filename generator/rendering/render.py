@@ -1,7 +1,12 @@
 """Calls copier: renders the template into a directory, and updates a scaffold."""
 
+import contextlib
 import os
+import shutil
 import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +22,8 @@ DISTRIBUTION = "scaffold-generator"
 HERE = Path(__file__).resolve().parents[1]
 IS_CHECKOUT = not (HERE / "copier.yml").exists()
 TEMPLATE = HERE.parent if IS_CHECKOUT else HERE  # the repository, or what a wheel carries
+FILES = ("copier.yml", "template")  # of the repository, what copier reads
+KNOWN = ("--cached", "--others", "--exclude-standard")  # what git tracks, or would
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,8 @@ class Source:
     ref: str | None
 
 
-OWN = Source(str(TEMPLATE), "HEAD" if IS_CHECKOUT else None)
+# The working directory, which copier changes, and the PATH that it sees are shared by all threads.
+_one_at_a_time = threading.Lock()
 
 
 def chosen_source(template: str | None, ref: str | None) -> Source | None:
@@ -83,17 +91,26 @@ def render(answers: dict[str, Any], directory: Path, source: Source | None = Non
         SettingError: the template refuses an answer.
         TemplateError: the template is not available.
     """
+    if source is not None:
+        with _one_at_a_time:
+            _copy(answers, directory, source)
+        return
+    with _own_files() as files, _one_at_a_time, _without_git():
+        _copy(answers, directory, Source(str(files), None))
+    _name_source(directory / layout.ANSWERS)
+
+
+def _copy(answers: dict[str, Any], directory: Path, source: Source) -> None:
     from copier import run_copy
     from copier.errors import InvalidTypeError
 
-    origin = source or OWN
     try:
-        with own_errors(origin.address):
+        with own_errors(source.address):
             run_copy(
-                origin.address,
+                source.address,
                 directory,
                 data=answers,
-                vcs_ref=origin.ref,
+                vcs_ref=source.ref,
                 defaults=True,
                 overwrite=True,
                 quiet=True,
@@ -103,8 +120,30 @@ def render(answers: dict[str, Any], directory: Path, source: Source | None = Non
     except TypeError as error:  # copier does not name the question whose answer must be a list
         listed = f"platforms {answers.get('platforms')!r}: write a list, as in [kubernetes, ray]"
         raise SettingError(listed) from error
-    if source is None:
-        _name_source(directory / layout.ANSWERS)
+
+
+@contextlib.contextmanager
+def _own_files() -> Iterator[Path]:
+    """The directory of the generator's own template, without what git ignores in a checkout."""
+    if not IS_CHECKOUT or (known := _git("ls-files", "-z", *KNOWN, "--", *FILES)) is None:
+        yield TEMPLATE
+        return
+    with tempfile.TemporaryDirectory(prefix="scaffold-template.") as place:
+        for name in filter(None, known.split("\0")):
+            to = Path(place) / name
+            to.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # deleted, and not committed
+                shutil.copy2(TEMPLATE / name, to)
+        yield Path(place)
+
+
+@contextlib.contextmanager
+def _without_git() -> Iterator[None]:
+    """Let copier find no git, which it would call once for each file."""
+    from plumbum import local
+
+    with local.env(PATH=os.devnull):
+        yield
 
 
 def update(directory: Path, ref: str | None) -> None:
@@ -125,7 +164,7 @@ def update(directory: Path, ref: str | None) -> None:
 
     address = Answers.read(directory).template
     try:
-        with own_errors(address):
+        with own_errors(address), _one_at_a_time:
             run_update(
                 directory, vcs_ref=ref, defaults=True, overwrite=True, quiet=True, conflict="inline"
             )
@@ -140,27 +179,36 @@ def _name_source(file: Path) -> None:
     """Write into the answers where `copier update` finds the template that was rendered.
 
     A wheel's own copy is not a repository, so the answers name the public address and the version's
-    tag. For a checkout with changes, copier records a commit that nobody else has, so the answers
-    name the commit that is checked out.
+    tag. A checkout is named by its path and the commit that is checked out; if it is not a
+    repository, by its path alone.
     """
     address, version = public_address(), own_tag()
     if IS_CHECKOUT:
-        address, found = str(TEMPLATE), checked_out(TEMPLATE)
-        if found is None:
-            return
-        version = found
+        address, version = str(TEMPLATE), checked_out() or ""
     answers = Document(file.read_text(encoding="utf-8"))
-    named = {**answers.value, VERSION_KEY: version, TEMPLATE_KEY: address}
+    named = {**answers.value, TEMPLATE_KEY: address}
+    if version:
+        named[VERSION_KEY] = version
     file.write_text(answers.changed(named), encoding="utf-8")
 
 
-def checked_out(repository: Path) -> str | None:
-    """The version that is checked out, as copier writes it; None if it is not a repository."""
-    command = ["git", "-C", str(repository), "describe", "--tags", "--always"]
+def checked_out() -> str | None:
+    """The commit that is checked out, as copier writes it; None if there is no repository."""
+    described = _git("describe", "--tags", "--always")
+    if described is None:
+        return None
+    return described.strip()
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints in the checkout; None if it is not a repository, or git is not installed."""
+    if not (TEMPLATE / ".git").exists():
+        return None
+    command = ["git", "-C", str(TEMPLATE), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:  # no git
+        done = subprocess.run(command, capture_output=True, encoding="utf-8")
+    except FileNotFoundError:
         return None
     if done.returncode:
         return None
-    return done.stdout.strip()
+    return done.stdout

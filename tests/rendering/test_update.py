@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from sklearn.preprocessing import StandardScaler
 import generator
 from generator import Scaffold, ScaffoldError, TemplateError, Update, UpdateError
 from generator.layout import ANSWERS
-from generator.rendering.render import public_address
+from generator.rendering.answers import Answers
+from generator.rendering.render import checked_out, public_address
 from support.checkouts import ROOT, VERSION, commit, git
 from support.running import LOCKS
 
@@ -710,16 +712,32 @@ def test_a_template_that_has_moved(
 def test_a_scaffold_of_a_checkout_with_changes_names_its_commit(
     repository: Path, tmp_path: Path
 ) -> None:
-    """copier by itself would name a commit that exists nowhere else."""
+    """It has the files that git tracks or would track, as they are now."""
     dirty = shutil.copytree(repository, tmp_path / "dirty", symlinks=True)
-    change(
-        dirty / "template" / "src" / "common" / "logs.py", "import json\n", "import json  # dirty\n"
-    )
-    code = "import generator; generator.new('made')"
+    common = dirty / "template" / "src" / "common"
+    change(common / "logs.py", "import json\n", "import json  # dirty\n")
+    (common / "newer.py").touch()
+    (common / ".mypy_cache").mkdir()
+    (common / ".mypy_cache" / "ignored.py").touch()
+    (common / "health.py").unlink()
+    code = "import generator; generator.new('made', platforms=['ray'])"
     environ = os.environ | {"PYTHONPATH": str(dirty)}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environ, check=True)
-    made = generator.load(tmp_path / "made")
-    assert version_of(made) == FIRST and "# dirty" in read(made, "src/common/logs.py")
+    made = tmp_path / "made"
+    answers = Answers.read(made)
+    assert (answers.template, answers.version) == (str(dirty), FIRST)
+    files = made / "src" / "common"
+    assert "# dirty" in (files / "logs.py").read_text() and (files / "newer.py").exists()
+    assert not (files / ".mypy_cache").exists() and not (files / "health.py").exists()
+
+
+def test_scaffolds_made_in_threads(tmp_path: Path) -> None:
+    """copier changes the working directory and the PATH of the process."""
+    place, path = Path.cwd(), plumbum.local.env["PATH"]
+    with ThreadPoolExecutor() as threads:
+        made = list(threads.map(generator.new, [tmp_path / "one", tmp_path / "two"]))
+    assert [version_of(scaffold) for scaffold in made] == [checked_out()] * 2
+    assert (Path.cwd(), plumbum.local.env["PATH"]) == (place, path)
 
 
 # ---- the command line ----
