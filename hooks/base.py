@@ -78,8 +78,8 @@ class WrittenModelScaffoldDefinition(ABC):
             raise SettingError(f"format {format!r} is none of {self.name}'s: leave it out")
         return model
 
-    def definitions(self, model: Any) -> list[Any]:
-        """Every class and function that the serialized model refers to."""
+    def definitions(self, model: Any) -> list[pickle_references.Named]:
+        """Everything that the serialized model refers to by name."""
         return pickle_references.definitions(model)
 
     def references(self, model: Any) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, ClassVar
 
+from generator.capture.pickle_references import Named
 from generator.errors import ModelError, SettingError
 from generator.running.rows import body_rows
 from generator.running.runtime import schema
@@ -70,17 +71,19 @@ class Keras(WrittenModelScaffoldDefinition):
         import keras
 
         backend = keras.config.backend()
-        found = {item.__module__: item.__qualname__ for item in reversed(self.definitions(model))}
+        found = {item.module: item.name for item in reversed(self.definitions(model))}
         return {"keras": "saving.load_model", backend: BACKENDS[backend], **found}
 
-    def definitions(self, model: Any) -> list[Any]:
+    def definitions(self, model: Any) -> list[Named]:
         """Every layer's class, and every class and function in the saved model that is not Keras's.
 
         Raises:
             ModelError: Keras cannot write the model, or two of them share a name.
         """
         kinds = [type(layer) for layer in _layers(model)]
-        return list(dict.fromkeys([*_custom_objects(model).values(), *kinds]))
+        return [
+            Named.of(item) for item in dict.fromkeys([*_custom_objects(model).values(), *kinds])
+        ]
 
     def describe(self, model: Any, sample: Any) -> Description:
         inputs, example, outputs = _example(model, sample)

@@ -3,13 +3,16 @@
 import contextlib
 import copy
 import inspect
+import pickle
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from generator.capture.pickle_references import Named
 from generator.errors import ModelError, SettingError
 from generator.running.rows import body_rows
 from generator.running.runtime import Predictor, plain, schema
@@ -97,7 +100,7 @@ class PyTorch(WrittenModelScaffoldDefinition):
             )
         return _exported(model, _batch(model, sample)[0])
 
-    def definitions(self, model: Any) -> list[Any]:
+    def definitions(self, model: Any) -> list[Named]:
         if _is_program(model) or _is_script(model):
             return []
         return super().definitions(model)
@@ -131,7 +134,7 @@ class PyTorch(WrittenModelScaffoldDefinition):
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         import torch
 
-        name, save = MODEL_FILE, torch.save
+        name, save = MODEL_FILE, partial(torch.save, pickle_protocol=pickle.DEFAULT_PROTOCOL)
         if _is_program(model):
             name, save = PROGRAM_FILE, torch.export.save
         elif _is_script(model):

@@ -1,19 +1,22 @@
 """Pickles functions and classes by value with cloudpickle, if source cannot rebuild them."""
 
+import dis
 import io
 import pickle
-from types import FunctionType, ModuleType
+from collections.abc import Iterator
+from types import CodeType, ModuleType
 from typing import Any
 
 import cloudpickle
 
 from ..errors import ModelError
+from .pickle_references import Named, written_as
 
 _PLACEHOLDER = (str, ())  # pickled in place of what is only recorded; this pickle is discarded
 
 
-def references(definition: Any) -> tuple[list[Any], list[str]]:
-    """What the code of a definition refers to: classes and functions, and names of modules.
+def references(definition: Any) -> tuple[list[Named], list[str]]:
+    """What the code of a definition refers to by name, and the modules that it uses or imports.
 
     Raises:
         ModelError: it holds something that cannot be pickled.
@@ -27,12 +30,27 @@ def references(definition: Any) -> tuple[list[Any], list[str]]:
             f"{definition.__module__}.{definition.__qualname__} cannot be pickled by value: "
             f"{reason}: define it in a module of your own that creates what it needs"
         ) from error
-    return pickler.definitions, pickler.modules
+    return pickler.named, [*pickler.modules, *_imported(getattr(definition, "__code__", None))]
 
 
 def dump(definitions: dict[str, Any]) -> bytes:
     """The pickle of named definitions, by value."""
     return bytes(cloudpickle.dumps(definitions, protocol=pickle.DEFAULT_PROTOCOL))
+
+
+def _imported(code: CodeType | None) -> Iterator[str]:
+    """The modules that code imports when it runs, and what may be modules: a name in one."""
+    if code is None:
+        return
+    module = ""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            module = str(instruction.argval)
+            yield module
+        elif instruction.opname == "IMPORT_FROM":
+            yield f"{module}.{instruction.argval}"
+        elif isinstance(instruction.argval, CodeType):
+            yield from _imported(instruction.argval)
 
 
 class _ReferencePickler(cloudpickle.Pickler):
@@ -41,7 +59,7 @@ class _ReferencePickler(cloudpickle.Pickler):
     def __init__(self, definition: Any) -> None:
         super().__init__(io.BytesIO())
         self._definition = definition
-        self.definitions: list[Any] = []
+        self.named: list[Named] = []
         self.modules: list[str] = []
 
     def reducer_override(self, obj: Any) -> Any:
@@ -50,7 +68,10 @@ class _ReferencePickler(cloudpickle.Pickler):
         if isinstance(obj, ModuleType):
             self.modules.append(obj.__name__)
             return _PLACEHOLDER
-        if isinstance(obj, (type, FunctionType)) and obj not in (self._definition, str):
-            self.definitions.append(obj)
-            return _PLACEHOLDER
-        return super().reducer_override(obj)
+        if obj is self._definition or obj is str:
+            return super().reducer_override(obj)
+        written, name = written_as(obj, self.dispatch_table)
+        if not name:
+            return written
+        self.named.append(Named.of(obj, name))
+        return _PLACEHOLDER

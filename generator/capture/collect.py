@@ -11,6 +11,7 @@ Nothing is imported for this. Code that cannot be captured is an error here.
 
 import ast
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -23,19 +24,19 @@ from .captured import PICKLE, PICKLED_CODE, SESSION_CODE, Captured
 from .definition import Definition
 from .imports import Import, imports
 from .ownership import Module, Ownership
-from .pickle_references import lookup
+from .pickle_references import Named, lookup
 from .session import MAIN, Session
 
 _LOADER = Path(__file__).with_name(f"{PICKLED_CODE}.py")
 
 
 def capture(
-    definitions: Iterable[Any], environment: Environment, given: Sequence[str] = ()
+    definitions: Iterable[Named], environment: Environment, given: Sequence[str] = ()
 ) -> Captured:
     """The user's own code that a model needs.
 
     Args:
-        definitions: the classes and functions that the model refers to, the user's and all others.
+        definitions: what the model refers to by name, the user's and all others.
         environment: what is installed here.
         given: the user's requirement lines. What they provide is not copied.
 
@@ -58,21 +59,19 @@ class _Capturing:
         self._definitions: dict[str, Definition] = {}
         self._values: dict[str, Any] = {}
 
-    def add(self, definition: Any, pickled: bool = False) -> None:
-        """Add a definition and what it needs.
+    def add(self, named: Named, pickled: bool = False) -> None:
+        """Add what something refers to by name, and what that needs.
 
         Args:
-            definition: a class or a function.
+            named: a class, a function, or a value that pickle writes by name.
             pickled: whether code that is pickled by value refers to it.
         """
-        module = definition.__module__
-        name = getattr(definition, "__qualname__", None) or definition.__name__
-        if lookup(module, name) is definition:
-            self._add_named(definition, module, name, pickled)
-        elif isinstance(definition, FunctionType):
-            self._add_value(definition)
-        elif module == MAIN or self._ownership.module(module).is_local:
-            raise _not_importable(definition)
+        if named.is_importable:
+            self._add_named(named, pickled)
+        elif isinstance(named.value, FunctionType):
+            self._add_value(named.value)
+        elif named.module == MAIN or self._ownership.module(named.module).is_local:
+            raise _not_importable(named)
 
     def finish(self) -> Captured:
         """The capture with everything that was added, ready to be written."""
@@ -98,18 +97,26 @@ class _Capturing:
         captured.files[_LOADER.name] = _LOADER.read_bytes()
         captured.names += [(value, PICKLED_CODE, name) for name, value in self._values.items()]
 
-    def _add_named(self, definition: Any, module: str, name: str, pickled: bool) -> None:
-        """Add a definition that its module holds under its name."""
-        if module == MAIN:
-            closure = self._session.closure(name.partition(".")[0])
-            if closure is None:
-                self._add_value(definition)
-            else:
-                self._definitions |= closure
+    def _add_named(self, named: Named, pickled: bool) -> None:
+        """Add what its module holds under its name."""
+        if named.module == MAIN:
+            self._add_of_session(named)
         elif pickled:
-            self._add_import(self._ownership.module(module), PICKLE)
-        elif (found := self._ownership.module(module)).is_local:
+            self._add_import(self._ownership.module(named.module), PICKLE)
+        elif (found := self._ownership.module(named.module)).is_local:
             self._copy(found)
+
+    def _add_of_session(self, named: Named) -> None:
+        closure = self._session.closure(named.name.partition(".")[0])
+        if closure is not None:
+            self._definitions |= closure
+        elif named.is_definition:
+            self._add_value(named.value)
+        else:
+            raise ModelError(
+                f"{named} is pickled by name, and no source rebuilds it: define it in a module of "
+                "your own, and create the model again"
+            )
 
     def _add_value(self, definition: Any) -> None:
         """Add a definition to pickle by value, and what it refers to."""
@@ -124,8 +131,10 @@ class _Capturing:
         definitions, modules = by_value.references(definition)
         for found in definitions:
             self.add(found, pickled=True)
-        for module in modules:
-            self._add_import(self._ownership.module(module), PICKLE)
+        for name in modules:
+            module = self._ownership.module(name)
+            if module.spec is not None or name in sys.modules:
+                self._add_import(module, PICKLE)
 
     def _add_import(self, module: Module, file: str) -> None:
         """Copy a module that a file imports, or note it as a package to pin."""
@@ -201,14 +210,13 @@ def _members(definition: Any) -> Iterator[Any]:
             yield member
 
 
-def _not_importable(definition: Any) -> ModelError:
-    name = f"{definition.__module__}.{definition.__qualname__}"
-    if lookup(definition.__module__, definition.__qualname__) is not None:
+def _not_importable(named: Named) -> ModelError:
+    if lookup(named.module, named.name) is not None:
         return ModelError(
-            f"two different classes are called {name}: the model's own, and the one that its "
+            f"two different classes are called {named}: the model's own, and the one that its "
             "module holds now; create the model again, with the latter"
         )
     return ModelError(
-        f"{name} is a dynamically made class, which its module does not hold under that name: "
+        f"{named} is a dynamically made class, which its module does not hold under that name: "
         "define it with a class statement at the top level of a module, and create the model again"
     )

@@ -4,8 +4,9 @@ import copyreg
 import pickle
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pickle import whichmodule  # type: ignore[attr-defined]  # typeshed leaves it out
 from types import FunctionType
 from typing import Any
@@ -29,6 +30,40 @@ _FIXES = (
 _OTHER_FIX = "leave it out of the state in __getstate__, or replace it with a picklable object"
 
 
+@dataclass(frozen=True, eq=False)
+class Named:
+    """Something that a pickle refers to by name: a class, a function, a dtype, a singleton.
+
+    Attributes:
+        value: what it is.
+        module: the module that the pickle names.
+        name: the qualified name in it.
+    """
+
+    value: Any
+    module: str
+    name: str
+
+    @classmethod
+    def of(cls, value: Any, name: str = "") -> "Named":
+        """The name under which pickle writes a class or a function, or another value's `name`."""
+        name = name or getattr(value, "__qualname__", None) or value.__name__
+        return cls(value, whichmodule(value, name), name)
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+    @property
+    def is_definition(self) -> bool:
+        """Whether it is a class or a function of Python: what can be pickled by value."""
+        return isinstance(self.value, (type, FunctionType))
+
+    @property
+    def is_importable(self) -> bool:
+        """Whether its module holds it under its name."""
+        return lookup(self.module, self.name) is self.value
+
+
 def references(obj: object) -> dict[str, str]:
     """The modules that a pickle of `obj` refers to, each with a qualified name in it as an example.
 
@@ -49,8 +84,8 @@ def references(obj: object) -> dict[str, str]:
     return pickler.references
 
 
-def definitions(obj: object) -> list[Any]:
-    """Every class and function that a pickle of `obj` refers to, importable by name or not.
+def definitions(obj: object) -> list[Named]:
+    """Everything that a pickle of `obj` refers to by name, importable under that name or not.
 
     The list ends at the first object that cannot be pickled: `references` raises the error for it.
     """
@@ -67,6 +102,24 @@ def lookup(module: str, name: str) -> Any:
     for part in name.split("."):
         found = getattr(found, part, None)
     return found
+
+
+def written_as(obj: Any, reducers: Mapping[Any, Any] = copyreg.dispatch_table) -> tuple[Any, str]:
+    """What pickle writes for an object, and under which name; "" for what is not written by name.
+
+    Args:
+        obj: any object but those that pickle never reduces, such as numbers and lists.
+        reducers: the pickler's own reducers, by type.
+
+    Returns:
+        What `reducer_override` may return, and the qualified name.
+    """
+    if isinstance(obj, (type, FunctionType)):
+        return NotImplemented, obj.__qualname__
+    reduced = _reduce(obj, reducers)
+    if isinstance(reduced, str):  # a builtin, a ufunc, a dtype, a cached function
+        return reduced, reduced
+    return reduced, ""
 
 
 class _Sink:
@@ -88,37 +141,33 @@ class _ReferencePickler(pickle.Pickler):
         self.references: dict[str, str] = {}
 
     def reducer_override(self, obj: Any, /) -> Any:
-        if issubclass(type(obj), type) or type(obj) is FunctionType:
-            self._note(obj, obj.__qualname__)
-            return NotImplemented
-        reduced = _reduce(obj)
-        if isinstance(reduced, str):  # pickled by name: a builtin, a ufunc, a cached function
-            self._note(obj, reduced)
+        written, name = written_as(obj)
+        if name:
+            self._note(obj, name)
         else:
             self._note(type(obj), type(obj).__qualname__)
-        return reduced
+        return written
 
     def _note(self, obj: Any, name: str) -> None:
         self.references.setdefault(whichmodule(obj, name), name)
 
 
 class _DefinitionPickler(pickle.Pickler):
-    """Writes nothing. It records classes and functions, importable by name or not."""
+    """Writes nothing. It records what is pickled by name, importable under that name or not."""
 
     def __init__(self) -> None:
         super().__init__(_Sink(), protocol=_PROTOCOL, buffer_callback=_leave_out_of_band)
-        self.definitions: list[Any] = []
+        self.definitions: list[Named] = []
 
     def reducer_override(self, obj: Any, /) -> Any:
-        if isinstance(obj, (type, FunctionType)):
-            self.definitions.append(obj)
-            if lookup(obj.__module__, obj.__qualname__) is obj:
-                return NotImplemented
-            return _PLACEHOLDER
-        reduced = _reduce(obj)
-        if isinstance(reduced, str) and isinstance(getattr(obj, "__module__", None), str):
-            self.definitions.append(obj)
-        return reduced
+        written, name = written_as(obj)
+        if not name:
+            return written
+        named = Named.of(obj, name)
+        self.definitions.append(named)
+        if named.is_importable:
+            return written
+        return _PLACEHOLDER
 
 
 class _PartPickler(_ReferencePickler):
@@ -134,11 +183,11 @@ class _PartPickler(_ReferencePickler):
         return None
 
 
-def _reduce(obj: Any) -> Any:
+def _reduce(obj: Any, reducers: Mapping[Any, Any] = copyreg.dispatch_table) -> Any:
     """What pickle itself would reduce `obj` to."""
     if type(obj).__module__ == "torch.storage":  # it holds numbers only, and would be copied
         return _PLACEHOLDER
-    registered = copyreg.dispatch_table.get(type(obj))
+    registered = reducers.get(type(obj))
     if registered:
         return registered(obj)
     return obj.__reduce_ex__(_PROTOCOL)
