@@ -62,8 +62,14 @@ INPUTS: list[tuple[str, Any]] = [
         "{kind: table, columns: [{name: none, type: string, dtype: category, categories: []}]}",
         TableInput((Column("none", "string", "category", ()),)),
     ),
+    (
+        "{kind: array, shape: [9], dtype: float32, sparse: csr_matrix}",
+        ArrayInput((9,), "float32", sparse="csr_matrix"),
+    ),
     ("{kind: text}", TextInput()),
+    ("{kind: text, dtype: bytes}", TextInput("bytes")),
     ("{kind: json}", JsonInput()),
+    ("{kind: json, bytes: true}", JsonInput(bytes=True)),
     ("null", None),
 ]
 OUTPUTS: list[tuple[str, Any]] = [
@@ -193,6 +199,11 @@ def test_missing_keys_have_defaults() -> None:
             "{kind: array, shape: [2], names: a}",
             "model.input.names must be a list of strings or null, it is 'a'",
         ),
+        (
+            "{kind: array, shape: [2], sparse: true}",
+            "model.input.sparse must be csr_array, csc_array, coo_array, bsr_array, csr_matrix,"
+            " csc_matrix, coo_matrix or bsr_matrix, it is true",
+        ),
         ("{kind: table}", "model.input.columns must be a list, it is missing"),
         ("{kind: table, columns: null}", "model.input.columns must be a list, it is null"),
         ("{kind: table, columns: [a]}", "model.input.columns[0] must be a mapping, it is 'a'"),
@@ -305,7 +316,6 @@ def test_a_misspelled_key_is_refused(text: str, message: str) -> None:
             "unit": "ns",
             "zone": "UTC",
             "missing": "nan",
-            "sparse": True,
         },
     ],
 )

@@ -51,7 +51,7 @@ def test_rows_become_one_array_for_each_input() -> None:
         ),
         (
             [{**ROW, "age": [1]}],
-            r"'age' of instances\[0\]: the model takes shape \[\] a row, this one has shape \[1\]",
+            r"'age' of instances\[0\] must be a single value, it is a list of 1",
         ),
     ],
 )

@@ -20,7 +20,10 @@ from .errors import ConfigError
 
 TYPES = ("number", "boolean", "string", "any")
 STRUCTURES = ("object", "list")
-TEXT = "string"  # the dtype of texts in arrays and tensors
+TEXT, BYTES = "string", "bytes"  # the dtypes of arrays and tensors that hold no numbers
+SPARSE = tuple(
+    f"{form}_{kind}" for kind in ("array", "matrix") for form in ("csr", "csc", "coo", "bsr")
+)
 NEAR = 0.75  # a key this similar to a known key counts as a misspelling of it
 
 Shape = tuple[int | None, ...] | None
@@ -155,9 +158,12 @@ class ArrayInput:
 
     Attributes:
         shape: the shape of one row.
-        dtype: numpy's name of the dtype, `bfloat16`, or `string` for texts; None for any.
+        dtype: numpy's or PyTorch's name of the dtype; `string` for texts, which may be bytes where
+            TensorFlow takes them; `bytes` for bytes alone; None for any. A complex number is
+            [re, im]. Bytes are `{"b64": "..."}`, or a string, which stands for its UTF-8.
         names: the names of the values in a row of shape [n]: rows may be objects keyed by them,
             too.
+        sparse: SciPy's class that the rows become, such as `csr_matrix`. Zeros are then absent.
     """
 
     kind: ClassVar[Literal["array"]] = "array"
@@ -165,6 +171,7 @@ class ArrayInput:
     shape: Shape = _key(_shape)
     dtype: str | None = _key(_text_or_null, None)
     names: tuple[str, ...] | None = _key(_names_or_null, None, optional=True)
+    sparse: str | None = _key(_one_of(*SPARSE), None, optional=True)
 
 
 @dataclass(frozen=True)
@@ -238,18 +245,30 @@ class TableInput:
 
 @dataclass(frozen=True)
 class TextInput:
-    """A row is a text: the model takes a list of them."""
+    """A row is a text: the model takes a list of them.
+
+    Attributes:
+        dtype: `bytes` if the model takes bytes. They come as in `ArrayInput`.
+    """
 
     kind: ClassVar[Literal["text"]] = "text"
     names: ClassVar[None] = None
 
+    dtype: str | None = _key(_one_of(TEXT, BYTES), None, optional=True)
+
 
 @dataclass(frozen=True)
 class JsonInput:
-    """A row is any JSON value: the model takes the list of rows as it came."""
+    """A row is any JSON value: the model takes the list of rows as it came.
+
+    Attributes:
+        bytes: whether each object `{"b64": "..."}` in a row stands for bytes.
+    """
 
     kind: ClassVar[Literal["json"]] = "json"
     names: ClassVar[None] = None
+
+    bytes: bool | None = _key(_flag_or_null, None, optional=True)
 
 
 ModelInput = ArrayInput | TableInput | TensorsInput | TextInput | JsonInput

@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InvalidInput
-from .rows.arrays import Array, fitting, tensor_array, to_array
+from .errors import ConfigError, InvalidInput
+from .rows import texts
+from .rows.arrays import Array, fitting, numpy_dtype, sparse, tensor_array, to_array
 from .rows.parsed import as_list, named
 from .rows.tables import table
 from .schema import (
+    BYTES,
+    TEXT,
     ArrayInput,
     JsonInput,
     ModelInput,
@@ -42,6 +45,7 @@ class Signature:
             described = read_input(described or None)
         if type(described) not in CONVERTERS:
             raise TypeError(f"a Signature needs config.model.input, it got {described!r:.80}")
+        _check_dtypes(described)
         self._convert: Callable[[Any], Any] = partial(CONVERTERS[type(described)], described)
 
     def inputs(self, rows: Any) -> Any:
@@ -62,14 +66,32 @@ class Signature:
         return self._convert(rows)
 
 
+def _check_dtypes(described: ModelInput | None) -> None:
+    parts: Mapping[str, Any] = {}
+    if isinstance(described, ArrayInput):
+        parts = {"model.input": described}
+    if isinstance(described, TensorsInput):
+        parts = {f"model.input.inputs[{n}]": part for n, part in enumerate(described.inputs)}
+    for place, part in parts.items():
+        try:
+            numpy_dtype(part.dtype)
+        except TypeError:
+            raise ConfigError.value(
+                f"{place}.dtype", f"numpy's name of a dtype, {TEXT}, {BYTES} or null", part.dtype
+            ) from None
+
+
 # ---- one converter for each form of `model.input` ----
 
 
-def _array(described: ArrayInput, rows: Any) -> Array:
+def _array(described: ArrayInput, rows: Any) -> Any:
     names = described.names
     if names and isinstance(rows, list) and any(isinstance(row, dict) for row in rows):
         rows = [named(row, index, names) for index, row in enumerate(rows)]
-    return fitting(rows, described.shape, described.dtype)
+    array = fitting(rows, described.shape, described.dtype)
+    if described.sparse is not None:
+        return sparse(described.sparse, array)
+    return array
 
 
 def _tensors(described: TensorsInput, rows: Any) -> dict[str, Array]:
@@ -79,22 +101,34 @@ def _tensors(described: TensorsInput, rows: Any) -> dict[str, Array]:
     return {tensor.name: tensor_array(tensor, list(values)) for tensor, values in columns}
 
 
-def _texts(described: TextInput, rows: Any) -> list[str]:
-    texts = as_list(rows)
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InvalidInput(f"instances[{index}] must be a string, it is {kind_of(text)}")
-    return texts
+def _texts(described: TextInput, rows: Any) -> list[Any]:
+    convert: texts.Item = texts.text
+    if described.dtype == BYTES:
+        convert = texts.to_bytes
+    return _each(as_list(rows), convert)
 
 
 def _json(described: JsonInput, rows: Any) -> list[Any]:
-    return as_list(rows)
+    listed = as_list(rows)
+    if not described.bytes:
+        return listed
+    return _each(listed, texts.with_bytes)
+
+
+def _each(rows: list[Any], convert: texts.Item) -> list[Any]:
+    converted = []
+    for index, row in enumerate(rows):
+        try:
+            converted.append(convert(row))
+        except InvalidInput as error:
+            raise InvalidInput(f"instances[{index}] {error}") from None
+    return converted
 
 
 def _any_rows(described: None, rows: Any) -> Any:
     if isinstance(rows, np.ndarray) or isinstance(rows[0], (str, dict)):
         return rows
-    return to_array(rows, numeric=False)
+    return to_array(rows)
 
 
 CONVERTERS: dict[type, Callable[[Any, Any], Any]] = {

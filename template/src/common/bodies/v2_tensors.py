@@ -3,7 +3,7 @@
 Source: KServe's Open Inference Protocol (V2), "Tensor Data Types".
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -11,17 +11,30 @@ import numpy as np
 
 from ..errors import InvalidInput
 from ..rows.arrays import STAND_INS
-from ..schema import Column, JsonInput, ModelInput, Shape, TableInput, TensorsInput, TextInput
+from ..schema import (
+    BYTES,
+    TEXT,
+    Column,
+    JsonInput,
+    ModelInput,
+    Shape,
+    TableInput,
+    TensorsInput,
+    TextInput,
+)
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Read = Callable[[bytes], str | bytes]
+"""Reads an element of a BYTES tensor."""
 
-TEXT = "BYTES"  # V2's name for texts
+V2_BYTES = "BYTES"  # V2's name for texts and bytes
 DATATYPES = {
     "bool": "BOOL",
     **{f"int{bits}": f"INT{bits}" for bits in (8, 16, 32, 64)},
     **{f"uint{bits}": f"UINT{bits}" for bits in (8, 16, 32, 64)},
     **{f"float{bits}": f"FP{bits}" for bits in (16, 32, 64)},
 }
+COMPLEX = {"complex64": "float32", "complex128": "float64"}  # the dtypes of their parts
 
 
 @lru_cache(maxsize=64)
@@ -53,14 +66,25 @@ def request_of_tensors(
 
 def _instances(tensors: Mapping[str, Array], described: ModelInput | None) -> Any:
     if isinstance(described, TensorsInput):
-        return _objects({name: list(_rows(tensor)) for name, tensor in tensors.items()})
+        dtypes = {item.name: item.dtype for item in described.inputs}
+        return _objects(
+            {name: list(_rows(part, _reader(dtypes.get(name)))) for name, part in tensors.items()}
+        )
+    read = _reader(_dtype(described))
     names = getattr(described, "names", None)
     if len(tensors) == 1 and (names is None or tensors.keys().isdisjoint(names)):
         [rows] = tensors.values()
         if isinstance(described, TextInput) and rows.ndim == 2 and rows.shape[1] == 1:
             rows = rows[:, 0]
-        return _rows(rows)
-    return _objects({name: _column(name, tensor) for name, tensor in tensors.items()})
+        return _rows(rows, read)
+    return _objects({name: _column(name, tensor, read) for name, tensor in tensors.items()})
+
+
+def _dtype(described: ModelInput | None) -> str | None:
+    """What rows hold, where it is one thing."""
+    if isinstance(described, JsonInput) and described.bytes:
+        return BYTES
+    return getattr(described, "dtype", None)
 
 
 def tensors_of_response(response: Mapping[str, Any]) -> dict[str, Array]:
@@ -119,7 +143,7 @@ def metadata(described: ModelInput | None) -> list[dict[str, Any]]:
         case TensorsInput():
             return [_described(item.name, item.shape, item.dtype) for item in described.inputs]
         case TextInput() | JsonInput():
-            return [{"name": "instances", "datatype": TEXT, "shape": [-1]}]
+            return [{"name": "instances", "datatype": V2_BYTES, "shape": [-1]}]
     return [_described("instances", described.shape, described.dtype)]
 
 
@@ -130,13 +154,15 @@ def _feature(column: Column) -> dict[str, Any]:
 def _described(name: str, shape: Shape, dtype: str | None) -> dict[str, Any]:
     """One tensor of V2's metadata."""
     numpy_dtype = dtype or "float64"
-    known = _datatype(STAND_INS.get(numpy_dtype, numpy_dtype))
+    numpy_dtype = STAND_INS.get(numpy_dtype, numpy_dtype)
     sizes = [-1 if size is None else size for size in (None, *(shape or ()))]
-    return {"name": name, "datatype": known, "shape": sizes}
+    if numpy_dtype in COMPLEX:  # [re, im]
+        numpy_dtype, sizes = COMPLEX[numpy_dtype], [*sizes, 2]
+    return {"name": name, "datatype": _datatype(numpy_dtype), "shape": sizes}
 
 
 def _datatype(dtype: str | None) -> str:
-    return DATATYPES.get(dtype or "", TEXT)
+    return DATATYPES.get(dtype or "", V2_BYTES)
 
 
 def _objects(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
@@ -148,30 +174,49 @@ def _objects(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _rows(tensor: Array) -> Any:
+def _rows(tensor: Array, read: Read) -> Any:
     if tensor.dtype == object:
-        return _plain(tensor)
+        return _plain(tensor, read)
     return tensor
 
 
-def _column(name: str, values: Array) -> list[Any]:
+def _column(name: str, values: Array, read: Read) -> list[Any]:
     if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
         raise InvalidInput(
             f"the tensor {name!r} must have shape [rows] or [rows, 1], it has {list(values.shape)}"
         )
-    return list(_plain(values.reshape(-1)))
+    return list(_plain(values.reshape(-1), read))
 
 
-def _plain(values: Array) -> list[Any]:
-    """Nested lists; bytes are read as UTF-8."""
-    try:
-        texts = [
-            item.decode() if isinstance(item, bytes) else item
-            for item in values.reshape(-1).tolist()
-        ]
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"a tensor of type BYTES must hold UTF-8: {error}") from None
-    array = np.empty(len(texts), dtype=object)
-    array[:] = texts
+def _plain(values: Array, read: Read) -> list[Any]:
+    """Nested lists, in which the elements of BYTES are read."""
+    items = [
+        read(item) if isinstance(item, bytes) else item for item in values.reshape(-1).tolist()
+    ]
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
     plain: list[Any] = array.reshape(values.shape).tolist()
     return plain
+
+
+# ---- the elements of a BYTES tensor ----
+
+
+def _reader(dtype: str | None) -> Read:
+    """What reads them, for the dtype of a model's input."""
+    readers: dict[str | None, Read] = {TEXT: _text_or_bytes, BYTES: bytes}
+    return readers.get(dtype, _text)
+
+
+def _text(element: bytes) -> str:
+    try:
+        return element.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"a tensor of type BYTES must hold UTF-8: {error}") from None
+
+
+def _text_or_bytes(element: bytes) -> str | bytes:
+    try:
+        return element.decode()
+    except UnicodeDecodeError:
+        return element

@@ -7,13 +7,22 @@ from typing import Any
 import numpy as np
 
 from ..errors import InvalidInput
-from ..schema import TEXT, Shape, Tensor
+from ..schema import BYTES, TEXT, Shape, Tensor
 from ..words import kind_of
+from . import numbers, texts
+from .numbers import Array, DType
 from .parsed import as_list
 
-NUMERIC = "biuf"
-STAND_INS = {"bfloat16": "float32"}  # numpy's dtypes for those that it lacks
-Array = np.ndarray[Any, np.dtype[Any]]
+__all__ = ["STAND_INS", "Array", "fitting", "numpy_dtype", "sparse", "tensor_array", "to_array"]
+
+# numpy's dtypes for those that it lacks, as PyTorch names them.
+STAND_INS = {
+    "bfloat16": "float32",
+    "float8_e4m3fn": "float32",
+    "float8_e5m2": "float32",
+    "complex32": "complex64",
+}
+ITEMS: dict[str | None, texts.Item] = {TEXT: texts.text_or_bytes, BYTES: texts.to_bytes}
 
 
 def tensor_array(tensor: Tensor, values: list[Any]) -> Array:
@@ -25,15 +34,43 @@ def tensor_array(tensor: Tensor, values: list[Any]) -> Array:
 
 
 def fitting(rows: Any, shape: Shape, dtype: str | None) -> Array:
-    """The rows as one array, checked against the shape."""
-    if dtype == TEXT:
-        return _text_array(rows, shape)
+    """The rows as one array in the dtype, checked against the shape.
+
+    Raises:
+        InvalidInput: a row has another shape, or a value is not of the dtype.
+    """
+    if dtype in ITEMS:
+        return _items(rows, shape, ITEMS[dtype])
+    target = numpy_dtype(dtype)
     array = rows
-    if not isinstance(rows, np.ndarray):
-        array = to_array(rows, numeric=dtype is not None)
+    if target is not None and target.kind == "O":
+        array = _objects(as_list(rows))
+    elif not isinstance(rows, np.ndarray):
+        array = to_array(rows, target)
+    if target is not None and target.kind == "c":
+        array = numbers.complexes(array)
     if shape is not None and not _fits(array.shape[1:], shape):
-        raise InvalidInput(_misfit(rows, shape))
-    return _cast(array, dtype)
+        raise InvalidInput(_misfit(rows[0], array.shape[1:], shape))
+    return numbers.cast(array, target)
+
+
+@lru_cache(maxsize=64)
+def numpy_dtype(name: str | None) -> DType | None:
+    """numpy's dtype of a name in `config.yaml`; None for strings and bytes, and for any.
+
+    Raises:
+        TypeError: numpy has none.
+    """
+    if name is None or name in ITEMS:
+        return None
+    return np.dtype(STAND_INS.get(name, name))
+
+
+def sparse(kind: str, array: Array) -> Any:
+    """An array of shape [n, columns] in one of SciPy's sparse formats. Zeros are absent in it."""
+    import scipy.sparse
+
+    return getattr(scipy.sparse, kind)(array)
 
 
 def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
@@ -43,113 +80,82 @@ def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
     )
 
 
-def to_array(rows: list[Any], numeric: bool) -> Array:
-    """Rows as parsed from a body, as an array. None becomes NaN between numbers.
+def to_array(rows: list[Any], target: DType | None = None) -> Array:
+    """Rows as parsed from a body, as an array of numbers; None is NaN.
+
+    Args:
+        rows: the rows.
+        target: the dtype that the model takes. Without one, rows that hold something other than
+            numbers become an array of objects.
 
     Raises:
-        InvalidInput: the rows differ in shape, or hold something other than numbers although they
-            must be `numeric`.
+        InvalidInput: the rows differ in shape, or do not hold what the model takes.
     """
     try:
         array = np.array(rows)
     except (ValueError, OverflowError, TypeError):
         raise InvalidInput(_unequal(rows)) from None
-    if array.dtype.kind in NUMERIC:
+    if numbers.are_exact(array, target) or array.dtype.kind == "c":
         return array
-    if array.dtype.kind == "O" and any(isinstance(item, (list, dict)) for item in array.flat):
+    values = _objects(rows)
+    if target is not None or all(numbers.is_number(item) for item in values.flat):
+        return numbers.numbers(values, target)
+    if any(isinstance(item, dict) for item in values.flat):
         raise InvalidInput(_unequal(rows))
-    values = np.array(rows, dtype=object)
-    odd = next((item for item in values.flat if not _numeric(item)), None)
-    if odd is None:
-        return _floats(values)
-    if numeric:
-        raise InvalidInput(f"{_place(values, odd)} must be a number or null, it is {kind_of(odd)}")
     return values
 
 
-def _text_array(rows: Any, shape: Shape) -> Array:
-    """An array of Python's strings. A row that is a list of one may be the string alone."""
+def _objects(rows: Any) -> Array:
+    """The values of nested lists of equal lengths, as they are."""
+    values: Array = np.array(rows, dtype=object)
+    if any(isinstance(item, (list, tuple)) for item in values.flat):
+        raise InvalidInput(_unequal(rows))
+    return values
+
+
+def _items(rows: Any, shape: Shape, convert: texts.Item) -> Array:
+    """An array of strings or bytes. A row that is a list of one may be the value alone."""
     listed = as_list(rows)
     if shape == (1,):
         listed = [_wrapped(row) for row in listed]
-    values = to_array(listed, numeric=False).astype(object)
+    values = _objects(listed)
     if shape is not None and not _fits(values.shape[1:], shape):
-        raise InvalidInput(_misfit(listed, shape))
-    if odd := [item for item in values.flat if not isinstance(item, str)]:
-        raise InvalidInput(f"{_place(values, odd[0])} must be a string, it is {kind_of(odd[0])}")
+        raise InvalidInput(_misfit(listed[0], values.shape[1:], shape))
+    for index, item in np.ndenumerate(values):
+        try:
+            values[index] = convert(item)
+        except InvalidInput as error:
+            raise InvalidInput(f"{numbers.place(index)} {error}") from None
     return values
 
 
 def _wrapped(row: Any) -> Any:
-    if isinstance(row, str):
+    if isinstance(row, (str, bytes)) or texts.is_b64(row):
         return [row]
     return row
-
-
-def _numeric(item: Any) -> bool:
-    return item is None or isinstance(item, (int, float, np.number, np.bool_))
-
-
-def _floats(values: Array) -> Array:
-    try:
-        return values.astype(np.float64)
-    except OverflowError:
-        raise InvalidInput("instances holds a number that does not fit 64 bits") from None
-
-
-@lru_cache(maxsize=64)
-def _numpy_dtype(name: str) -> np.dtype[Any]:
-    return np.dtype(STAND_INS.get(name, name))
-
-
-def _cast(array: Array, dtype: str | None) -> Array:
-    """The array in the model's dtype, where no value changes.
-
-    Floats for a model trained on whole numbers stay floats, and whole numbers that do not fit stay
-    as they are: the model in memory would get them like that.
-    """
-    if dtype is None:
-        return array
-    target = _numpy_dtype(dtype)
-    if array.dtype == target:
-        return array
-    if array.dtype.kind not in NUMERIC:
-        if target.kind in NUMERIC:
-            raise InvalidInput(
-                f"instances must hold numbers, it is an array of dtype {array.dtype}"
-            )
-        return array
-    if target.kind not in "biu":
-        with np.errstate(over="ignore"):
-            return array.astype(target, copy=False)
-    return _whole(array, target)
-
-
-def _whole(array: Array, target: np.dtype[Any]) -> Array:
-    """The array in a dtype of whole numbers, or as it is where a value does not fit."""
-    if array.dtype.kind == "f":
-        return array
-    cast = array.astype(target, copy=False)
-    if np.array_equal(cast, array):
-        return cast
-    return array
 
 
 # ---- messages ----
 
 
-def _misfit(rows: Any, expected: Sequence[int | None]) -> str:
-    row = rows[0]
-    shape = list(np.shape(row))
-    flat = len(expected) == 1
-    wanted, came = f"shape {list(expected)}", f"shape {shape}"
-    if flat:
-        wanted = f"{expected[0]} values"
-    if flat and len(shape) == 1:
-        came = f"{shape[0]}"
+def _misfit(row: Any, shape: Sequence[int], expected: Sequence[int | None]) -> str:
+    wanted, came = _in_words(expected), _in_words(shape)
+    if not expected:
+        return f"instances[0] must be a single value, it is {kind_of(row)}"
     if not shape:
         return f"instances[0] must be a row with {wanted}, it is {kind_of(row)}"
+    if len(shape) == len(expected) == 1:
+        came = str(shape[0])
     return f"instances[0]: the model takes {wanted} a row, this one has {came}"
+
+
+def _in_words(shape: Sequence[int | None]) -> str:
+    sizes = ["any" if size is None else str(size) for size in shape]
+    if len(sizes) != 1:
+        return f"shape [{', '.join(sizes)}]"
+    if sizes == ["any"]:
+        return "a list of values"
+    return f"{sizes[0]} values"
 
 
 def _unequal(rows: list[Any]) -> str:
@@ -170,8 +176,3 @@ def _size(row: Any) -> str:
     if isinstance(row, list):
         return f"{len(row)} values"
     return "no list"
-
-
-def _place(values: Array, odd: Any) -> str:
-    position = next(index for index, item in np.ndenumerate(values) if item is odd)
-    return "instances" + "".join(f"[{index}]" for index in position)

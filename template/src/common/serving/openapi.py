@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from ..config import Config
 from ..schema import (
+    BYTES,
     TEXT,
     EstimatorOutput,
     JsonInput,
@@ -24,6 +25,28 @@ from ..schema import (
 )
 
 TYPES = {"number": ["number", "null"], "boolean": ["boolean", "null"], "string": ["string", "null"]}
+STRING: dict[str, Any] = {"type": "string"}
+STRING_OR_BYTES: dict[str, Any] = {
+    "anyOf": [
+        STRING,
+        {
+            "type": "object",
+            "required": ["b64"],
+            "properties": {"b64": {"type": "string", "contentEncoding": "base64"}},
+        },
+    ]
+}
+# What a value is, by the dtype of its array.
+VALUES: dict[str | None, dict[str, Any]] = {
+    TEXT: STRING_OR_BYTES,
+    BYTES: STRING_OR_BYTES,
+    "bool": {"type": "boolean"},
+    "object": {},
+    None: {},
+}
+WHOLE = ("int", "uint")
+# Source: https://spec.openapis.org/registry/format/
+FORMATS = {"float32": "float", "float64": "double"}
 ERRORS = {
     "400": "The request cannot be answered; `error` says why",
     "413": "The body is larger than `serving.max_body_bytes`",
@@ -103,7 +126,7 @@ def _row(described: ModelInput | None) -> dict[str, Any]:
         case None | JsonInput():
             return {}
         case TextInput():
-            return {"type": "string"}
+            return {None: STRING, TEXT: STRING, BYTES: STRING_OR_BYTES}[described.dtype]
         case TableInput():
             return _object({column.name: _type(column.type) for column in described.columns})
         case TensorsInput():
@@ -119,12 +142,27 @@ def _lists(shape: Shape, dtype: str | None) -> dict[str, Any]:
     """The JSON schema of nested lists of a shape and a dtype."""
     if shape is None:
         return {}
-    row = _type({None: "any", "bool": "boolean", TEXT: "string"}.get(dtype, "number"))
+    row = _value(dtype)
     for size in reversed(shape):
         row = {"type": "array", "items": row}
         if size is not None:
             row |= {"minItems": size, "maxItems": size}
     return row
+
+
+def _value(dtype: str | None) -> dict[str, Any]:
+    """The JSON schema of one value of a dtype. A float may be null, which is NaN."""
+    if dtype is None or dtype in VALUES:
+        return VALUES[dtype]
+    if dtype.startswith("complex"):
+        pair = {"type": "array", "items": {"type": TYPES["number"]}}
+        return {**pair, "minItems": 2, "maxItems": 2}
+    if dtype.startswith(WHOLE):
+        return {"type": "number", "format": dtype}
+    schema: dict[str, Any] = {"type": TYPES["number"]}
+    if dtype in FORMATS:
+        schema["format"] = FORMATS[dtype]
+    return schema
 
 
 def _type(kind: str) -> dict[str, Any]:
