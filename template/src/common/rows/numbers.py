@@ -112,8 +112,11 @@ def _place_of(values: Array, item: Any) -> str:
 def _refusal(values: Array, item: Any, target: DType | None) -> str:
     wanted = "a number or null"
     if target is not None and target.kind in WHOLE:
-        wanted = f"a number ({target} has no null)"
-    return f"{_place_of(values, item)} must be {wanted}, it is {kind_of(item)}"
+        wanted = "a number"
+    came = kind_of(item)
+    if item is None:
+        came = f"null, which {target} does not have"
+    return f"{_place_of(values, item)} must be {wanted}, it is {came}"
 
 
 def _is_whole(item: Any) -> bool:
