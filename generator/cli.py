@@ -81,6 +81,12 @@ def _add_new(commands: Any) -> None:
         help="rows to verify the scaffold on: JSON, or - for standard input",
     )
     new.add_argument(
+        "--code",
+        metavar="PATH",
+        action="append",
+        help="a file or directory to copy into src/model/, beside the code that reads it",
+    )
+    new.add_argument(
         "--framework",
         help="sklearn, keras, pytorch, or custom for any object with a predict (detected)",
     )
@@ -250,6 +256,7 @@ def _new(options: argparse.Namespace) -> None:
         options.directory,
         sample_input=sample,
         framework=options.framework,
+        code=options.code,
         format=options.format,
         engine=options.engine,
         change_signature=options.change_signature,

@@ -30,6 +30,7 @@ def from_model(
     requirements: Sequence[str] | None = None,
     python_version: str | None = None,
     data: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
+    code: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
     server: str = "kserve",
     platforms: Sequence[str] | None = None,
     framework: str | None = None,
@@ -59,6 +60,11 @@ def from_model(
             the line of the same package.
         python_version: "3.10" to "3.13"; by default the running version.
         data: a file or a directory, or several, to copy into `src/data/`.
+        code: a file or a directory, or several, to copy into `src/model/`, beside the code of
+            yours that reads or imports it. Only what is not found needs a name: the modules that
+            your code imports, and the files in the directory of a package of yours that are not
+            code (up to 64 MiB), travel with the model. A package in which you name something
+            brings only what you name.
         server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters
             that still need it.
         platforms: where the scaffold will run, which decides what `deploy/` holds: any of
@@ -96,7 +102,7 @@ def from_model(
     target = Path(target_directory)
     files, source = _data_files(data), chosen_source(template, ref)
     made: dict[str, Any] = {"requirements": requirements, "python_version": python_version}
-    made |= {"format": format, "engine": engine}
+    made |= {"format": format, "engine": engine, "code": code}
     if overwrite and (target / layout.ANSWERS).exists():
         scaffold = Scaffold(target, model)
         _check_unchanged(scaffold, name, image, server, platforms, template or ref)

@@ -165,6 +165,7 @@ class Scaffold:
         python_version: str | None = None,
         format: str | None = None,
         engine: str | None = None,
+        code: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
         change_signature: bool = False,
     ) -> None:
         """Put another model of the same framework into the scaffold, such as one trained again.
@@ -184,6 +185,8 @@ class Scaffold:
             python_version: "3.10" to "3.13"; by default the running one.
             format: as `from_model` takes it.
             engine: "native" or "onnx", as `from_model` takes it; by default the scaffold's.
+            code: as `from_model` takes it. Files that were named for the old model only are
+                removed, where nobody has edited them.
             change_signature: whether the model may take other rows than the one there.
 
         Raises:
@@ -209,6 +212,7 @@ class Scaffold:
             python_version=python_version,
             format=format,
             engine=engine,
+            code=code,
             change_signature=change_signature,
         )
         self.close()

@@ -1,9 +1,11 @@
 """What a capture collects: files for `src/model/`, and the names that the model's pickle uses."""
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,18 +22,22 @@ class Captured:
 
     Attributes:
         files: maps a path in `src/model/` to its content.
+        data: maps a path in `src/model/` to the file that is copied there.
         modules: the modules that these files provide.
         imports: maps each module of an installed distribution that the files import, to one of
             the files that import it.
         path: directories for `sys.path`, from which none of the user's own code is importable.
+        roots: the directories that the user's own modules are imported from.
         names: the session's definitions, each with the module and the name that it has in the
             scaffold.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
+    data: dict[str, Path] = field(default_factory=dict)
     modules: set[str] = field(default_factory=set)
     imports: dict[str, str] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
+    roots: list[Path] = field(default_factory=list)
     names: list[tuple[Any, str, str]] = field(default_factory=list)
 
     @property
@@ -43,11 +49,20 @@ class Captured:
         """The references whose module is not captured. A distribution must provide these."""
         return {module: name for module, name in references.items() if module not in self.modules}
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """Maps each path in `src/model/` to the SHA-256 of what is written there."""
+        data = {name: _sha256(file) for name, file in self.data.items()}
+        return {**data, **{name: sha256(text).hexdigest() for name, text in self.files.items()}}
+
     def write(self, directory: Path) -> None:
         """Write the files into a scaffold's `src/model/`."""
-        for file, content in self.files.items():
-            (directory / file).parent.mkdir(parents=True, exist_ok=True)
-            (directory / file).write_bytes(content)
+        for name in (*self.data, *self.files):
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        for name, source in self.data.items():
+            shutil.copyfile(source, directory / name)
+        for name, content in self.files.items():
+            (directory / name).write_bytes(content)
 
     @contextlib.contextmanager
     def renamed(self) -> Iterator[None]:
@@ -67,6 +82,14 @@ class Captured:
         return {
             name: value for value, home, name in self.names if home == module and "." not in name
         }
+
+
+def _sha256(file: Path) -> str:
+    found = sha256()
+    with file.open("rb") as opened:
+        while chunk := opened.read(1 << 20):
+            found.update(chunk)
+    return found.hexdigest()
 
 
 @contextlib.contextmanager

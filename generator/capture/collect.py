@@ -5,6 +5,7 @@
   `session_code.py`.
 - What source alone cannot rebuild, such as a lambda, is pickled by value into
   `pickled_code.pickle`.
+- A copied package brings its files that are not code, and the owner may name more: `data_files.py`.
 
 Nothing is imported for this. Code that cannot be captured is an error here.
 """
@@ -21,6 +22,7 @@ from typing import Any
 from ..environment.installed import Environment
 from ..errors import ModelError
 from .captured import PICKLE, PICKLED_CODE, SESSION_CODE, Captured
+from .data_files import import_root, named_files, package_files, real
 from .definition import Definition
 from .imports import Import, imports
 from .ownership import Module, Ownership
@@ -31,7 +33,10 @@ _LOADER = Path(__file__).with_name(f"{PICKLED_CODE}.py")
 
 
 def capture(
-    definitions: Iterable[Named], environment: Environment, given: Sequence[str] = ()
+    definitions: Iterable[Named],
+    environment: Environment,
+    given: Sequence[str] = (),
+    files: Sequence[Path] = (),
 ) -> Captured:
     """The user's own code that a model needs.
 
@@ -39,6 +44,7 @@ def capture(
         definitions: what the model refers to by name, the user's and all others.
         environment: what is installed here.
         given: the user's requirement lines. What they provide is not copied.
+        files: further files and directories of the user's.
 
     Raises:
         ModelError: something cannot be captured. The message names it and how to fix it.
@@ -46,7 +52,7 @@ def capture(
     capturing = _Capturing(Ownership(environment, given))
     for definition in definitions:
         capturing.add(definition)
-    return capturing.finish()
+    return capturing.finish(files)
 
 
 class _Capturing:
@@ -58,6 +64,7 @@ class _Capturing:
         self._captured = Captured()
         self._definitions: dict[str, Definition] = {}
         self._values: dict[str, Any] = {}
+        self._copied: dict[str, str] = {}
 
     def add(self, named: Named, pickled: bool = False) -> None:
         """Add what something refers to by name, and what that needs.
@@ -73,8 +80,12 @@ class _Capturing:
         elif named.module == MAIN or self._ownership.module(named.module).is_local:
             raise _not_importable(named)
 
-    def finish(self) -> Captured:
-        """The capture with everything that was added, ready to be written."""
+    def finish(self, files: Sequence[Path]) -> Captured:
+        """The capture with everything that was added, ready to be written.
+
+        Args:
+            files: further files and directories of the user's.
+        """
         captured = self._captured
         for name in self._definitions:
             captured.names += _with_members(self._session.value(name), SESSION_CODE)
@@ -84,9 +95,44 @@ class _Capturing:
         if self._values:
             self._write_values()
         captured.modules |= {SESSION_CODE, PICKLED_CODE}
-        if captured.files:
+        self._add_files(files)
+        if captured.files or captured.data:
             captured.path = self._ownership.path
         return captured
+
+    def _add_files(self, files: Sequence[Path]) -> None:
+        """Add the files that the user names, and those of the copied packages."""
+        captured = self._captured
+        captured.roots = self._roots()
+        for name, file in named_files(files, captured.roots).items():
+            if name.endswith(".py"):
+                self._add_named_code(name, file)
+            else:
+                captured.data[name] = file
+        captured.data |= package_files(self._copied, files)
+
+    def _add_named_code(self, name: str, file: Path) -> None:
+        """Add a module that the user names, and what it imports.
+
+        Args:
+            name: its path in `src/model/`.
+            file: its file.
+        """
+        path = name.removesuffix(".py").removesuffix("/__init__")
+        module = self._ownership.module(path.replace("/", "."))
+        if module.spec is not None and real(Path(str(module.spec.origin))) == file:
+            self._copy(module)
+        elif name not in self._captured.files:
+            package = name.rpartition("/")[0].replace("/", ".")
+            self._write_code(name, file.read_bytes(), package, str(file))
+
+    def _roots(self) -> list[Path]:
+        """The directories that the user's own modules are imported from."""
+        roots = [import_root(name, file) for name, file in self._copied.items()]
+        if self._definitions or self._values:
+            script = getattr(sys.modules[MAIN], "__file__", None) or "a notebook's cell"
+            roots.append(real(Path(script)).parent)
+        return list(dict.fromkeys(roots))
 
     def _write_values(self) -> None:
         from . import by_value
@@ -153,6 +199,7 @@ class _Capturing:
         self._captured.modules.add(module.name)
         if source is not None and spec is not None:
             file = _copied_path(module.name, spec)
+            self._copied[module.name] = str(spec.origin)
             self._write_code(file, source, spec.parent or "", spec.origin)
 
     def _write_code(

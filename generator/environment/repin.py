@@ -1,12 +1,12 @@
 """Puts the pins of another model into a requirements.txt that its owner may have edited."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ..errors import RequirementError
-from .lines import GIVEN, Requirements
+from .lines import GIVEN, Requirements, parse
 
 
 def given_lines(generated: str) -> list[str]:
@@ -18,6 +18,21 @@ def given_lines(generated: str) -> list[str]:
         if by == GIVEN:
             lines.append("  # ".join(filter(None, [line, comment])))
     return lines
+
+
+def with_new(before: Iterable[str], new: Sequence[str]) -> list[str]:
+    """The owner's lines, where new lines replace those of the same package, or the same option.
+
+    Raises:
+        SettingError: a new line is neither a requirement nor an option.
+    """
+    replaced = {_subject(line) for line in parse(new).text().splitlines()}
+    return [*(line for line in before if _subject(line) not in replaced), *new]
+
+
+def _subject(line: str) -> str:
+    """What a line is about: the canonical name of its package, else the option itself."""
+    return _name(line) or line.partition("  #")[0]
 
 
 def repinned(current: str, generated: str, new: Requirements) -> str:

@@ -47,4 +47,12 @@ def _last_error(log: IO[bytes]) -> str:
     errors = [line for line in lines if '"level": "ERROR"' in line]
     if not errors:
         return "the worker's log does not say why"
-    return str(json.loads(errors[-1])["message"])
+    error = json.loads(errors[-1])
+    return _exception(error.get("exception", "")) or str(error["message"])
+
+
+def _exception(traceback: str) -> str:
+    """The exception below the frames of a traceback, on one line: its repr may lack a file."""
+    lines = traceback.splitlines()
+    frames = [number for number, line in enumerate(lines) if line.startswith("  ")]
+    return " ".join(lines[max(frames, default=-1) + 1 :])

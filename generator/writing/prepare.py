@@ -11,6 +11,7 @@ from typing import Any
 from .. import layout
 from ..capture.captured import Captured
 from ..capture.collect import capture
+from ..capture.data_files import missing, named_paths
 from ..environment import pins
 from ..environment.installed import Environment
 from ..environment.lines import Requirements
@@ -100,9 +101,10 @@ class Prepared:
         """
         place = directory / layout.MODEL
         file = self.definition.serialize_model_to_directory(self.served, place)
+        self._check_names(file.name)
         self.captured.write(place)
         facts = {**self._facts(file, needed), **self.definition.facts(self.model)}
-        names = [file.name, *self.captured.files]
+        names = [file.name, *self.captured.digests]
         if self.compiled is not None:
             (place / layout.ONNX_FILE).write_bytes(self.compiled)
             names.append(layout.ONNX_FILE)
@@ -110,11 +112,20 @@ class Prepared:
         write_facts(directory / layout.CONFIG, facts)
         return names
 
+    def _check_names(self, file: str) -> None:
+        """Refuse a file of the owner's that would replace one of the scaffold's own."""
+        for name in (file, layout.ONNX_FILE, "__init__.py"):
+            if name in self.captured.data or name in self.captured.files:
+                raise SettingError(
+                    f"{layout.MODEL}/{name} is a file of the scaffold's own: rename yours, or leave"
+                    " it out of code"
+                )
+
     def _facts(self, file: Path, needed: Requirements) -> dict[str, Any]:
         """The keys of `model` in `config.yaml` that are independent of engine and framework."""
         versions = needed.versions.items()
         trained = {name: text for name, text in versions if not name.startswith(NOT_OF_TRAINING)}
-        code = {name: _sha256(text) for name, text in sorted(self.captured.files.items())}
+        code = dict(sorted(self.captured.digests.items()))
         return {
             "file": file.name,
             "sha256": digest(file),
@@ -137,10 +148,21 @@ class Prepared:
         Raises:
             ModelError: it does not.
         """
-        if self.captured.files:
-            clean_process.check(directory, self.captured.path, self.description.example)
+        if self.captured.path:
+            self._check_elsewhere(directory)
         if sample is not None:
             self._verify(directory, sample, expected)
+
+    def _check_elsewhere(self, directory: Path) -> None:
+        """Check that the scaffold works without the owner's own files.
+
+        Raises:
+            ModelError: it does not. The message says which file to name in `code=`.
+        """
+        try:
+            clean_process.check(directory, self.captured.path, self.description.example)
+        except ModelError as error:
+            raise ModelError(f"{error}{missing(str(error), self.captured.roots)}") from error
 
     def _verify(self, directory: Path, sample: Any, expected: Any) -> None:
         if expected is None:
@@ -177,6 +199,7 @@ def prepare(
     python_version: str | None = None,
     format: str | None = None,
     engine: str | None = None,
+    code: Any = None,
 ) -> Prepared:
     """Find out what a scaffold of the model needs. The arguments are those of `from_model`.
 
@@ -186,7 +209,7 @@ def prepare(
     """
     given, environment = requirements or (), Environment()
     served = definition.converted(model, format, sample)
-    captured = capture(definition.definitions(served), environment, given)
+    captured = capture(definition.definitions(served), environment, given, named_paths(code))
     version = served_python(python_version, captured.by_value)
     description = definition.describe(model, sample)
     compiled = definition.compiled(model, engine, description, sample)

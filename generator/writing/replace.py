@@ -3,7 +3,6 @@
 The model, its code, its facts and its pins change. All else stays.
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..environment.lines import Requirements
-from ..environment.repin import given_lines, repinned
+from ..environment.repin import given_lines, repinned, with_new
 from ..errors import ModelError, ScaffoldError, SettingError, TargetError
 from ..files import edit, exchange
 from ..hooks import NATIVE, WrittenModelScaffoldDefinition
@@ -29,7 +28,7 @@ from ..layout import (
     SOURCE,
 )
 from ..rendering.answers import Answers
-from ..running.runtime import ConfigError, Runtime, schema
+from ..running.runtime import ConfigError, Runtime, digest, schema
 from .config_file import read_config, read_facts, value_at, write_facts, write_values
 from .prepare import Prepared, prepare
 
@@ -46,6 +45,7 @@ def replace_model(
     python_version: str | None = None,
     format: str | None = None,
     engine: str | None = None,
+    code: Any = None,
     data: Mapping[str, Path] | None = None,
     change_signature: bool = False,
 ) -> None:
@@ -61,7 +61,7 @@ def replace_model(
         raise ModelError(
             f"the scaffold is for {framework}, the model is of {definition.name}: make another"
         )
-    given = [*given_lines(_generated_pins(answers)), *(requirements or ())]
+    given = with_new(given_lines(_generated_pins(answers)), requirements or ())
     prepared = prepare(
         definition,
         model,
@@ -70,15 +70,16 @@ def replace_model(
         python_version=python_version,
         format=format,
         engine=engine or facts.get("engine"),
+        code=code,
     )
     _check_signature(facts.get("input"), prepared.description.input, change_signature)
-    if sample_input is not None or prepared.captured.files:  # is checked in a worker
+    if sample_input is not None or prepared.captured.path:  # is checked in a worker
         Runtime(directory).check_layout()
-    stale = _stale_code(directory / MODEL, facts.get("code") or {}, prepared.captured.files)
+    stale = _stale_code(directory / MODEL, facts.get("code") or {}, prepared.captured.digests)
     model_files = _model_files(facts)
     try:
         with tempfile.TemporaryDirectory(prefix="scaffold-replace.") as place:
-            copy = _copied(directory, Path(place) / "scaffold", model_files)
+            copy = _copied(directory, Path(place) / "scaffold", [*stale, *model_files])
             with prepared.named() as needed:
                 written = _write(prepared, needed, copy, answers, facts)
             prepared.check(copy, sample_input, expected)
@@ -145,12 +146,15 @@ def _write(
     return [*models, CONFIG, REQUIREMENTS, ANSWERS, *dockerfiles]
 
 
-def _copied(directory: Path, copy: Path, model_files: Sequence[str]) -> Path:
+def _copied(directory: Path, copy: Path, old: Sequence[str]) -> Path:
     """Copy what a worker of the scaffold reads and what may change, without the old model.
 
     The data is linked where the file system can.
+
+    Args:
+        old: the files of the old model in `src/model/`.
     """
-    left_out = [directory / MODEL / name for name in model_files]
+    left_out = {directory / MODEL / name for name in old}
 
     def ignored(place: str, names: list[str]) -> list[str]:
         return [name for name in names if Path(place) / name in left_out or name == "__pycache__"]
@@ -226,10 +230,13 @@ def _array(described: schema.ArrayInput | schema.Tensor) -> str:
 # ---- the code that came with the old model ----
 
 
-def _stale_code(
-    directory: Path, recorded: Mapping[str, str], new: Mapping[str, bytes]
-) -> list[str]:
+def _stale_code(directory: Path, recorded: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """The files that only the old model came with, and that nobody has edited.
+
+    Args:
+        directory: `src/model/`.
+        recorded: maps a file that came with the old model to its SHA-256.
+        new: the same for the new model.
 
     Raises:
         ScaffoldError: a file of the new model would replace one that the owner wrote or edited.
@@ -241,18 +248,13 @@ def _stale_code(
                 " bring them into the code that the model is made with, and remove the file"
             )
     return [
-        name
-        for name, digest in recorded.items()
-        if name not in new and _is(directory / name, None, digest)
+        name for name, old in recorded.items() if name not in new and _is(directory / name, old)
     ]
 
 
-def _is(file: Path, content: bytes | None, digest: str | None) -> bool:
-    """Whether the file holds the content, or has the digest."""
-    if not file.is_file():
-        return False
-    found = file.read_bytes()
-    return found == content or hashlib.sha256(found).hexdigest() == digest
+def _is(file: Path, *digests: str | None) -> bool:
+    """Whether it is a file with one of these SHA-256."""
+    return file.is_file() and digest(file) in digests
 
 
 # ---- the version of Python ----

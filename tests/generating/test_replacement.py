@@ -136,6 +136,16 @@ def test_pins_are_those_of_the_new_models_environment(edited: Scaffold) -> None:
     )
 
 
+def test_a_requirement_that_is_given_again_is_listed_once(edited: Scaffold) -> None:
+    given = ["Rich==14.1.0", "--find-links more", "einops; python_version < '3.12'"]
+    for requirements in (given, [*given, "einops; python_version >= '3.12'"]):
+        edited.replace_model(linear(), requirements=requirements)
+        answers = yaml.safe_load(read(edited, ".copier-answers.yml"))["requirements"]
+        for text in (read(edited, "requirements.txt"), answers):
+            assert text.lower().count("rich==") == text.count("--find-links more") == 1
+    assert "\nRich==14.1.0  # given by you\n" in text and text.count("\neinops") == 2
+
+
 def test_deleted_files_stay_deleted_and_links_stay_links(edited: Scaffold, tmp_path: Path) -> None:
     (edited.directory / "requirements.txt").unlink()
     (edited.directory / ".venv").symlink_to("nowhere")
@@ -199,6 +209,27 @@ def test_a_config_that_another_tool_rewrote(edited: Scaffold, way: str) -> None:
     if way != "without facts":
         assert [line.strip(' "')[:6] for line in changed] == ["sha256"]
     assert facts(edited)["class"].endswith("LinearRegression")
+
+
+def test_a_config_in_flow_style_with_aliases_a_mark_and_line_endings_of_windows(
+    edited: Scaffold,
+) -> None:
+    path = edited.directory / "config.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["a copy"] = document["model_metadata"]["model"]
+    text = yaml.safe_dump(document, default_flow_style=True, explicit_start=True)
+    assert "&id001" in text and "*id001" in text
+    path.write_bytes(f"\ufeff# mine:\ta tab\n{text}...\n".replace("\n", "\r\n").encode())
+    before = facts(edited)
+    with contextlib.closing(edited):
+        replace_by_another(edited)
+        assert edited.predict(X)["predictions"] == (linear(2.0).predict(X) + 10).tolist()
+    assert path.read_bytes().decode().startswith("\ufeff# mine:\ta tab\r\n---")
+    after = yaml.safe_load(path.read_text())
+    assert after["a copy"] == before and facts(edited) == before | {
+        "sha256": facts(edited)["sha256"]
+    }
+    assert facts(edited)["sha256"] != before["sha256"]
 
 
 def test_only_changed_facts_change_in_the_config(edited: Scaffold) -> None:

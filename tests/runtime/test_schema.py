@@ -317,6 +317,8 @@ def test_a_misspelled_key_is_refused(text: str, message: str) -> None:
             "zone": "UTC",
             "missing": "nan",
         },
+        # Each is near `names`, `dtype` or `kind`, and a word of its own.
+        {"kind": "array", "shape": [4], "name": "iris", "type": "float", "kinds": 3},
     ],
 )
 def test_a_key_of_the_owner_is_ignored(document: dict[Any, Any]) -> None:

@@ -359,6 +359,8 @@ INPUTS: dict[str, type[Any]] = {
 OUTPUTS: dict[str, type[Any]] = {
     form.kind: form for form in (ArrayOutput, TensorsOutput, ListOutput)
 }
+FORMS = (*INPUTS.values(), *OUTPUTS.values(), EstimatorOutput, Column, Tensor)
+KEYS = {item.name for form in FORMS for item in dataclasses.fields(form)}
 
 
 def read_input(document: Any) -> ModelInput | None:
@@ -426,11 +428,29 @@ def _value(item: "dataclasses.Field[Any]", place: str, mapping: Mapping[str, Any
 
 
 def _check_spelling(place: str, mapping: Mapping[Any, Any], known: Sequence[str]) -> None:
-    """Refuse a key that looks like a misspelling of a known key that is missing."""
+    """Refuse a key that looks like a misspelling of a known key that is missing.
+
+    A key of another form, and the singular or plural of a known key, is a word of its own: `name`
+    beside an array's `names` is its owner's.
+    """
     absent = [key for key in known if key not in mapping]
     for key in mapping:
-        if key not in known and (near := _near(key, absent)):
+        if key in known or key in KEYS:
+            continue
+        near = _near(key, absent)
+        if near and not _differ_in_number(str(key), near):
             raise ConfigError(f"config.yaml: {place}.{key} is not known; did you mean {near}?")
+
+
+def _differ_in_number(one: str, other: str) -> bool:
+    """Whether one word is the plural of the other."""
+    return one in _singulars(other) or other in _singulars(one)
+
+
+def _singulars(word: str) -> set[str]:
+    """What a word may be the plural of: `classes` of `class` or `classe`."""
+    endings = (("s", ""), ("es", ""), ("ies", "y"))
+    return {word.removesuffix(end) + new for end, new in endings if word.endswith(end)}
 
 
 def _near(word: Any, known: Iterable[str]) -> str | None:
