@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from generator.errors import ModelError, SettingError
-from generator.running.rows import body_rows, columns
+from generator.running import tables
+from generator.running.rows import body_rows
 from generator.running.runtime import Signature, schema
 
 from .base import Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.pickle"
-PANDAS = {"pandas": "rows become the DataFrame that the model takes"}
 
 
 class Custom(WrittenModelScaffoldDefinition):
@@ -45,7 +45,7 @@ class Custom(WrittenModelScaffoldDefinition):
             raise SettingError(f"the model cannot predict from sample_input: {reason}") from error
         distributions: dict[str, str] = {}
         if isinstance(described, schema.TableInput):
-            distributions = PANDAS
+            distributions = tables.distributions(described, sample)
         return Description(described, _output(prediction), example, distributions)
 
     def predict(self, model: Any, inputs: Any) -> Any:
@@ -60,8 +60,8 @@ class Custom(WrittenModelScaffoldDefinition):
 
 def _input(sample: Any) -> schema.ModelInput:
     """What one row is, so that the object gets the same types from the server as in memory."""
-    if hasattr(sample, "columns") and hasattr(sample, "dtypes"):
-        return schema.TableInput(columns(sample))
+    if tables.is_frame(sample):
+        return tables.described(sample)
     if isinstance(sample, Mapping):
         inputs = (schema.Tensor(str(name), *_array(part)) for name, part in sample.items())
         return schema.TensorsInput(inputs=tuple(inputs))

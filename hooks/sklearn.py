@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from generator.errors import ModelError, SettingError
-from generator.running.rows import body_rows, columns
+from generator.running import tables
+from generator.running.rows import body_rows
 from generator.running.runtime import Signature, schema
 
 from .base import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition
@@ -71,7 +72,7 @@ class SKLearn(WrittenModelScaffoldDefinition):
         if _is_built_on_it(model):
             distributions["scikit-learn"] = "what the estimator is built on"
         if isinstance(described, schema.TableInput):
-            distributions["pandas"] = "rows become the DataFrame that the model was fitted on"
+            distributions |= tables.distributions(described, sample)
         return Description(described, _output(model, prediction), example, distributions)
 
     def compiled(
@@ -119,12 +120,13 @@ def _is_built_on_it(model: object) -> bool:
 def _input(model: Any, sample: Any) -> schema.ModelInput | None:
     """What one row is: dtypes from the sample, names and the number of features from the model."""
     names = _names(model)
-    if hasattr(sample, "columns") and hasattr(sample, "dtypes"):
+    if tables.is_frame(sample):
         _check_columns(sample, names)
-        return schema.TableInput(columns(sample))
+        return tables.described(sample)
     if names is not None:
         _check_width(sample, len(names))
-        return schema.TableInput(tuple(schema.Column(name) for name in names))
+        columns = tuple(schema.Column(name) for name in names)
+        return schema.TableInput(columns, tables.library())
     if _takes_text(model):
         return schema.TextInput()
     count = getattr(model, "n_features_in_", None)

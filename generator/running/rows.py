@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import SettingError
-from .runtime import json_encode, schema
+from . import tables
+from .runtime import json_encode
 
 
 def request_of(instances_or_request: Any) -> dict[str, Any]:
@@ -53,8 +54,8 @@ def rows(instances: Any) -> list[Any]:
         return _rows_of_inputs(instances)
     if hasattr(instances, "toarray"):
         instances = instances.toarray()
-    if hasattr(instances, "to_dict") and hasattr(instances, "columns"):
-        return [_plain_values(row) for row in instances.to_dict(orient="records")]
+    if tables.is_frame(instances):
+        return tables.rows(instances)
     if hasattr(instances, "tolist"):
         instances = instances.tolist()
         if not isinstance(instances, list):  # of an array without axes
@@ -84,36 +85,3 @@ def body_rows(instances: Any) -> list[Any]:
         return list(json.loads(json_encode(rows(instances))))
     except TypeError as error:
         raise SettingError(f"sample_input cannot be sent as JSON: {error}") from error
-
-
-def columns(frame: Any) -> tuple[schema.Column, ...]:
-    """A DataFrame's columns, as `model.input` describes them."""
-    return tuple(_column(frame[name]) for name in frame.columns)
-
-
-def _column(series: Any) -> schema.Column:
-    name, kind, dtype = str(series.name), _json_type(series), str(series.dtype)
-    if dtype == "category":
-        return schema.Column(name, kind, dtype, tuple(series.cat.categories.tolist()))
-    return schema.Column(name, kind, dtype)
-
-
-def _json_type(series: Any) -> str:
-    kind = getattr(series.dtype, "kind", "O")
-    if kind in "iuf":
-        return "number"
-    if kind == "b":
-        return "boolean"
-    present = series.dropna()
-    texts = bool(len(present)) and all(isinstance(value, str) for value in present)
-    if texts or kind == "M":
-        return "string"
-    return "any"
-
-
-def _plain_values(row: dict[Any, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in row.items():
-        missing = value is None or value != value  # NaN, NaT
-        values[str(name)] = None if missing else value
-    return values

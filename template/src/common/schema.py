@@ -18,8 +18,21 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from .errors import ConfigError
 
-TYPES = ("number", "boolean", "string", "any")
+TYPES = ("number", "boolean", "string", "list", "object", "any")
+FORMATS = (  # `rows/formats.py` says what each looks like
+    "date-time",
+    "date",
+    "time",
+    "duration",
+    "decimal",
+    "uuid",
+    "bytes",
+    "period",
+    "interval",
+)
+MISSING_VALUES = ("None", "NaN", "NA", "NaT")  # what null becomes: Python's, numpy's, pandas' two
 STRUCTURES = ("object", "list")
+PANDAS, POLARS = "pandas", "polars"
 TEXT, BYTES = "string", "bytes"  # the dtypes of arrays and tensors that hold no numbers
 SPARSE = tuple(
     f"{form}_{kind}" for kind in ("array", "matrix") for form in ("csr", "csc", "coo", "bsr")
@@ -67,6 +80,15 @@ def _one_of(*choices: str) -> Check:
     def check(place: str, value: Any) -> str:
         if not isinstance(value, str) or value not in choices:
             raise ConfigError.value(place, any_of(choices), value)
+        return value
+
+    return check
+
+
+def _one_of_or_null(*choices: str) -> Check:
+    def check(place: str, value: Any) -> str | None:
+        if value is not None and (not isinstance(value, str) or value not in choices):
+            raise ConfigError.value(place, any_of((*choices, "null")), value)
         return value
 
     return check
@@ -213,16 +235,28 @@ class Column:
 
     Attributes:
         name: the feature's name.
-        type: what JSON holds in it: `number`, `boolean`, `string`, or `any` of these.
-        dtype: pandas' name of the dtype that the model was fitted on; None for what pandas makes of
-            the values.
-        categories: the categories of a categorical column, in their order.
+        type: what JSON holds in it: `number`, `boolean`, `string`, `list`, `object`, or `any`.
+        dtype: the library's name of the dtype that the model was fitted on, with unit and time
+            zone; None for what the library makes of the values.
+        format: the form of its values in JSON where the type does not say it; see
+            `rows/formats.py`.
+        missing: what null becomes in a column of objects, as in training; None for NaN. The other
+            dtypes have one missing value each.
+        categories: the categories of a categorical column, in their order and in their JSON form.
+        categories_dtype: the dtype of the categories; None for what pandas makes of them.
+        ordered: whether the categories are ordered.
+        unknown: `missing` if an unknown category becomes a missing value; by default it is refused.
     """
 
     name: str = _key(_text)
     type: str = _key(_one_of(*TYPES), "any")
     dtype: str | None = _key(_text_or_null, None)
+    format: str | None = _key(_one_of_or_null(*FORMATS), None, optional=True)
+    missing: str | None = _key(_one_of_or_null(*MISSING_VALUES), None, optional=True)
     categories: tuple[Any, ...] | None = _key(_values_or_null, None, optional=True)
+    categories_dtype: str | None = _key(_text_or_null, None, optional=True)
+    ordered: bool | None = _key(_flag_or_null, None, optional=True)
+    unknown: str | None = _key(_one_of_or_null("missing"), None, optional=True)
 
 
 def _column(place: str, value: Any) -> Column:
@@ -231,11 +265,17 @@ def _column(place: str, value: Any) -> Column:
 
 @dataclass(frozen=True)
 class TableInput:
-    """A row is an object keyed by column name, or a list: rows become a pandas DataFrame."""
+    """A row is an object keyed by column name, or a list: rows become a DataFrame.
+
+    Attributes:
+        columns: the columns, in the model's order.
+        library: the DataFrame's library: `polars`; None for pandas.
+    """
 
     kind: ClassVar[Literal["table"]] = "table"
 
     columns: tuple[Column, ...] = _key(_named_parts(_column))
+    library: str | None = _key(_one_of_or_null(PANDAS, POLARS), None, optional=True)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

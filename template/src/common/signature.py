@@ -14,7 +14,7 @@ from .errors import ConfigError, InvalidInput
 from .rows import texts
 from .rows.arrays import Array, fitting, numpy_dtype, sparse, tensor_array, to_array
 from .rows.parsed import as_list, named
-from .rows.tables import table
+from .rows.tables import Table
 from .schema import (
     BYTES,
     TEXT,
@@ -43,10 +43,8 @@ class Signature:
     def __init__(self, described: ModelInput | Mapping[str, Any] | None) -> None:
         if isinstance(described, Mapping):
             described = read_input(described or None)
-        if type(described) not in CONVERTERS:
-            raise TypeError(f"a Signature needs config.model.input, it got {described!r:.80}")
         _check_dtypes(described)
-        self._convert: Callable[[Any], Any] = partial(CONVERTERS[type(described)], described)
+        self._convert = _converter(described)
 
     def inputs(self, rows: Any) -> Any:
         """The rows as the model takes them.
@@ -82,6 +80,14 @@ def _check_dtypes(described: ModelInput | None) -> None:
 
 
 # ---- one converter for each form of `model.input` ----
+
+
+def _converter(described: Any) -> Callable[[Any], Any]:
+    if isinstance(described, TableInput):
+        return Table(described).frame
+    if type(described) not in CONVERTERS:
+        raise TypeError(f"a Signature needs config.model.input, it got {described!r:.80}")
+    return partial(CONVERTERS[type(described)], described)
 
 
 def _array(described: ArrayInput, rows: Any) -> Any:
@@ -134,7 +140,6 @@ def _any_rows(described: None, rows: Any) -> Any:
 CONVERTERS: dict[type, Callable[[Any, Any], Any]] = {
     ArrayInput: _array,
     TensorsInput: _tensors,
-    TableInput: table,
     TextInput: _texts,
     JsonInput: _json,
     type(None): _any_rows,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from ..rows.times import duration_text, nanoseconds
 from ..words import type_name
 from .values import (
     Array,
@@ -21,6 +22,7 @@ from .values import (
     array_to_list,
     convert,
     scalar_to_python,
+    time_to_iso,
 )
 
 # orjson itself would leave out the fields of a dataclass that start with an underscore.
@@ -53,8 +55,8 @@ def json_encode(value: Any) -> bytes:
     | NaN, infinity, NaT, NA, masked element | `null` |
     | complex | `[re, im]` |
     | datetime, date, time, datetime64 | string, ISO 8601 |
-    | timedelta, timedelta64 | number of seconds; ISO 8601 duration for years and months |
-    | Decimal, UUID | string |
+    | timedelta, timedelta64 | string, ISO 8601 duration, to the nanosecond |
+    | Decimal, UUID, pandas Interval and Period | string |
     | bytes | string if it is UTF-8, else `{"b64": "..."}` as in TensorFlow Serving's REST API |
     | key that is not a string | the JSON of the key, as a string |
 
@@ -132,7 +134,7 @@ def _convert_array(array: Array) -> Any:
         or array.dtype.kind not in "biuf"
         or array.itemsize > 8
     ):
-        return array_to_list(array)
+        return array_to_list(array, time_to_iso)
     if array.size <= _FEW_ITEMS and array.dtype.char in _SAME_AS_PYTHON:
         return array.tolist()
     dtype = array.dtype
@@ -148,6 +150,8 @@ def _convert_scalar(scalar: np.generic) -> Any:
         return float(scalar)
     if isinstance(scalar, np.complexfloating):
         return complex(scalar)
+    if scalar.dtype.kind in "mM":
+        return time_to_iso(scalar)
     return scalar_to_python(scalar)
 
 
@@ -163,7 +167,7 @@ _CONVERTERS: Converters = (
     (np.generic, _convert_scalar),
     (complex, lambda number: [number.real, number.imag]),
     ((dt.date, dt.time), operator.methodcaller("isoformat")),
-    (dt.timedelta, operator.methodcaller("total_seconds")),
+    (dt.timedelta, lambda span: duration_text(nanoseconds(span))),
     ((Decimal, uuid.UUID), str),
     ((bytes, bytearray, memoryview), _convert_bytes),
     (float, float),

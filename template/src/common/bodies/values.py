@@ -6,11 +6,13 @@ import dataclasses
 import datetime as dt
 import enum
 from collections.abc import Callable, Mapping, Sequence, Set
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..rows.times import DAY, SECOND, duration_text
 from ..words import type_name
 
 Array = npt.NDArray[Any]
@@ -19,16 +21,11 @@ Converters = tuple[tuple[Any, Callable[[Any], Any]], ...]  # types, and what con
 
 # pandas' NA and NaT are recognised by name, so that no worker has to import pandas.
 _MISSING = frozenset({"NAType", "NaTType"})
+_DIGITS = {"ms": 3, "us": 6, "ns": 9, "ps": 12, "fs": 15, "as": 18}
 _FINER_THAN_MICROSECONDS = frozenset({"ns", "ps", "fs", "as"})
-_ISO_DURATIONS = {
-    "Y": "P{}Y",
-    "M": "P{}M",
-    "W": "P{}W",
-    "D": "P{}D",
-    "h": "PT{}H",
-    "m": "PT{}M",
-    "s": "PT{}S",
-}
+_SECONDS: dict[str, int | Fraction] = {"W": 604_800, "D": DAY, "h": 3_600, "m": 60, "s": 1}
+_SECONDS |= {unit: Fraction(1, 10**digits) for unit, digits in _DIGITS.items()}
+_TEXTS = frozenset({"Interval", "Period"})  # pandas', whose text is their form in JSON
 
 
 class DecodeError(ValueError):
@@ -45,8 +42,11 @@ def convert(value: Any, converters: Converters) -> Any:
     Raises:
         TypeError: no converter takes the value. The message names its type.
     """
-    if type(value).__name__ in _MISSING:
+    name = type(value).__name__
+    if name in _MISSING:
         return None
+    if name in _TEXTS and type(value).__module__.startswith("pandas"):
+        return str(value)
     for types, converter in converters:
         if isinstance(value, types):
             return converter(value)
@@ -79,10 +79,15 @@ def _frame_rows(frame: Any) -> Any:
     return frame.to_numpy()
 
 
-def array_to_list(array: Array) -> Any:
-    """An array as nested lists of Python values, with records as dicts."""
+def array_to_list(array: Array, time: Callable[[Any], Any] | None = None) -> Any:
+    """An array as nested lists of Python values, with records as dicts.
+
+    Args:
+        array: the array.
+        time: converts a datetime64 or a timedelta64; by default to Python's own type.
+    """
     if array.dtype.kind in "mM":
-        return _times_to_list(array)
+        return _times_to_list(array, time or _time_to_python)
     if not array.dtype.names:
         return array.tolist()
     if array.ndim:
@@ -103,11 +108,11 @@ def _record_to_dict(record: Any) -> dict[str, Any]:
     return {name: record[name] for name in record.dtype.names}
 
 
-def _times_to_list(array: Array) -> Any:
+def _times_to_list(array: Array, time: Callable[[Any], Any]) -> Any:
     nat: Any = np.array("NaT", dtype=array.dtype)
     plain = np.ma.filled(array, nat)
     values = np.empty(plain.size, dtype=object)
-    values[:] = [_time_to_python(scalar) for scalar in plain.ravel()]
+    values[:] = [time(scalar) for scalar in plain.ravel()]
     return values.reshape(plain.shape).tolist()
 
 
@@ -129,11 +134,26 @@ def _time_to_python(scalar: Any) -> Any:
     return value
 
 
+def time_to_iso(scalar: Any) -> Any:
+    """A datetime64 or timedelta64 as ISO 8601 writes it, to the nanosecond; None for NaT.
+
+    Python's own datetime stands for one that has no nanoseconds.
+    """
+    if np.isnat(scalar):
+        return None
+    if isinstance(scalar, np.timedelta64):
+        return _iso_duration(scalar)
+    if scalar.astype("M8[us]") != scalar:
+        return str(scalar)
+    return _time_to_python(scalar)
+
+
 def _iso_duration(span: np.timedelta64) -> str | int:
-    if np.datetime_data(span.dtype)[0] == "ms":
-        span = span.astype("m8[s]")
+    """A duration; a bare number for one without a unit."""
     unit, size = np.datetime_data(span.dtype)
     count = int(span.astype(np.int64)) * size
-    if unit in _ISO_DURATIONS:
-        return _ISO_DURATIONS[unit].format(count)
-    return count
+    if unit in ("Y", "M"):  # they have no fixed length
+        return f"P{count}{unit}"
+    if unit == "generic":
+        return count
+    return duration_text(int(_SECONDS[unit] * count * SECOND))
