@@ -218,6 +218,7 @@ CASES: dict[Callable[[], tuple[Any, Any]], tuple[Any, dict[str, Any], tuple[str,
                     "type": "string",
                     "dtype": "category",
                     "categories": ["c", "b", "a"],
+                    "categories_dtype": TEXTS,
                 },
                 {"name": "garden", "type": "boolean", "dtype": "bool"},
             ],
@@ -242,6 +243,7 @@ CASES: dict[Callable[[], tuple[Any, Any]], tuple[Any, dict[str, Any], tuple[str,
                     "type": "string",
                     "dtype": "category",
                     "categories": ["x", "y", "z"],
+                    "categories_dtype": TEXTS,
                 },
             ],
         },
@@ -385,9 +387,9 @@ def test_refuses_a_sample_that_json_cannot_express(
     model, frame = column_transformer()
     frame = frame[:2].assign(city=[object(), object()])
     message = refused(SettingError, tmp_path, lambda: make(model, sample_input=frame))
-    assert (
-        message
-        == "sample_input cannot be sent as JSON: a value of type object cannot be serialized"
+    assert message == (
+        "the column 'city' of sample_input (object) has no form in JSON: it holds a value of type"
+        " object; convert it before the model gets it, in training too"
     )
 
 

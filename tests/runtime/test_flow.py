@@ -570,11 +570,6 @@ def test_null_is_nan_in_a_column_that_has_no_null() -> None:
     assert math.isnan(table["flag"][0]) and table["flag"][1] == 0
 
 
-def test_an_unknown_category_is_missing() -> None:
-    table = TABLE.inputs([{**sent(FRAME)[0], "kind": "green"}])
-    assert table["kind"].isna()[0] and table["kind"].cat.categories.tolist() == ["blue", "red"]
-
-
 @pytest.mark.parametrize(
     ("name", "value"), [("whole", 2**64 - 1), ("small", 256), ("small", -1), ("whole", 1.5)]
 )
@@ -587,15 +582,18 @@ def test_a_number_that_does_not_fit_its_column_never_wraps(name: str, value: flo
     [
         ({"whole": "1"}, "'whole' must be a number or null, it is the string '1'"),
         ({"whole": True}, "'whole' must be a number or null, it is true"),
-        ({"whole": 10**30}, "'whole' must be of dtype int64, it is the number 1000"),
+        (
+            {"whole": 10**30},
+            "'whole' must be a whole number of 64 bits or null, it is the number 1",
+        ),
         ({"flag": 1}, "'flag' must be a boolean or null, it is the number 1"),
         ({"word": 1}, "'word' must be a string or null"),
         ({"word": ["a"]}, "'word' must be a string or null, it is a list of 1"),
         (
             {"day": "yesterdayish"},
-            "'day' must be of dtype datetime64.ns., it is the string 'yesterdayish'",
+            "'day' must be a date and time as in \"2024-05-01T12:30:00Z\" or null, it is",
         ),
-        ({"maybe": 1.5}, "'maybe' must be of dtype Int64"),
+        ({"maybe": 1.5}, "'maybe' must be a whole number or null, it is the number 1.5"),
         ({"odd": 1}, "has 'odd'; the model takes 'whole', 'small'"),
     ],
 )

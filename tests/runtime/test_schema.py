@@ -53,14 +53,14 @@ INPUTS: list[tuple[str, Any]] = [
         TableInput(
             (
                 Column("size", "number", "float64"),
-                Column("grade", "string", "category", ("c", 1, True, None)),
+                Column("grade", "string", "category", categories=("c", 1, True, None)),
                 Column("free"),
             )
         ),
     ),
     (
         "{kind: table, columns: [{name: none, type: string, dtype: category, categories: []}]}",
-        TableInput((Column("none", "string", "category", ()),)),
+        TableInput((Column("none", "string", "category", categories=()),)),
     ),
     (
         "{kind: array, shape: [9], dtype: float32, sparse: csr_matrix}",
@@ -221,7 +221,8 @@ def test_missing_keys_have_defaults() -> None:
         ),
         (
             "{kind: table, columns: [{name: a, type: integer}]}",
-            "model.input.columns[0].type must be number, boolean, string or any, it is 'integer'",
+            "model.input.columns[0].type must be number, boolean, string, list, object or any,"
+            " it is 'integer'",
         ),
         (
             "{kind: table, columns: [{name: a, categories: red}]}",

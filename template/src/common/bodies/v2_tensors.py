@@ -3,6 +3,7 @@
 Source: KServe's Open Inference Protocol (V2), "Tensor Data Types".
 """
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..errors import InvalidInput
 from ..rows.arrays import STAND_INS
+from ..rows.formats import form_name
 from ..schema import (
     BYTES,
     TEXT,
@@ -35,6 +37,9 @@ DATATYPES = {
     **{f"float{bits}": f"FP{bits}" for bits in (16, 32, 64)},
 }
 COMPLEX = {"complex64": "float32", "complex128": "float64"}  # the dtypes of their parts
+# What pandas, Arrow and polars call numpy's dtypes, in lower case.
+ALIASES = {"boolean": "bool", "double": "float64", "float": "float32", "halffloat": "float16"}
+SPARSE = re.compile(r"Sparse\[(\w+), .*\]")
 
 
 @lru_cache(maxsize=64)
@@ -77,7 +82,13 @@ def _instances(tensors: Mapping[str, Array], described: ModelInput | None) -> An
         if isinstance(described, TextInput) and rows.ndim == 2 and rows.shape[1] == 1:
             rows = rows[:, 0]
         return _rows(rows, read)
-    return _objects({name: _column(name, tensor, read) for name, tensor in tensors.items()})
+    raw = _bytes_columns(described)
+    return _objects(
+        {
+            name: _column(name, tensor, bytes if name in raw else read)
+            for name, tensor in tensors.items()
+        }
+    )
 
 
 def _dtype(described: ModelInput | None) -> str | None:
@@ -85,6 +96,13 @@ def _dtype(described: ModelInput | None) -> str | None:
     if isinstance(described, JsonInput) and described.bytes:
         return BYTES
     return getattr(described, "dtype", None)
+
+
+def _bytes_columns(described: ModelInput | None) -> set[str]:
+    """The columns of a table that hold bytes, which are no texts in UTF-8."""
+    if not isinstance(described, TableInput):
+        return set()
+    return {column.name for column in described.columns if form_name(column) == "bytes"}
 
 
 def tensors_of_response(response: Mapping[str, Any]) -> dict[str, Array]:
@@ -148,7 +166,15 @@ def metadata(described: ModelInput | None) -> list[dict[str, Any]]:
 
 
 def _feature(column: Column) -> dict[str, Any]:
-    return {"name": column.name, "datatype": _datatype(column.dtype), "shape": [-1]}
+    dtype = column.categories_dtype or column.dtype or ""
+    if found := SPARSE.fullmatch(dtype):
+        dtype = found[1]
+    plain = dtype.removesuffix("[pyarrow]").lower()
+    return {
+        "name": column.name,
+        "datatype": _datatype(ALIASES.get(plain, plain)),
+        "shape": [-1],
+    }
 
 
 def _described(name: str, shape: Shape, dtype: str | None) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The values of one column of a request, checked and read from their JSON form."""
 
-import base64
 import re
 import uuid
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from ..schema import Column
 from ..words import kind_of
 from . import times
 from .formats import form_name, words
+from .texts import to_bytes
 
 EXACT = 2**53  # the whole numbers up to this one are exact in float64
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?|[+-]?Infinity", re.ASCII)
@@ -21,16 +21,6 @@ _NONE = type(None)
 
 Build = Callable[[list[Any]], Any]
 """Makes a column of a DataFrame from one value of each row, None for null."""
-
-
-def _bytes(value: Any) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str):
-        return base64.b64decode(value["b64"], validate=True)
-    raise ValueError("no bytes")
 
 
 def _decimal(text: str) -> Decimal:
@@ -54,7 +44,7 @@ READERS: dict[str, tuple[tuple[type, ...], Callable[[Any], Any] | None]] = {
     "duration": ((str,), times.duration),
     "decimal": ((str,), _decimal),
     "uuid": ((str,), uuid.UUID),
-    "bytes": ((str, bytes, dict), _bytes),
+    "bytes": ((str, bytes, dict), to_bytes),
     "period": ((str,), None),
     "interval": ((str,), None),
 }

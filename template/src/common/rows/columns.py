@@ -186,6 +186,7 @@ _BUILDERS: dict[str, Callable[[Column, Any], Build]] = {
     "M": time_columns.moments,
     "m": time_columns.durations,
     "O": _objects,
+    "U": _objects,  # `str`, before pandas 3
     # pandas', by their class
     "masked": number_columns.masked,
     "ArrowDtype": arrow,

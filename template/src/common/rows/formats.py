@@ -59,7 +59,7 @@ FORMS: dict[str, Form] = {
     "uuid": _text("a UUID", "123e4567-e89b-12d3-a456-426614174000", "uuid"),
     "period": _text("a period", "2024-05"),
     "interval": _text("an interval", "(0.0, 1.5]"),
-    "bytes": Form('a string, or bytes as in {"b64": "AAEC"}', {"anyOf": [{"type": "string"}, B64]}),
+    "bytes": Form('a string or bytes as in {"b64": "AAEC"}', {"anyOf": [{"type": "string"}, B64]}),
 }
 # The beginnings of the dtypes that have a form of their own: pandas', pyarrow's and polars'.
 DTYPES = {

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from ..config import Config
+from ..rows.formats import json_schema
 from ..schema import (
     BYTES,
     TEXT,
@@ -128,7 +129,7 @@ def _row(described: ModelInput | None) -> dict[str, Any]:
         case TextInput():
             return {None: STRING, TEXT: STRING, BYTES: STRING_OR_BYTES}[described.dtype]
         case TableInput():
-            return _object({column.name: _type(column.type) for column in described.columns})
+            return _object({column.name: json_schema(column) for column in described.columns})
         case TensorsInput():
             return _object({item.name: _lists(item.shape, item.dtype) for item in described.inputs})
     return _lists(described.shape, described.dtype)
