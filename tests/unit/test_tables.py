@@ -180,7 +180,7 @@ def test_a_column_of_polars_comes_back_as_it_was(name: str) -> None:
         (pl.DataFrame({"z": [{"a": 1}]}), r"the column 'z' .*Struct"),
         (pl.DataFrame({"z": [[dt.date(2024, 1, 1)]]}), r"the column 'z' .*List\(Date\)"),
     ],
-    ids=str,
+    ids=range(9),
 )
 def test_a_column_without_a_form_is_refused_by_name(frame: Any, message: str) -> None:
     with pytest.raises(SettingError, match=message):
