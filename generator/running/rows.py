@@ -8,6 +8,9 @@ from ..errors import SettingError
 from . import tables
 from .runtime import json_encode
 
+FEW = 4
+FEW_CHARACTERS = 1000
+
 
 def request_of(instances_or_request: Any) -> dict[str, Any]:
     """A request of rows, or the request itself with its rows as JSON has them.
@@ -85,3 +88,19 @@ def body_rows(instances: Any) -> list[Any]:
         return list(json.loads(json_encode(rows(instances))))
     except TypeError as error:
         raise SettingError(f"sample_input cannot be sent as JSON: {error}") from error
+
+
+def distinct(listed: list[Any], most: int) -> list[Any]:
+    """Up to so many distinct rows of a JSON body, the first one and others all over the list."""
+    by_text = {json.dumps(row): row for row in listed}
+    found = list(by_text.values())
+    count = min(most, len(found))
+    return [found[index * (len(found) - 1) // max(count - 1, 1)] for index in range(count)]
+
+
+def few(listed: list[Any]) -> list[Any]:
+    """The first rows, as many as somebody wants to read; at least one."""
+    count = 1
+    while count < min(len(listed), FEW) and len(json.dumps(listed[: count + 1])) <= FEW_CHARACTERS:
+        count += 1
+    return listed[:count]

@@ -8,9 +8,10 @@ of any version: `Runtime` loads it. `Config` and `Client` are the interface that
 import hashlib
 import importlib
 import importlib.util
+import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -117,9 +118,10 @@ if TYPE_CHECKING:  # mypy checks that the template's classes have this interface
 class Worker:
     """A process that has loaded a scaffold's model and answers requests. Close it."""
 
-    def __init__(self, client: Client, kind: int, load_error: type[Exception]) -> None:
+    def __init__(self, client: Client, kinds: Any, load_error: type[Exception]) -> None:
         self._client = client
-        self._kind = kind
+        self._kind: int = kinds.JSON
+        self._trial: int | None = getattr(kinds, "TRIAL", None)
         self._load_error = load_error
 
     @property
@@ -141,6 +143,25 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         self._client.close()
+
+    def try_rows(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Try whether the rows of a request are independent.
+
+        Returns:
+            What the scaffold's `common/worker/independence.py` found, a Finding as a dict. None if
+            the rows cannot be tried: they are equal, or get no predictions.
+
+        Raises:
+            ServingError: the worker died, or took too long.
+        """
+        if self._trial is None:  # an older template's scaffold
+            return None
+        try:
+            _, body = self._client.request(self._trial, json_encode(request))
+        except self._load_error as error:
+            raise ServingError(str(error)) from error
+        found: dict[str, Any] | None = json.loads(body)
+        return found
 
 
 class Runtime:
@@ -195,10 +216,10 @@ class Runtime:
         """
         self.check_layout()
         starts: _StartsClient = self._module("link.client").Client
-        kind: int = self._module("link.frames").Kind.JSON
+        kinds = self._module("link.frames").Kind
         load_error: type[Exception] = self._module("errors").LoadError
         try:
-            return Worker(starts(config, path=path, log=log, python=python), kind, load_error)
+            return Worker(starts(config, path=path, log=log, python=python), kinds, load_error)
         except load_error as error:
             raise ServingError(str(error)) from error
 

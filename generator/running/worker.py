@@ -1,6 +1,8 @@
 """Keeps a scaffold's worker in this environment running from one request to the next."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .. import layout
 from .runtime import Runtime, Worker
@@ -28,6 +30,10 @@ class LocalWorker:
             ScaffoldError: the scaffold is from an older template, or its `config.yaml` is broken.
         """
         return self._current().ask(body)
+
+    def try_rows(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Try whether the rows of a request are independent: see `runtime.Worker.try_rows`."""
+        return self._current().try_rows(request)
 
     def close(self) -> None:
         """End the worker; the next request starts another."""

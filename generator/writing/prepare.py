@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import platform
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,16 @@ from ..environment.venvs import RUNNING
 from ..errors import ModelError, SettingError
 from ..hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find
 from ..running import clean_process
+from ..running.rows import body_rows, distinct, few
 from ..running.runtime import Runtime, digest, schema
 from ..running.verification import CURRENT, verify_sample
 from ..running.worker import LocalWorker
-from .config_file import write_facts
+from .config_file import read_facts, write_facts
 
 # The template has a range for msgpack: truss, which deploys to Baseten, pins a version of its own.
 WORKER_NEEDS = dict.fromkeys(("numpy", "orjson"), "bodies of requests and responses in the worker")
 NOT_OF_TRAINING = ("msgpack", "onnxruntime", "orjson")
+TRIED_ROWS = 8  # of a sample, together and one by one
 PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 
 
@@ -105,6 +108,8 @@ class Prepared:
         self.captured.write(place)
         facts = {**self._facts(file, needed), **self.definition.facts(self.model)}
         names = [file.name, *self.captured.digests]
+        if read_facts(directory / layout.CONFIG).get("rows_independent"):
+            facts |= {"rows_independent": None, "batch_noise": None}  # of the model before
         if self.compiled is not None:
             (place / layout.ONNX_FILE).write_bytes(self.compiled)
             names.append(layout.ONNX_FILE)
@@ -170,11 +175,33 @@ class Prepared:
         tolerance = self.definition.tolerance_of(Runtime(directory).config().model)
         with contextlib.closing(LocalWorker(directory)) as worker:
             verification = verify_sample(worker, CURRENT, sample, expected, tolerance)
-        if not verification:
-            raise ModelError(
-                "the scaffold does not predict what the model in memory does:"
-                f" {verification.difference}"
-            )
+            if not verification:
+                raise ModelError(
+                    "the scaffold does not predict what the model in memory does:"
+                    f" {verification.difference}"
+                )
+            facts = self._tried(worker, sample)
+        write_facts(directory / layout.CONFIG, facts)
+
+    def _tried(self, worker: LocalWorker, sample: Any) -> dict[str, Any]:
+        """What is known of the sample's rows once they were tried, for `config.yaml`."""
+        tried = distinct(body_rows(sample), TRIED_ROWS)
+        facts: dict[str, Any] = {}
+        if self.description.example is not None:
+            facts["example"] = few(tried)
+        requests: list[dict[str, Any]] = [{"instances": tried}]
+        if getattr(self.description.output, "probabilities", False):
+            requests.append({"instances": tried, "probabilities": True})
+        found = [finding for request in requests if (finding := worker.try_rows(request))]
+        if not found:
+            return facts
+        reasons = [finding["reason"] for finding in found if finding["reason"]]
+        if reasons:
+            message = f"requests will not share a call of predict, which is slower: {reasons[0]}"
+            warnings.warn(message, UserWarning, stacklevel=5)
+            return {**facts, "rows_independent": False}
+        noise = max(finding["noise"] for finding in found)
+        return {**facts, "rows_independent": True, "batch_noise": float(f"{noise:.1e}")}
 
 
 def recognised(model: Any, framework: str | None) -> tuple[WrittenModelScaffoldDefinition, Any]:

@@ -29,6 +29,7 @@ from generator.hooks import by_name
 from generator.running.comparison import compare
 from generator.scaffold import Scaffold
 from support import scripts
+from support.flows import proved
 
 torch = pytest.importorskip(
     "torch", reason="torch is in the tests' environment on Python 3.11 only: CONTRIBUTING.md"
@@ -453,7 +454,7 @@ def test_requests_in_a_batch_get_the_same_answers_as_alone(
         Request(n, Kind.JSON, str(n), json_encode({"instances": [[n, n], [n, 0]]}))
         for n in (1, 2, 3)
     ]
-    flow = Flow(model, 256)
+    flow = Flow(model, proved(256))
     answered = flow.answer([flow.open(frame) for frame in frames])
     bodies = [response.body for responses, _ in answered for response in responses]
     expected = [[{"rows": [n, n], "mean": n}, {"rows": [n, 0], "mean": n / 2}] for n in (1, 2, 3)]

@@ -4,7 +4,6 @@ import json
 import logging
 import math
 import socket
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common.bodies import json_encode, msgpack_decode, msgpack_encode, v2_tensors
+from common.bodies import json_encode, v2_tensors
 from common.config import Config
 from common.errors import ConfigError, InvalidInput
 from common.link.frames import LARGE_BYTES, Kind, Request, Response, Splitter, Stats, receive
 from common.schema import ArrayInput, Column, TableInput, TextInput
 from common.signature import Signature
 from common.worker.flow import PIECE, Flow
+from support.flows import ask, proved
 
 ROWS = [[5.1, 3.5], [4.9, 3.0]]
 
@@ -48,26 +48,6 @@ class Owner:
         return [len(call["instances"]) for call in self.calls]
 
 
-def ask(
-    owner: Any, *bodies: Any, kind: Kind = Kind.JSON, flow: Flow | None = None, limit: int = 256
-) -> list[Any]:
-    """The answers to requests that arrive together, in their order: (status, body)."""
-    encode: Callable[[Any], bytes] = json_encode if kind == Kind.JSON else msgpack_encode
-    packed = [body if isinstance(body, bytes) else encode(body) for body in bodies]
-    frames = [Request(ident, kind, f"id-{ident}", body) for ident, body in enumerate(packed, 1)]
-    answers = {}
-    flow = flow or Flow(owner, limit)
-    for responses, _ in flow.answer([flow.open(frame) for frame in frames]):
-        for response in responses:
-            assert response.ident not in answers, "a request was answered twice"
-            decode: Callable[[bytes], Any] = (
-                json.loads if response.kind == Kind.JSON else msgpack_decode
-            )
-            answers[response.ident] = (response.status, decode(response.body))
-    assert sorted(answers) == [frame.ident for frame in frames]
-    return [answers[frame.ident] for frame in frames]
-
-
 def body(*firsts: Any, **others: Any) -> dict[str, Any]:
     return {"instances": [[first, 0] for first in firsts], **others}
 
@@ -81,7 +61,7 @@ def test_requests_that_arrive_together_share_one_call() -> None:
 
 def test_stats_tell_what_shared_a_call() -> None:
     frames = [Request(n, Kind.JSON, "", json_encode(body(*range(n)))) for n in (1, 2)]
-    flow = Flow(Owner(), 256)
+    flow = Flow(Owner(), proved(256))
     [(responses, stats)] = list(flow.answer([flow.open(frame) for frame in frames]))
     assert stats is not None and (stats.requests, stats.rows) == (2, 3)
     assert len(responses) == 2 and all(seconds >= 0 for seconds in stats.seconds)
@@ -90,7 +70,7 @@ def test_stats_tell_what_shared_a_call() -> None:
 
 def test_many_responses_leave_in_pieces_and_the_stats_with_the_last() -> None:
     owner = Owner()
-    flow, count = Flow(owner, 256), 2 * PIECE + 6
+    flow, count = Flow(owner, proved(256)), 2 * PIECE + 6
     opened = [
         flow.open(Request(n, Kind.JSON, "", json_encode(body(n)))) for n in range(1, count + 1)
     ]
@@ -213,7 +193,7 @@ def test_a_response_that_cannot_be_split_turns_sharing_off_and_says_so_once(
             return response if len(request["instances"]) > 1 else {"predictions": [7]}
 
     owner = Whole()
-    flow = Flow(owner, 256)
+    flow = Flow(owner, proved(256))
     for _ in range(3):
         assert ask(owner, body(1), body(2), flow=flow) == [(200, {"predictions": [7]})] * 2
     assert owner.sizes == [2] + [1] * 6

@@ -11,6 +11,7 @@ from common.bodies.values import DecodeError
 from common.errors import InvalidInput
 from common.link.frames import V2_HEAD, Kind, Request, Response
 from common.worker.flow import Flow
+from support.flows import proved
 
 LIMITS = {
     f"{sign}INT{bits}": np.iinfo(f"{sign.lower()}int{bits}")
@@ -51,7 +52,7 @@ def instances(head: dict[str, Any], raw: bytes = b"") -> Any:
 
 def answers(*bodies: bytes) -> list[Response]:
     frames = [Request(ident, Kind.V2, "an-id", content) for ident, content in enumerate(bodies, 1)]
-    flow = Flow(Echo(), 256)
+    flow = Flow(Echo(), proved(256))
     answered = flow.answer([flow.open(frame) for frame in frames])
     return [response for responses, _ in answered for response in responses]
 

@@ -22,7 +22,9 @@ FACTS: dict[str, tuple[type, str]] = {
     **dict.fromkeys(("file", "sha256", "onnx_sha256", "backend"), (str, "a string or null")),
     "custom_objects": (dict, "a mapping or null"),
     "example": (list, "a list or null"),
+    "rows_independent": (bool, "true, false or null"),
 }
+SHARES = ("batch_noise", "tolerance")  # of the largest number
 
 
 def config_path() -> Path:
@@ -63,6 +65,9 @@ class Model:
     input: ModelInput | None = None
     output: ModelOutput | None = None
     example: list[Any] | None = None
+    rows_independent: bool | None = None
+    batch_noise: float | None = None
+    tolerance: float | None = None
     backend: str | None = None
     custom_objects: dict[str, str] | None = None
 
@@ -184,6 +189,8 @@ def _model(section: dict[str, Any]) -> Model:
         value = facts.get(key)
         if value is not None and not isinstance(value, kind):
             raise ConfigError.value(f"model.{key}", allowed, value)
+    for key in SHARES:
+        facts[key] = _share(f"model.{key}", facts.get(key))
     engine = facts.get("engine", ENGINES[0])
     if engine not in ENGINES:
         raise ConfigError.value("model.engine", any_of(ENGINES), engine)
@@ -207,6 +214,19 @@ def _setting(name: str, value: Any) -> Any:
     if not low <= number <= high:
         raise ConfigError.value(_where(name), f"between {low} and {high}", value)
     return number
+
+
+def _share(key: str, value: Any) -> float | None:
+    """A number from 0 to 1. YAML takes 1e-5 for a text, and 1.0e-5 for a number."""
+    if value is None:
+        return None
+    try:
+        share = float(value)
+    except (TypeError, ValueError):
+        share = -1.0
+    if isinstance(value, bool) or not 0 <= share <= 1:
+        raise ConfigError.value(key, "a number from 0 to 1, or null", value)
+    return share
 
 
 def _flag(name: str, value: Any) -> bool:

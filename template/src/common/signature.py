@@ -4,7 +4,7 @@ The forms of `model.input` and their fields are in `schema.py`. Without one, row
 lists become an array, and texts and objects stay a list.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from .errors import ConfigError, InvalidInput
 from .rows import texts
 from .rows.arrays import Array, fitting, numpy_dtype, sparse, tensor_array, to_array
+from .rows.likeness import measure
 from .rows.parsed import as_list, named
 from .rows.tables import Table
 from .schema import (
@@ -30,7 +31,11 @@ from .words import kind_of
 
 
 class Signature:
-    """What a model takes. Its only public method is `inputs`.
+    """What a model takes.
+
+    Attributes:
+        likeness: equal for two lists of rows, or arrays, that come out of `inputs` in the same
+            dtypes and shapes, each by itself. None for rows that must share no call of `predict`.
 
     Args:
         described: `model.input` of a Config, or the same as `config.yaml` has it; None takes any
@@ -45,6 +50,7 @@ class Signature:
             described = read_input(described or None)
         _check_dtypes(described)
         self._convert = _converter(described)
+        self.likeness: Callable[[Any], Hashable] = measure(described, self._convert)
 
     def inputs(self, rows: Any) -> Any:
         """The rows as the model takes them.

@@ -13,13 +13,12 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client import generate_latest as plain_text
 from prometheus_client.openmetrics.exposition import generate_latest as open_metrics
 
-from common.link.frames import Stats
+from common.link.frames import PHASES, Stats
 from common.serving import metrics
 
 SECONDS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 SECONDS += (10, 30, 60)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
-PHASES = ("decode", "preprocess", "predict", "postprocess", "encode")
 BATCHES = [  # times that doubles hold exactly, some of them on a bucket's upper bound
     Stats(1, 1, (0.0, 0.0078125, 0.5, 0.25, 2.0)),
     Stats(4, 9, (0.5, 2.0, 1.0, 8.0, 128.0)),
@@ -64,6 +63,11 @@ def reference() -> CollectorRegistry:
     shared = histogram(
         "scaffold_batch_requests", "Requests that shared a call of predict", buckets=ROWS
     )
+    ended = Counter(
+        "scaffold_sharing_ended",
+        "Workers whose requests share no call of predict any more: an answer depended on it",
+        registry=registry,
+    )
     restarts = Counter(
         "scaffold_worker_restarts", "Workers replaced, by reason", ["reason"], registry=registry
     )
@@ -76,6 +80,7 @@ def reference() -> CollectorRegistry:
             ("postprocess", "post-process"),
         )
     ]
+    ended.inc()
     for batch in BATCHES:
         rows.observe(batch.rows)
         shared.observe(batch.requests)
@@ -97,7 +102,7 @@ async def traffic() -> None:
     batches, requests = metrics.Batches("model"), metrics.Requests()
     metrics.QUEUE.set_function(lambda: 3)
     metrics.WORKER_RESTARTS.labels("died").inc()
-    for batch in BATCHES:
+    for batch in (*BATCHES, Stats(0, 0, (0.0,) * len(PHASES), 1)):
         batches.observe(batch)
     for route, status, amounts in ANSWERS:
         for amount in amounts:

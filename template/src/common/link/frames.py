@@ -25,7 +25,7 @@ LARGE_BYTES = 1 << 14  # from this size on, a view is faster than a copy
 LENGTH = struct.Struct("!I")
 REQUEST = struct.Struct("!IQBH")
 RESPONSE = struct.Struct("!IQHB")
-STATS = struct.Struct("!II5d")
+STATS = struct.Struct("!III5d")
 V2_HEAD = struct.Struct("!I")
 PHASES = ("decode", "preprocess", "predict", "postprocess", "encode")
 Frame = bytes | memoryview
@@ -41,29 +41,32 @@ class Kind(IntEnum):
     FAILED = 4
     STATS = 5
     V2 = 6
+    TRIAL = 7  # to the worker: JSON with rows, to try whether they are independent
 
 
 @dataclass(slots=True)
 class Stats:
-    """Statistics of one call of `predict`.
+    """Statistics of one call of `predict`; of none where `requests` is 0.
 
     Attributes:
         requests: how many requests shared the call.
         rows: how many rows they had in total.
         seconds: how long each of PHASES took, for all of them in total.
+        ended: 1 if an answer has ended the sharing of calls since the statistics before.
     """
 
     requests: int
     rows: int
     seconds: tuple[float, ...]
+    ended: int = 0
 
     def pack(self) -> bytes:
-        return STATS.pack(self.requests, self.rows, *self.seconds)
+        return STATS.pack(self.requests, self.rows, self.ended, *self.seconds)
 
     @classmethod
     def unpack(cls, body: bytes) -> "Stats":
-        requests, rows, *seconds = STATS.unpack(body)
-        return cls(requests, rows, tuple(seconds))
+        requests, rows, ended, *seconds = STATS.unpack(body)
+        return cls(requests, rows, tuple(seconds), ended)
 
 
 def request_head(ident: int, kind: int, request_id: str, size: int) -> bytes:

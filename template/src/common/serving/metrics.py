@@ -133,6 +133,10 @@ BATCH_ROWS = FastHistogram("scaffold_batch_rows", "Rows that shared a call of pr
 BATCH_REQUESTS = FastHistogram(
     "scaffold_batch_requests", "Requests that shared a call of predict", ROWS
 )
+SHARING_ENDED = Counter(
+    "scaffold_sharing_ended",
+    "Workers whose requests share no call of predict any more: an answer depended on it",
+)
 WORKER_RESTARTS = Counter("scaffold_worker_restarts", "Workers replaced, by reason", ["reason"])
 
 
@@ -178,6 +182,9 @@ class Batches:
         KServe counts requests. A request's `preprocess` and `postprocess` count as their mean.
         """
         requests = stats.requests
+        SHARING_ENDED.inc(stats.ended)
+        if not requests:
+            return
         self._rows.observe(stats.rows)
         self._requests.observe(requests)
         for phase, seconds in zip(self._phases, stats.seconds, strict=True):

@@ -3,12 +3,10 @@
 Requests that have arrived together share one call of `predict` if that cannot change an answer.
 """
 
+import dataclasses
 import logging
-import pickle
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,8 +14,12 @@ import numpy as np
 from .. import bodies
 from ..bodies.v2_codec import V2, Encoder
 from ..errors import InvalidInput
-from ..link.frames import Kind, Request, Response, Stats
+from ..link.frames import PHASES, Kind, Request, Response, Stats
 from ..words import kind_of
+from .calls import Call, merged
+from .independence import Finding
+from .responses import Uncut, cut, kept, shown
+from .sharing import Group, Sharing
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +27,7 @@ CODECS: dict[int, tuple[Callable[[bytes | memoryview], Any], Encoder]] = {
     Kind.JSON: (bodies.json_decode, bodies.json_encode),
     Kind.MSGPACK: (bodies.msgpack_decode, bodies.msgpack_encode),
 }
-SPLIT_KEYS = ("predictions", "probabilities")
-SCALARS = (str, bool, int, float, type(None))
+NO_SECONDS = (0.0,) * len(PHASES)
 PIECE = 32  # responses; the server sends them while the next ones are encoded
 
 
@@ -37,31 +38,6 @@ class InferenceModel(Protocol):
     def preprocess(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def predict(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def postprocess(self, response: dict[str, Any]) -> dict[str, Any]: ...
-
-
-class Unsplittable(Exception):
-    """The response to several requests cannot be split by rows."""
-
-
-@dataclass(slots=True)
-class Call:
-    """A request that is ready for `predict`.
-
-    Attributes:
-        frame: the frame that it came in.
-        encode: encodes its response.
-        request: what `preprocess` returned.
-        rows: how many rows it has.
-        decoded: how long decode took, in seconds.
-        preprocessed: how long preprocess took, in seconds.
-    """
-
-    frame: Request
-    encode: Encoder
-    request: dict[str, Any]
-    rows: int
-    decoded: float
-    preprocessed: float
 
 
 # Each request with its response, and the seconds that the call of `predict` took.
@@ -75,17 +51,24 @@ class Flow:
 
     Args:
         model: an object with KFServing's four methods, loaded.
-        max_batch_size: how many rows may share a call of `predict`; 1 turns sharing off.
+        sharing: decides which requests share a call of `predict`.
         v2: decodes and encodes V2 bodies for the model.
     """
 
-    def __init__(self, model: InferenceModel, max_batch_size: int, v2: V2 | None = None) -> None:
+    def __init__(self, model: InferenceModel, sharing: Sharing, v2: V2 | None = None) -> None:
         self._model = model
-        self._max_batch_size = max_batch_size
+        self._sharing = sharing
         self._v2 = v2 or V2()
+
+    @property
+    def max_batch_size(self) -> int:
+        """How many rows may share a call of `predict` now."""
+        return self._sharing.max_batch_size
 
     def open(self, frame: Request) -> Call | Response:
         """Decode and preprocess a request. The result is a Response if that failed."""
+        if frame.kind == Kind.TRIAL:
+            return self._answer_trial(frame)
         start = time.perf_counter()
         try:
             body, encode = self._decode(frame)
@@ -107,8 +90,40 @@ class Flow:
         """
         if refused := [outcome for outcome in opened if isinstance(outcome, Response)]:
             yield refused, None
-        for group in self._groups([outcome for outcome in opened if isinstance(outcome, Call)]):
-            yield from self._answer_group(group)
+        calls = [outcome for outcome in opened if isinstance(outcome, Call)]
+        if len(calls) == 1 or self.max_batch_size == 1:
+            yield from self._answer_each(calls)
+        else:
+            for group in self._sharing.groups(calls):
+                yield from self._answer_group(group)
+        if ended := self._sharing.take_ended():
+            yield [], Stats(0, 0, NO_SECONDS, ended)
+
+    def try_example(self, rows: list[Any], others: list[dict[str, Any]]) -> None:
+        """Try whether rows are independent, with each of some other keys. If not, none share."""
+        for other in others:
+            finding = self.try_rows({**other, "instances": rows})
+            if finding is not None and finding.reason is not None:
+                self._sharing.end(finding)
+
+    def try_rows(self, request: dict[str, Any]) -> Finding | None:
+        """Try whether the rows of a request are independent; None if that cannot be tried."""
+        opened: dict[bytes, Call | Response] = {}  # equal rows prove nothing
+        for row in request["instances"]:
+            body = bodies.json_encode({**request, "instances": [row]})
+            if body not in opened:
+                opened[body] = self.open(Request(0, Kind.JSON, f"row {shown(row)}", body))
+        calls = [outcome for outcome in opened.values() if isinstance(outcome, Call)]
+        try:
+            return self._sharing.try_rows(calls, self._model.predict)
+        except Exception:
+            logger.debug("the rows of a trial get no prediction", exc_info=True)
+            return None
+
+    def _answer_trial(self, frame: Request) -> Response:
+        finding = self.try_rows(bodies.json_decode(frame.body))
+        body = bodies.json_encode(finding and dataclasses.asdict(finding))
+        return Response(frame.ident, 200, Kind.JSON, body)
 
     def _decode(self, frame: Request) -> tuple[Any, Encoder]:
         """The decoded body, and what encodes its response."""
@@ -118,58 +133,64 @@ class Flow:
         decode, encode = codec
         return decode(frame.body), encode
 
-    def _groups(self, calls: list[Call]) -> list[list[Call]]:
-        """Groups of requests that may share a call of `predict`, in order of arrival."""
-        if self._max_batch_size == 1 or len(calls) == 1:
-            return [[call] for call in calls]
-        groups: list[list[Call]] = []
-        open_groups: dict[Any, tuple[list[Call], int]] = {}
-        for call in calls:
-            key = _batch_key(call)
-            group, rows = open_groups.get(key, ([], self._max_batch_size))
-            if key is None or rows + call.rows > self._max_batch_size:
-                group, rows = [], 0
-                groups.append(group)
-            group.append(call)
-            open_groups[key] = (group, rows + call.rows)
-        return groups
+    def _answer_group(self, group: Group) -> Iterator[Answered]:
+        if len(group.calls) == 1 or self.max_batch_size == 1:
+            yield from self._answer_each(group.calls)
+        elif self._sharing.is_due(group):
+            yield from self._check(group)
+        elif (together := self._try_together(group)) is not None:
+            yield from self._finish(*together)
+        else:
+            yield from self._answer_each(group.calls)
 
-    def _answer_group(self, group: list[Call]) -> Iterator[Answered]:
-        if len(group) > 1:
-            together = self._try_together(group)
-            if together is not None:
-                yield from self._finish(*together)
-                return
-        for call in group:
-            yield from self._answer_alone(call)
-
-    def _try_together(self, group: list[Call]) -> Predicted | None:
+    def _try_together(self, group: Group) -> Predicted | None:
         """The result of a shared call of `predict`; None if each request must run alone."""
+        start = time.perf_counter()
         try:
-            return self._predict_together(group)
-        except Unsplittable as error:
-            self._max_batch_size = 1
-            logger.warning("requests no longer share a call of predict: %s", error)
+            response = self._model.predict(merged(group.calls))
+            took = time.perf_counter() - start
+            parts = cut(response, [call.rows for call in group.calls])
+        except Uncut as error:
+            self._sharing.end(Finding(reason=str(error)))
+            return None
         except BaseException:  # one request must not fail the others
             logger.debug("a shared call of predict failed", exc_info=True)
-        return None
+            return None
+        if not self._sharing.is_known(group, response):
+            return None
+        return list(zip(group.calls, parts, strict=True)), took
 
-    def _predict_together(self, group: list[Call]) -> Predicted:
-        merged = _merge([call.request["instances"] for call in group])
-        start = time.perf_counter()
-        response = self._model.predict({**group[0].request, "instances": merged})
-        took = time.perf_counter() - start
-        parts = _split(response, [call.rows for call in group])
-        return list(zip(group, parts, strict=True)), took
+    def _check(self, group: Group) -> Iterator[Answered]:
+        """Answer each request alone, and compare that with a shared call."""
+        answered: list[tuple[Call, Any]] = []
+        for call in group.calls:
+            response, took = self._predict_alone(call)
+            if isinstance(response, Response):
+                yield [response], None
+                continue
+            answered.append((call, kept(response)))
+            yield from self._finish([(call, response)], took)
+        if len(answered) > 1:
+            calls = [call for call, _ in answered]
+            alone = [response for _, response in answered]
+            self._sharing.check(group, calls, alone, self._model.predict)
 
-    def _answer_alone(self, call: Call) -> Iterator[Answered]:
+    def _answer_each(self, calls: list[Call]) -> Iterator[Answered]:
+        for call in calls:
+            response, took = self._predict_alone(call)
+            if isinstance(response, Response):
+                yield [response], None
+            else:
+                yield from self._finish([(call, response)], took)
+
+    def _predict_alone(self, call: Call) -> tuple[Any, float]:
+        """What `predict` returns, or the Response of an error; and the seconds it took."""
         start = time.perf_counter()
         try:
-            response = self._model.predict(call.request)
+            response: Any = self._model.predict(call.request)
         except BaseException as error:
-            yield [_failure(call.frame, error, "predict")], None
-            return
-        yield from self._finish([(call, response)], time.perf_counter() - start)
+            response = _failure(call.frame, error, "predict")
+        return response, time.perf_counter() - start
 
     def _finish(self, answered: list[tuple[Call, Any]], predicted: float) -> Iterator[Answered]:
         """Postprocess and encode the responses of one call of `predict`, one by one."""
@@ -210,13 +231,6 @@ def _encode(call: Call, final: Any) -> Response:
         return _failure(call.frame, error, "encode")
 
 
-def _merge(instances: list[Any]) -> Any:
-    """The rows of several requests in one array or list."""
-    if isinstance(instances[0], np.ndarray):
-        return np.concatenate(instances)
-    return list(chain(*instances))
-
-
 def _checked(request: Any) -> dict[str, Any]:
     """The decoded body, checked for what every route needs: a dict with a list of `instances`.
 
@@ -249,88 +263,6 @@ def _rows(request: Any) -> int:
     if isinstance(instances, (list, np.ndarray)):
         return len(instances)
     return 1
-
-
-def _batch_key(call: Call) -> Any:
-    """Equal for requests that may share a call of `predict`; None for one that may not."""
-    request = call.request
-    instances = _instances(request)
-    if not isinstance(instances, (list, np.ndarray)) or not len(instances):
-        return None
-    if isinstance(instances, np.ndarray):
-        rows: tuple[Any, ...] = (instances.shape[1:], instances.dtype)
-    else:
-        rows = _row_key(instances[0])
-    if len(request) == 1:
-        return call.frame.kind, rows
-    others = _pickled({key: value for key, value in request.items() if key != "instances"})
-    if others is None:
-        return None
-    return call.frame.kind, rows, others
-
-
-def _row_key(row: Any) -> tuple[Any, ...]:
-    """A row's type, and the lengths of the lists in it."""
-    if isinstance(row, dict):
-        lists = {name: value for name, value in row.items() if isinstance(value, (list, tuple))}
-        return dict, frozenset((name, len(value)) for name, value in lists.items())
-    if isinstance(row, (list, tuple)):
-        return type(row), len(row)
-    return type(row), None
-
-
-def _pickled(others: dict[str, Any]) -> bytes | None:
-    """Bytes that are equal only for equal values; None for values that cannot be pickled."""
-    try:
-        return pickle.dumps(others)
-    except Exception:
-        return None
-
-
-def _split(response: Any, counts: list[int]) -> list[dict[str, Any]]:
-    """Split the response to several requests.
-
-    Args:
-        response: what one call of `predict` returned for all of them.
-        counts: how many rows each request has.
-
-    Raises:
-        Unsplittable: it holds something that is not one value per row.
-    """
-    if not isinstance(response, dict) or "predictions" not in response:
-        raise Unsplittable("predict returned no object with predictions")
-    parts: list[dict[str, Any]] = [{} for _ in counts]
-    for key, value in response.items():
-        for part, piece in zip(parts, _pieces(key, value, counts), strict=True):
-            part[key] = piece
-    return parts
-
-
-def _pieces(key: str, value: Any, counts: list[int]) -> list[Any]:
-    """One piece of a response's value for each request: its rows, or the same scalar for all."""
-    if key not in SPLIT_KEYS and isinstance(value, SCALARS):
-        return [value] * len(counts)
-    if key in SPLIT_KEYS and _length(value) == sum(counts):
-        return list(_slices(value, counts))
-    raise Unsplittable(
-        f"{key!r} of its response cannot be split by rows; add it in postprocess instead"
-    )
-
-
-def _length(value: Any) -> int | None:
-    """The number of rows; None if the value has no rows."""
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        return None
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return len(value)
-    return None
-
-
-def _slices(value: Any, counts: list[int]) -> Iterator[Any]:
-    start = 0
-    for count in counts:
-        yield value[start : start + count]
-        start += count
 
 
 def _failure(frame: Request, error: BaseException, phase: str) -> Response:

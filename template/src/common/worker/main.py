@@ -85,7 +85,8 @@ def load(config: Config) -> Any:
         LoadError: it cannot be imported or loaded.
     """
     _ensure_temporary_directory()
-    flows, bodies = _import("common.worker.flow"), _import("common.bodies.v2_codec")
+    flows, sharings = _import("common.worker.flow"), _import("common.worker.sharing")
+    bodies = _import("common.bodies.v2_codec")
     if config.framework == "sklearn":
         with contextlib.suppress(ImportError):
             importlib.import_module("scipy.sparse")
@@ -99,8 +100,9 @@ def load(config: Config) -> Any:
         logger.error("load() failed", exc_info=error)
         raise LoadError(f"the model cannot be loaded: {_reason(error)}") from error
     v2 = bodies.V2(config.name, config.model.input)
-    flow = flows.Flow(model, config.serving.max_batch_size, v2)
+    flow = flows.Flow(model, sharings.of_config(config), v2)
     _warm_up(flow, config)
+    _try_example(flow, config)
     return flow
 
 
@@ -164,6 +166,16 @@ def _warm_up(flow: Any, config: Config) -> None:
             )
 
 
+def _try_example(flow: Any, config: Config) -> None:
+    """Try whether the example's rows are independent, before requests share calls of predict."""
+    if config.model.example is None:
+        return
+    others: list[dict[str, Any]] = [{}]
+    if getattr(config.model.output, "probabilities", False):
+        others.append({"probabilities": True})
+    flow.try_example(config.model.example, others)
+
+
 def _serve(
     connection: socket.socket, splitter: Splitter, flow: Any, first: list[Frame], serving: Serving
 ) -> None:
@@ -189,7 +201,7 @@ def _serve(
         expected = served
         if time.perf_counter() - end < AT_ONCE_SECONDS:
             expected += len(frames)
-        wanted = min(expected, serving.max_batch_size) - len(frames)
+        wanted = min(expected, flow.max_batch_size) - len(frames)
         opened = _open(flow, frames)
         for frames in window.collect(connection, splitter, wanted):
             opened += _open(flow, frames)

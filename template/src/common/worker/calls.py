@@ -1,0 +1,60 @@
+"""Requests that are ready for `predict`, and one request made of several."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from ..bodies.v2_codec import Encoder
+from ..link.frames import Request
+
+
+@dataclass(slots=True)
+class Call:
+    """A request that is ready for `predict`.
+
+    Attributes:
+        frame: the frame that it came in.
+        encode: encodes its response.
+        request: what `preprocess` returned.
+        rows: how many rows it has.
+        decoded: how long decode took, in seconds.
+        preprocessed: how long preprocess took, in seconds.
+    """
+
+    frame: Request
+    encode: Encoder
+    request: dict[str, Any]
+    rows: int
+    decoded: float
+    preprocessed: float
+
+
+def merged(calls: Sequence[Call]) -> dict[str, Any]:
+    """One request with the rows of several, whose other keys are equal."""
+    return with_rows(calls[0], _joined([call.request["instances"] for call in calls]))
+
+
+def among_copies(calls: Sequence[Call], index: int) -> dict[str, Any]:
+    """The merged request with all rows replaced by those of one call, which stay in their place."""
+    call = calls[index]
+    start = sum(before.rows for before in calls[:index])
+    total = sum(each.rows for each in calls)
+    places = [(place - start) % call.rows for place in range(total)]
+    instances = call.request["instances"]
+    if isinstance(instances, np.ndarray):
+        return with_rows(call, instances[places])
+    return with_rows(call, [instances[place] for place in places])
+
+
+def with_rows(call: Call, instances: Any) -> dict[str, Any]:
+    """The request of a call with other rows."""
+    return {**call.request, "instances": instances}
+
+
+def _joined(instances: list[Any]) -> Any:
+    if isinstance(instances[0], np.ndarray):
+        return np.concatenate(instances, dtype=instances[0].dtype)
+    return list(chain(*instances))

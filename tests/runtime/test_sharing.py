@@ -1,0 +1,478 @@
+"""An answer never depends on who else asks: requests that arrive together, held against alone."""
+
+import contextlib
+import logging
+import random
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+
+from common.bodies import json_encode
+from common.errors import InvalidInput
+from common.link.frames import Kind, Request
+from common.schema import ArrayInput, Column, JsonInput, ModelInput, TableInput, TextInput
+from common.signature import Signature
+from common.worker.flow import Flow
+from common.worker.independence import Tolerance
+from common.worker.sharing import EVERY, FIRST, FIRST_UNKNOWN, Sharing
+from support.flows import ask
+
+X = np.arange(8.0).reshape(4, 2)
+Y = [1.0, 2, 3, 5]
+FRAME = pd.DataFrame({"x": [1.0, 2, 3, 4], "y": [0.0, 1, 0, 1]})
+
+
+class Served:
+    """An object with a `predict`, as the scaffold of framework custom serves it."""
+
+    def __init__(self, model: Any, described: ModelInput | None = None) -> None:
+        self.model = model
+        self.described = described
+        self.signature = Signature(described)
+        self.sizes: list[int] = []
+
+    def load(self) -> None: ...
+
+    def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+        return request
+
+    def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.sizes.append(len(request["instances"]))
+        return {"predictions": self.model.predict(self.signature.inputs(request["instances"]))}
+
+    def postprocess(self, response: dict[str, Any]) -> dict[str, Any]:
+        return response
+
+    def flow(self, independent: bool | None = None, limit: int = 256, **knobs: Any) -> Flow:
+        return Flow(self, Sharing(limit, self.signature.likeness, independent, **knobs))
+
+
+# ---- the cases ----
+
+
+class Two:
+    def predict(self, X: Any) -> Any:
+        return X.sum(1), X.std(1)
+
+
+class First:
+    def predict(self, X: Any) -> Any:
+        return [str(row[0]) for row in X]
+
+
+class Month:
+    def predict(self, frame: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pandas says that it guesses
+            return pd.to_datetime(frame["d"]).dt.month.to_numpy()
+
+
+class Labels:
+    def predict(self, rows: Any) -> Any:
+        return sorted({label for label, _ in rows})[:2]
+
+
+class Draws:
+    """Random numbers, from a seed that is set anew in each call: alone, an answer is definite."""
+
+    def predict(self, X: Any) -> Any:
+        return np.random.default_rng(0).normal(size=len(X)) + X[:, 0]
+
+
+def lagged(frame: Any) -> Any:
+    return frame.assign(prev=frame["x"].shift(1).fillna(0))
+
+
+def scored(X: Any) -> Any:
+    return (X - X.mean(0)) / (X.std(0) + 1)
+
+
+def text_zip(frame: Any) -> Any:
+    return frame.astype(str)
+
+
+def zip_model() -> Any:
+    encoder = OneHotEncoder(handle_unknown="ignore")
+    model = make_pipeline(FunctionTransformer(text_zip), encoder, LinearRegression())
+    return model.fit(pd.DataFrame({"zip": [90210, 10001, 60601, 94105]}), Y)
+
+
+def torch_module(make: Callable[[Any], Any]) -> Any:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    module = make(torch)
+
+    class Tensors:
+        def predict(self, X: Any) -> Any:
+            with torch.inference_mode():
+                return module(torch.as_tensor(X, dtype=torch.float32)).numpy()
+
+    return Tensors()
+
+
+def centred(torch: Any) -> Any:
+    return lambda x: x - x.mean(0)
+
+
+def encoder(torch: Any) -> Any:
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16)
+    return torch.nn.TransformerEncoder(layer, 1, enable_nested_tensor=False).eval()
+
+
+def numbers(width: int, whole: bool = False) -> list[Any]:
+    chance = random.Random(0)
+    return [[chance.randrange(90) + (0.25, 0)[whole] for _ in range(width)] for _ in range(40)]
+
+
+@dataclass
+class Case:
+    """A model, what a row of it is, and rows that clients send."""
+
+    make: Callable[[], Any]
+    described: ModelInput | None
+    rows: list[Any] = field(default_factory=lambda: numbers(2))
+    most: int = 2  # rows in a request
+
+    def served(self) -> Served:
+        return Served(self.make(), self.described)
+
+
+ZIPS = [{"zip": zip_} for zip_ in (90210, 10001, None, 60601, 94105, None, 7)]
+DATES = [{"d": f"{day:02}/02/2024"} for day in (13, 1, 2, 14, 5, 1, 3)]
+CASES = {
+    "1 a tuple of outputs": Case(Two, ArrayInput((2,), "float64")),
+    "2 lags": Case(
+        lambda: make_pipeline(FunctionTransformer(lagged), LinearRegression()).fit(FRAME, Y),
+        TableInput((Column("x", "number", "float64"), Column("y", "number", "float64"))),
+    ),
+    "3 z-scores": Case(
+        lambda: make_pipeline(FunctionTransformer(scored), LinearRegression()).fit(X, Y),
+        ArrayInput((2,), "float64"),
+    ),
+    "4 minus the mean": Case(lambda: torch_module(centred), ArrayInput((2,), "float32")),
+    "4 batch_first=False": Case(
+        lambda: torch_module(encoder), ArrayInput((8,), "float32"), numbers(8)
+    ),
+    "5 null beside integers": Case(
+        zip_model, TableInput((Column("zip", "number", "int64"),)), ZIPS
+    ),
+    "6 floats beside integers": Case(
+        First, ArrayInput((2,), "int64"), [*numbers(2)[:9], *numbers(2, whole=True)[:9]]
+    ),
+    "6 floats beside integers, as they came": Case(
+        First, None, [*numbers(2)[:9], *numbers(2, whole=True)[:9]]
+    ),
+    "7 a guessed format": Case(Month, TableInput((Column("d", "string"),)), DATES, 1),
+    "8 by chance as many": Case(Labels, JsonInput(), [[word, 0] for word in "abcabcdaa"]),
+    "random numbers": Case(Draws, ArrayInput((2,), "float64")),
+}
+
+
+def stress(flow: Flow, alone: Flow, rows: list[Any], calls: int, most: int = 2) -> tuple[int, int]:
+    """Post random rows, eight requests at once.
+
+    Args:
+        flow: answers them together.
+        alone: answers each alone.
+        rows: what clients send, up to `most` in a request.
+        calls: how often.
+
+    Returns:
+        How many answers there were, and how many of them differ.
+    """
+    chance, known, asked, wrong = random.Random(1), {}, 0, 0  # type: ignore[var-annotated]
+    for _ in range(calls):
+        bodies = [
+            {"instances": [chance.choice(rows) for _ in range(chance.randint(1, most))]}
+            for _ in range(8)
+        ]
+        for body, answer in zip(bodies, ask(None, *bodies, flow=flow), strict=True):
+            if (key := repr(body)) not in known:
+                [known[key]] = ask(None, body, flow=alone)
+            asked += 1
+            wrong += answer != known[key]
+    return asked, wrong
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_answer_is_that_of_the_request_alone(name: str) -> None:
+    case = CASES[name]
+    flow, alone = case.served().flow(True), case.served().flow(limit=1)
+    assert stress(flow, alone, case.rows, 25, case.most) == (200, 0)
+
+
+def test_nothing_is_shared_before_it_is_known() -> None:
+    served = CASES["3 z-scores"].served()
+    assert stress(served.flow(), served.flow(limit=1), numbers(2), 2) == (16, 0)
+    assert served.sizes[0] <= 2, "a request was answered from a shared call"
+
+
+# ---- proved, then shared ----
+
+
+class Doubles:
+    def predict(self, X: Any) -> Any:
+        return 2 * X[:, 0]
+
+
+class Forgets(Doubles):
+    """Rows are independent until a number is large."""
+
+    def predict(self, X: Any) -> Any:
+        if X.max() > 1000:
+            return X[:, 0] - X.mean()
+        return super().predict(X)
+
+
+def bodies(*firsts: float) -> list[dict[str, Any]]:
+    return [{"instances": [[first, 0.5]]} for first in firsts]
+
+
+PAIR = bodies(1.5, 2.5)
+
+
+@pytest.mark.parametrize(("independent", "first"), [(True, FIRST), (None, FIRST_UNKNOWN)])
+def test_the_first_calls_of_a_likeness_are_checked(independent: bool | None, first: int) -> None:
+    served = Served(Doubles(), ArrayInput((2,), "float64"))
+    flow = served.flow(independent)
+    for _ in range(first + 3):
+        ask(None, *PAIR, flow=flow)
+    assert served.sizes == [1, 1, 2] * first + [2] * 3
+    ask(None, *[{"instances": [[0.5, 0.5], [1, 2]]}] * 2, flow=flow)
+    assert served.sizes[-3:] == [2, 2, 4], "equal bodies prove nothing for others"
+
+
+def test_one_call_in_a_thousand_is_checked_after() -> None:
+    served = Served(Doubles(), ArrayInput((2,), "float64"))
+    flow = served.flow(True)
+    for _ in range(EVERY):
+        ask(None, *PAIR, flow=flow)
+    assert served.sizes[-4:] == [2, 1, 1, 2]
+
+
+def test_one_difference_ends_sharing_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    served = Served(Forgets(), ArrayInput((2,), "float64"))
+    flow = served.flow(True)
+    for _ in range(3):
+        ask(None, *PAIR, flow=flow)
+    answers = ask(None, *bodies(2000.5, 3.5), flow=flow)
+    assert [answer["predictions"] for _, answer in answers] == [[1000.0], [7.0]]
+    [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "model.rows_independent: false in config.yaml" in record.getMessage()
+    assert "predictions[0] is 1000" in record.getMessage() and flow.max_batch_size == 1
+    served.sizes.clear()
+    ask(None, *PAIR, flow=flow)
+    assert served.sizes == [1, 1]
+
+
+def test_the_statistics_count_an_end_of_sharing_once() -> None:
+    flow = CASES["1 a tuple of outputs"].served().flow(True)
+    frames = [Request(n, Kind.JSON, "", json_encode(body)) for n, body in enumerate(PAIR, 1)]
+    ended = []
+    for _ in range(2):
+        found = [stats for _, stats in flow.answer([flow.open(frame) for frame in frames])]
+        ended.append(sum(stats.ended for stats in found if stats))
+        assert sum(stats.requests for stats in found if stats) == 2
+    assert ended == [1, 0]
+
+
+def test_false_shares_nothing() -> None:
+    served = Served(Doubles(), ArrayInput((2,), "float64"))
+    ask(None, *PAIR, flow=served.flow(False))
+    assert served.sizes == [1, 1]
+
+
+def test_a_request_that_fails_alone_gets_its_own_error_while_others_are_checked() -> None:
+    served = Served(Doubles(), ArrayInput((2,), "float64"))
+    flow = served.flow(True)
+    good, bad, other = ask(None, PAIR[0], {"instances": [["x", 1]]}, PAIR[1], flow=flow)
+    assert good == (200, {"predictions": [3.0]}) and other == (200, {"predictions": [5.0]})
+    assert bad[0] == 400 and "must be a number or null" in bad[1]["error"]
+    assert flow.max_batch_size == 256 and served.sizes == [1, 1, 1, 2]
+
+
+def test_a_key_that_was_never_compared_is_checked_first() -> None:
+    class Notes(Served):
+        def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+            response = super().predict(request)
+            if max(response["predictions"]) > 100:
+                response["note"] = "large"
+            return response
+
+    served = Notes(Doubles(), ArrayInput((2,), "float64"))
+    flow = served.flow(True)
+    for _ in range(FIRST):
+        ask(None, *PAIR, flow=flow)
+    large, small = ask(None, *bodies(200.5, 1.5), flow=flow)
+    assert large[1] == {"predictions": [401.0], "note": "large"}
+    assert small[1] == {"predictions": [3.0]}
+
+
+def test_an_owner_may_return_the_same_array_each_time() -> None:
+    class Reuses(Served):
+        buffer = np.zeros(64)
+
+        def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+            rows = np.array(request["instances"])
+            self.buffer[: len(rows)] = rows[:, 0]
+            return {"predictions": self.buffer[: len(rows)]}
+
+    flow = Reuses(None).flow(True)
+    for _ in range(FIRST + 2):
+        answers = ask(None, *PAIR, flow=flow)
+        assert [answer["predictions"] for _, answer in answers] == [[1.5], [2.5]]
+    assert flow.max_batch_size == 256
+
+
+# ---- dependence, noise, random numbers ----
+
+
+class Noisy:
+    """The last bits depend on the number of rows, as a library's order of addition does."""
+
+    def __init__(self, noise: float) -> None:
+        self.noise = noise
+
+    def predict(self, X: Any) -> Any:
+        return X[:, 0] * (1 + self.noise * (len(X) > 1))
+
+
+class Leaks:
+    """Other rows change the last bits."""
+
+    def predict(self, X: Any) -> Any:
+        return X[:, 0] + 1e-13 * X.mean()
+
+
+class Rolls:
+    def __init__(self) -> None:
+        self.random = np.random.default_rng(0)
+
+    def predict(self, X: Any) -> Any:
+        return X[:, 0] + self.random.normal(size=len(X))
+
+
+class Names:
+    def predict(self, X: Any) -> Any:
+        return ["alone" if len(X) == 1 else "with others" for _ in X]
+
+
+@pytest.mark.parametrize(
+    ("model", "tolerance", "noise", "reason"),
+    [
+        (Doubles(), None, 0.0, None),
+        (Noisy(1e-12), None, 1e-12, None),
+        (Noisy(1e-6), None, None, "for a request alone"),
+        (Noisy(1e-6), 1e-5, 1e-6, None),
+        (Noisy(1e-12), 0.0, None, "for a request alone"),
+        (Leaks(), None, 0.0, "among copies of its rows"),
+        (Leaks(), 1.0, 0.0, "among copies of its rows"),
+        (Rolls(), None, 0.0, "two answers for the same rows"),
+        (Draws(), None, None, "for a request alone"),
+        (Names(), 1.0, None, "for a request alone"),
+        (Two(), None, 0.0, "'predictions' of its response cannot be cut by rows, it is a tuple"),
+    ],
+)
+def test_dependence_is_told_from_noise(
+    model: Any, tolerance: float | None, noise: float | None, reason: str | None
+) -> None:
+    flow = Served(model, ArrayInput((2,), "float64")).flow(tolerance=Tolerance(tolerance))
+    found = flow.try_rows({"instances": [[1.5, 2], [2.5, 1], [3.25, 0], [1.5, 2]]})
+    assert found is not None and (reason or "None") in str(found.reason)
+    if noise is not None:
+        assert found.noise == pytest.approx(noise, rel=0.01)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_trial_finds_the_cases(name: str) -> None:
+    case = CASES[name]
+    found = case.served().flow().try_rows({"instances": case.rows[:8]})
+    assert found is not None
+    assert (found.reason is None) == name.startswith(("5", "6")), found
+
+
+def test_equal_rows_prove_nothing() -> None:
+    assert Served(Two()).flow().try_rows({"instances": [[1, 2], [1, 2]]}) is None
+
+
+# ---- like with like ----
+
+CELLS: list[Any] = [0, 1, 5, -3, 255, 256, 2**53 + 1, 2**63, -(2**63), 2**70, True, False, None]
+CELLS += [0.5, 5.0, -0.0, 1e300, "a", "7", "2024-05-01", "2024-05-01T10:00:00Z", [1], {"a": 1}]
+TYPES = {"str": "string", "bool": "boolean", "boolean": "boolean", "object": "any"}
+DTYPES = [None, "float64", "float32", "int64", "uint8", "Int64", "Float32", *TYPES]
+
+
+def forms() -> list[ModelInput | None]:
+    arrays: list[ModelInput | None] = [
+        ArrayInput(shape, dtype)
+        for shape in ((2,), (None,), None)
+        for dtype in (None, "float64", "float32", "float16", "int64", "uint8", "bool", "string")
+    ]
+    tables = [
+        TableInput((Column("a", kind, dtype), Column("b", other, "int64")))
+        for dtype in DTYPES
+        for kind in {TYPES.get(str(dtype), "number"), "any"}
+        for other in ("number", "any")
+    ]
+    return [*arrays, *tables, None]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+@pytest.mark.parametrize("described", forms(), ids=repr)
+def test_rows_of_one_likeness_come_out_together_as_alone(described: ModelInput | None) -> None:
+    signature = Signature(described)
+    chance = random.Random(repr(described))
+    seen: dict[Any, list[Any]] = {}
+    compared = 0
+    for _ in range(60):
+        cells = [*chance.sample(CELLS, 4), True, 1, "a"]
+        rows: list[Any] = [
+            [chance.choice(cells), chance.choice(cells)] for _ in range(chance.randint(1, 2))
+        ]
+        if isinstance(described, TableInput) and chance.random() < 0.5:
+            rows = [dict(zip("ab", row, strict=True)) for row in rows]
+        with contextlib.suppress(InvalidInput):
+            alone = signature.inputs(rows)
+            key = signature.likeness(rows)
+            for other in seen.setdefault(key, [])[-5:]:
+                if key is not None:
+                    assert_beside(signature, alone, rows, other)
+                    compared += 1
+            seen[key].append(rows)
+    assert compared or getattr(described, "dtype", None) == "string"
+
+
+def assert_beside(signature: Signature, alone: Any, rows: Any, other: Any) -> None:
+    """Rows come out after others as they do alone."""
+    together = signature.inputs([*other, *rows])
+    if isinstance(together, pd.DataFrame):
+        beside = together.iloc[len(other) :].reset_index(drop=True)
+        pd.testing.assert_frame_equal(beside, alone)
+    else:
+        assert together.dtype == alone.dtype and together.shape[1:] == alone.shape[1:]
+        assert repr(together[len(other) :].tolist()) == repr(alone.tolist())
+
+
+def test_what_is_compared_by_cells_has_bounds() -> None:
+    likeness = Signature(JsonInput()).likeness
+    assert likeness([{"a": 1, "b": ["x", 2]}]) == likeness([{"a": 7, "b": ["y", 5]}])
+    assert likeness([{"a": 1}]) != likeness([{"a": 1.5}])
+    assert likeness([{"a": [1]}]) != likeness([{"a": [1, 2]}])
+    assert likeness([{"a": 1}]) != likeness([{"b": 1}])
+    assert likeness([{"a": 1}]) != likeness([{"a": 2**63}])
+    assert likeness([[1] * 2000]) is None
+    deep: Any = 1
+    for _ in range(100):
+        deep = [deep]
+    assert likeness([deep]) is None
+    assert Signature(TextInput()).likeness(["a"]) == Signature(TextInput()).likeness(["b", "c"])
