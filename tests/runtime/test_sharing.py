@@ -407,9 +407,11 @@ def test_equal_rows_prove_nothing() -> None:
 # ---- like with like ----
 
 CELLS: list[Any] = [0, 1, 5, -3, 255, 256, 2**53 + 1, 2**63, -(2**63), 2**70, True, False, None]
-CELLS += [0.5, 5.0, -0.0, 1e300, "a", "7", "2024-05-01", "2024-05-01T10:00:00Z", [1], {"a": 1}]
-TYPES = {"str": "string", "bool": "boolean", "boolean": "boolean", "object": "any"}
-DTYPES = [None, "float64", "float32", "int64", "uint8", "Int64", "Float32", *TYPES]
+CELLS += [0.5, 5.0, -0.0, 1e300, "a", "7", "2024-05-01T10:00:00Z"]
+NUMBERS = (None, "float64", "float32", "int64", "uint8", "Int64", "Float32", "datetime64[ns]")
+DTYPES = dict.fromkeys(NUMBERS, "number")
+DTYPES |= {"str": "string", "bool": "boolean", "boolean": "boolean", "object": "any"}
+DTYPES |= {"datetime64[ns]": "string", "Sparse[int64, 0]": "number"}
 
 
 def forms() -> list[ModelInput | None]:
@@ -419,15 +421,13 @@ def forms() -> list[ModelInput | None]:
         for dtype in (None, "float64", "float32", "float16", "int64", "uint8", "bool", "string")
     ]
     tables = [
-        TableInput((Column("a", kind, dtype), Column("b", other, "int64")))
-        for dtype in DTYPES
-        for kind in {TYPES.get(str(dtype), "number"), "any"}
-        for other in ("number", "any")
+        TableInput((Column("a", kind, dtype), Column("b", "number", "int64")))
+        for dtype, kind in [*DTYPES.items(), (None, "any"), ("category", "any")]
     ]
     return [*arrays, *tables, None]
 
 
-@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+@pytest.mark.filterwarnings("ignore:.* encountered in cast")
 @pytest.mark.parametrize("described", forms(), ids=repr)
 def test_rows_of_one_likeness_come_out_together_as_alone(described: ModelInput | None) -> None:
     signature = Signature(described)
@@ -435,7 +435,7 @@ def test_rows_of_one_likeness_come_out_together_as_alone(described: ModelInput |
     seen: dict[Any, list[Any]] = {}
     compared = 0
     for _ in range(60):
-        cells = [*chance.sample(CELLS, 4), True, 1, "a"]
+        cells = [*chance.sample(CELLS, 4), True, 1, "2024-05-01"]
         rows: list[Any] = [
             [chance.choice(cells), chance.choice(cells)] for _ in range(chance.randint(1, 2))
         ]
@@ -449,7 +449,7 @@ def test_rows_of_one_likeness_come_out_together_as_alone(described: ModelInput |
                     assert_beside(signature, alone, rows, other)
                     compared += 1
             seen[key].append(rows)
-    assert compared or getattr(described, "dtype", None) == "string"
+    assert compared or any(word in repr(described) for word in ("string", "category", "Sparse"))
 
 
 def assert_beside(signature: Signature, alone: Any, rows: Any, other: Any) -> None:

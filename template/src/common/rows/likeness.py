@@ -36,7 +36,7 @@ MOST_DEPTH = 16
 FLOATS = ("float64", "float32", "float16", "bfloat16")
 WHOLE = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 NUMBERS = (int, float)
-INFERRED = ("category", "Sparse")  # dtypes of which a part is found from the values
+INFERRED = ("category", "Sparse")  # dtypes of which a part depends on all of the values
 FOUND = {int: "int64", float: "float64", bool: "bool", str: "string"}  # what values alone become
 ATOMS = (str, int, float, bool, bytes, type(None), decimal.Decimal, datetime.date, datetime.time)
 
@@ -150,6 +150,8 @@ def _of_table(described: TableInput, convert: Convert, rows: list[Any]) -> Hasha
     found = tuple([_certain(rule, rows) for rule in rules])
     if None not in found:
         return kind, found
+    if not all(rule.types for rule in rules):
+        return None
     doubtful = [rule for rule, name in zip(rules, found, strict=True) if name is None]
     if any(rule.dtype not in ("bool", *WHOLE) for rule in doubtful):
         return kind, _of_cells(rows)
