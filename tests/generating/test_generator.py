@@ -362,7 +362,8 @@ def test_a_sample_is_verified_and_recorded(sample: Any, make: Callable[..., Scaf
     array = np.asarray(sample)
     assert kept["request"] == {"instances": array.tolist()}
     assert facts(scaffold)["input"] == {"kind": "array", "shape": [4], "dtype": array.dtype.name}
-    assert facts(scaffold)["example"] == kept["request"]["instances"][:1]
+    assert facts(scaffold)["example"] == kept["request"]["instances"]
+    assert facts(scaffold)["rows_independent"] is True and facts(scaffold)["batch_noise"] == 0
 
 
 def test_a_sample_with_dates_and_missing_values_is_recorded_as_a_client_sends_it(
@@ -370,15 +371,14 @@ def test_a_sample_with_dates_and_missing_values_is_recorded_as_a_client_sends_it
 ) -> None:
     model, frame = column_transformer()
     scaffold = make(model, sample_input=frame[:2])
-    first, _ = json.loads((scaffold.directory / "smoke-test.json").read_text())["request"][
-        "instances"
-    ]
+    kept = json.loads((scaffold.directory / "smoke-test.json").read_text())["request"]["instances"]
+    first = kept[0]
     assert (first["built"], first["size"], first["garden"]) == (
         "1999-12-31T23:59:59",
         None,
         bool(frame["garden"][0]),
     )
-    assert facts(scaffold)["example"] == [first]
+    assert facts(scaffold)["example"] == kept
 
 
 def test_refuses_a_sample_that_json_cannot_express(
