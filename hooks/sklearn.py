@@ -13,6 +13,7 @@ from generator.running import tables
 from generator.running.rows import body_rows
 from generator.running.runtime import Signature, schema
 
+from . import sklearn_columns
 from .base import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition
 from .onnx import check, convert
 
@@ -125,8 +126,7 @@ def _input(model: Any, sample: Any) -> schema.ModelInput | None:
         return tables.described(sample)
     if names is not None:
         _check_width(sample, len(names))
-        columns = tuple(schema.Column(name) for name in names)
-        return schema.TableInput(columns, tables.library())
+        return schema.TableInput(_columns(model, names, sample), tables.library())
     if _takes_text(model):
         return schema.TextInput()
     count = getattr(model, "n_features_in_", None)
@@ -137,6 +137,15 @@ def _input(model: Any, sample: Any) -> schema.ModelInput | None:
     if _takes_numbers(model):
         return schema.ArrayInput((int(count),), "float64")
     return schema.ArrayInput((int(count),))
+
+
+def _columns(model: Any, names: list[str], sample: Any) -> tuple[schema.Column, ...]:
+    """The columns of a model without a DataFrame of them."""
+    dtype = getattr(sample, "dtype", None)
+    if dtype is not None and dtype.kind in "biuf":
+        kind = {"b": "boolean"}.get(dtype.kind, "number")
+        return tuple(schema.Column(name, kind, str(dtype)) for name in names)
+    return sklearn_columns.learned(model, names)
 
 
 def _names(model: Any) -> list[str] | None:

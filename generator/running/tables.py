@@ -112,6 +112,19 @@ def _polars_values(series: Any) -> list[Any]:
     return list(series.to_list())
 
 
+def column_of(name: str, values: Any) -> schema.Column:
+    """The column that an array of its values came from.
+
+    Raises:
+        SettingError: JSON has no form for it.
+    """
+    import pandas
+
+    if values.dtype.kind in "OU":
+        return _objects(name, pandas.Series(values, dtype=object))
+    return schema.Column(name, _type_of(values.dtype), str(values.dtype))
+
+
 # ---- pandas ----
 
 

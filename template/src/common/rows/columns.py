@@ -89,12 +89,8 @@ def _objects(column: Column, dtype: Any) -> Build:
     missing = kinds.get(column.missing or "", math.nan)
 
     def build(values: list[Any]) -> Any:
-        array = np.empty(len(values), dtype=object)
-        for index, value in enumerate(cells.read(values)):
-            array[index] = value
-            if value is None:
-                array[index] = missing
-        return pandas.Series(array, dtype=object, copy=False)
+        read = cells.read(values)
+        return pandas.Series([missing if value is None else value for value in read], dtype=object)
 
     return build
 

@@ -13,6 +13,7 @@ from .cells import Build, Cells
 Array = np.ndarray[Any, np.dtype[Any]]
 NAT = -(2**63)  # as datetime64 and timedelta64 hold it
 
+_COMMON = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?Z?)?", re.ASCII)
 _INTERVAL = re.compile(r"(?P<open>[\[(])(?P<left>[^,]+), (?P<right>[^,]+)(?P<close>[\])])")
 _CLOSED = {"[]": "both", "()": "neither", "(]": "right", "[)": "left"}
 
@@ -25,15 +26,36 @@ def moments(column: Column, dtype: Any) -> Build:
     unit, _ = np.datetime_data(getattr(dtype, "base", dtype))
     cells = Cells(column, read=times.counter(unit, offset_in(zone)))
 
-    def build(values: list[Any]) -> Array:
+    def read(values: list[Any]) -> Array:
         return _with_nat(cells.read(values)).view(f"M8[{unit}]")
 
+    def build(values: list[Any]) -> Array:
+        at_once = _at_once(values, unit)
+        if at_once is not None:
+            return at_once
+        return read(values)
+
     def build_zoned(values: list[Any]) -> Any:
-        return pandas.Series(build(values)).dt.tz_localize("UTC").dt.tz_convert(zone)
+        return pandas.Series(read(values)).dt.tz_localize("UTC").dt.tz_convert(zone)
 
     if zone is None:
         return build
     return build_zoned
+
+
+def _at_once(values: list[Any], unit: str) -> Array | None:
+    """What numpy reads at once, which is many times as fast; None for any other form."""
+    try:
+        if not all(value is None or _COMMON.fullmatch(value) for value in values):
+            return None
+        texts = ["NaT" if value is None else value.removesuffix("Z") for value in values]
+        exact = np.array(texts, dtype="M8[us]")
+    except (TypeError, ValueError):
+        return None
+    found = exact.astype(f"M8[{unit}]")
+    if np.array_equal(found.astype(exact.dtype).view(np.int64), exact.view(np.int64)):
+        return found
+    return None
 
 
 def offset_in(zone: Any) -> Callable[[int], int] | None:
