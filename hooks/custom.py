@@ -12,6 +12,7 @@ from generator.running import tables
 from generator.running.rows import body_rows
 from generator.running.runtime import Signature, schema
 
+from . import sklearn_config
 from .base import Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.pickle"
@@ -35,7 +36,7 @@ class Custom(WrittenModelScaffoldDefinition):
 
     def describe(self, model: Any, sample: Any) -> Description:
         if sample is None:
-            return Description(None, None, None)
+            return Description(None, None, None, sklearn_config.distributions())
         described = _input(sample)
         example = body_rows(sample)[:1]
         try:
@@ -43,10 +44,13 @@ class Custom(WrittenModelScaffoldDefinition):
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise SettingError(f"the model cannot predict from sample_input: {reason}") from error
-        distributions: dict[str, str] = {}
+        distributions = sklearn_config.distributions()
         if isinstance(described, schema.TableInput):
-            distributions = tables.distributions(described, sample)
+            distributions |= tables.distributions(described, sample)
         return Description(described, _output(prediction), example, distributions)
+
+    def facts(self, model: Any) -> dict[str, Any]:
+        return sklearn_config.facts()
 
     def predict(self, model: Any, inputs: Any) -> Any:
         return model.predict(inputs)

@@ -13,7 +13,7 @@ from generator.running import tables
 from generator.running.rows import body_rows
 from generator.running.runtime import Signature, schema
 
-from . import sklearn_columns
+from . import sklearn_columns, sklearn_config
 from .base import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition
 from .onnx import check, convert
 
@@ -74,6 +74,7 @@ class SKLearn(WrittenModelScaffoldDefinition):
             distributions["scikit-learn"] = "what the estimator is built on"
         if isinstance(described, schema.TableInput):
             distributions |= tables.distributions(described, sample)
+        distributions = {**sklearn_config.distributions(), **distributions}
         return Description(described, _output(model, prediction), example, distributions)
 
     def compiled(
@@ -93,6 +94,9 @@ class SKLearn(WrittenModelScaffoldDefinition):
             )
             warnings.warn(message, UserWarning, stacklevel=5)
             return None
+
+    def facts(self, model: Any) -> dict[str, Any]:
+        return sklearn_config.facts()
 
     def predict(self, model: Any, inputs: Any) -> Any:
         # A copy, because the rows of a request are a copy too. BLAS multiplies an array

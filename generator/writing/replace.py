@@ -131,6 +131,8 @@ def _write(
     """
     if facts.get("engine", NATIVE) != NATIVE or facts.get("onnx_sha256"):
         write_facts(copy / CONFIG, {"engine": NATIVE, "onnx_sha256": None})
+    if facts.get("sklearn_config"):
+        write_facts(copy / CONFIG, {"sklearn_config": None})
     names = prepared.write(copy, needed)
     generated = _generated_pins(answers)
     if (copy / REQUIREMENTS).exists():

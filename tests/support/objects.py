@@ -28,3 +28,11 @@ class Longest:
 class Lengths:
     def predict(self, texts: Any) -> Any:
         return [{"text": text.upper(), "length": len(text)} for text in texts]
+
+
+class Cells:
+    """What it finds in each cell of a DataFrame, in words."""
+
+    def predict(self, frame: Any) -> list[str]:
+        rows = frame.rows() if hasattr(frame, "rows") else frame.itertuples(index=False, name=None)
+        return ["; ".join(f"{type(cell).__name__} {cell!r}" for cell in row) for row in rows]

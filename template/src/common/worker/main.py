@@ -85,6 +85,7 @@ def load(config: Config) -> Any:
         LoadError: it cannot be imported or loaded.
     """
     _ensure_temporary_directory()
+    _set_sklearn_config(config.model.sklearn_config)
     flows, sharings = _import("common.worker.flow"), _import("common.worker.sharing")
     bodies = _import("common.bodies.v2_codec")
     if config.framework == "sklearn":
@@ -104,6 +105,20 @@ def load(config: Config) -> Any:
     _warm_up(flow, config)
     _try_example(flow, config)
     return flow
+
+
+def _set_sklearn_config(settings: dict[str, Any] | None) -> None:
+    """Set what was set when the model was trained, for this thread, which predicts too."""
+    if not settings:
+        return
+    if settings.get("array_api_dispatch"):
+        os.environ.setdefault("SCIPY_ARRAY_API", "1")  # which SciPy reads when it is imported
+    try:
+        importlib.import_module("sklearn").set_config(**settings)
+    except (ImportError, TypeError, ValueError, RuntimeError) as error:
+        raise LoadError(
+            f"model.sklearn_config in config.yaml cannot be set: {_reason(error)}"
+        ) from error
 
 
 def _ensure_temporary_directory() -> None:
