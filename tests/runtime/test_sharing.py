@@ -10,15 +10,23 @@ import pandas as pd
 import pytest
 
 from common.bodies import json_encode
-from common.errors import InvalidInput
+from common.config import Config
+from common.errors import ConfigError, InvalidInput
 from common.link.frames import Kind, Request
 from common.schema import ArrayInput, Column, JsonInput, ModelInput, TableInput, TextInput
 from common.signature import Signature
 from common.worker.flow import Flow
 from common.worker.independence import Tolerance
-from common.worker.sharing import EVERY, FIRST, FIRST_UNKNOWN
+from common.worker.sharing import (
+    EVERY,
+    FIRST,
+    FIRST_UNKNOWN,
+    Sharing,
+    fixed_size,
+    of_config,
+)
 from support.flows import ask
-from support.neighbours import CASES, Draws, Served, Two, numbers
+from support.neighbours import CASES, Draws, First, Served, Two, numbers
 
 
 def stress(flow: Flow, alone: Flow, rows: list[Any], calls: int, most: int = 2) -> tuple[int, int]:
@@ -244,6 +252,61 @@ def test_a_trial_finds_the_cases(name: str) -> None:
     assert (found.reason is None) == name.startswith(("5", "6")), found
 
 
+# ---- calls of one size ----
+
+
+class Sized:
+    """Its last bits depend on how many rows a call has, as BLAS's do."""
+
+    def predict(self, X: Any) -> Any:
+        return X[:, 0] * (1 + 1e-14 * len(X))
+
+
+def fixed(model: Any, size: int) -> tuple[Served, Flow]:
+    served = Served(model, ArrayInput((2,), "float64"))
+    sharing = Sharing(size, served.signature.likeness, True, Tolerance(0.0), first=2)
+    return served, Flow(served, sharing, fixed_size=size)
+
+
+def test_with_a_fixed_size_no_number_depends_on_how_many_asked() -> None:
+    served, flow = fixed(Sized(), 4)
+    rows = [[1.5, 0], [2.5, 0], [7.1, 0], [9.3, 0], [1.1, 0], [6.7, 0]]
+    expected = [row[0] * (1 + 4e-14) for row in rows]
+    for _ in range(3):
+        for count in range(1, 7):
+            single = [{"instances": [row]} for row in rows[:count]]
+            answers = ask(None, *single, {"instances": rows[:count]}, flow=flow)
+            assert [answer["predictions"] for _, answer in answers[:-1]] == [
+                [number] for number in expected[:count]
+            ]
+            assert answers[-1][1]["predictions"] == expected[:count]
+    assert set(served.sizes) == {4} and flow.max_batch_size == 4
+
+
+def test_with_a_fixed_size_arrays_and_lists_are_joined() -> None:
+    served, flow = fixed(First(), 2)
+    rows = [[float(number), 0.5] for number in range(5)]
+    assert ask(None, {"instances": rows}, flow=flow) == [
+        (200, {"predictions": ["0.0", "1.0", "2.0", "3.0", "4.0"]})
+    ]
+    assert ask(None, {"instances": np.array(rows)}, kind=Kind.MSGPACK, flow=flow)[0][0] == 200
+    assert served.sizes == [2] * 6
+
+
+def test_a_difference_in_one_bit_ends_a_fixed_size(caplog: pytest.LogCaptureFixture) -> None:
+    _, flow = fixed(Leaks(), 4)
+    for _ in range(3):
+        first, other = ask(None, *PAIR, flow=flow)
+    assert first[1]["predictions"] == [1.5 + 1e-13] and flow.max_batch_size == 1
+    assert "rows_independent: false" in caplog.text
+
+
+def test_what_cannot_be_cut_gets_no_fixed_size() -> None:
+    _, flow = fixed(Two(), 4)
+    assert ask(None, *PAIR, flow=flow)[0] == (200, {"predictions": [[2.0], [0.5]]})
+    assert flow.max_batch_size == 1
+
+
 def test_equal_rows_prove_nothing() -> None:
     assert Served(Two()).flow().try_rows({"instances": [[1, 2], [1, 2]]}) is None
 
@@ -320,3 +383,57 @@ def test_what_is_compared_by_cells_has_bounds() -> None:
         deep = [deep]
     assert likeness([deep]) is None
     assert Signature(TextInput()).likeness(["a"]) == Signature(TextInput()).likeness(["b", "c"])
+
+
+# ---- config.yaml ----
+
+
+def config(fixed_batch_size: int = 0, **facts: Any) -> Config:
+    serving = {"max_batch_size": 16, "fixed_batch_size": fixed_batch_size}
+    metadata = {"framework": "custom", "serving": serving, "model": facts}
+    return Config.from_document({"model_name": "model", "model_metadata": metadata})
+
+
+@pytest.mark.parametrize(
+    ("facts", "size", "fixed_rows"),
+    [
+        ({}, 16, 0),
+        ({"rows_independent": None}, 16, 0),
+        ({"rows_independent": True}, 16, 0),
+        ({"rows_independent": False}, 1, 0),
+        ({"rows_independent": True, "fixed_batch_size": 8}, 8, 8),
+        ({"rows_independent": True, "fixed_batch_size": 32}, 16, 32),
+        ({"fixed_batch_size": 8}, 16, 0),
+    ],
+)
+def test_config_yaml_says_what_is_shared(
+    facts: dict[str, Any], size: int, fixed_rows: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    read = config(**facts)
+    assert Config.from_document(read.as_document()) == read
+    assert of_config(read).max_batch_size == size and fixed_size(read) == fixed_rows
+    unused = bool(facts.get("fixed_batch_size")) and not fixed_rows
+    assert ("fixed_batch_size in config.yaml is not used" in caplog.text) == unused
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"rows_independent": "yes"}, "model.rows_independent must be true, false or null"),
+        ({"rows_independent": 1}, "model.rows_independent must be true, false or null"),
+        ({"tolerance": True}, "model.tolerance must be a number from 0 to 1, or null"),
+        ({"tolerance": -1e-3}, "model.tolerance must be a number from 0 to 1, or null"),
+        ({"tolerance": "a lot"}, "model.tolerance must be a number from 0 to 1, or null"),
+        ({"batch_noise": 2}, "model.batch_noise must be a number from 0 to 1, or null"),
+    ],
+)
+def test_a_fact_of_another_kind_is_refused(facts: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config(**facts)
+
+
+@pytest.mark.parametrize(("tolerance", "expected"), [(0, 0.0), ("1e-5", 1e-5), (1.0e-5, 1e-5)])
+def test_a_tolerance_may_be_written_as_yaml_takes_for_a_text(
+    tolerance: Any, expected: float
+) -> None:
+    assert config(tolerance=tolerance).model.tolerance == expected

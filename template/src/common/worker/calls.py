@@ -43,10 +43,14 @@ def among_copies(calls: Sequence[Call], index: int) -> dict[str, Any]:
     start = sum(before.rows for before in calls[:index])
     total = sum(each.rows for each in calls)
     places = [(place - start) % call.rows for place in range(total)]
-    instances = call.request["instances"]
+    return with_rows(call, taken(call.request["instances"], places))
+
+
+def taken(instances: Any, places: list[int]) -> Any:
+    """The rows at these places."""
     if isinstance(instances, np.ndarray):
-        return with_rows(call, instances[places])
-    return with_rows(call, [instances[place] for place in places])
+        return instances[places]
+    return [instances[place] for place in places]
 
 
 def with_rows(call: Call, instances: Any) -> dict[str, Any]:

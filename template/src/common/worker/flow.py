@@ -17,7 +17,8 @@ from ..errors import InvalidInput
 from ..link.frames import PHASES, Kind, Request, Response, Stats
 from ..words import kind_of
 from .calls import Call, merged
-from .independence import Finding
+from .fixed_size import FixedSize
+from .independence import Finding, Predict
 from .responses import Uncut, cut, kept, shown
 from .sharing import Group, Sharing
 
@@ -53,11 +54,18 @@ class Flow:
         model: an object with KFServing's four methods, loaded.
         sharing: decides which requests share a call of `predict`.
         v2: decodes and encodes V2 bodies for the model.
+        fixed_size: the number of rows of each call of `predict`, for as long as requests may share
+            one; 0 for as many as came.
     """
 
-    def __init__(self, model: InferenceModel, sharing: Sharing, v2: V2 | None = None) -> None:
+    def __init__(
+        self, model: InferenceModel, sharing: Sharing, v2: V2 | None = None, fixed_size: int = 0
+    ) -> None:
         self._model = model
         self._sharing = sharing
+        self._padded: Predict | None = None
+        if fixed_size:
+            self._padded = FixedSize(model.predict, fixed_size)
         self._v2 = v2 or V2()
 
     @property
@@ -115,7 +123,7 @@ class Flow:
                 opened[body] = self.open(Request(0, Kind.JSON, f"row {shown(row)}", body))
         calls = [outcome for outcome in opened.values() if isinstance(outcome, Call)]
         try:
-            return self._sharing.try_rows(calls, self._model.predict)
+            return self._sharing.try_rows(calls, self._predict)
         except Exception:
             logger.debug("the rows of a trial get no prediction", exc_info=True)
             return None
@@ -147,7 +155,7 @@ class Flow:
         """The result of a shared call of `predict`; None if each request must run alone."""
         start = time.perf_counter()
         try:
-            response = self._model.predict(merged(group.calls))
+            response = self._predict(merged(group.calls))
             took = time.perf_counter() - start
             parts = cut(response, [call.rows for call in group.calls])
         except Uncut as error:
@@ -173,7 +181,17 @@ class Flow:
         if len(answered) > 1:
             calls = [call for call, _ in answered]
             alone = [response for _, response in answered]
-            self._sharing.check(group, calls, alone, self._model.predict)
+            self._sharing.check(group, calls, alone, self._predict)
+
+    def _predict(self, request: dict[str, Any]) -> Any:
+        """What the model predicts, in calls of the fixed size where there is one."""
+        if self._padded is None or self.max_batch_size == 1:
+            return self._model.predict(request)
+        try:
+            return self._padded(request)
+        except Uncut as error:
+            self._sharing.end(Finding(reason=str(error)))
+            return self._model.predict(request)
 
     def _answer_each(self, calls: list[Call]) -> Iterator[Answered]:
         for call in calls:
@@ -187,7 +205,7 @@ class Flow:
         """What `predict` returns, or the Response of an error; and the seconds it took."""
         start = time.perf_counter()
         try:
-            response: Any = self._model.predict(call.request)
+            response: Any = self._predict(call.request)
         except BaseException as error:
             response = _failure(call.frame, error, "predict")
         return response, time.perf_counter() - start

@@ -101,7 +101,7 @@ def load(config: Config) -> Any:
         logger.error("load() failed", exc_info=error)
         raise LoadError(f"the model cannot be loaded: {_reason(error)}") from error
     v2 = bodies.V2(config.name, config.model.input)
-    flow = flows.Flow(model, sharings.of_config(config), v2)
+    flow = flows.Flow(model, sharings.of_config(config), v2, sharings.fixed_size(config))
     _warm_up(flow, config)
     _try_example(flow, config)
     return flow

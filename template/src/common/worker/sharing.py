@@ -208,10 +208,21 @@ def _others(request: dict[str, Any]) -> bytes | None:
 
 def of_config(config: Config) -> Sharing:
     """What decides for a model and its settings."""
-    model = config.model
-    return Sharing(
-        config.serving.max_batch_size,
-        Signature(model.input).likeness,
-        model.rows_independent,
-        Tolerance.of_model(model),
-    )
+    model, size = config.model, config.serving.max_batch_size
+    tolerance = Tolerance.of_model(model)
+    if fixed := fixed_size(config):
+        size, tolerance = min(size, fixed), Tolerance(0.0)
+    likeness = Signature(model.input).likeness
+    return Sharing(size, likeness, model.rows_independent, tolerance)
+
+
+def fixed_size(config: Config) -> int:
+    """The number of rows of each call of `predict`; 0 for as many as came."""
+    size = config.serving.fixed_batch_size
+    if size and not config.model.rows_independent:
+        logger.warning(
+            "serving.fixed_batch_size in config.yaml is not used: it fills up a call with copies of"
+            " a row, for which model.rows_independent must be true"
+        )
+        return 0
+    return size
