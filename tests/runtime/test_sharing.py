@@ -21,6 +21,7 @@ from common.worker.sharing import (
     EVERY,
     FIRST,
     FIRST_UNKNOWN,
+    MOST_CHECKED,
     Sharing,
     fixed_size,
     of_config,
@@ -109,6 +110,16 @@ def test_one_call_in_a_thousand_is_checked_after() -> None:
     for _ in range(EVERY):
         ask(None, *PAIR, flow=flow)
     assert served.sizes[-4:] == [2, 1, 1, 2]
+
+
+def test_a_check_takes_few_requests_at_once() -> None:
+    served = Served(Doubles(), ArrayInput((2,), "float64"))
+    flow = served.flow(True)
+    for _ in range(FIRST // 2):
+        ask(None, *bodies(*np.arange(40.0)), flow=flow)
+    pieces = [[1] * size + [size] for size in (MOST_CHECKED, MOST_CHECKED, 40 - 2 * MOST_CHECKED)]
+    checked = [size for piece in pieces for size in piece]
+    assert served.sizes == [*checked, *checked, *checked[: 2 * MOST_CHECKED + 2], 8, 40]
 
 
 def test_one_difference_ends_sharing_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
@@ -205,6 +216,13 @@ class Leaks:
         return X[:, 0] + 1e-13 * X.mean()
 
 
+class Panics:
+    def predict(self, X: Any) -> Any:
+        if len(X) > 1:
+            raise SystemExit("as a panic in Rust")
+        return X[:, 0]
+
+
 class Rolls:
     def __init__(self) -> None:
         self.random = np.random.default_rng(0)
@@ -231,6 +249,7 @@ class Names:
         (Rolls(), None, 0.0, "two answers for the same rows"),
         (Draws(), None, None, "for a request alone"),
         (Names(), 1.0, None, "for a request alone"),
+        (Panics(), None, 0.0, "predict fails for rows of several requests"),
         (Two(), None, 0.0, "'predictions' of its response cannot be cut by rows, it is a tuple"),
     ],
 )

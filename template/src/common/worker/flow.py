@@ -20,7 +20,7 @@ from .calls import Call, merged
 from .fixed_size import FixedSize
 from .independence import Finding, Predict
 from .responses import Uncut, cut, kept, shown
-from .sharing import Group, Sharing
+from .sharing import MOST_CHECKED, Group, Sharing
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Flow:
         calls = [outcome for outcome in opened.values() if isinstance(outcome, Call)]
         try:
             return self._sharing.try_rows(calls, self._predict)
-        except Exception:
+        except BaseException:
             logger.debug("the rows of a trial get no prediction", exc_info=True)
             return None
 
@@ -142,10 +142,12 @@ class Flow:
         return decode(frame.body), encode
 
     def _answer_group(self, group: Group) -> Iterator[Answered]:
-        if len(group.calls) == 1 or self.max_batch_size == 1:
+        if len(group.calls) < 2 or self.max_batch_size == 1:
             yield from self._answer_each(group.calls)
         elif self._sharing.is_due(group):
-            yield from self._check(group)
+            first, rest = group.parted(MOST_CHECKED)
+            yield from self._check(first)
+            yield from self._answer_group(rest)
         elif (together := self._try_together(group)) is not None:
             yield from self._finish(*together)
         else:

@@ -10,6 +10,7 @@ Two things are told apart:
 """
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ TOLERANCES = {"float64": 1e-9, "float": 1e-5, "float32": 1e-5, "float16": 1e-2, 
 ON_GPU = 2e-3
 COMPILED = 1e-6  # what the generator accepts of ONNX Runtime
 RULE = "set model.rows_independent: false in config.yaml"
+MOST_SECONDS = 20.0  # that a trial takes
 LARGE_NOISE = 1e-2  # no dtype is as inexact: other rows' doing, or random numbers
 
 
@@ -93,8 +95,10 @@ def _on_gpu() -> bool:
     return tensorflow is not None and bool(tensorflow.config.list_physical_devices("GPU"))
 
 
-def tried(predict: Predict, calls: Sequence[Call], tolerance: Tolerance) -> Finding:
+def tried(predict: Predict, calls: Sequence[Call], tolerance: Tolerance) -> Finding | None:
     """Try whether requests get the same answers together, alone and in another order.
+
+    It returns None where that would take too long.
 
     Args:
         predict: the model's.
@@ -102,9 +106,13 @@ def tried(predict: Predict, calls: Sequence[Call], tolerance: Tolerance) -> Find
         tolerance: what is taken for noise.
 
     Raises:
-        Exception: `predict` cannot answer one of them alone.
+        BaseException: `predict` cannot answer one of them alone.
     """
+    start = time.perf_counter()
     alone = [kept(predict(call.request)) for call in calls]
+    calls_left = 3 + 2 * len(calls)
+    if (time.perf_counter() - start) * calls_left > MOST_SECONDS:
+        return None
     try:
         first = _together(predict, calls)
         return (
@@ -115,7 +123,7 @@ def tried(predict: Predict, calls: Sequence[Call], tolerance: Tolerance) -> Find
         )
     except Uncut as error:
         return Finding(reason=str(error))
-    except Exception as error:
+    except BaseException as error:  # a panic of a library in Rust is no Exception
         return _failed(error)
 
 

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 FIRST = 8  # shared calls of a likeness that are checked
 FIRST_UNKNOWN = 32  # where nothing is known of the model's rows
 EVERY = 1000  # one in so many is checked after that
+MOST_CHECKED = 16  # requests of a shared call that is checked: the others wait meanwhile
 MOST_LIKENESSES = 1024  # that are remembered
 LONG = 256  # bytes; longer ones are compared by their hash
 
@@ -56,6 +57,14 @@ class Group:
     calls: list[Call] = field(default_factory=list)
     rows: int = 0
     trust: Trust | None = None
+
+    def parted(self, count: int) -> tuple["Group", "Group"]:
+        """The first requests, and the others."""
+        first, rest = self.calls[:count], self.calls[count:]
+        return (
+            Group(self.likeness, first, sum(call.rows for call in first), self.trust),
+            Group(self.likeness, rest, sum(call.rows for call in rest)),
+        )
 
 
 class Sharing:
@@ -141,12 +150,13 @@ class Sharing:
         """Try whether the rows of requests are independent; None if none can be tried.
 
         Raises:
-            Exception: `predict` cannot answer one of them alone.
+            BaseException: `predict` cannot answer one of them alone.
         """
         if self.max_batch_size == 1:
             return None
         groups = [group for group in self.groups(calls) if len(group.calls) > 1]
-        findings = [tried(predict, group.calls, self._tolerance) for group in groups]
+        tries = (tried(predict, group.calls, self._tolerance) for group in groups)
+        findings = [finding for finding in tries if finding is not None]
         if not findings:
             return None
         return max(findings, key=lambda finding: (finding.reason is not None, finding.noise))
