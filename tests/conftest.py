@@ -21,6 +21,8 @@ from generator.running.server import Server
 from generator.scaffold import Scaffold
 from support.checkouts import call, snapshot
 from support.containers import Engine, answers, labelling, remove, require_buildkit
+from support.jinja import compile_once
+from support.objects import Sums
 from support.shared import Shared, is_worker, name_the_run, run_name
 
 # A shell's background job ignores it, and so does all that it starts.
@@ -31,6 +33,7 @@ UNIT_FOLDERS = ("unit", "runtime")
 
 def pytest_configure() -> None:
     name_the_run()
+    compile_once()
 
 
 def pytest_unconfigure() -> None:
@@ -64,6 +67,16 @@ def forest(iris: tuple[np.ndarray, np.ndarray]) -> RandomForestClassifier:
 def scaffold(forest: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scaffold]:
     """A scaffold of the forest that nobody edits."""
     made = generator.from_model(forest, tmp_path_factory.mktemp("scaffolds") / "test_rfc")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def sums(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scaffold]:
+    """A scaffold whose worker starts in no time: it imports numpy alone. Nobody edits it."""
+    directory = tmp_path_factory.mktemp("scaffolds") / "test_sums"
+    rows = np.arange(8.0).reshape(2, 4)
+    made = generator.from_model(Sums(), directory, framework="custom", sample_input=rows)
     yield made
     made.close()
 

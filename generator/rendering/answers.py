@@ -24,7 +24,8 @@ class Answers:
 
     Attributes:
         template: the template's address, as `copier copy` takes it.
-        version: the template's tag or commit that the scaffold was made from or updated to.
+        version: the template's tag or commit that the scaffold was made from or updated to; empty
+            if the template is in no repository.
         values: maps a question's name to its answer.
         comment: the comment lines of the file, which are written first.
     """
@@ -42,28 +43,43 @@ class Answers:
             ScaffoldError: the file is missing or broken.
         """
         path = directory / ANSWERS
-        text = _text(path)
-        document = _document(path, text)
+        document, comment = _content(path)
         for key in (TEMPLATE_KEY, VERSION_KEY):
             if not isinstance(document.get(key), str) or not document[key]:
                 raise ScaffoldError(
                     f"{path}: {key} must be a string, it is {document.get(key)!r}; {FIX}"
                 )
-        values = {
-            str(key): value for key, value in document.items() if not str(key).startswith("_")
-        }
-        comment = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
-        return cls(document[TEMPLATE_KEY], document[VERSION_KEY], values, comment)
+        return cls(document[TEMPLATE_KEY], document[VERSION_KEY], _values(document), comment)
 
     def text(self) -> str:
         """The file's content."""
-        document = {VERSION_KEY: self.version, TEMPLATE_KEY: self.template, **self.values}
+        document = {TEMPLATE_KEY: self.template, **self.values}
+        if self.version:
+            document[VERSION_KEY] = self.version
         # The indent of copier's to_nice_yaml: what has not changed stays as copier wrote it.
         return self.comment + yaml.safe_dump(document, allow_unicode=True, indent=4)
 
     def write(self, directory: Path) -> None:
         """Write the file into a scaffold's directory."""
         (directory / ANSWERS).write_text(self.text(), encoding="utf-8")
+
+
+def name_source(directory: Path, template: str, version: str) -> None:
+    """Change where the template is, in the answers that copier has written."""
+    document, comment = _content(directory / ANSWERS)
+    Answers(template, version, _values(document), comment).write(directory)
+
+
+def _content(path: Path) -> tuple[dict[Any, Any], str]:
+    """The content of the file, and its comment."""
+    text = _text(path)
+    comment = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    return _document(path, text), comment
+
+
+def _values(document: dict[Any, Any]) -> dict[str, Any]:
+    """The answers in the content, without the keys of copier."""
+    return {str(key): value for key, value in document.items() if not str(key).startswith("_")}
 
 
 def _text(path: Path) -> str:

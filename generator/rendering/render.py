@@ -12,10 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .. import layout
 from ..errors import SettingError, UpdateError
-from ..yaml_edit import Document
-from .answers import TEMPLATE_KEY, VERSION_KEY, Answers
+from .answers import Answers, name_source
 from .copier_errors import one_line, own_errors, refusal
 
 DISTRIBUTION = "scaffold-generator"
@@ -97,7 +95,7 @@ def render(answers: dict[str, Any], directory: Path, source: Source | None = Non
         return
     with _own_files() as files, _one_at_a_time, _without_git():
         _copy(answers, directory, Source(str(files), None))
-    _name_source(directory / layout.ANSWERS)
+    name_source(directory, *_own_address())
 
 
 def _copy(answers: dict[str, Any], directory: Path, source: Source) -> None:
@@ -175,21 +173,15 @@ def update(directory: Path, ref: str | None) -> None:
         raise UpdateError(message) from error
 
 
-def _name_source(file: Path) -> None:
-    """Write into the answers where `copier update` finds the template that was rendered.
+def _own_address() -> tuple[str, str]:
+    """Where `copier update` finds the generator's own template, and its version.
 
-    A wheel's own copy is not a repository, so the answers name the public address and the version's
-    tag. A checkout is named by its path and the commit that is checked out; if it is not a
-    repository, by its path alone.
+    A wheel's own copy is not a repository: these are the public address and the version's tag. A
+    checkout is at its path, and its version is the commit that is checked out.
     """
-    address, version = public_address(), own_tag()
     if IS_CHECKOUT:
-        address, version = str(TEMPLATE), checked_out() or ""
-    answers = Document(file.read_text(encoding="utf-8"))
-    named = {**answers.value, TEMPLATE_KEY: address}
-    if version:
-        named[VERSION_KEY] = version
-    file.write_text(answers.changed(named), encoding="utf-8")
+        return str(TEMPLATE), checked_out() or ""
+    return public_address(), own_tag()
 
 
 def checked_out() -> str | None:

@@ -1,4 +1,4 @@
-"""`python -m generator` in its own process: its output and its exit status."""
+"""`python -m generator`: its output and its exit status, in a process of its own or in this one."""
 
 import json
 import os
@@ -18,6 +18,7 @@ import joblib
 import pytest
 
 import generator
+from generator.cli import main
 from generator.scaffold import Scaffold
 from support.checkouts import ROOT
 
@@ -48,6 +49,24 @@ def run(tmp_path: Path) -> Run:
 def model_file(forest: Any, tmp_path: Path) -> Path:
     joblib.dump(forest, tmp_path / "model.joblib")
     return tmp_path / "model.joblib"
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Does the same in this process: in its own, each command imports what its model needs."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        try:
+            status = main(arguments)
+        except SystemExit as error:
+            status = int(error.code or 0)
+        printed = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, status, printed.out, printed.err)
+
+    return call
 
 
 def failed(done: "subprocess.CompletedProcess[str]") -> str:
@@ -110,8 +129,8 @@ def test_help(run: Run) -> None:
         ("serve", ["--port", "Ctrl-C"]),
     ],
 )
-def test_help_of_a_command(command: str, options: list[str], run: Run) -> None:
-    done = run(command, "--help")
+def test_help_of_a_command(command: str, options: list[str], call: Run) -> None:
+    done = call(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert all(option in " ".join(done.stdout.split()) for option in options)
 
@@ -119,8 +138,8 @@ def test_help_of_a_command(command: str, options: list[str], run: Run) -> None:
 @pytest.mark.parametrize(
     "arguments", [[], ["nonsense"], ["new"], ["serve", "rfc", "--port", "x"], ["predict", "rfc"]]
 )
-def test_usage_errors(arguments: list[str], run: Run) -> None:
-    done = run(*arguments)
+def test_usage_errors(arguments: list[str], call: Run) -> None:
+    done = call(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: python -m generator") and "error: " in done.stderr
 
@@ -173,19 +192,19 @@ def test_the_commands_that_new_prints_are_quoted(
     assert named.stdout == "it's $HOME"
 
 
-def test_new_overwrites_only_with_its_option(run: Run, model_file: Path, tmp_path: Path) -> None:
+def test_new_overwrites_only_with_its_option(call: Run, model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "rfc").mkdir()
     (tmp_path / "rfc" / "mine.txt").write_text("mine")
-    assert "'rfc' holds something already" in failed(run("new", "model.joblib", "rfc"))
+    assert "'rfc' holds something already" in failed(call("new", "model.joblib", "rfc"))
     assert [path.name for path in (tmp_path / "rfc").iterdir()] == ["mine.txt"]
-    assert run("new", "model.joblib", "rfc", "--overwrite").returncode == 0
+    assert call("new", "model.joblib", "rfc", "--overwrite").returncode == 0
     assert (tmp_path / "rfc" / "config.yaml").exists() and not (
         tmp_path / "rfc" / "mine.txt"
     ).exists()
 
 
-def test_new_refuses(run: Run, model_file: Path, tmp_path: Path) -> None:
-    """Errors before the model is loaded, or soon after: a process each."""
+def test_new_refuses(call: Run, model_file: Path, tmp_path: Path) -> None:
+    """Errors before the model is loaded, or soon after."""
     (tmp_path / "text.joblib").write_text("this is no pickle\nat all")
     joblib.dump({"model": 1}, tmp_path / "dict.joblib")
     for arguments, message in [
@@ -200,7 +219,7 @@ def test_new_refuses(run: Run, model_file: Path, tmp_path: Path) -> None:
         (["model.joblib", "rfc", "--sample", "[[1,"], "'[[1,' is not JSON"),
         (["model.joblib", "rfc", "--sample", "[[1, 2]]"], "sample_input has shape [1, 2]"),
     ]:
-        assert message in failed(run("new", *arguments))
+        assert message in failed(call("new", *arguments))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "dict.joblib",
         "model.joblib",
@@ -208,36 +227,36 @@ def test_new_refuses(run: Run, model_file: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_new_names_the_module_that_a_model_needs(run: Run, tmp_path: Path) -> None:
+def test_new_names_the_module_that_a_model_needs(call: Run, tmp_path: Path) -> None:
     (tmp_path / "model.pickle").write_bytes(b"cno_such_module\nThing\n.")
-    message = failed(run("new", "model.pickle", "rfc"))
+    message = failed(call("new", "model.pickle", "rfc"))
     assert message == (
         "MODEL_FILE 'model.pickle' needs the module 'no_such_module': install what it was made with"
     )
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_new_reads_the_files_of_pytorch(run: Run, tmp_path: Path) -> None:
+def test_new_reads_the_files_of_pytorch(call: Run, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     module = torch.nn.Linear(2, 1)
     torch.save(module, tmp_path / "module.pt")
     torch.save(module.state_dict(), tmp_path / "weights.pth")
     (tmp_path / "broken.pt").write_text("nothing of torch's")
-    done = run("new", "module.pt", "linear", "--sample", "[[1, 2]]", "--format", "export")
+    done = call("new", "module.pt", "linear", "--sample", "[[1, 2]]", "--format", "export")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "linear" / "src" / "model" / "model.pt2").exists()
-    assert "model is a state_dict or a checkpoint" in failed(run("new", "weights.pth", "no"))
+    assert "model is a state_dict or a checkpoint" in failed(call("new", "weights.pth", "no"))
     assert "MODEL_FILE 'broken.pt' does not hold a model that pytorch can load: " in failed(
-        run("new", "broken.pt", "no")
+        call("new", "broken.pt", "no")
     )
 
 
 # Keras 3.15 with numpy 2.4 warns.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_new_reads_the_files_of_keras(run: Run, tmp_path: Path) -> None:
+def test_new_reads_the_files_of_keras(call: Run, tmp_path: Path) -> None:
     keras = pytest.importorskip("keras")
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "net.keras")
-    done = run("new", "net.keras", "net", "--name", "net")
+    done = call("new", "net.keras", "net", "--name", "net")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "net" / "keras-server.Dockerfile").exists()
 
@@ -245,39 +264,39 @@ def test_new_reads_the_files_of_keras(run: Run, tmp_path: Path) -> None:
 # ---- init ----
 
 
-def test_init(run: Run, tmp_path: Path) -> None:
-    done = run("init", "mine", "--name", "words", "--requirement", "rich")
+def test_init(call: Run, tmp_path: Path) -> None:
+    done = call("init", "mine", "--name", "words", "--requirement", "rich")
     assert (done.returncode, done.stderr) == (0, "")
     assert "write load and predict in mine/src/server/inference_model.py" in done.stdout
     assert generator.load(tmp_path / "mine").name == "words"
-    assert "'mine' holds something already" in failed(run("init", "mine"))
+    assert "'mine' holds something already" in failed(call("init", "mine"))
 
 
 # ---- verify ----
 
 
-def test_verify(run: Run, forest: Any, iris: Any, tmp_path: Path) -> None:
-    generator.from_model(forest, tmp_path / "rfc", sample_input=iris[0][:5])
+def test_verify(run: Run, call: Run, sums: Scaffold, tmp_path: Path) -> None:
+    shutil.copytree(sums.directory, tmp_path / "rfc")
     done = run("verify", "rfc")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "rfc predicts what it should: 5 predictions, equal to the last bit\n"
+    assert done.stdout == "rfc predicts what it should: 2 predictions, equal to the last bit\n"
     recorded = tmp_path / "rfc" / "smoke-test.json"
-    recorded.write_text(recorded.read_text().replace('"predictions": [0', '"predictions": [1'))
-    message = failed(run("verify", "rfc"))
-    assert message == "rfc does not predict what it did: predictions[0] should be 1, it is 0"
-    assert run("verify", "rfc", "--tolerance", "1").returncode == 1  # labels must be equal
+    recorded.write_text(recorded.read_text().replace('"predictions": [6.0', '"predictions": [7.0'))
+    message = failed(call("verify", "rfc"))
+    assert message == "rfc does not predict what it did: predictions[0] should be 7.0, it is 6.0"
+    assert call("verify", "rfc", "--tolerance", "0.1").returncode == 0
     recorded.unlink()
     assert "smoke-test.json is missing: make the scaffold with a sample_input" in failed(
-        run("verify", "rfc")
+        call("verify", "rfc")
     )
 
 
 # ---- predict ----
 
 
-def test_predict(run: Run, scaffold: Scaffold) -> None:
-    done = run("predict", str(scaffold.directory), "[[0, 0, 0, 0]]")
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", '{"predictions": [0]}\n')
+def test_predict(run: Run, sums: Scaffold) -> None:
+    done = run("predict", str(sums.directory), "[[1, 2, 3, 4]]")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", '{"predictions": [10.0]}\n')
 
 
 def test_predict_reads_standard_input(run: Run, scaffold: Scaffold) -> None:
@@ -288,8 +307,8 @@ def test_predict_reads_standard_input(run: Run, scaffold: Scaffold) -> None:
     assert response["predictions"] == [0] and len(response["probabilities"][0]) == 3
 
 
-def test_predict_refuses(run: Run, scaffold: Scaffold, tmp_path: Path) -> None:
-    directory = str(scaffold.directory)
+def test_predict_refuses(call: Run, sums: Scaffold, tmp_path: Path) -> None:
+    directory = str(sums.directory)
     for arguments, message in [
         (["nowhere", "[[0]]"], "'nowhere' is not a directory: name one that holds a scaffold"),
         ([".", "[[0]]"], "is not a scaffold"),
@@ -305,7 +324,7 @@ def test_predict_refuses(run: Run, scaffold: Scaffold, tmp_path: Path) -> None:
         ),
         ([directory, "{}"], '400: "instances" is missing'),
     ]:
-        assert message in failed(run("predict", *arguments))
+        assert message in failed(call("predict", *arguments))
 
 
 # ---- serve ----
@@ -331,21 +350,19 @@ def ready(process: "subprocess.Popen[str]", url: str) -> None:
 
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_serve_until_a_signal(
-    sent: signal.Signals, status: int, scaffold: Scaffold, port: int
-) -> None:
-    command = [*COMMAND, "serve", str(scaffold.directory), "--port", str(port)]
+def test_serve_until_a_signal(sent: signal.Signals, status: int, sums: Scaffold, port: int) -> None:
+    command = [*COMMAND, "serve", str(sums.directory), "--port", str(port)]
     process = subprocess.Popen(
         command, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     url = f"http://127.0.0.1:{port}"
     try:
         ready(process, f"{url}/v1/models/model")
-        body = {"instances": [[0, 0, 0, 0]]}
+        body = {"instances": [[1, 2, 3, 4]]}
         answer = httpx.post(
             f"{url}/v1/models/model:predict", json=body, timeout=30, trust_env=False
         )
-        assert answer.json() == {"predictions": [0]}
+        assert answer.json() == {"predictions": [10]}
         assert process.stderr is not None
         # The command itself asks the server whether it is ready.
         printed = process.stderr.readline() + process.stderr.readline()
@@ -361,26 +378,26 @@ def test_serve_until_a_signal(
         assert probe.connect_ex(("127.0.0.1", port)), "the server is still running"
 
 
-def test_serve_refuses_a_port_in_use(run: Run, scaffold: Scaffold) -> None:
+def test_serve_refuses_a_port_in_use(call: Run, sums: Scaffold) -> None:
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
         number = taken.getsockname()[1]
-        message = failed(run("serve", str(scaffold.directory), "--port", str(number)))
+        message = failed(call("serve", str(sums.directory), "--port", str(number)))
     assert message.startswith(f"port {number} cannot be taken: Address already in use")
     assert "port 70000 cannot be taken" in failed(
-        run("serve", str(scaffold.directory), "--port", "70000")
+        call("serve", str(sums.directory), "--port", "70000")
     )
 
 
 def test_serve_refuses_a_scaffold_without_its_model(
-    run: Run, scaffold: Scaffold, tmp_path: Path
+    call: Run, sums: Scaffold, tmp_path: Path
 ) -> None:
-    shutil.copytree(scaffold.directory, tmp_path / "rfc")
-    (tmp_path / "rfc" / "src" / "model" / "model.joblib").unlink()
-    message = failed(run("serve", "rfc", "--port", "0"))
+    shutil.copytree(sums.directory, tmp_path / "rfc")
+    (tmp_path / "rfc" / "src" / "model" / "model.pickle").unlink()
+    message = failed(call("serve", "rfc", "--port", "0"))
     assert message.startswith(
-        "the server did not start: src/model/model.joblib is missing: write the model there"
+        "the server did not start: src/model/model.pickle is missing: write the model there"
     )
 
 

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -33,12 +34,17 @@ def linear(scale: float = 1.0, columns: int = 3) -> LinearRegression:
     return LinearRegression().fit(X[:, :columns], X[:, 0] * scale)
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a scaffold that nobody edits."""
+    directory, given = tmp_path_factory.mktemp("original") / "rfc", ["rich==14.0.0  # for logs"]
+    return generator.from_model(linear(), directory, sample_input=X, requirements=given).directory
+
+
 @pytest.fixture
-def edited(tmp_path: Path) -> Iterator[Scaffold]:
-    """A scaffold with edits in every file that an owner may edit."""
-    made = generator.from_model(
-        linear(), tmp_path / "rfc", sample_input=X, requirements=["rich==14.0.0  # for logs"]
-    )
+def edited(original: Path, tmp_path: Path) -> Iterator[Scaffold]:
+    """A copy of it with edits in every file that an owner may edit."""
+    made = generator.load(shutil.copytree(original, tmp_path / "rfc"))
     change(made, "src/server/inference_model.py", f"{POST}        return response\n", POST + FACTOR)
     change(made, "config.yaml", "workers: 1\n", "workers: 3\n")
     change(made, "config.yaml", 'model_name: "model"', 'model_name: "iris"')
@@ -48,7 +54,7 @@ def edited(tmp_path: Path) -> Iterator[Scaffold]:
     (made.directory / "README.md").unlink()
     (made.directory / "src" / "model" / "mine.py").write_text("MINE = 1\n")
     (made.directory / "src" / "data" / "mine.txt").write_text("mine\n")
-    yield generator.load(made.directory)
+    yield made
     made.close()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,10 +16,16 @@ from generator import Scaffold, ScaffoldError, ServingError, SettingError
 from generator.environment.venvs import model_python, without_torch_index
 
 
+@pytest.fixture(scope="module")
+def original(forest: Any, iris: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("original") / "verified"
+    return generator.from_model(forest, directory, sample_input=iris[0][::30]).directory
+
+
 @pytest.fixture
-def scaffold(forest: Any, iris: Any, tmp_path: Path) -> Iterator[Scaffold]:
+def scaffold(original: Path, forest: Any, tmp_path: Path) -> Iterator[Scaffold]:
     """A scaffold with its model in memory and a smoke test. The test may edit it."""
-    made = generator.from_model(forest, tmp_path / "verified", sample_input=iris[0][::30])
+    made = Scaffold(shutil.copytree(original, tmp_path / "verified"), forest)
     yield made
     made.close()
 
@@ -117,9 +124,10 @@ print(venvs.cached("model", "nothing", venvs.RUNNING, install).exists())
     assert sorted(printed, key=len) == [["True"], ["True"], ["created", "True"]]
 
 
-@pytest.mark.skipif(other_python() is None, reason="there is no other Python here")
 def test_the_environment_has_the_scaffolds_python(forest: Any, iris: Any, tmp_path: Path) -> None:
     version = other_python()
+    if version is None:
+        pytest.skip("there is no other Python here")
     made = generator.from_model(forest, tmp_path / "other", python_version=version)
     assert made.verify(iris[0], "isolated")
     python = model_python(made.directory / "requirements.txt", str(version))
@@ -153,12 +161,16 @@ def test_torch_is_pinned_to_its_variant_if_its_index_cannot_be_reached() -> None
 def test_tolerance(scaffold: Scaffold) -> None:
     file = scaffold.directory / "smoke-test.json"
     recorded = json.loads(file.read_text())
-    recorded["response"]["predictions"] = [
-        value + 1e-7 for value in recorded["response"]["predictions"]
-    ]
-    file.write_text(json.dumps(recorded))
+    labels = recorded["response"]["predictions"]
+
+    def record(predictions: list[float]) -> None:
+        file.write_text(json.dumps({**recorded, "response": {"predictions": predictions}}))
+
+    record([label + 1e-7 for label in labels])
     assert scaffold.verify(tolerance=1e-6)
     assert "should be " in str(scaffold.verify().difference)
+    record([1, *labels[1:]])
+    assert scaffold.verify(tolerance=1).difference == "predictions[0] should be 1, it is 0"
 
 
 def test_a_sample_that_fails_is_not_recorded(scaffold: Scaffold, iris: Any) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -24,16 +23,13 @@ from generator.hooks import by_name
 from generator.scaffold import Scaffold
 from support import scripts
 from support.checkouts import ROOT
+from support.late import imported_late
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    keras = pytest.importorskip("keras")
-    tf = pytest.importorskip("tensorflow")
+keras, tf, layers = map(imported_late, ("keras", "tensorflow", "keras.layers"))
 
 # Keras 3.15 causes it with numpy 2.4.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-layers = keras.layers
 NO_TORCH = "torch is in the tests' environment on Python 3.11 only: CONTRIBUTING.md"
 LAYERS = '''
 import keras
@@ -253,7 +249,7 @@ def test_config_and_pins(make: Any) -> None:
     named = distribution.replace("_", "-")
     expected = {
         f"{named}=={version(named)}",
-        f"keras=={keras.__version__}",
+        f"keras=={version('keras')}",
         f"numpy=={np.__version__}",
     }
     assert expected <= set(pins(scaffold))

@@ -35,7 +35,6 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-from sklearn.utils import all_estimators
 
 import generator
 from common.config import Config
@@ -46,12 +45,11 @@ from generator.hooks.onnx import check, convert
 from generator.hooks.onnx.random_rows import rows_on_thresholds
 from generator.running.comparison import compare
 from generator.running.runtime import OnnxModel
-from support.estimators import fitted, instances
+from support.estimators import fitted, instances, with_predict
+from support.late import require
 from support.running import configure, serving
 
-pytest.importorskip(
-    "skl2onnx", reason="skl2onnx and onnxruntime are only installed on Python 3.11 and later"
-)
+require("skl2onnx", "skl2onnx and onnxruntime are only installed on Python 3.11 and later")
 
 IRIS, SPECIES = load_iris(return_X_y=True)
 CELLS, BAD = load_breast_cancer(return_X_y=True)
@@ -466,15 +464,16 @@ MUST = {
 }
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "estimator" in metafunc.fixturenames:
+        found = with_predict(metafunc.config)
+        metafunc.parametrize("estimator", found.values(), ids=found)
+
+
 @pytest.mark.sweep
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "name, estimator", all_estimators(), ids=lambda value: value if isinstance(value, str) else ""
-)
-def test_every_estimator_is_compiled_or_left_as_it_is(name: str, estimator: Any) -> None:
+def test_every_estimator_is_compiled_or_left_as_it_is(estimator: Any) -> None:
     """The conversion raises no other error, and the compiled form predicts as the model does."""
-    if not hasattr(estimator, "predict"):
-        pytest.skip("it does not predict")
     for model in instances(estimator)[:1]:
         with warnings.catch_warnings(), contextlib.suppress(ModelError):
             MODEL.check(model := fitted(model)[0])
@@ -482,7 +481,7 @@ def test_every_estimator_is_compiled_or_left_as_it_is(name: str, estimator: Any)
         try:
             compiled = engine(trained, rows)
         except check.NotCompiled as error:
-            assert name not in MUST, error
+            assert estimator.__name__ not in MUST, error
             pytest.skip(f"the model itself is served: {error}")
         served = json.loads(json.dumps(compiled.predict(rows).tolist()))
         assert compare(trained.predict(rows), served, 1e-6)

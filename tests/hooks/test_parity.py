@@ -37,7 +37,7 @@ from generator.hooks import by_name
 from generator.running.comparison import compare
 from generator.running.rows import rows
 from support.checkouts import ROOT
-from support.estimators import fitted, instances
+from support.estimators import fitted, instances, with_predict
 from support.running import LOCKS, free_port, until
 
 # Estimators that a scaffold does not serve exactly, or that no plain dataset suits: name -> reason.
@@ -238,27 +238,15 @@ def test_a_dozen_models_are_served_exactly(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Lists the sweep's estimators, only in a sweep: it imports all of scikit-learn."""
     if "estimator" in metafunc.fixturenames:
-        estimators = []
-        if "not sweep" not in metafunc.config.getoption("markexpr"):
-            estimators = _estimators()
+        marks = {name: [pytest.mark.xfail(reason=reason)] for name, reason in EXCEPTIONS.items()}
+        found = with_predict(metafunc.config)
+        assert not found or found.keys() >= EXCEPTIONS.keys()
+        estimators = [
+            pytest.param(estimator, id=name, marks=marks.get(name, []))
+            for name, estimator in found.items()
+        ]
         metafunc.parametrize("estimator", estimators)
-
-
-def _estimators() -> list[Any]:
-    from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-    from sklearn.utils import all_estimators
-
-    found = {
-        name: estimator for name, estimator in all_estimators() if hasattr(estimator, "predict")
-    }
-    assert found.keys() >= EXCEPTIONS.keys()
-    marks = {name: [pytest.mark.xfail(reason=reason)] for name, reason in EXCEPTIONS.items()}
-    return [
-        pytest.param(estimator, id=name, marks=marks.get(name, []))
-        for name, estimator in found.items()
-    ]
 
 
 @pytest.mark.sweep

@@ -30,11 +30,10 @@ from generator.running.comparison import compare
 from generator.scaffold import Scaffold
 from support import scripts
 from support.flows import proved
+from support.late import imported_late
 
-torch = pytest.importorskip(
-    "torch", reason="torch is in the tests' environment on Python 3.11 only: CONTRIBUTING.md"
-)
-nn = torch.nn
+NO_TORCH = "torch is in the tests' environment on Python 3.11 only: CONTRIBUTING.md"
+torch, nn = imported_late("torch", NO_TORCH), imported_late("torch.nn", NO_TORCH)
 
 NETS = """
     from typing import NamedTuple
@@ -211,7 +210,7 @@ def test_the_model_in_memory_is_unchanged(served: Scaffold, mlp: Any) -> None:
 
 
 def test_the_running_variant_of_torch_is_pinned(served: Scaffold) -> None:
-    public, _, variant = torch.__version__.partition("+")
+    public, _, variant = torch.version.__version__.partition("+")
     lines = (served.directory / "requirements.txt").read_text().splitlines()
     pins = {line.partition("  #")[0] for line in lines}
     assert f"torch=={public}" in pins
@@ -393,15 +392,21 @@ def test_states_of_layers_are_not_taken_for_rows(worker: Any) -> None:
             np.testing.assert_allclose(served[1][0], hidden, rtol=1e-5)
 
 
-class Applied(nn.Module):
-    """Returns a function of its rows."""
+def called(sample: Any) -> Any:
+    """A sample, or what the function returns: tensors are made when the tests run."""
+    if callable(sample):
+        return sample()
+    return sample
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        super().__init__()
-        self.function = function
 
-    def forward(self, rows: Any) -> Any:
-        return self.function(rows)
+def applied(function: Callable[[Any], Any]) -> Any:
+    """A module that returns a function of its rows."""
+
+    class Applied(nn.Module):
+        def forward(self, rows: Any) -> Any:
+            return function(rows)
+
+    return Applied()
 
 
 Pair = namedtuple("Pair", ["low", "high"])
@@ -439,17 +444,17 @@ def test_each_row_has_one_entry_with_the_names_of_the_outputs(
     same: Scaffold, monkeypatch: pytest.MonkeyPatch, function: Any, expected: Any
 ) -> None:
     model = loaded(same, monkeypatch)
-    monkeypatch.setattr(model, "_model", Applied(function))
+    monkeypatch.setattr(model, "_model", applied(function))
     assert predictions(model, [[1, 2], [3, 4]]) == expected
     hook = by_name("pytorch")
-    assert compare(hook.predict(Applied(function), [[1.0, 2], [3, 4]]), expected, hook.tolerance)
+    assert compare(hook.predict(applied(function), [[1.0, 2], [3, 4]]), expected, hook.tolerance)
 
 
 def test_requests_in_a_batch_get_the_same_answers_as_alone(
     same: Scaffold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = loaded(same, monkeypatch)
-    monkeypatch.setattr(model, "_model", Applied(lambda rows: {"rows": rows, "mean": rows.mean()}))
+    monkeypatch.setattr(model, "_model", applied(lambda rows: {"rows": rows, "mean": rows.mean()}))
     frames = [
         Request(n, Kind.JSON, str(n), json_encode({"instances": [[n, n], [n, 0]]}))
         for n in (1, 2, 3)
@@ -468,11 +473,21 @@ def test_requests_in_a_batch_get_the_same_answers_as_alone(
         (lambda: nn.Linear(2, 1), [[1, 2]], "float32", [[1, 2]]),
         (lambda: nn.Linear(2, 1), np.ones((1, 2)), "float32", [[1, 2]]),
         (lambda: nn.Linear(2, 1).double(), [[1, 2]], "float64", [[1, 2]]),
-        (lambda: nn.Linear(2, 1).half(), torch.ones(1, 2).half(), "float16", [[1, 2]]),
-        (lambda: nn.Linear(2, 1).bfloat16(), torch.ones(1, 2).bfloat16(), "bfloat16", [[1, 2]]),
-        (lambda: nn.Linear(2, 1), [torch.ones(2), torch.zeros(2)], "float32", [[1, 2]]),
+        (lambda: nn.Linear(2, 1).half(), lambda: torch.ones(1, 2).half(), "float16", [[1, 2]]),
+        (
+            lambda: nn.Linear(2, 1).bfloat16(),
+            lambda: torch.ones(1, 2).bfloat16(),
+            "bfloat16",
+            [[1, 2]],
+        ),
+        (lambda: nn.Linear(2, 1), lambda: [torch.ones(2), torch.zeros(2)], "float32", [[1, 2]]),
         (lambda: nn.Embedding(5, 2), [[1, 2]], "int64", [[1, 2]]),
-        (lambda: nn.Embedding(5, 2), torch.ones(1, 2, dtype=torch.int32), "int32", [[1, 2]]),
+        (
+            lambda: nn.Embedding(5, 2),
+            lambda: torch.ones(1, 2, dtype=torch.int32),
+            "int32",
+            [[1, 2]],
+        ),
     ],
     ids=[
         "no sample",
@@ -489,7 +504,7 @@ def test_requests_in_a_batch_get_the_same_answers_as_alone(
 def test_numbers_are_cast_to_the_models_dtype(
     worker: Any, tmp_path: Path, made: Any, sample: Any, dtype: str, rows: Any
 ) -> None:
-    model = made()
+    model, sample = made(), called(sample)
     served = worker(model, sample)
     assert recorded(tmp_path / "made_0").input.dtype == dtype
     expected = in_memory(model, torch.tensor(rows).to(getattr(torch, dtype))).double()
@@ -585,7 +600,9 @@ def test_a_lazy_module_has_to_be_called_first(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 @pytest.mark.parametrize(
-    "wrapper", [nn.DataParallel, torch.compile], ids=["DataParallel", "compile"]
+    "wrapper",
+    [lambda model: nn.DataParallel(model), lambda model: torch.compile(model)],
+    ids=["DataParallel", "compile"],
 )
 def test_a_wrapper_for_training_is_removed(worker: Any, tmp_path: Path, wrapper: Any) -> None:
     model = nn.Linear(2, 1)
@@ -621,19 +638,19 @@ def test_distributed_data_parallel_is_removed(
     ("sample", "message"),
     [
         (
-            torch.ones(2, 3),
+            lambda: torch.ones(2, 3),
             "the model cannot predict from sample_input: mat1 and mat2 shapes cannot be multiplied",
         ),
-        (torch.tensor(1.0), r"sample_input has shape \[\]"),
-        (torch.ones(0, 4), r"sample_input has shape \[0, 4\]"),
+        (lambda: torch.tensor(1.0), r"sample_input has shape \[\]"),
+        (lambda: torch.ones(0, 4), r"sample_input has shape \[0, 4\]"),
         (
             [[1, 2, 3, 4], [1]],
             "sample_input must be a tensor, an array or a list of rows of numbers",
         ),
-        ([torch.ones(4), torch.ones(3)], "sample_input has rows of different shapes"),
+        (lambda: [torch.ones(4), torch.ones(3)], "sample_input has rows of different shapes"),
         ("a text", "sample_input must be a tensor"),
         (
-            {"image": torch.ones(2, 4)},
+            lambda: {"image": torch.ones(2, 4)},
             r"sample_input has the inputs \['image'\], the model's forward takes \['input'\]",
         ),
         ({"input": [[1, 2, 3, 4]], 7: [1]}, "sample_input has the inputs"),
@@ -643,7 +660,7 @@ def test_a_sample_that_the_model_cannot_take(
     mlp: Any, tmp_path: Path, sample: Any, message: str
 ) -> None:
     with pytest.raises(SettingError, match=message):
-        generator.from_model(mlp, tmp_path / "no", sample_input=sample)
+        generator.from_model(mlp, tmp_path / "no", sample_input=called(sample))
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
@@ -667,7 +684,7 @@ def test_formats_that_are_refused(mlp: Any, forest: Any, tmp_path: Path) -> None
             "format 'export' takes no TorchScript",
         ),
         (
-            Applied(lambda rows: rows.view(2, -1)),
+            applied(lambda rows: rows.view(2, -1)),
             rows,
             "export",
             ModelError,

@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pytest
 from sklearn.base import is_regressor
 from sklearn.utils import get_tags
 
@@ -36,3 +37,16 @@ def instances(estimator: Any) -> list[Any]:
     from sklearn.utils._test_common.instance_generator import _construct_instances
 
     return list(_construct_instances(estimator))
+
+
+def with_predict(config: pytest.Config) -> dict[str, Any]:
+    """scikit-learn's classes with a `predict`, by name; none of them if no sweep is run.
+
+    To find them, scikit-learn imports all of itself, and torch.
+    """
+    if "not sweep" in config.getoption("markexpr"):
+        return {}
+    from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+    from sklearn.utils import all_estimators
+
+    return {name: found for name, found in all_estimators() if hasattr(found, "predict")}
