@@ -155,6 +155,15 @@ def repository(shared: Shared) -> Path:
 
 
 @pytest.fixture(scope="session")
+def plain(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same files without git, which renders faster: for what does not look at versions."""
+    ignored = shutil.ignore_patterns(".git")
+    return shutil.copytree(
+        repository, tmp_path_factory.mktemp("plain") / "scaffold", ignore=ignored, symlinks=True
+    )
+
+
+@pytest.fixture(scope="session")
 def dist(repository: Path, shared: Shared) -> Path:
     """What `make package` makes: an sdist, and a wheel made from that."""
     build = [sys.executable, "-m", "build", "--installer", "uv", "--outdir"]

@@ -93,7 +93,7 @@ def render(answers: dict[str, Any], directory: Path, source: Source | None = Non
         with _one_at_a_time:
             _copy(answers, directory, source)
         return
-    with _own_files() as files, _one_at_a_time, _without_git():
+    with _own_files() as files, _one_at_a_time, without_git():
         _copy(answers, directory, Source(str(files), None))
     name_source(directory, *_own_address())
 
@@ -136,7 +136,7 @@ def _own_files() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _without_git() -> Iterator[None]:
+def without_git() -> Iterator[None]:
     """Let copier find no git, which it would call once for each file."""
     from plumbum import local
 

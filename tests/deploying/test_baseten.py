@@ -12,7 +12,6 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-import copier
 import httpx
 import pytest
 import yaml
@@ -22,7 +21,7 @@ from packaging.utils import canonicalize_name
 from common.config import Config
 from generator.environment.venvs import RUNNING, model_python, server_python
 from generator.scaffold import Scaffold
-from support.checkouts import ROOT
+from support.checkouts import ROOT, rendered
 from support.containers import Engine, running, wait_until_ready
 from support.running import Running, end, free_port, until
 
@@ -83,22 +82,24 @@ def truss(tmp_path_factory: pytest.TempPathFactory) -> Call:
 
 
 @pytest.fixture(scope="session")
-def rendered(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def scaffolds(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A scaffold without a model for each framework."""
-    made = {framework: tmp_path_factory.mktemp(framework) / "out" for framework in FRAMEWORKS}
-    for framework, directory in made.items():
-        answers = {"model_name": NAME, "framework": framework, "python_version": "3.12"}
-        copier.run_copy(str(repository), directory, data=answers, defaults=True, quiet=True)
-    return made
+    answers = {"model_name": NAME, "python_version": "3.12"}
+    return {
+        framework: rendered(
+            plain, tmp_path_factory.mktemp(framework) / "out", framework=framework, **answers
+        )
+        for framework in FRAMEWORKS
+    }
 
 
 @pytest.fixture(scope="session")
-def read(rendered: dict[str, Path], truss: Call) -> dict[str, dict[str, Any]]:
+def read(scaffolds: dict[str, Path], truss: Call) -> dict[str, dict[str, Any]]:
     """The configuration of each framework's scaffold, as truss reads it."""
     lines = truss(
-        "read", *(directory / "config.yaml" for directory in rendered.values())
+        "read", *(directory / "config.yaml" for directory in scaffolds.values())
     ).splitlines()
-    return dict(zip(rendered, map(json.loads, lines), strict=True))
+    return dict(zip(scaffolds, map(json.loads, lines), strict=True))
 
 
 @pytest.fixture(scope="session")
@@ -125,12 +126,12 @@ def files(directory: Path) -> set[str]:
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_truss_reads_the_configuration(
-    read: dict[str, dict[str, Any]], rendered: dict[str, Path], framework: str
+    read: dict[str, dict[str, Any]], scaffolds: dict[str, Path], framework: str
 ) -> None:
     config = read[framework]
     assert (config["model_name"], config["python_version"]) == (NAME, "py312")
     assert config["base_image"]["image"] == "python:3.12-slim"
-    assert (rendered[framework] / config["requirements_file"]).is_file()
+    assert (scaffolds[framework] / config["requirements_file"]).is_file()
     assert config["system_packages"] == ["git", "libgomp1"]
     assert len(config["build_commands"]) == 3
     assert (config["resources"]["cpu"], config["resources"]["memory"]) == ("1", "2Gi")
@@ -140,14 +141,14 @@ def test_truss_reads_the_configuration(
     assert server["predict_endpoint"] == f"/v1/models/{NAME}:predict"
     assert server["readiness_endpoint"] == f"/v1/models/{NAME}"
     assert server["liveness_endpoint"] == "/"
-    written = yaml.safe_load((rendered[framework] / "config.yaml").read_text())
+    written = yaml.safe_load((scaffolds[framework] / "config.yaml").read_text())
     assert config["model_metadata"] == written["model_metadata"]
 
 
 def test_truss_refuses_wrong_configurations(
-    rendered: dict[str, Path], truss: Call, tmp_path: Path
+    scaffolds: dict[str, Path], truss: Call, tmp_path: Path
 ) -> None:
-    text = (rendered["sklearn"] / "config.yaml").read_text()
+    text = (scaffolds["sklearn"] / "config.yaml").read_text()
     for index, (old, new, _) in enumerate(WRONG):
         assert text.count(old) == 1, old
         (tmp_path / f"{index}.yaml").write_text(text.replace(old, new))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import copier
 import httpx
 import pytest
 import yaml
@@ -16,7 +15,7 @@ import yaml
 import generator
 from generator.environment.venvs import server_python
 from generator.scaffold import Scaffold
-from support.checkouts import ROOT
+from support.checkouts import ROOT, rendered
 from support.running import LOCKS, TEMPLATE, settings
 
 DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -211,15 +210,9 @@ def test_a_wrong_one_is_refused_by_the_same_check(
     "model_name", ["model", "Iris.v2", "0", "true", "1e5", "a._-b", "x" * 63, "1" * 63]
 )
 def test_every_model_name_gives_names_that_a_cluster_takes(
-    faults: Callable[[Path], list[str]], repository: Path, tmp_path: Path, model_name: str
+    faults: Callable[[Path], list[str]], plain: Path, tmp_path: Path, model_name: str
 ) -> None:
-    copier.run_copy(
-        str(repository),
-        tmp_path / "out",
-        data={"model_name": model_name},
-        defaults=True,
-        quiet=True,
-    )
+    rendered(plain, tmp_path / "out", model_name=model_name)
     found = [document for name in MANIFESTS for document in documents(tmp_path / "out", name)]
     names = {document["metadata"]["name"] for document in found}
     assert len(names) == 1 and DNS_LABEL.fullmatch(names.pop())

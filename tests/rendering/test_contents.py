@@ -18,7 +18,7 @@ import generator
 from generator import SettingError
 from generator.__main__ import main
 from generator.layout import ANSWERS
-from support.checkouts import ROOT, commit, git
+from support.checkouts import ROOT, commit, git, rendered
 
 QUESTIONS = yaml.safe_load((ROOT / "copier.yml").read_text())
 FRAMEWORKS, SERVERS, PLATFORMS = (
@@ -39,11 +39,6 @@ ENTRIES = (
     "server/inference_model.py",
     "../deploy/ray_app.py",
 )
-
-
-def rendered(template: Path, directory: Path, **answers: Any) -> Path:
-    copier.run_copy(str(template), directory, data=answers, defaults=True, quiet=True)
-    return directory
 
 
 def deployed(directory: Path) -> set[str]:

@@ -22,8 +22,9 @@ from common.config import Config
 from generator import ServingError
 from generator.environment.venvs import server_python
 from generator.layout import ANSWERS
+from generator.rendering.render import without_git
 from generator.writing.prepare import PYTHON_VERSIONS
-from support.checkouts import ROOT, VERSION, commit, git
+from support.checkouts import ROOT, VERSION, commit, git, rendered
 
 TEMPLATE = yaml.safe_load((ROOT / "copier.yml").read_text())
 QUESTIONS = {name: question for name, question in TEMPLATE.items() if not name.startswith("_")}
@@ -43,12 +44,12 @@ BIN = Path(sys.executable).parent
 @pytest.fixture
 def empty(plain: Path, tmp_path: Path) -> Path:
     """A scaffold without a model."""
-    copier.run_copy(str(plain), tmp_path / "empty", defaults=True, quiet=True)
-    return tmp_path / "empty"
+    return rendered(plain, tmp_path / "empty")
 
 
-def rendered(copie: Any, template: Path, **answers: Any) -> Path:
-    result = copie.copy(extra_answers=answers, template_dir=template)
+def copied(copie: Any, template: Path, **answers: Any) -> Path:
+    with without_git():
+        result = copie.copy(extra_answers=answers, template_dir=template)
     assert result.exception is None, result.exception
     assert isinstance(result.project_dir, Path)
     return result.project_dir
@@ -203,7 +204,7 @@ BAD_NAMES = [
 
 @pytest.mark.parametrize("name", GOOD_NAMES)
 def test_accepts_the_name(name: str, copie: Any, plain: Path) -> None:
-    directory = rendered(copie, plain, model_name=name)
+    directory = copied(copie, plain, model_name=name)
     assert Config.read(directory / "config.yaml", {}).name == name
 
 
@@ -253,7 +254,7 @@ BAD_LINES = [
 
 @pytest.mark.parametrize("line", GOOD_LINES)
 def test_accepts_the_requirement(line: str, copie: Any, plain: Path) -> None:
-    directory = rendered(copie, plain, requirements=f"joblib\n{line}\nscikit-learn\n")
+    directory = copied(copie, plain, requirements=f"joblib\n{line}\nscikit-learn\n")
     assert line in (directory / "requirements.txt").read_text().splitlines()
 
 
@@ -291,7 +292,7 @@ def scaffold_files(
     request: pytest.FixtureRequest, copie_session: Any, plain: Path
 ) -> tuple[str, Path]:
     """A framework and a scaffold for it."""
-    return request.param, rendered(
+    return request.param, copied(
         copie_session, plain, framework=request.param, model_name="iris.v2"
     )
 
@@ -335,7 +336,7 @@ def test_files_of_a_scaffold(scaffold_files: tuple[str, Path]) -> None:
 
 @pytest.mark.parametrize("server", ["kserve", "kfserving"])
 def test_a_scaffold_holds_one_server(server: str, copie_session: Any, plain: Path) -> None:
-    directory = rendered(copie_session, plain, framework="sklearn", server=server)
+    directory = copied(copie_session, plain, framework="sklearn", server=server)
     both = ("kserve", "kfserving")
     assert [
         name for name in both if (directory / f"src/common/serving/{name}_application.py").exists()
@@ -431,7 +432,7 @@ def test_requirements_are_those_of_the_framework(scaffold_files: tuple[str, Path
 
 
 def test_the_workers_requirements_are_added_once(copie: Any, plain: Path) -> None:
-    directory = rendered(
+    directory = copied(
         copie, plain, requirements="scikit-learn\nNumPy==2.4.6\nnumpydoc\norjson[x]>3\n"
     )
     lines = (directory / "requirements.txt").read_text().splitlines()[2:]
@@ -441,7 +442,7 @@ def test_the_workers_requirements_are_added_once(copie: Any, plain: Path) -> Non
 
 
 def test_dockerfile_has_the_answers(copie: Any, plain: Path) -> None:
-    directory = rendered(copie, plain, python_version="3.13", model_name="Iris")
+    directory = copied(copie, plain, python_version="3.13", model_name="Iris")
     text = (directory / "sklearn-server.Dockerfile").read_text()
     assert "ARG PYTHON_VERSION=3.13\n" in text and re.search(r"-t iris\b", text)
     assert (directory / "config.yaml").read_text().count("py313") == 1

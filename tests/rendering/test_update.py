@@ -274,10 +274,16 @@ def run_update(scaffold: Scaffold, edit: Any, to: str, update: Callable[[], Any]
     assert_updated(scaffold, edit, to, predictions)
 
 
-WAYS = pytest.mark.parametrize("way", ["copy", "checkout", "wheel"])
+WAYS = ("copy", "checkout", "wheel")
 
 
-@WAYS
+def ways(fast: str) -> pytest.MarkDecorator:
+    """Each way to make a scaffold: one of them, and the others in the sweep."""
+    slow = [pytest.param(way, marks=pytest.mark.sweep) for way in WAYS if way != fast]
+    return pytest.mark.parametrize("way", [fast, *slow])
+
+
+@ways("wheel")
 def test_update_with_every_edit(owned: Callable[..., Scaffold], way: str) -> None:
     scaffold = owned(way)
     run_update(scaffold, all_of_them, THIRD, scaffold.update)
@@ -293,14 +299,14 @@ def test_update_with_every_edit(owned: Callable[..., Scaffold], way: str) -> Non
         )
 
 
-@WAYS
+@ways("copy")
 def test_plain_copier_with_every_edit(owned: Callable[..., Scaffold], way: str) -> None:
     scaffold = owned(way)
     run_update(scaffold, all_of_them, SECOND, lambda: copier(scaffold, "--vcs-ref", SECOND))
 
 
 @pytest.mark.sweep
-@WAYS
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("edit", COMPATIBLE, ids=lambda edit: edit.__name__)
 @pytest.mark.parametrize("to", [SECOND, THIRD])
 @pytest.mark.parametrize("plain", [False, True], ids=["update", "copier"])
@@ -374,9 +380,7 @@ def test_the_report(owned: Callable[..., Scaffold]) -> None:
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["update", "copier"])
-@pytest.mark.parametrize(
-    "way", ["copy", *(pytest.param(way, marks=pytest.mark.sweep) for way in ("checkout", "wheel"))]
-)
+@ways("copy")
 def test_a_conflict_leaves_both_sides(
     owned: Callable[..., Scaffold], way: str, plain: bool
 ) -> None:

@@ -7,8 +7,11 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from generator.rendering.render import without_git
 
 ROOT = Path(__file__).resolve().parents[2]
 (VERSION,) = re.findall(r'(?m)^version = "(.*)"$', (ROOT / "pyproject.toml").read_text())
@@ -45,6 +48,15 @@ def archived(version: str, directory: Path) -> Path:
     with tarfile.open(archive) as files:
         files.extractall(directory, filter="tar")
     archive.unlink()
+    return directory
+
+
+def rendered(template: Path, directory: Path, **answers: Any) -> Path:
+    """Render a template that is not in git into a new directory."""
+    from copier import run_copy
+
+    with without_git():
+        run_copy(str(template), directory, data=answers, defaults=True, quiet=True)
     return directory
 
 
