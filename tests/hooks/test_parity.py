@@ -213,23 +213,16 @@ def _texts() -> Case:
     ), pd.Series(X)
 
 
-DOZEN: list[Callable[[], Case]] = [
-    _logistic_regression,
-    _forest_of_texts,
-    _pipeline,
-    _frame,
-    _search,
-    _outputs,
-    _numbers_of_outputs,
-    _missing_values,
-    _single_precision,
-    _clusters,
-    _outliers,
-    _texts,
-]
+USUAL = [_logistic_regression, _forest_of_texts, _frame, _missing_values, _single_precision, _texts]
+# test_generator.py has the like of these, without a server.
+SWEPT = [_pipeline, _search, _outputs, _numbers_of_outputs, _clusters, _outliers]
 
 
-@pytest.mark.parametrize("case", DOZEN, ids=lambda case: case.__name__.strip("_"))
+@pytest.mark.parametrize(
+    "case",
+    [*USUAL, *(pytest.param(case, marks=pytest.mark.sweep) for case in SWEPT)],
+    ids=lambda case: case.__name__.strip("_"),
+)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_dozen_models_are_served_exactly(
     case: Callable[[], Case], warm: WarmServer, tmp_path: Path
