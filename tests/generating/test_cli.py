@@ -378,24 +378,24 @@ def test_serve_until_a_signal(sent: signal.Signals, status: int, sums: Scaffold,
         assert probe.connect_ex(("127.0.0.1", port)), "the server is still running"
 
 
-def test_serve_refuses_a_port_in_use(call: Run, sums: Scaffold) -> None:
+def test_serve_refuses_a_port_in_use(run: Run, sums: Scaffold) -> None:
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
         number = taken.getsockname()[1]
-        message = failed(call("serve", str(sums.directory), "--port", str(number)))
+        message = failed(run("serve", str(sums.directory), "--port", str(number)))
     assert message.startswith(f"port {number} cannot be taken: Address already in use")
     assert "port 70000 cannot be taken" in failed(
-        call("serve", str(sums.directory), "--port", "70000")
+        run("serve", str(sums.directory), "--port", "70000")
     )
 
 
 def test_serve_refuses_a_scaffold_without_its_model(
-    call: Run, sums: Scaffold, tmp_path: Path
+    run: Run, sums: Scaffold, tmp_path: Path
 ) -> None:
     shutil.copytree(sums.directory, tmp_path / "rfc")
     (tmp_path / "rfc" / "src" / "model" / "model.pickle").unlink()
-    message = failed(call("serve", "rfc", "--port", "0"))
+    message = failed(run("serve", "rfc", "--port", "0"))
     assert message.startswith(
         "the server did not start: src/model/model.pickle is missing: write the model there"
     )
