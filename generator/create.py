@@ -16,7 +16,7 @@ from .hooks import NATIVE
 from .hooks.custom import Custom
 from .rendering.render import chosen_source, render
 from .scaffold import Scaffold
-from .writing.prepare import WORKER_NEEDS, prepare, recognised, served_python
+from .writing.prepare import WORKER_NEEDS, Prepared, complete, prepare, recognised, served_python
 from .writing.replace import replace_model
 
 
@@ -118,16 +118,18 @@ def from_model(
         )
         return Scaffold(target, model)
     _check_free(target, overwrite)
-    prepared = prepare(definition, model, sample_input, **made)
-    answers = _answers(
-        name, image, definition.name, prepared.python_version, server, platforms, prepared.engine
-    )
-    with beside(target) as directory:
-        with prepared.named() as needed:
-            render({**answers, "requirements": needed.text()}, directory, source)
-            prepared.write(directory, needed)
-        _copy_data(files, directory / layout.DATA)
-        prepared.check(directory, sample_input)
+
+    def make(prepared: Prepared) -> None:
+        python, engine = prepared.python_version, prepared.engine
+        answers = _answers(name, image, definition.name, python, server, platforms, engine)
+        with beside(target) as directory:
+            with prepared.named() as needed:
+                render({**answers, "requirements": needed.text()}, directory, source)
+                prepared.write(directory, needed)
+            _copy_data(files, directory / layout.DATA)
+            prepared.check(directory, sample_input)
+
+    complete(prepare(definition, model, sample_input, **made), make)
     return Scaffold(target, model)
 
 

@@ -16,7 +16,7 @@ _PLACEHOLDER = (str, ())  # pickled in place of what is only recorded; this pick
 
 
 def references(definition: Any) -> tuple[list[Named], list[str]]:
-    """What the code of a definition refers to by name, and the modules that it uses or imports.
+    """What a definition, or another value, refers to by name, and the modules that it imports.
 
     Raises:
         ModelError: it holds something that cannot be pickled.
@@ -26,16 +26,18 @@ def references(definition: Any) -> tuple[list[Named], list[str]]:
         pickler.dump(definition)
     except Exception as error:  # an object may raise anything when it is pickled
         reason = " ".join(str(error).split()) or type(error).__name__
+        name = getattr(definition, "__qualname__", None) or type(definition).__qualname__
+        module = getattr(definition, "__module__", None) or type(definition).__module__
         raise ModelError(
-            f"{definition.__module__}.{definition.__qualname__} cannot be pickled by value: "
+            f"{module}.{name} cannot be pickled by value: "
             f"{reason}: define it in a module of your own that creates what it needs"
         ) from error
     return pickler.named, [*pickler.modules, *_imported(getattr(definition, "__code__", None))]
 
 
-def dump(definitions: dict[str, Any]) -> bytes:
-    """The pickle of named definitions, by value."""
-    return bytes(cloudpickle.dumps(definitions, protocol=pickle.DEFAULT_PROTOCOL))
+def dump(values: Any) -> bytes:
+    """The pickle of values. What no module holds, or the session's module, is pickled by value."""
+    return bytes(cloudpickle.dumps(values, protocol=pickle.DEFAULT_PROTOCOL))
 
 
 def _imported(code: CodeType | None) -> Iterator[str]:

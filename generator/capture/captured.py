@@ -12,8 +12,11 @@ from typing import Any
 
 SESSION_CODE = "session_code"
 PICKLED_CODE = "pickled_code"
+CHANGED_CODE = "changed_code"
 PICKLE = f"{PICKLED_CODE}.pickle"
-RESERVED = {"__main__", "common", "server", "model", "inference_server", SESSION_CODE, PICKLED_CODE}
+CHANGES = f"{CHANGED_CODE}.pickle"
+OWN_CODE = (SESSION_CODE, PICKLED_CODE, CHANGED_CODE)
+RESERVED = {"__main__", "common", "server", "model", "inference_server", *OWN_CODE}
 
 
 @dataclass
@@ -27,9 +30,12 @@ class Captured:
         imports: maps each module of an installed distribution that the files import, to one of
             the files that import it.
         path: directories for `sys.path`, from which none of the user's own code is importable.
+        given: the files and packages of modules that the user's requirement lines provide.
         roots: the directories that the user's own modules are imported from.
         names: the session's definitions, each with the module and the name that it has in the
             scaffold.
+        sources: maps each module that has a file of source in `files`, to that.
+        changed: what is put back into the code because the session had changed it, by name.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -37,13 +43,17 @@ class Captured:
     modules: set[str] = field(default_factory=set)
     imports: dict[str, str] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
+    given: list[Path] = field(default_factory=list)
     roots: list[Path] = field(default_factory=list)
     names: list[tuple[Any, str, str]] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
 
     @property
     def by_value(self) -> list[str]:
-        """The definitions pickled by value: only the running minor version of Python reads them."""
-        return [value.__qualname__ for value, module, _ in self.names if module == PICKLED_CODE]
+        """What is pickled by value: only the running minor version of Python reads it."""
+        values = [value.__qualname__ for value, module, _ in self.names if module == PICKLED_CODE]
+        return [*values, *self.changed]
 
     def outside(self, references: Mapping[str, str]) -> dict[str, str]:
         """The references whose module is not captured. A distribution must provide these."""
@@ -72,12 +82,12 @@ class Captured:
         """
         with contextlib.ExitStack() as stack:
             for module in (SESSION_CODE, PICKLED_CODE):
-                stack.enter_context(_in_sys_modules(module, self._members(module)))
+                stack.enter_context(_in_sys_modules(module, self.members(module)))
             for value, module, name in self.names:
-                stack.enter_context(_named(value, module, name))
+                stack.enter_context(named(value, module, name))
             yield
 
-    def _members(self, module: str) -> dict[str, Any]:
+    def members(self, module: str) -> dict[str, Any]:
         """The top-level definitions of a scaffold module, by name."""
         return {
             name: value for value, home, name in self.names if home == module and "." not in name
@@ -107,7 +117,8 @@ def _in_sys_modules(name: str, members: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _named(definition: Any, module: str, name: str) -> Iterator[None]:
+def named(definition: Any, module: str, name: str) -> Iterator[None]:
+    """Inside this context, a definition has another module and another qualified name."""
     # Python 3.13 deletes __firstlineno__ when __module__ is set
     kept = ("__module__", "__qualname__", "__firstlineno__")
     before = {

@@ -11,8 +11,10 @@ Nothing is imported for this. Code that cannot be captured is an error here.
 """
 
 import ast
+import contextlib
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -21,15 +23,26 @@ from typing import Any
 
 from ..environment.installed import Environment
 from ..errors import ModelError
-from .captured import PICKLE, PICKLED_CODE, SESSION_CODE, Captured
+from .captured import CHANGED_CODE, CHANGES, OWN_CODE, PICKLE, PICKLED_CODE, SESSION_CODE, Captured
+from .captured import named as renamed
+from .changes import Change
 from .data_files import import_root, named_files, package_files, real
 from .definition import Definition
 from .imports import Import, imports
 from .ownership import Module, Ownership
+from .patched import check_unpatched
 from .pickle_references import Named, lookup
 from .session import MAIN, Session
 
 _LOADER = Path(__file__).with_name(f"{PICKLED_CODE}.py")
+_ABSENT = Path(__file__).with_name("absent_generator.py")
+_GENERATOR = __name__.partition(".")[0]
+_CHANGER = Path(__file__).with_name(f"{CHANGED_CODE}.py")
+_CHANGED = f"""
+
+# The session had changed what is defined above: this puts it back.
+import {CHANGED_CODE}  # noqa: E402
+"""
 
 
 def capture(
@@ -37,6 +50,7 @@ def capture(
     environment: Environment,
     given: Sequence[str] = (),
     files: Sequence[Path] = (),
+    changed: Sequence[Change] = (),
 ) -> Captured:
     """The user's own code that a model needs.
 
@@ -45,6 +59,7 @@ def capture(
         environment: what is installed here.
         given: the user's requirement lines. What they provide is not copied.
         files: further files and directories of the user's.
+        changed: what is no longer as its source says.
 
     Raises:
         ModelError: something cannot be captured. The message names it and how to fix it.
@@ -52,6 +67,8 @@ def capture(
     capturing = _Capturing(Ownership(environment, given))
     for definition in definitions:
         capturing.add(definition)
+    for change in changed:
+        capturing.add_change(change)
     return capturing.finish(files)
 
 
@@ -65,16 +82,17 @@ class _Capturing:
         self._definitions: dict[str, Definition] = {}
         self._values: dict[str, Any] = {}
         self._copied: dict[str, str] = {}
+        self._changes: list[Change] = []
 
-    def add(self, named: Named, pickled: bool = False) -> None:
+    def add(self, named: Named, pickle: str = "") -> None:
         """Add what something refers to by name, and what that needs.
 
         Args:
             named: a class, a function, or a value that pickle writes by name.
-            pickled: whether code that is pickled by value refers to it.
+            pickle: the pickle of code that refers to it, if one does.
         """
         if named.is_importable:
-            self._add_named(named, pickled)
+            self._add_named(named, pickle)
         elif isinstance(named.value, FunctionType):
             self._add_value(named.value)
         elif named.module == MAIN or self._ownership.module(named.module).is_local:
@@ -92,12 +110,16 @@ class _Capturing:
         if self._definitions:
             source = self._session.text(self._definitions.values()).encode()
             self._write_code(f"{SESSION_CODE}.py", source)
+            captured.sources[SESSION_CODE] = f"{SESSION_CODE}.py"
         if self._values:
             self._write_values()
-        captured.modules |= {SESSION_CODE, PICKLED_CODE}
+        if self._changes:
+            self._write_changes()
+        captured.modules |= {*OWN_CODE}
         self._add_files(files)
         if captured.files or captured.data:
             captured.path = self._ownership.path
+        captured.given = self._ownership.given
         return captured
 
     def _add_files(self, files: Sequence[Path]) -> None:
@@ -143,14 +165,33 @@ class _Capturing:
         captured.files[_LOADER.name] = _LOADER.read_bytes()
         captured.names += [(value, PICKLED_CODE, name) for name, value in self._values.items()]
 
-    def _add_named(self, named: Named, pickled: bool) -> None:
+    def _write_changes(self) -> None:
+        from . import by_value
+
+        captured = self._captured
+        with captured.renamed(), _as_values(self._changes):
+            written = [(*change.place, change.values) for change in self._changes]
+            captured.files[CHANGES] = by_value.dump(written)
+        captured.files[_CHANGER.name] = _CHANGER.read_bytes()
+        captured.changed = [str(change) for change in self._changes]
+        for module in {change.module for change in self._changes}:
+            captured.files[captured.sources[module]] += _CHANGED.encode()
+
+    def _add_named(self, named: Named, pickle: str) -> None:
         """Add what its module holds under its name."""
         if named.module == MAIN:
             self._add_of_session(named)
-        elif pickled:
-            self._add_import(self._ownership.module(named.module), PICKLE)
+        elif pickle:
+            self._add_import(self._ownership.module(named.module), pickle)
+        elif named.module.partition(".")[0] == _GENERATOR:
+            raise ModelError(f"the model holds {named}, the generator's own: leave it out of it")
         elif (found := self._ownership.module(named.module)).is_local:
             self._copy(found)
+        elif not found.is_standard:
+            check_unpatched(named, self._is_users)
+
+    def _is_users(self, module: str) -> bool:
+        return module == MAIN or (module in sys.modules and self._ownership.module(module).is_local)
 
     def _add_of_session(self, named: Named) -> None:
         closure = self._session.closure(named.name.partition(".")[0])
@@ -168,26 +209,56 @@ class _Capturing:
         """Add a definition to pickle by value, and what it refers to."""
         if any(value is definition for value in self._values.values()):
             return
-        from . import by_value
-
         name = re.sub(r"\W+", "_", definition.__qualname__).strip("_")
         if name in self._values:
             name = f"{name}_{len(self._values)}"
         self._values[name] = definition
-        definitions, modules = by_value.references(definition)
-        for found in definitions:
-            self.add(found, pickled=True)
+        self._add_used(definition, PICKLE)
+
+    def _add_used(self, value: Any, pickle: str) -> None:
+        """Add what a value refers to that is pickled by value."""
+        from . import by_value
+
+        found, modules = by_value.references(value)
+        for named in found:
+            self.add(named, pickle)
         for name in modules:
             module = self._ownership.module(name)
             if module.spec is not None or name in sys.modules:
-                self._add_import(module, PICKLE)
+                self._add_import(module, pickle)
+
+    def add_change(self, change: Change) -> None:
+        """Add what the session has changed in captured code, and what that needs.
+
+        An object that cannot be pickled is left as its source says, with a warning.
+        """
+        try:
+            with _as_values([change]):
+                for value in change.values:
+                    self._add_used(value, CHANGES)
+        except ModelError as error:
+            if change.is_exact:
+                raise
+            warnings.warn(f"{change} is served as its source says: {error}", stacklevel=6)
+        else:
+            self._changes.append(change)
 
     def _add_import(self, module: Module, file: str) -> None:
         """Copy a module that a file imports, or note it as a package to pin."""
-        if module.is_local:
+        if module.top == _GENERATOR:
+            self._stand_in(module.name)
+        elif module.is_local:
             self._copy(module)
         elif not module.is_standard:
             self._captured.imports.setdefault(module.name, file)
+
+    def _stand_in(self, module: str) -> None:
+        """Write what stands for a module of the generator: no scaffold holds the generator."""
+        parts = module.split(".")
+        for depth in range(1, len(parts) + 1):
+            file = f"{'/'.join(parts[:depth])}/__init__.py"
+            self._captured.files[file] = _ABSENT.read_bytes()
+        self._captured.modules.add(module)
 
     def _copy(self, module: Module) -> None:
         """Copy a module's file, its parent packages, and the local modules that it imports."""
@@ -200,6 +271,7 @@ class _Capturing:
         if source is not None and spec is not None:
             file = _copied_path(module.name, spec)
             self._copied[module.name] = str(spec.origin)
+            self._captured.sources[module.name] = file
             self._write_code(file, source, spec.parent or "", spec.origin)
 
     def _write_code(
@@ -219,6 +291,29 @@ class _Capturing:
                 f"can work in the running process only: install {found.module}, or put a file for "
                 f"it beside {file}"
             )
+
+
+@contextlib.contextmanager
+def _as_values(changes: Iterable[Change]) -> Iterator[None]:
+    """Inside this context, the functions that changes put in are pickled by value."""
+    with contextlib.ExitStack() as stack:
+        for function in filter(None, map(_own_function, changes)):
+            stack.enter_context(renamed(function, MAIN, function.__qualname__))
+        yield
+
+
+def _own_function(change: Change) -> FunctionType | None:
+    """The function that a change puts into the place that it has the name of.
+
+    By its name, a pickle would refer to what the source has there.
+    """
+    for value in change.values:
+        function = getattr(value, "__func__", value)
+        if isinstance(function, FunctionType):
+            own = ".".join(filter(None, [change.qualname, change.name]))
+            if (function.__module__, function.__qualname__) == (change.module, own):
+                return function
+    return None
 
 
 def _copied_path(module: str, spec: ModuleSpec) -> str:

@@ -68,13 +68,18 @@ class Ownership:
     def __init__(self, environment: Environment, given: Sequence[str]) -> None:
         self._environment = environment
         self._given = _names(given)
-        self._given_path: dict[str, None] = {}
+        self._given_places: dict[Path, None] = {}
         self._modules: dict[str, Module] = {}
 
     @property
     def path(self) -> list[str]:
         """Directories for `sys.path`, from which none of the user's own code is importable."""
-        return [*self._environment.path, *self._given_path]
+        return [*self._environment.path, *(str(place.parent) for place in self._given_places)]
+
+    @property
+    def given(self) -> list[Path]:
+        """The files and packages that the user's lines provide, or that a wheel is built of."""
+        return list(self._given_places)
 
     def module(self, name: str) -> Module:
         """The module of a name. Each is located once."""
@@ -106,7 +111,7 @@ class Ownership:
         if owner is not None:
             names.add(canonicalize_name(owner.name))
         if names & self._given:
-            self._given_path[_import_directory(self.module(module.top).spec)] = None
+            self._given_places[_place(self.module(module.top).spec)] = None
             return False
         if owner is not None:
             return owner.is_project
@@ -138,12 +143,11 @@ def _names(given: Sequence[str]) -> set[NormalizedName]:
     return {canonicalize_name(Requirement(pin.line).name) for pin in parse(given).pins}
 
 
-def _import_directory(spec: ModuleSpec | None) -> str:
-    """The directory that a top-level module is imported from."""
+def _place(spec: ModuleSpec | None) -> Path:
+    """The file or the directory of a top-level module."""
     if spec is None:
-        return "."
-    place = next(iter(spec.submodule_search_locations or ()), str(spec.origin))
-    return str(Path(place).parent)
+        return Path("unknown")
+    return Path(next(iter(spec.submodule_search_locations or ()), str(spec.origin)))
 
 
 def _check_source(spec: ModuleSpec) -> None:

@@ -62,12 +62,13 @@ def functions(value: Any) -> Iterator[FunctionType]:
         yield value
     elif isinstance(value, type):
         for member in list(vars(value).values()):
-            for part in _callables(member):
+            for part in parts(member):
                 if getattr(part, "__qualname__", "").startswith(f"{value.__qualname__}."):
                     yield from functions(part)
 
 
-def _callables(member: Any) -> list[Any]:
+def parts(member: Any) -> list[Any]:
+    """The functions of a member of a class: itself, or those of a property or a classmethod."""
     if isinstance(member, property):
         return [member.fget, member.fset, member.fdel]
     return [getattr(member, "__func__", member)]

@@ -7,6 +7,7 @@
 - The variant of a build: the local label of its version, the part after `+` (PEP 440).
 """
 
+import csv
 import json
 import os
 import sys
@@ -105,6 +106,18 @@ class Installed:
         return f"\n{path}," in f"\n{self._record}"
 
     @cached_property
+    def files(self) -> list[str]:
+        """Its files, relative to its location: all in its record, else those with its names."""
+        if self._record:
+            return [line[0] for line in csv.reader(self._record.splitlines()) if line]
+        key = canonicalize_name(self.name)
+        names = {
+            key.replace("-", "_"),
+            *(self._distribution.read_text("top_level.txt") or "").split(),
+        }
+        return [entry for entry in os.listdir(self.location) if _is_named(entry, names, key)]
+
+    @cached_property
     def _record(self) -> str:
         return self._distribution.read_text("RECORD") or ""
 
@@ -171,6 +184,13 @@ class Environment:
     @cached_property
     def _all(self) -> list[Installed]:
         return [Installed(found) for found in distributions()]
+
+
+def _is_named(entry: str, modules: Collection[str], distribution: str) -> bool:
+    """Whether an entry of a directory is one of the modules, or the distribution's metadata."""
+    is_metadata = entry.endswith("-info")
+    is_its = is_metadata and canonicalize_name(entry.partition("-")[0]) == distribution
+    return is_its or entry.partition(".")[0] in modules
 
 
 def module_file(module: str) -> str | None:

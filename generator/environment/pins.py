@@ -139,7 +139,7 @@ def _needed(
     replaced = {
         name for name in own if name in environment and not _admits(own[name], environment[name])
     }
-    requesters = _walk(environment, roots, replaced)
+    requesters = walk(environment, roots, replaced)
     return {
         name: f"needed by {', '.join(sorted(names, key=str.lower))}"
         for name, names in requesters.items()
@@ -151,10 +151,10 @@ def _admits(lines: Iterable[Requirement], installed: Installed) -> bool:
     return any(line.specifier.contains(installed.version, prereleases=True) for line in lines)
 
 
-def _walk(
+def walk(
     environment: Environment,
     roots: Mapping[NormalizedName, set[str]],
-    replaced: Collection[NormalizedName],
+    replaced: Collection[NormalizedName] = (),
 ) -> dict[NormalizedName, set[str]]:
     """All dependencies of the roots with their extras, each with the names of what requires it.
 

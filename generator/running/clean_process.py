@@ -1,14 +1,64 @@
-"""Checks that a scaffold works elsewhere: its worker runs without the owner's own modules."""
+"""Checks that a scaffold works elsewhere.
+
+Its worker runs without the owner's own modules, and with no package but those that its
+requirements install.
+"""
 
 import contextlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from .. import layout
+from ..environment import isolation
+from ..environment.installed import Environment, Installed
 from ..errors import ModelError, ServingError
 from .runtime import Runtime, json_encode
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a worker may import, besides the scaffold and the standard library.
+
+    Attributes:
+        path: the directories to import from.
+        present: the distributions in them; None if all that are installed here are.
+    """
+
+    path: list[str]
+    present: list[Installed] | None
+
+
+@contextlib.contextmanager
+def site(directory: Path, environment: Environment, given: Sequence[Path]) -> Iterator[Site]:
+    """What a scaffold's requirements install, as far as it is installed here, and nothing else.
+
+    Args:
+        directory: the scaffold.
+        environment: what is installed here.
+        given: files and packages here that requirements of another form provide.
+    """
+    file = directory / layout.REQUIREMENTS
+    present = None
+    if file.is_file():
+        present = isolation.required(file.read_text(encoding="utf-8"), environment)
+    outside = [place for place in given if str(place.parent) not in environment.path]
+    projects = [str(place.parent) for place in outside]
+    if present is None:
+        yield Site([*environment.path, *projects], None)
+        return
+    with tempfile.TemporaryDirectory(prefix="scaffold-environment.") as made:
+        # some packages look for their own directory by this name
+        packages = Path(made) / "site-packages"
+        packages.mkdir()
+        isolation.link(present, packages)
+        for place in given:
+            if place not in outside and not (packages / place.name).exists():
+                (packages / place.name).symlink_to(place)
+        yield Site([str(packages), *projects], present)
 
 
 def check(directory: Path, path: Sequence[str], example: Any) -> None:

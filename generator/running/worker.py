@@ -1,6 +1,6 @@
 """Keeps a scaffold's worker in this environment running from one request to the next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ class LocalWorker:
 
     Args:
         directory: the scaffold's.
+        path: the only directories to import from, besides the scaffold and the standard library;
+            by default what this interpreter finds.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, path: Sequence[str] | None = None) -> None:
         self.directory = directory
+        self._path = path
         self._worker: Worker | None = None
         self._stamp: float | None = None
 
@@ -47,7 +50,7 @@ class LocalWorker:
             self.close()
         if self._worker is None:
             runtime = Runtime(self.directory)
-            self._worker = runtime.worker(runtime.config())
+            self._worker = runtime.worker(runtime.config(), path=self._path)
             self._stamp = stamp
         return self._worker
 

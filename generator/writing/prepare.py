@@ -4,23 +4,25 @@ import contextlib
 import hashlib
 import platform
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .. import layout
 from ..capture.captured import Captured
+from ..capture.changes import Change, changes
 from ..capture.collect import capture
 from ..capture.data_files import missing, named_paths
 from ..environment import pins
-from ..environment.installed import Environment
+from ..environment.installed import Environment, Installed
+from ..environment.isolation import lacking
 from ..environment.lines import Requirements
 from ..environment.venvs import RUNNING
-from ..errors import ModelError, SettingError
+from ..errors import ModelError, ServingError, SettingError
 from ..hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find
 from ..running import clean_process
-from ..running.rows import body_rows, distinct, few
+from ..running.rows import body_rows, distinct, few, rows
 from ..running.runtime import Runtime, digest, schema
 from ..running.verification import CURRENT, verify_sample
 from ..running.worker import LocalWorker
@@ -47,6 +49,9 @@ class Prepared:
         python_version: of the environment that serves it.
         environment: what is installed here.
         given: the owner's requirement lines.
+        capturing: captures the code again, with what the session has changed in it.
+        changes: what that is.
+        found: the distributions that the proof has found missing, each with the reason for it.
     """
 
     definition: WrittenModelScaffoldDefinition
@@ -58,6 +63,9 @@ class Prepared:
     python_version: str
     environment: Environment
     given: Sequence[str]
+    capturing: Callable[[Sequence[Change]], Captured]
+    changes: tuple[Change, ...] = ()
+    found: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def engine(self) -> str:
@@ -88,7 +96,7 @@ class Prepared:
             self.captured.outside(self.definition.references(self.served)),
             self.environment,
             imported=imported,
-            always={**WORKER_NEEDS, **self.description.distributions},
+            always={**self.found, **WORKER_NEEDS, **self.description.distributions},
             given=self.given,
         )
 
@@ -152,28 +160,61 @@ class Prepared:
 
         Raises:
             ModelError: it does not.
+            Incomplete: the proof has shown what else must travel.
         """
-        if self.captured.path:
-            self._check_elsewhere(directory)
-        if sample is not None:
-            self._verify(directory, sample, expected)
+        self._check_unchanged(directory)
+        with clean_process.site(directory, self.environment, self.captured.given) as site:
+            if sample is None:
+                self._check_elsewhere(directory, site, self.description.example)
+                return
+            try:
+                self._verify(directory, site, sample, expected)
+            except ServingError:
+                self._check_elsewhere(directory, site, rows(sample))
+                raise
 
-    def _check_elsewhere(self, directory: Path) -> None:
-        """Check that the scaffold works without the owner's own files.
+    def _check_elsewhere(self, directory: Path, site: clean_process.Site, example: Any) -> None:
+        """Check that the scaffold works without the owner's own files and with its packages only.
 
         Raises:
             ModelError: it does not. The message says which file to name in `code=`.
+            Incomplete: a package is missing that is installed here.
         """
         try:
-            clean_process.check(directory, self.captured.path, self.description.example)
+            clean_process.check(directory, site.path, example)
         except ModelError as error:
+            if found := lacking(str(error), self.environment, site.present):
+                raise Incomplete(self._with_distribution(found)) from error
             raise ModelError(f"{error}{missing(str(error), self.captured.roots)}") from error
 
-    def _verify(self, directory: Path, sample: Any, expected: Any) -> None:
+    def _with_distribution(self, found: Installed) -> "Prepared":
+        reason = "the model imports it when it is loaded or predicts"
+        return replace(self, found={**self.found, found.name: reason})
+
+    def _check_unchanged(self, directory: Path) -> None:
+        """Check that the code in the scaffold is what it is in this session."""
+        if not self.captured.sources:
+            return
+        known = {change.place for change in self.changes}
+        found = changes(self.captured, directory / layout.SOURCE, self.captured.path)
+        if wrong := [each for each in found if each.place in known and each.is_exact]:
+            raise ModelError(
+                f"{wrong[0]} was changed after its source had run, and cannot be written as it is"
+                " now: change the source instead, and create the model again"
+            )
+        if new := [each for each in found if each.place not in known]:
+            every = (*self.changes, *new)
+            captured = self.capturing(every)
+            served_python(self.python_version, captured.by_value)
+            raise Incomplete(replace(self, captured=captured, changes=every))
+
+    def _verify(
+        self, directory: Path, site: clean_process.Site, sample: Any, expected: Any
+    ) -> None:
         if expected is None:
             expected = self.definition.expected(self.model, sample)
         tolerance = self.definition.tolerance_of(Runtime(directory).config().model)
-        with contextlib.closing(LocalWorker(directory)) as worker:
+        with contextlib.closing(LocalWorker(directory, site.path)) as worker:
             verification = verify_sample(worker, CURRENT, sample, expected, tolerance)
             if not verification:
                 raise ModelError(
@@ -198,10 +239,31 @@ class Prepared:
         reasons = [finding["reason"] for finding in found if finding["reason"]]
         if reasons:
             message = f"requests will not share a call of predict, which is slower: {reasons[0]}"
-            warnings.warn(message, UserWarning, stacklevel=5)
+            warnings.warn(message, UserWarning, stacklevel=7)
             return {**facts, "rows_independent": False}
         noise = max(finding["noise"] for finding in found)
         return {**facts, "rows_independent": True, "batch_noise": float(f"{noise:.1e}")}
+
+
+class Incomplete(Exception):
+    """The proof of a scaffold has shown what else must travel.
+
+    Attributes:
+        prepared: the model with that.
+    """
+
+    def __init__(self, prepared: Prepared) -> None:
+        super().__init__()
+        self.prepared = prepared
+
+
+def complete(prepared: Prepared, make: Callable[[Prepared], None]) -> None:
+    """Make and check a scaffold, and again wherever the check has shown what else must travel."""
+    while True:
+        try:
+            return make(prepared)
+        except Incomplete as error:
+            prepared = error.prepared
 
 
 def recognised(model: Any, framework: str | None) -> tuple[WrittenModelScaffoldDefinition, Any]:
@@ -236,12 +298,26 @@ def prepare(
     """
     given, environment = requirements or (), Environment()
     served = definition.converted(model, format, sample)
-    captured = capture(definition.definitions(served), environment, given, named_paths(code))
+    definitions, files = definition.definitions(served), named_paths(code)
+
+    def capturing(changed: Sequence[Change]) -> Captured:
+        return capture(definitions, environment, given, files, changed)
+
+    captured = capturing(())
     version = served_python(python_version, captured.by_value)
     description = definition.describe(model, sample)
     compiled = definition.compiled(model, engine, description, sample)
     return Prepared(
-        definition, model, served, captured, description, compiled, version, environment, given
+        definition,
+        model,
+        served,
+        captured,
+        description,
+        compiled,
+        version,
+        environment,
+        given,
+        capturing,
     )
 
 

@@ -30,7 +30,7 @@ from ..layout import (
 from ..rendering.answers import Answers
 from ..running.runtime import ConfigError, Runtime, digest, schema
 from .config_file import read_config, read_facts, value_at, write_facts, write_values
-from .prepare import Prepared, prepare
+from .prepare import Prepared, complete, prepare
 
 
 def replace_model(
@@ -75,9 +75,11 @@ def replace_model(
     _check_signature(facts.get("input"), prepared.description.input, change_signature)
     if sample_input is not None or prepared.captured.path:  # is checked in a worker
         Runtime(directory).check_layout()
-    stale = _stale_code(directory / MODEL, facts.get("code") or {}, prepared.captured.digests)
     model_files = _model_files(facts)
-    try:
+
+    def make(prepared: Prepared) -> None:
+        files = prepared.captured.digests
+        stale = _stale_code(directory / MODEL, facts.get("code") or {}, files)
         with tempfile.TemporaryDirectory(prefix="scaffold-replace.") as place:
             copy = _copied(directory, Path(place) / "scaffold", [*stale, *model_files])
             with prepared.named() as needed:
@@ -86,6 +88,9 @@ def replace_model(
             removed = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, *model_files))]
             changes = _changes(directory, copy, removed, [*written, SMOKE_TEST])
             exchange(directory, {**changes, **_data_files(data or {})})
+
+    try:
+        complete(prepared, make)
     except OSError as error:
         raise TargetError(f"{directory} cannot be written, and is unchanged: {error}") from error
 

@@ -383,6 +383,51 @@ def test_a_module_run_with_m_imports_from_its_own_package(tmp_path: Path) -> Non
     assert code(scaffold) == {"session_code.py", "owner/__init__.py", "owner/encoder.py"}
 
 
+GENERATING = """
+    import generator
+    import numpy as np
+    from generator import from_model
+    from generator.scaffold import Scaffold
+    from sklearn.base import BaseEstimator, TransformerMixin
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+
+    class Scale(TransformerMixin, BaseEstimator):
+        def fit(self, X, y=None):
+            self.n_features_in_ = 2
+            return self
+
+        def transform(self, X):
+            return np.asarray(X) * 3
+
+        def export(self) -> "Scaffold | None":
+            return generator.load("made")
+
+
+    def made(model, X) -> generator.Scaffold | None:
+        return from_model(model, "made", sample_input=X)
+
+
+    def main():
+        X, y = np.random.default_rng(0).random((20, 2)), np.arange(20.0)
+        step = FunctionTransformer(lambda X: (X, from_model, generator)[0])
+        model = make_pipeline(Scale(), step, LinearRegression()).fit(X, y)
+        made(model, X).close()
+        print(model.predict(np.array([[0.1, 0.2], [0.9, 0.4]])).tolist())
+"""
+
+
+def test_the_generator_itself_never_travels(tmp_path: Path) -> None:
+    write(tmp_path, {"train.py": GENERATING})
+    scaffold = made(tmp_path, "-c", "import train; train.main()")
+    absent = {f"generator/{name}__init__.py" for name in ("", "create/", "scaffold/")}
+    by_value = {"pickled_code.py", "pickled_code.pickle"}
+    assert code(scaffold) == {"train.py", *absent, *by_value}
+    assert "scaffold-generator" not in pins(scaffold)
+
+
 def test_names_are_restored_after_a_failure() -> None:
     class Step:
         pass
@@ -398,6 +443,115 @@ def test_names_are_restored_after_a_failure() -> None:
         name,
         None,
     )
+
+
+# What the session has changed
+
+STEPS = """
+    import numpy as np
+    from sklearn.base import BaseEstimator, TransformerMixin
+
+    calls = []
+    unit = 1.0
+
+
+    def helper(X):
+        return X
+
+
+    class Base(TransformerMixin, BaseEstimator):
+        K = 2
+        gone = None
+
+        def fit(self, X, y=None):
+            self.n_features_in_ = 2
+            return self
+
+
+    class Shift(Base):
+        def transform(self, X):
+            factor = 3 if hasattr(self, "gone") else 1
+            return (helper(np.asarray(X)) * unit + self.K) * factor
+
+
+    class Other(Base):
+        pass
+
+
+    class Same(Base):
+        def transform(self, X):
+            calls.append(1)
+            return X
+
+
+    def scaled(X, by=1.0):
+        return X * by
+"""
+CHANGED = """
+    import functools
+    from sklearn.base import BaseEstimator, TransformerMixin
+    import steps
+
+
+    class Mine(TransformerMixin, BaseEstimator):
+        K = 2
+
+        def fit(self, X, y=None):
+            self.n_features_in_ = 2
+            return self
+
+
+    class Sub(Mine):
+        pass
+
+
+    def add_to(cls):
+        def add(function):
+            setattr(cls, function.__name__, function)
+            return function
+
+        return add
+
+
+    Mine.K = 5
+
+
+    @add_to(Mine)
+    def transform(self, X):
+        return np.asarray(X) ** self.K
+
+
+    @add_to(steps.Other)
+    def transform(self, X):
+        return np.sqrt(np.asarray(X)) * self.K
+
+
+    original = steps.Shift.transform
+
+
+    @functools.wraps(original)
+    def timed(self, X):
+        return original(self, X) * 2
+
+
+    steps.Shift.transform = timed
+    steps.Base.K = 7
+    del steps.Base.gone
+    steps.unit = 0.5
+    steps.helper = lambda X: X**2
+    steps.scaled.__defaults__ = (4.0,)
+    train(Sub(), steps.Other(), steps.Shift(), steps.Same(), FunctionTransformer(steps.scaled))
+"""
+
+
+def test_what_the_session_changed_is_served_as_it_is_now(tmp_path: Path) -> None:
+    write(tmp_path, {"steps.py": STEPS, "train.py": TRAIN + CHANGED})
+    scaffold = made(tmp_path, "train.py")
+    files = {"session_code.py", "steps.py", "changed_code.py", "changed_code.pickle"}
+    assert code(scaffold) == {*files, "pickled_code.py", "pickled_code.pickle"}
+    text = (scaffold / "src" / "model" / "steps.py").read_text()
+    assert text.startswith((tmp_path / "steps.py").read_text())
+    assert text.endswith("import changed_code  # noqa: E402\n")
 
 
 # By value
@@ -628,6 +782,37 @@ REFUSED = {
         capture_all(module.Step())
         """,
         "module made exists in the running process only: put its code into a file",
+    ),
+    "an object of the generator's": (
+        {},
+        """
+        import generator
+        capture_all([generator.ModelError("x")])
+        """,
+        "the model holds generator.errors.ModelError, the generator's own: leave it out of it",
+    ),
+    "code of the session's in an installed class": (
+        {},
+        """
+        from sklearn.preprocessing import StandardScaler
+
+        def transform(self, X):
+            return X
+        StandardScaler.transform = transform
+        capture_all(StandardScaler())
+        """,
+        "sklearn.preprocessing._data.StandardScaler.transform is not its package's own code but "
+        "__main__.transform, which was put there",
+    ),
+    "a function of an installed module that the session replaced": (
+        {},
+        """
+        from sklearn.preprocessing import StandardScaler, _data
+        _data.check_array = lambda X: X
+        capture_all(StandardScaler())
+        """,
+        "sklearn.preprocessing._data.check_array is not its package's own code but "
+        "__main__.<lambda>",
     ),
     "a name that the scaffold uses": (
         {"common.py": STEP},
