@@ -1,6 +1,7 @@
 """Collects what a scaffold needs to know about a model, and writes the model into it."""
 
 import contextlib
+import dataclasses
 import hashlib
 import platform
 import warnings
@@ -227,22 +228,19 @@ class Prepared:
     def _tried(self, worker: LocalWorker, sample: Any) -> dict[str, Any]:
         """What is known of the sample's rows once they were tried, for `config.yaml`."""
         tried = distinct(body_rows(sample), TRIED_ROWS)
-        facts: dict[str, Any] = {}
-        if self.description.example is not None:
-            facts["example"] = few(tried)
         requests: list[dict[str, Any]] = [{"instances": tried}]
         if getattr(self.description.output, "probabilities", False):
             requests.append({"instances": tried, "probabilities": True})
         found = [finding for request in requests if (finding := worker.try_rows(request))]
         if not found:
-            return facts
+            return {}
         reasons = [finding["reason"] for finding in found if finding["reason"]]
         if reasons:
             message = f"requests will not share a call of predict, which is slower: {reasons[0]}"
             warnings.warn(message, UserWarning, stacklevel=7)
-            return {**facts, "rows_independent": False}
+            return {"rows_independent": False}
         noise = max(finding["noise"] for finding in found)
-        return {**facts, "rows_independent": True, "batch_noise": float(f"{noise:.1e}")}
+        return {"rows_independent": True, "batch_noise": float(f"{noise:.1e}")}
 
 
 class Incomplete(Exception):
@@ -306,6 +304,9 @@ def prepare(
     captured = capturing(())
     version = served_python(python_version, captured.by_value)
     description = definition.describe(model, sample)
+    if sample is not None and description.example is not None:
+        rows = few(distinct(body_rows(sample), TRIED_ROWS))
+        description = dataclasses.replace(description, example=rows)
     compiled = definition.compiled(model, engine, description, sample)
     return Prepared(
         definition,

@@ -198,7 +198,7 @@ def test_a_scaffold_is_verified_and_described(served: Scaffold) -> None:
     assert model.file == "model.pt" and (served.directory / "smoke-test.json").exists()
     assert (model.input.kind, model.input.shape, model.input.dtype) == ("array", (4,), "float32")
     assert (model.output.kind, model.output.shape) == ("array", (3,))
-    assert len(model.example) == 1 and len(model.example[0]) == 4
+    assert len(model.example) == 4 and len(model.example[0]) == 4
     assert served.docker_build_string.endswith(
         f"{served.directory}/pytorch-server.Dockerfile {served.directory}"
     )
