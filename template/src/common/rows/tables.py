@@ -1,7 +1,6 @@
 """Rows as a DataFrame with the columns that the model was fitted on."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -68,7 +67,10 @@ class Table:
 
 def _library(described: TableInput) -> ModuleType:
     """The module that makes columns and DataFrames of the model's library."""
-    name = "columns"
     if described.library == POLARS:
-        name = "polars_columns"
-    return import_module(f"{__package__}.{name}")
+        from . import polars_columns
+
+        return polars_columns
+    from . import columns
+
+    return columns
