@@ -1,5 +1,6 @@
 """scikit-learn: every estimator with a `predict`, and other packages' with its interface."""
 
+import contextlib
 import copy
 import sys
 import warnings
@@ -11,7 +12,7 @@ from generator.errors import ModelError, SettingError
 from generator.owners import guarded, one_line, warn
 from generator.running import tables
 from generator.running.rows import body_rows
-from generator.running.runtime import Signature, schema
+from generator.running.runtime import Signature, column_example, schema, written
 
 from . import sklearn_columns, sklearn_config
 from .base import CANNOT_PREDICT, NATIVE, ONNX, Description, WrittenModelScaffoldDefinition
@@ -265,6 +266,10 @@ def _guessed(
     row = _zeros(described)
     if row is None:
         return None, None, "the model does not say what a row is"
+    if isinstance(described, schema.TableInput):
+        with contextlib.suppress(Exception):  # attributes that only look like scikit-learn's
+            known = sklearn_columns.first_categories(model, described.names)
+            row = body_rows([{**row[0], **known}])
     try:
         return row, _prediction(model, described, row), None
     except Exception as error:
@@ -272,9 +277,9 @@ def _guessed(
 
 
 def _tried(row: list[Any]) -> str:
-    if isinstance(row[0], str):
-        return "a string"
-    return "zeros"
+    if isinstance(row[0], list):
+        return "zeros"
+    return written(row[0])
 
 
 def _prediction(model: Any, described: schema.ModelInput | None, row: list[Any]) -> Any:
@@ -288,7 +293,7 @@ def _zeros(described: schema.ModelInput | None) -> list[Any] | None:
         case schema.TextInput():
             return ["an example"]
         case schema.TableInput():
-            return [dict.fromkeys(described.names, 0)]
+            return [{column.name: column_example(column) for column in described.columns}]
         case schema.ArrayInput(shape=(int(width),)):
             return [[0] * width]
     return None

@@ -27,7 +27,7 @@ from ..running import clean_process
 from ..running.as_json import holds_infinity
 from ..running.comparison import compare
 from ..running.rows import body_rows, distinct, few, rows
-from ..running.runtime import Runtime, digest, schema
+from ..running.runtime import Runtime, digest, schema, written
 from ..running.verification import CURRENT, check_expected, verify_sample
 from ..running.worker import LocalWorker
 from .config_file import read_facts, write_facts
@@ -265,7 +265,7 @@ class Prepared:
         difference = compare(
             self.description.prediction, served, self._tolerance(directory)
         ).difference
-        return difference and f"for {self.description.example!r:.80} {difference}"
+        return difference and f"for {written(self.description.example)} {difference}"
 
     def _verify(
         self, directory: Path, site: clean_process.Site, sample: Any, expected: Any

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 import generator
 from generator import ModelError, Scaffold, ServingError, SettingError
@@ -143,17 +143,23 @@ class Process(BaseEstimator):
         return X[:, 0] + os.getpid()
 
 
+def numbers(frame: Any) -> Any:
+    return np.ones((len(frame), 1))
+
+
+def months(frame: Any) -> Any:
+    return frame[["day"]].apply(lambda column: column.dt.month)
+
+
 DAYS = pd.DataFrame({"day": pd.date_range("2024-05-01", periods=4), "b": ["x", "y", "x", "y"]})
 DOUBTS: dict[str, tuple[Callable[[], Any], str]] = {
-    "columns of numbers": (
-        lambda: LogisticRegression().fit(pd.DataFrame(X, columns=["a", "b"]), Y),
-        "the dtypes of the columns 'a', 'b' are not known",
+    "columns": (
+        lambda: make_pipeline(FunctionTransformer(numbers), LogisticRegression()).fit(DAYS, Y),
+        "the dtypes of the columns 'day', 'b' are not known",
     ),
-    "columns of days": (
-        lambda: make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(
-            DAYS, Y
-        ),
-        "it does not predict from zeros: TypeError: ",
+    "an error": (
+        lambda: make_pipeline(FunctionTransformer(months), LogisticRegression()).fit(DAYS, Y),
+        'it does not predict from {"day": 0, "b": 0}: AttributeError: ',
     ),
     "another dtype": (
         lambda: KMeans(2, n_init=1).fit(X.astype("f4")),
@@ -173,12 +179,20 @@ def test_without_a_sample_what_is_uncertain_is_warned_of(
     assert said[0].startswith("requests may be refused, or answered otherwise than in memory")
 
 
-def test_without_a_sample_nothing_is_said_where_zeros_are_predicted(
-    make: Callable[..., Scaffold],
+@pytest.mark.parametrize(
+    ("model", "row"),
+    [
+        (lambda: make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y), [0, 1]),
+        (lambda: LogisticRegression().fit(pd.DataFrame(X, columns=["a", "b"]), Y), [0, 1]),
+        (lambda: make_pipeline(OneHotEncoder(), LogisticRegression()).fit(DAYS[["b"]], Y), ["x"]),
+    ],
+    ids=["arrays", "columns of numbers", "categories"],
+)
+def test_without_a_sample_nothing_is_said_where_rows_are_known(
+    make: Callable[..., Scaffold], model: Callable[[], Any], row: Any
 ) -> None:
     """Warnings are errors here."""
-    scaffold = make(make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y))
-    assert scaffold.predict([[0, 1]]) == {"predictions": [0]}
+    assert make(model()).predict([row]) == {"predictions": [0]}
 
 
 def test_a_row_of_zeros_is_held_against_the_model_in_memory(
