@@ -45,7 +45,10 @@ def learned(model: Any, names: Sequence[str]) -> tuple[schema.Column, ...]:
 
 
 def first_categories(step: Any, names: Sequence[str]) -> dict[str, Any]:
-    """A value of each column that an encoder has learned: any other could be unknown to it."""
+    """A value of each column that an encoder or imputer has learned.
+
+    Any other could be unknown to the model.
+    """
     for inner in ("best_estimator_", "regressor_"):
         if (estimator := getattr(step, inner, None)) is not None:
             return first_categories(estimator, names)
@@ -59,6 +62,8 @@ def first_categories(step: Any, names: Sequence[str]) -> dict[str, Any]:
             found |= first_categories(part, own)
         return found
     learned_values = getattr(step, "categories_", ())
+    if type(step).__name__ == "SimpleImputer":
+        return dict(zip(names, step.statistics_, strict=True))
     return {name: values[0] for name, values in zip(names, learned_values, strict=False)}
 
 
