@@ -289,6 +289,13 @@ def recorded(scaffold: Scaffold) -> Any:
     return json.loads((scaffold.directory / SMOKE_TEST).read_text())["response"]["predictions"]
 
 
+def unknown_columns(named: bool) -> Any:
+    """The warning where the model keeps nothing but the names of its columns."""
+    if not named:
+        return contextlib.nullcontext()
+    return pytest.warns(UserWarning, match="the dtypes of the columns .* are not known")
+
+
 @pytest.mark.parametrize(
     ("named", "sampled"),
     [
