@@ -1,7 +1,6 @@
 """What is proved when a scaffold is made, what is warned of, and where reasons stand."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -18,6 +16,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 import generator
 from generator import ModelError, Scaffold, ServingError, SettingError
 from support.proved import Forecaster, Given, Here
+from support.proved_estimators import Process, Untagged, months, numbers
 
 X = np.arange(8.0).reshape(4, 2)
 Y = [0, 1, 0, 1]
@@ -100,26 +99,6 @@ def test_an_infinite_prediction_is_warned_of(make: Callable[..., Scaffold]) -> N
     assert scaffold.verify(X) and scaffold.predict(X) == {"predictions": [1.0, None]}
 
 
-class Untagged(RegressorMixin):
-    """As sktime's forecasters are: of scikit-learn's interface, without its tags."""
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        return {}
-
-    def set_params(self) -> "Untagged":
-        return self
-
-    def fit(self, X: Any, y: Any = None) -> "Untagged":
-        self.fitted_ = True
-        return self
-
-    def predict(self, X: Any) -> Any:
-        return np.asarray(X)[:, 0]
-
-    def __sklearn_tags__(self) -> Any:
-        return super().__sklearn_tags__()
-
-
 def test_an_estimator_that_is_none_is_one_sentence(make: Callable[..., Scaffold]) -> None:
     with pytest.raises(ModelError) as raised:
         make(Untagged().fit(X))
@@ -130,25 +109,6 @@ def test_an_estimator_that_is_none_is_one_sentence(make: Callable[..., Scaffold]
 
 
 # ---- without a sample ----
-
-
-class Process(BaseEstimator):
-    """An estimator that predicts something else in each process."""
-
-    def fit(self, X: Any, y: Any = None) -> "Process":
-        self.n_features_in_ = 2
-        return self
-
-    def predict(self, X: Any) -> Any:
-        return X[:, 0] + os.getpid()
-
-
-def numbers(frame: Any) -> Any:
-    return np.ones((len(frame), 1))
-
-
-def months(frame: Any) -> Any:
-    return frame[["day"]].apply(lambda column: column.dt.month)
 
 
 DAYS = pd.DataFrame({"day": pd.date_range("2024-05-01", periods=4), "b": ["x", "y", "x", "y"]})
