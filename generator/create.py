@@ -10,16 +10,18 @@ from typing import Any
 from . import layout
 from .environment.installed import Environment
 from .environment.pins import infer
-from .errors import SettingError, TargetError
+from .errors import ScaffoldError, SettingError, TargetError
 from .files import beside
 from .hooks import NATIVE
 from .hooks.custom import Custom
+from .owners import guarded
 from .rendering.render import chosen_source, render
 from .scaffold import Scaffold
 from .writing.prepare import WORKER_NEEDS, Prepared, complete, prepare, recognised, served_python
 from .writing.replace import replace_model
 
 
+@guarded("the scaffold cannot be made", ScaffoldError)
 def from_model(
     model: Any,
     target_directory: "str | os.PathLike[str] | None" = None,
@@ -133,6 +135,7 @@ def from_model(
     return Scaffold(target, model)
 
 
+@guarded("the scaffold cannot be made", ScaffoldError)
 def new(
     target_directory: "str | os.PathLike[str]",
     *,

@@ -31,3 +31,7 @@ class UpdateError(ScaffoldError):
 
 class ServingError(ScaffoldError):
     """The scaffold's worker or server did not start, or answered with an error."""
+
+
+class ScaffoldWarning(UserWarning):
+    """What the owner should know about a scaffold that was made all the same."""

@@ -10,6 +10,7 @@ from typing import Any
 from . import layout
 from .errors import ScaffoldError, SettingError
 from .hooks import WrittenModelScaffoldDefinition, by_name
+from .owners import guarded
 from .rendering import update
 from .rendering.update import Update
 from .running.comparison import Verification
@@ -80,6 +81,7 @@ class Scaffold:
         port = self._config.serving.http_port
         return f'docker run --rm -p 8080:{port} -t "$({self.docker_build_string} -q)"'
 
+    @guarded("the scaffold cannot be asked", ScaffoldError)
     def predict(self, instances_or_request: Any) -> dict[str, Any]:
         """Send a request through the whole flow of the server, without a server.
 
@@ -114,6 +116,7 @@ class Scaffold:
         """
         return serve(self.directory, self.name, port)
 
+    @guarded("the scaffold cannot be verified", ScaffoldError)
     def verify(
         self,
         sample_input: Any = None,
@@ -155,6 +158,7 @@ class Scaffold:
             expected = self._expected(definition, sample_input)
         return verify_sample(self._worker, environment, sample_input, expected, tolerance)
 
+    @guarded("the model cannot be replaced", ScaffoldError)
     def replace_model(
         self,
         model: Any,
@@ -218,6 +222,7 @@ class Scaffold:
         self.close()
         self._model = model
 
+    @guarded("the scaffold cannot be updated", ScaffoldError)
     def update(
         self, to: str | None = None, *, pretend: bool = False, template: str | None = None
     ) -> Update:

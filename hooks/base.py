@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from generator.capture import pickle_references
-from generator.errors import ScaffoldError, SettingError
-from generator.running.runtime import schema
+from generator.errors import SettingError
+from generator.owners import guarded
+from generator.running.runtime import listing, schema
 
+CANNOT_PREDICT = "the model cannot predict from sample_input"
 NATIVE, ONNX = "native", "onnx"  # the engines: the model itself, and ONNX Runtime
 
 
@@ -21,6 +23,8 @@ class Description:
         input: what one row is, `model.input` of `config.yaml`.
         output: what a prediction is, `model.output` of `config.yaml`.
         example: rows as a JSON body has them.
+        prediction: what the model in memory predicts for the example.
+        untried: why no example was predicted.
         distributions: what serving needs besides the model's own classes: distribution name to
             reason.
     """
@@ -29,6 +33,22 @@ class Description:
     output: schema.ModelOutput | None
     example: list[Any] | None
     distributions: Mapping[str, str] = field(default_factory=dict)
+    prediction: Any = None
+    untried: str | None = None
+
+    @property
+    def doubt(self) -> str | None:
+        """Why requests may be refused, or answered otherwise than in memory, for want of a sample.
+
+        None if rows as the model takes them were predicted.
+        """
+        if self.untried is not None:
+            return self.untried
+        if isinstance(self.input, schema.TableInput):
+            unknown = [column.name for column in self.input.columns if column.dtype is None]
+            if unknown:
+                return f"the dtypes of the columns {listing(unknown)} are not known"
+        return None
 
 
 class WrittenModelScaffoldDefinition(ABC):
@@ -120,13 +140,8 @@ class WrittenModelScaffoldDefinition(ABC):
         Raises:
             SettingError: the model cannot predict from it.
         """
-        try:
+        with guarded(CANNOT_PREDICT, SettingError):
             return self.predict(model, sample)
-        except ScaffoldError:
-            raise
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise SettingError(f"the model cannot predict from sample_input: {reason}") from error
 
     @abstractmethod
     def predict(self, model: Any, inputs: Any) -> Any:

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from generator.errors import ModelError, SettingError
+from generator.owners import guarded
 from generator.running import tables
 from generator.running.rows import body_rows
 from generator.running.runtime import Signature, schema
 
 from . import sklearn_config
-from .base import Description, WrittenModelScaffoldDefinition
+from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.pickle"
 
@@ -36,18 +37,16 @@ class Custom(WrittenModelScaffoldDefinition):
 
     def describe(self, model: Any, sample: Any) -> Description:
         if sample is None:
-            return Description(None, None, None, sklearn_config.distributions())
+            untried = "an object does not say what a row is"
+            return Description(None, None, None, sklearn_config.distributions(), untried=untried)
         described = _input(sample)
         example = body_rows(sample)[:1]
-        try:
+        with guarded(CANNOT_PREDICT, SettingError):
             prediction = model.predict(Signature(described).inputs(example))
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise SettingError(f"the model cannot predict from sample_input: {reason}") from error
         distributions = sklearn_config.distributions()
         if isinstance(described, schema.TableInput):
             distributions |= tables.distributions(described, sample)
-        return Description(described, _output(prediction), example, distributions)
+        return Description(described, _output(prediction), example, distributions, prediction)
 
     def facts(self, model: Any) -> dict[str, Any]:
         return sklearn_config.facts()

@@ -1,6 +1,5 @@
 """Keras 3: Sequential, functional and subclassed models, on TensorFlow or torch."""
 
-import contextlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -11,10 +10,11 @@ from typing import Any, ClassVar
 
 from generator.capture.pickle_references import Named
 from generator.errors import ModelError, SettingError
+from generator.owners import guarded, one_line
 from generator.running.rows import body_rows
 from generator.running.runtime import schema
 
-from .base import Description, WrittenModelScaffoldDefinition
+from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.keras"
 BACKENDS = {"tensorflow": "function", "torch": "Tensor"}
@@ -86,10 +86,16 @@ class Keras(WrittenModelScaffoldDefinition):
         ]
 
     def describe(self, model: Any, sample: Any) -> Description:
-        inputs, example, outputs = _example(model, sample)
+        inputs, example, outputs, untried = _example(model, sample)
         if _count(example) > MOST_EXAMPLE_VALUES:
             example = None
-        return Description(_input(inputs, sample), _output(model, outputs), example)
+        return Description(
+            _input(inputs, sample),
+            _output(model, outputs),
+            example,
+            prediction=_predictions(model, outputs),
+            untried=untried,
+        )
 
     def facts(self, model: Any) -> dict[str, Any]:
         import keras
@@ -363,24 +369,26 @@ def _called(model: Any, inputs: Any, arrays: Any) -> Any:
     return keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
 
 
-def _example(model: Any, sample: Any) -> tuple[Any, list[Any] | None, Any]:
-    """The inputs, one row, and the model's outputs for it: the sample's first row, else zeros."""
+def _example(model: Any, sample: Any) -> tuple[Any, list[Any] | None, Any, str | None]:
+    """The inputs, one row, and the model's outputs for it: the sample's first row, else zeros.
+
+    The last part is why there is no row.
+    """
     arrays = _arrays(sample)
     inputs = _inputs(model, arrays)
     if arrays is not None:
         first = _mapped(arrays, lambda array: array[:1])
-        try:
-            return inputs, body_rows(sample)[:1], _called(model, inputs, first)
-        except Exception as error:
-            raise SettingError(
-                f"the model cannot predict from sample_input: {' '.join(str(error).split())}"
-            ) from error
+        with guarded(CANNOT_PREDICT, SettingError):
+            return inputs, body_rows(sample)[:1], _called(model, inputs, first), None
+    untried = "the model does not declare its inputs"
     for guess in _guesses(model, inputs):
         for size in UNKNOWN_SIZES:
             zeros = _zeros(guess, size)
-            with contextlib.suppress(Exception):
-                return guess, body_rows(zeros), _called(model, guess, zeros)
-    return inputs, None, None
+            try:
+                return guess, body_rows(zeros), _called(model, guess, zeros), None
+            except Exception as error:
+                untried = f"it does not predict from zeros: {one_line(error)}"
+    return inputs, None, None, untried
 
 
 def _guesses(model: Any, inputs: Any) -> list[Any]:

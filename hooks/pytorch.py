@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 
 from generator.capture.pickle_references import Named
 from generator.errors import ModelError, SettingError
+from generator.owners import warn
 from generator.running.rows import body_rows
-from generator.running.runtime import Predictor, plain, schema
+from generator.running.runtime import Predictor, left_out, listing, plain, schema
 
 from .base import Description, WrittenModelScaffoldDefinition
 
@@ -53,11 +54,10 @@ class PyTorch(WrittenModelScaffoldDefinition):
             inner = inner.module
         inner = _uncompiled(inner)
         if inner is not model:
-            message = (
+            warn(
                 f"the {type(inner).__name__} inside of {type(model).__name__} is served, without"
                 " what is around it"
             )
-            warnings.warn(message, UserWarning, stacklevel=3)
         return inner
 
     def check(self, model: Any) -> None:
@@ -118,9 +118,12 @@ class PyTorch(WrittenModelScaffoldDefinition):
     def describe(self, model: Any, sample: Any) -> Description:
         distributions = {"torch": "loads and runs the model"}
         if sample is None:
-            return Description(_unknown_input(model), None, None, distributions)
+            untried = "a module does not say what shape and dtype a row has"
+            return Description(_unknown_input(model), None, None, distributions, untried=untried)
         batch, output = _batch(model, sample)
         first = _part(batch, slice(1))
+        if names := left_out(_raw_output(model, first)):
+            warn(f"the model's outputs {listing(names)} have no form in an answer and are left out")
         example = None
         if sum(tensor.numel() for tensor in _leaves(first)) <= MOST_EXAMPLE_VALUES:
             example = body_rows(first)
@@ -335,13 +338,17 @@ def _part(batch: Any, rows: Any) -> Any:
 
 def _call(model: Any, batch: Any) -> Any:
     """The model's output in evaluation mode: numpy arrays, and dicts and lists of them."""
+    return plain(_raw_output(model, batch), _array)
+
+
+def _raw_output(model: Any, batch: Any) -> Any:
     import torch
 
     with _evaluating(model), torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if isinstance(batch, dict):
-            return plain(model(**batch), _array)
-        return plain(model(batch), _array)
+            return model(**batch)
+        return model(batch)
 
 
 def _array(value: Any) -> Any:

@@ -65,7 +65,8 @@ def _given(model: Any, framework: str) -> WrittenModelScaffoldDefinition:
 
 
 def _kind(model: Any) -> str:
-    return f"{type(model).__module__}.{type(model).__qualname__}".removeprefix("builtins.")
+    name = f"{type(model).__module__}.{type(model).__qualname__}"
+    return " ".join(name.split()).removeprefix("builtins.")
 
 
 def reader(suffix: str) -> WrittenModelScaffoldDefinition | None:

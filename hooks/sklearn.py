@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from generator.errors import ModelError, SettingError
+from generator.owners import guarded, one_line, warn
 from generator.running import tables
 from generator.running.rows import body_rows
-from generator.running.runtime import Signature, schema
+from generator.running.runtime import Signature, column_example, schema, written
 
 from . import sklearn_columns, sklearn_config
-from .base import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition
+from .base import CANNOT_PREDICT, NATIVE, ONNX, Description, WrittenModelScaffoldDefinition
 from .onnx import check, convert
 
 MODEL_FILE = "model.joblib"
@@ -68,14 +69,15 @@ class SKLearn(WrittenModelScaffoldDefinition):
 
     def describe(self, model: Any, sample: Any) -> Description:
         described = _input(model, sample)
-        example, prediction = _example(model, described, sample)
+        example, prediction, untried = _example(model, described, sample)
         distributions = {"joblib": f"reads {MODEL_FILE}"}
         if _is_built_on_it(model):
             distributions["scikit-learn"] = "what the estimator is built on"
         if isinstance(described, schema.TableInput):
             distributions |= tables.distributions(described, sample)
         distributions = {**sklearn_config.distributions(), **distributions}
-        return Description(described, _output(model, prediction), example, distributions)
+        output = _output(model, prediction)
+        return Description(described, output, example, distributions, prediction, untried)
 
     def compiled(
         self, model: Any, engine: str | None, description: Description, sample: Any
@@ -88,11 +90,10 @@ class SKLearn(WrittenModelScaffoldDefinition):
         try:
             return convert.compiled(model, description, sample)
         except check.NotCompiled as error:
-            message = (
+            warn(
                 f"engine {ONNX!r} is not for this {type(model).__name__}, the model itself is"
                 f" served: {error}"
             )
-            warnings.warn(message, UserWarning, stacklevel=5)
             return None
 
     def facts(self, model: Any) -> dict[str, Any]:
@@ -247,23 +248,38 @@ def _takes_numbers(model: Any) -> bool:
 
 def _example(
     model: Any, described: schema.ModelInput | None, sample: Any
-) -> tuple[list[Any] | None, Any]:
-    """One row and its prediction: the sample's first row, else zeros if the model takes them."""
+) -> tuple[list[Any] | None, Any, str | None]:
+    """One row and its prediction: the sample's first row, else zeros if the model takes them.
+
+    The third part is why there is none.
+    """
     if sample is None:
         return _guessed(model, described)
     row = body_rows(sample)[:1]
-    try:
-        return row, _prediction(model, described, row)
-    except Exception as error:
-        raise SettingError(f"the model cannot predict from sample_input: {error}") from error
+    with guarded(CANNOT_PREDICT, SettingError):
+        return row, _prediction(model, described, row), None
 
 
-def _guessed(model: Any, described: schema.ModelInput | None) -> tuple[list[Any] | None, Any]:
+def _guessed(
+    model: Any, described: schema.ModelInput | None
+) -> tuple[list[Any] | None, Any, str | None]:
     row = _zeros(described)
-    if row is not None:
-        with contextlib.suppress(Exception):
-            return row, _prediction(model, described, row)
-    return None, None
+    if row is None:
+        return None, None, "the model does not say what a row is"
+    if isinstance(described, schema.TableInput):
+        with contextlib.suppress(Exception):  # attributes that only look like scikit-learn's
+            known = sklearn_columns.first_categories(model, described.names)
+            row = body_rows([{**row[0], **known}])
+    try:
+        return row, _prediction(model, described, row), None
+    except Exception as error:
+        return None, None, f"it does not predict from {_tried(row)}: {one_line(error)}"
+
+
+def _tried(row: list[Any]) -> str:
+    if isinstance(row[0], list):
+        return "zeros"
+    return written(row[0])
 
 
 def _prediction(model: Any, described: schema.ModelInput | None, row: list[Any]) -> Any:
@@ -277,7 +293,7 @@ def _zeros(described: schema.ModelInput | None) -> list[Any] | None:
         case schema.TextInput():
             return ["an example"]
         case schema.TableInput():
-            return [dict.fromkeys(described.names, 0)]
+            return [{column.name: column_example(column) for column in described.columns}]
         case schema.ArrayInput(shape=(int(width),)):
             return [[0] * width]
     return None

@@ -44,6 +44,29 @@ def learned(model: Any, names: Sequence[str]) -> tuple[schema.Column, ...]:
     return tuple(_agreed(name, columns) for name, columns in known.items())
 
 
+def first_categories(step: Any, names: Sequence[str]) -> dict[str, Any]:
+    """A value of each column that an encoder or imputer has learned.
+
+    Any other could be unknown to the model.
+    """
+    for inner in ("best_estimator_", "regressor_"):
+        if (estimator := getattr(step, inner, None)) is not None:
+            return first_categories(estimator, names)
+    if (steps := getattr(step, "steps", None)) is not None:
+        first = next(part for _, part in steps if part not in (None, "passthrough"))
+        return first_categories(first, names)
+    if hasattr(step, "transformers_"):
+        parts = [(part, _resolved(columns, names)) for _, part, columns in step.transformers_]
+        found: dict[str, Any] = {}
+        for part, own in parts:
+            found |= first_categories(part, own)
+        return found
+    learned_values = getattr(step, "categories_", ())
+    if type(step).__name__ == "SimpleImputer":
+        return dict(zip(names, step.statistics_, strict=True))
+    return {name: values[0] for name, values in zip(names, learned_values, strict=False)}
+
+
 def _agreed(name: str, columns: list[schema.Column | None]) -> schema.Column:
     if columns and columns[0] is not None and all(column == columns[0] for column in columns):
         return columns[0]

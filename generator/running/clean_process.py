@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from .. import layout
 from ..environment import isolation
@@ -61,7 +61,7 @@ def site(directory: Path, environment: Environment, given: Sequence[Path]) -> It
         yield Site([str(packages), *projects], present)
 
 
-def check(directory: Path, path: Sequence[str], example: Any) -> None:
+def check(directory: Path, path: Sequence[str], example: Any) -> Any:
     """Load the model of a scaffold in a clean process, and predict with it there.
 
     Args:
@@ -70,39 +70,26 @@ def check(directory: Path, path: Sequence[str], example: Any) -> None:
             library.
         example: rows to predict for; None where none are known.
 
+    Returns:
+        The answer, as a client reads it from JSON; None if there is no example.
+
     Raises:
         ModelError: it does not load or predict there; the message says what is missing.
     """
-    with tempfile.TemporaryFile() as log:
-        try:
-            status = _predict(Runtime(directory), path, log, example)
-        except ServingError as error:
-            raise ModelError(f"the scaffold would not load elsewhere: {error}") from error
-        if status != 200:
-            raise ModelError(f"the scaffold would not predict elsewhere: {_last_error(log)}")
+    try:
+        status, answer = _predict(Runtime(directory), path, example)
+    except ServingError as error:
+        raise ModelError(f"the scaffold would not load elsewhere: {error}") from error
+    content = json.loads(answer)
+    if status != 200:
+        raise ModelError(f"the scaffold would not predict elsewhere: {content['error']}")
+    return content
 
 
-def _predict(runtime: Runtime, path: Sequence[str], log: IO[bytes], example: Any) -> int:
-    """The status of the answer; 200 if there is no example to predict for."""
-    with contextlib.closing(runtime.worker(runtime.config(), path=path, log=log)) as worker:
+def _predict(runtime: Runtime, path: Sequence[str], example: Any) -> tuple[int, bytes]:
+    """The status and the body of the answer; 200 if there is no example to predict for."""
+    config = runtime.config()
+    with contextlib.closing(runtime.worker(config, path=path, shown=False)) as worker:
         if example is None:
-            return 200
-        return worker.ask(json_encode({"instances": example}))[0]
-
-
-def _last_error(log: IO[bytes]) -> str:
-    """The last error in the worker's log."""
-    log.seek(0)
-    lines = log.read().decode(errors="replace").splitlines()
-    errors = [line for line in lines if '"level": "ERROR"' in line]
-    if not errors:
-        return "the worker's log does not say why"
-    error = json.loads(errors[-1])
-    return _exception(error.get("exception", "")) or str(error["message"])
-
-
-def _exception(traceback: str) -> str:
-    """The exception below the frames of a traceback, on one line: its repr may lack a file."""
-    lines = traceback.splitlines()
-    frames = [number for number, line in enumerate(lines) if line.startswith("  ")]
-    return " ".join(lines[max(frames, default=-1) + 1 :])
+            return 200, b"null"
+        return worker.ask(json_encode({"instances": example}))

@@ -1,14 +1,17 @@
-"""Compares predictions of a scaffold with the expected ones."""
+"""Compares predictions of a scaffold with the expected ones, both as a client reads them."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .rows import rows
+from .as_json import as_json
+from .runtime import json_encode, kind_of, listing, shown
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Path = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -16,15 +19,15 @@ class Verification:
     """Whether a scaffold's predictions are the expected ones.
 
     Attributes:
-        expected: the expected predictions.
-        served: the scaffold's predictions.
+        expected: the expected predictions, as JSON has them.
+        served: the scaffold's predictions, as JSON has them.
         difference: what differs, in words; None if nothing does.
         tolerance: how far a number might be off, relative to the largest expected one; 0 requires
             equality to the last bit.
     """
 
-    expected: list[Any] = field(repr=False)
-    served: list[Any] = field(repr=False)
+    expected: Any = field(repr=False)
+    served: Any = field(repr=False)
     difference: str | None
     tolerance: float = 0.0
 
@@ -34,7 +37,10 @@ class Verification:
     def __str__(self) -> str:
         if self.difference is not None:
             return self.difference
-        equal = f"{len(self.expected)} predictions, equal"
+        count = 1
+        if isinstance(self.expected, list):
+            count = len(self.expected)
+        equal = f"{count} predictions, equal"
         if self.tolerance:
             return f"{equal} to {self.tolerance:g} of the largest"
         return f"{equal} to the last bit"
@@ -44,123 +50,148 @@ def compare(expected: Any, served: Any, tolerance: float = 0.0) -> Verification:
     """Compare the predictions in an answer with the expected ones.
 
     Args:
-        expected: predictions as the model gives them (an array keeps its dtype), or as they were
-            recorded. For several outputs it is a list with one object per row.
+        expected: predictions as the model gives them, or as they were recorded. They are encoded
+            as the scaffold encodes its own; floats in numpy's arrays and scalars are held to the
+            digits of their dtype.
         served: `predictions` of an answer in JSON.
-        tolerance: how far a number may be off, relative to the largest expected one.
+        tolerance: how far a float may be off, relative to the largest expected one of the same
+            output.
+
+    Raises:
+        ModelError: the expected predictions have no form in JSON.
     """
-    difference = _differ(expected, served, tolerance)
-    return Verification(rows(expected), served, difference, tolerance)
+    wanted = as_json(expected, "predictions")
+    difference = None
+    if json_encode(wanted) != json_encode(served):
+        allowed: dict[Path, float] = {}
+        if tolerance:
+            allowed = {path: tolerance * size for path, size in _sizes(wanted, expected)}
+        difference = _difference(Part(wanted, expected), served, allowed)
+    return Verification(wanted, served, difference, tolerance)
 
 
-def _differ(expected: Any, served: Any, tolerance: float) -> str | None:
-    if isinstance(expected, list) and expected and isinstance(expected[0], Mapping):
-        return _objects_differ(expected, served, tolerance)
-    array = _as_array(expected)
-    if array is None:
-        return _parts_differ(expected, served, tolerance)
-    if array.dtype.kind in "biuf":
-        return _numbers_differ(array, served, tolerance)
-    return _values_differ(array, served)
+@dataclass(frozen=True)
+class Part:
+    """A part of the expected predictions.
+
+    Attributes:
+        json: as JSON has it.
+        raw: as the model gave it; None where that is not known.
+        place: where it is, as in `predictions[0]['a']`.
+        output: which of the model's outputs it belongs to: the keys above it, and the positions in
+            a row of several outputs.
+    """
+
+    json: Any
+    raw: Any
+    place: str = "predictions"
+    output: Path = ()
+
+    def item(self, index: int) -> "Part":
+        """An entry of a list."""
+        raw, output = None, self.output
+        if isinstance(self.raw, (list, tuple, np.ndarray)) and len(self.raw) == len(self.json):
+            raw = self.raw[index]
+        if self.place != "predictions" and _holds_outputs(self.raw):
+            output = (*output, index)
+        return Part(self.json[index], raw, f"{self.place}[{index}]", output)
+
+    def value(self, key: str) -> "Part":
+        """A value of an object."""
+        raw = None
+        if isinstance(self.raw, Mapping):
+            raw = self.raw.get(key)
+        return Part(self.json[key], raw, f"{self.place}[{key!r}]", (*self.output, key))
+
+    def parts(self) -> "Iterator[Part]":
+        if isinstance(self.json, dict):
+            yield from map(self.value, self.json)
+        elif isinstance(self.json, list):
+            yield from map(self.item, range(len(self.json)))
 
 
-def _as_array(expected: Any) -> Array | None:
-    """The predictions as one array; None if there are several outputs."""
-    try:
-        array = np.asarray(expected)
-    except ValueError:
+def _holds_outputs(row: Any) -> bool:
+    """Whether it is a row of several outputs, and not an array in Python's own lists."""
+    return isinstance(row, (list, tuple)) and any(hasattr(part, "dtype") for part in row)
+
+
+def _sizes(wanted: Any, expected: Any) -> list[tuple[Path, float]]:
+    """Each output with the size of its largest number."""
+    sizes: dict[Path, float] = {}
+    waiting = [Part(wanted, expected)]
+    while waiting:
+        part = waiting.pop()
+        if _is_number(part.json):
+            sizes[part.output] = max(sizes.get(part.output, 0.0), abs(part.json))
+        waiting += part.parts()
+    return list(sizes.items())
+
+
+def _difference(part: Part, served: Any, allowed: Mapping[Path, float]) -> str | None:
+    """The first difference, in words."""
+    if isinstance(part.json, dict) and isinstance(served, dict):
+        if part.json.keys() != served.keys():
+            return (
+                f"{part.place} should have {_keys(part.json)}, it has {_keys(served)}: if that is"
+                " an edit of yours, pass expected"
+            )
+        pairs = [(part.value(key), served[key]) for key in part.json]
+    elif isinstance(part.json, list) and isinstance(served, list):
+        if len(part.json) != len(served):
+            return f"{part.place} should have {len(part.json)} entries, it has {len(served)}"
+        if _floats_agree(part, served, allowed):
+            return None
+        pairs = [(part.item(index), given) for index, given in enumerate(served)]
+    else:
+        return _leaf_difference(part, served, allowed)
+    found = (_difference(inner, given, allowed) for inner, given in pairs)
+    return next((difference for difference in found if difference is not None), None)
+
+
+def _keys(mapping: Mapping[str, Any]) -> str:
+    return f"the keys {listing(list(mapping))}"
+
+
+def _floats_agree(part: Part, served: list[Any], allowed: Mapping[Path, float]) -> bool:
+    """Whether an array of floats is served as it should be: a quick answer for large ones."""
+    if not isinstance(part.raw, np.ndarray) or part.raw.dtype.kind != "f":
+        return False
+    given = np.asarray(served)
+    if given.dtype.kind not in "if" or given.shape != part.raw.shape:
+        return False
+    apart = np.abs(np.asarray(part.json, dtype=float) - given)
+    return bool((apart <= allowed.get(part.output, 0.0)).all())
+
+
+def _leaf_difference(part: Part, served: Any, allowed: Mapping[Path, float]) -> str | None:
+    wanted = part.json
+    if _is_number(wanted) and _is_number(served):
+        if _same_number(part, served, allowed.get(part.output, 0.0)):
+            return None
+    elif type(wanted) is type(served) and not isinstance(wanted, (dict, list)) and wanted == served:
         return None
-    if array.dtype == object and any(
-        isinstance(item, (Mapping, list, np.ndarray)) for item in array.flat
-    ):
-        return None
-    return array
+    difference = f"{part.place} should be {_words(wanted)}, it is {_words(served)}"
+    if isinstance(served, (dict, list)):
+        return f"{difference}: if that is an edit of yours, pass expected"
+    return difference
 
 
-def _parts_differ(expected: Any, served: Any, tolerance: float) -> str | None:
-    if isinstance(expected, Mapping):
-        return _objects_differ([expected], [served], tolerance)
-    if not isinstance(served, list) or len(served) != len(expected):
-        return f"a list of {len(expected)} was expected, not {str(served)[:200]}"
-    for index, (wanted, given) in enumerate(zip(expected, served, strict=True)):
-        difference = _differ(wanted, given, tolerance)
-        if difference is not None:
-            return f"[{index}]: {difference}"
-    return None
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _objects_differ(expected: list[Any], served: Any, tolerance: float) -> str | None:
-    """Output by output: each has its own dtype and its own size."""
-    names = set(expected[0])
-    if len(served) != len(expected) or not all(_has(row, names) for row in served):
-        wanted = ", ".join(map(str, expected[0]))
-        return f"{len(expected)} objects with {wanted} were expected, not {str(served)[:200]}"
-    for name in expected[0]:
-        column, given = ([row[name] for row in part] for part in (expected, served))
-        difference = _differ(column, given, tolerance)
-        if difference is not None:
-            return f"{name!r}: {difference}"
-    return None
+def _same_number(part: Part, served: int | float, allowed: float) -> bool:
+    """Equal in the digits of the expected dtype, or a float that is near enough."""
+    if part.json == served:
+        return True
+    if isinstance(part.raw, np.floating):
+        with np.errstate(over="ignore"):
+            if type(part.raw)(served) == part.raw:
+                return True
+    return isinstance(part.json, float) and math.fabs(part.json - served) <= allowed
 
 
-def _has(row: Any, names: set[Any]) -> bool:
-    return isinstance(row, Mapping) and set(row) == names
-
-
-def _numbers_differ(expected: Array, served: Any, tolerance: float) -> str | None:
-    """Compare in the expected dtype: JSON has enough digits to distinguish its numbers."""
-    try:
-        given = _numbers(served).astype(expected.dtype)
-    except (TypeError, ValueError):
-        return f"numbers were expected, not {served!r}"
-    if given.shape != expected.shape:
-        return f"predictions of shape {list(expected.shape)} were expected, not {list(given.shape)}"
-    finite = np.isfinite(expected)
-    wrong = np.where(finite, _apart(expected, given, finite, tolerance), given == given)
-    return _first_difference(expected, given, wrong)
-
-
-def _numbers(served: Any) -> Array:
-    """An answer's numbers as an array, with NaN for null."""
-    values = np.asarray(served)
-    if values.dtype == object:
-        return values.astype(float)
-    return values
-
-
-def _apart(expected: Array, given: Array, finite: Array, tolerance: float) -> Array:
-    """Which numbers are further apart than the tolerance allows."""
-    if not tolerance or expected.dtype.kind != "f" or not finite.any():
-        return np.asarray(expected != given)
-    allowed = tolerance * float(np.abs(expected[finite]).max())
-    with np.errstate(invalid="ignore"):
-        return np.asarray(~(np.abs(expected.astype(float) - given.astype(float)) <= allowed))
-
-
-def _values_differ(expected: Array, served: Any) -> str | None:
-    given = np.empty(expected.shape, dtype=object)
-    try:
-        given[...] = np.asarray(served, dtype=object)
-    except ValueError:
-        return f"predictions of shape {list(expected.shape)} were expected, not {served!r}"
-    wrong = np.empty(expected.shape, dtype=bool)
-    for index, wanted in np.ndenumerate(expected):
-        wrong[index] = wanted != given[index]
-    return _first_difference(expected, given, wrong)
-
-
-def _first_difference(expected: Array, given: Array, wrong: Array) -> str | None:
-    places = np.argwhere(wrong)
-    if not len(places):
-        return None
-    index = tuple(places[0])
-    place = "".join(f"[{part}]" for part in index)
-    wanted, came = _shown(expected[index]), _shown(given[index])
-    return f"predictions{place} should be {wanted}, it is {came}"
-
-
-def _shown(value: Any) -> str:
-    """As in JSON: a text in quotes, a number in the digits of its dtype."""
-    if isinstance(value, str):
-        return repr(value)
-    return str(value)
+def _words(value: Any) -> str:
+    if isinstance(value, (dict, list)):
+        return kind_of(value)
+    return shown(value)

@@ -5,6 +5,7 @@ The generator contains the template's copy of it and imports that like any modul
 of any version: `Runtime` loads it. `Config` and `Client` are the interface that it must have.
 """
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -23,9 +24,11 @@ from ..template.src.common.bodies import json_encode
 from ..template.src.common.errors import ConfigError
 from ..template.src.common.model_file import digest
 from ..template.src.common.onnx_engine import OnnxModel
-from ..template.src.common.outputs import Predictor, plain
+from ..template.src.common.outputs import Predictor, left_out, plain
+from ..template.src.common.rows.formats import example as column_example
 from ..template.src.common.signature import Signature
-from ..template.src.common.words import kind_of, listing, written
+from ..template.src.common.words import kind_of, listing, shown, written
+from .worker_log import WorkerLog, last_words, reason
 
 __all__ = [
     "Client",
@@ -37,12 +40,15 @@ __all__ = [
     "Serving",
     "Signature",
     "Worker",
+    "column_example",
     "digest",
     "json_encode",
     "kind_of",
+    "left_out",
     "listing",
     "plain",
     "schema",
+    "shown",
     "written",
 ]
 
@@ -118,11 +124,14 @@ if TYPE_CHECKING:  # mypy checks that the template's classes have this interface
 class Worker:
     """A process that has loaded a scaffold's model and answers requests. Close it."""
 
-    def __init__(self, client: Client, kinds: Any, load_error: type[Exception]) -> None:
+    def __init__(
+        self, client: Client, kinds: Any, load_error: type[Exception], log: WorkerLog
+    ) -> None:
         self._client = client
         self._kind: int = kinds.JSON
         self._trial: int | None = getattr(kinds, "TRIAL", None)
         self._load_error = load_error
+        self._log = log
 
     @property
     def closed(self) -> bool:
@@ -132,17 +141,24 @@ class Worker:
     def ask(self, body: bytes) -> tuple[int, bytes]:
         """Send a JSON body through the whole flow. Returns the status and the body of the answer.
 
+        Where the model failed, the answer says why. No client of the server is told that.
+
         Raises:
             ServingError: the worker died, or took too long.
         """
         try:
-            return self._client.request(self._kind, body)
+            status, answer = self._client.request(self._kind, body)
         except self._load_error as error:
-            raise ServingError(str(error)) from error
+            raise ServingError(f"{error}{last_words(self._log.news())}") from error
+        failure = reason(self._log.news())
+        if status == 500 and failure is not None:
+            answer = json_encode({"error": failure})
+        return status, answer
 
     def close(self) -> None:
         """End the process."""
         self._client.close()
+        self._log.close()
 
     def try_rows(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
         """Try whether the rows of a request are independent.
@@ -159,7 +175,8 @@ class Worker:
         try:
             _, body = self._client.request(self._trial, json_encode(request))
         except self._load_error as error:
-            raise ServingError(str(error)) from error
+            raise ServingError(f"{error}{last_words(self._log.news())}") from error
+        self._log.news()
         found: dict[str, Any] | None = json.loads(body)
         return found
 
@@ -198,7 +215,7 @@ class Runtime:
         config: Config,
         *,
         path: Sequence[str] | None = None,
-        log: IO[bytes] | None = None,
+        shown: bool = True,
         python: str | None = None,
     ) -> Worker:
         """Start a worker; it is ready when this returns.
@@ -207,7 +224,7 @@ class Runtime:
             config: what `config` has read.
             path: the only directories to import from, besides the scaffold and the standard
                 library; by default what its interpreter finds.
-            log: where its log goes; by default to this process's.
+            shown: whether its log goes to this process's standard error.
             python: the interpreter of another environment to run in; by default this one.
 
         Raises:
@@ -218,10 +235,16 @@ class Runtime:
         starts: _StartsClient = self._module("link.client").Client
         kinds = self._module("link.frames").Kind
         load_error: type[Exception] = self._module("errors").LoadError
-        try:
-            return Worker(starts(config, path=path, log=log, python=python), kinds, load_error)
-        except load_error as error:
-            raise ServingError(str(error)) from error
+        with contextlib.ExitStack() as unless_started:
+            log = WorkerLog(shown)
+            unless_started.callback(log.close)
+            try:
+                client = starts(config, path=path, log=log.file, python=python)
+            except load_error as error:
+                raise ServingError(f"{error}{last_words(log.news())}") from error
+            log.news()  # what it has logged while it loaded
+            unless_started.pop_all()
+            return Worker(client, kinds, load_error, log)
 
     def check_layout(self) -> None:
         """Refuse a scaffold whose `common` has the layout of an earlier template.

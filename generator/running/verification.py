@@ -8,8 +8,9 @@ from typing import Any
 
 from .. import layout
 from ..environment.venvs import RUNNING, model_python
-from ..errors import ScaffoldError, ServingError
+from ..errors import ModelError, ScaffoldError, ServingError, SettingError
 from . import container
+from .as_json import as_json
 from .comparison import Verification, compare
 from .rows import body_rows, request_of, rows
 from .runtime import Runtime, json_encode
@@ -25,9 +26,14 @@ def response(ask: Ask, request: dict[str, Any]) -> dict[str, Any]:
     """The response to a request.
 
     Raises:
+        SettingError: the request holds a value that JSON has no form for.
         ServingError: the answer is an error.
     """
-    status, answer = ask(json_encode(request))
+    try:
+        body = json_encode(request)
+    except TypeError as error:
+        raise SettingError(f"the rows cannot be sent as JSON: {error}") from error
+    status, answer = ask(body)
     content = json.loads(answer)
     if status != 200:
         raise ServingError(f"the scaffold answered {status}: {content['error']}")
@@ -49,14 +55,26 @@ def verify_sample(
         tolerance: how far a number may be off, relative to the largest expected one.
 
     Raises:
+        ModelError: the expected predictions cannot be sent as JSON, or there are none.
         ScaffoldError: the response holds no predictions.
         ServingError: the scaffold does not answer there.
     """
+    check_expected(expected)
     answer = response(_asking(worker, environment), {"instances": rows(sample)})
     verification = compare(expected, _predictions(answer), tolerance)
     if verification:
         _write_smoke_test(worker.directory, body_rows(sample), answer)
     return verification
+
+
+def check_expected(expected: Any) -> None:
+    """Refuse predictions that no client could get.
+
+    Raises:
+        ModelError: they have no form in JSON, or there are none.
+    """
+    if as_json(expected, "predictions") is None:
+        raise ModelError("predict returns None: let it return one prediction a row")
 
 
 def verify_smoke_test(worker: LocalWorker, environment: str, tolerance: float) -> Verification:

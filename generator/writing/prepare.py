@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import hashlib
 import platform
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,10 +21,14 @@ from ..environment.lines import Requirements
 from ..environment.venvs import RUNNING
 from ..errors import ModelError, ServingError, SettingError
 from ..hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find
+from ..hooks.custom import Custom
+from ..owners import guarded, warn
 from ..running import clean_process
+from ..running.as_json import holds_infinity
+from ..running.comparison import compare
 from ..running.rows import body_rows, distinct, few, rows
-from ..running.runtime import Runtime, digest, schema
-from ..running.verification import CURRENT, verify_sample
+from ..running.runtime import Runtime, digest, schema, written
+from ..running.verification import CURRENT, check_expected, verify_sample
 from ..running.worker import LocalWorker
 from .config_file import read_facts, write_facts
 
@@ -86,7 +89,23 @@ class Prepared:
             RequirementError: something the model needs cannot be written as a requirement.
         """
         with self.captured.renamed():
-            yield self._needed()
+            with self._writing():
+                needed = self._needed()
+            yield needed
+
+    def serialized(self, place: Path) -> Path:
+        """Write the model alone into a directory; returns the file.
+
+        Raises:
+            ModelError: it cannot be written.
+            OSError: the disk is full, or cannot be written to.
+        """
+        with self._writing():
+            return self.definition.serialize_model_to_directory(self.served, place)
+
+    def _writing(self) -> "contextlib.AbstractContextManager[None]":
+        doing = f"{type(self.model).__name__} cannot be written"
+        return guarded(doing, passing=(OSError,))
 
     def _needed(self) -> Requirements:
         imported = dict(self.captured.imports)
@@ -112,7 +131,7 @@ class Prepared:
             The names of the files in `src/model/`.
         """
         place = directory / layout.MODEL
-        file = self.definition.serialize_model_to_directory(self.served, place)
+        file = self.serialized(place)
         self._check_names(file.name)
         self.captured.write(place)
         facts = {**self._facts(file, needed), **self.definition.facts(self.model)}
@@ -166,23 +185,36 @@ class Prepared:
         self._check_unchanged(directory)
         with clean_process.site(directory, self.environment, self.captured.given) as site:
             if sample is None:
-                self._check_elsewhere(directory, site, self.description.example)
-                return
-            try:
-                self._verify(directory, site, sample, expected)
-            except ServingError:
-                self._check_elsewhere(directory, site, rows(sample))
-                raise
+                self._check_without_sample(directory, site)
+            else:
+                self._check_with(directory, site, sample, expected)
 
-    def _check_elsewhere(self, directory: Path, site: clean_process.Site, example: Any) -> None:
-        """Check that the scaffold works without the owner's own files and with its packages only.
+    def _check_with(
+        self, directory: Path, site: clean_process.Site, sample: Any, expected: Any
+    ) -> None:
+        if expected is None:
+            expected = self.definition.expected(self.model, sample)
+        check_expected(expected)
+        if holds_infinity(expected):
+            warn(
+                "a prediction for sample_input is infinite, which JSON has no form for: clients get"
+                " null"
+            )
+        try:
+            self._verify(directory, site, sample, expected)
+        except ServingError:
+            self._check_elsewhere(directory, site, rows(sample))
+            raise
+
+    def _check_elsewhere(self, directory: Path, site: clean_process.Site, example: Any) -> Any:
+        """The answer without the owner's own files, and with the scaffold's packages only.
 
         Raises:
-            ModelError: it does not. The message says which file to name in `code=`.
+            ModelError: there is none. The message says which file to name in `code=`.
             Incomplete: a package is missing that is installed here.
         """
         try:
-            clean_process.check(directory, site.path, example)
+            return clean_process.check(directory, site.path, example)
         except ModelError as error:
             if found := lacking(str(error), self.environment, site.present):
                 raise Incomplete(self._with_distribution(found)) from error
@@ -209,12 +241,36 @@ class Prepared:
             served_python(self.python_version, captured.by_value)
             raise Incomplete(replace(self, captured=captured, changes=every))
 
+    def _check_without_sample(self, directory: Path, site: clean_process.Site) -> None:
+        """Warn where it is not certain that the scaffold predicts as the model does."""
+        answer = self._check_elsewhere(directory, site, self.description.example)
+        doubt = self.description.doubt or self._untold(directory, answer)
+        if doubt is not None:
+            warn(
+                "requests may be refused, or answered otherwise than in memory, because"
+                f" {doubt}: pass sample_input"
+            )
+
+    def _untold(self, directory: Path, answer: Any) -> str | None:
+        """What is wrong with the predictions for the example; None if nothing is."""
+        if self.description.example is None:
+            return None
+        try:
+            check_expected(self.description.prediction)
+        except ModelError as error:
+            return str(error)
+        if answer is None:
+            return None
+        served = answer.get("predictions")
+        difference = compare(
+            self.description.prediction, served, self._tolerance(directory)
+        ).difference
+        return difference and f"for {written(self.description.example)} {difference}"
+
     def _verify(
         self, directory: Path, site: clean_process.Site, sample: Any, expected: Any
     ) -> None:
-        if expected is None:
-            expected = self.definition.expected(self.model, sample)
-        tolerance = self.definition.tolerance_of(Runtime(directory).config().model)
+        tolerance = self._tolerance(directory)
         with contextlib.closing(LocalWorker(directory, site.path)) as worker:
             verification = verify_sample(worker, CURRENT, sample, expected, tolerance)
             if not verification:
@@ -236,11 +292,13 @@ class Prepared:
             return {}
         reasons = [finding["reason"] for finding in found if finding["reason"]]
         if reasons:
-            message = f"requests will not share a call of predict, which is slower: {reasons[0]}"
-            warnings.warn(message, UserWarning, stacklevel=7)
+            warn(f"requests will not share a call of predict, which is slower: {reasons[0]}")
             return {"rows_independent": False}
         noise = max(finding["noise"] for finding in found)
         return {"rows_independent": True, "batch_noise": float(f"{noise:.1e}")}
+
+    def _tolerance(self, directory: Path) -> float:
+        return self.definition.tolerance_of(Runtime(directory).config().model)
 
 
 class Incomplete(Exception):
@@ -271,10 +329,24 @@ def recognised(model: Any, framework: str | None) -> tuple[WrittenModelScaffoldD
         ModelError: the object is not a trained model that can be served.
         SettingError: there is no such framework.
     """
-    definition = find(model, framework)
-    model = definition.unwrapped(model)
-    definition.check(model)
+    kind = type(model).__name__
+    with guarded(f"{kind} cannot be examined"):
+        definition = find(model, framework)
+    with _taken_for(model, definition):
+        model = definition.unwrapped(model)
+        definition.check(model)
     return definition, model
+
+
+def _taken_for(
+    model: Any, definition: WrittenModelScaffoldDefinition
+) -> "contextlib.AbstractContextManager[None]":
+    """A guard for what the model may raise where its framework's own methods are called."""
+    doing = f"{type(model).__name__} cannot be described as a model of {definition.name}"
+    fix = None
+    if definition.name != Custom.name:
+        fix = f"if it is none, pass framework={Custom.name!r}"
+    return guarded(doing, ModelError, fix)
 
 
 def prepare(
@@ -295,19 +367,15 @@ def prepare(
         SettingError: another argument has a value that its rule forbids.
     """
     given, environment = requirements or (), Environment()
-    served = definition.converted(model, format, sample)
-    definitions, files = definition.definitions(served), named_paths(code)
+    with _taken_for(model, definition):
+        served = definition.converted(model, format, sample)
+        definitions, files = definition.definitions(served), named_paths(code)
 
-    def capturing(changed: Sequence[Change]) -> Captured:
-        return capture(definitions, environment, given, files, changed)
+        def capturing(changed: Sequence[Change]) -> Captured:
+            return capture(definitions, environment, given, files, changed)
 
-    captured = capturing(())
-    version = served_python(python_version, captured.by_value)
-    description = definition.describe(model, sample)
-    if sample is not None and description.example is not None:
-        rows = few(distinct(body_rows(sample), TRIED_ROWS))
-        description = dataclasses.replace(description, example=rows)
-    compiled = definition.compiled(model, engine, description, sample)
+            warn(f"requests will not share a call of predict, which is slower: {reasons[0]}")
+            return {"rows_independent": False}
     return Prepared(
         definition,
         model,

@@ -127,6 +127,13 @@ def served(mlp: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scaff
     made.close()
 
 
+def unknown_rows(sample: Any) -> Any:
+    """The warning where there is no sample: a module does not say what a row is."""
+    if sample is not None:
+        return contextlib.nullcontext()
+    return pytest.warns(UserWarning, match="what shape and dtype a row has: pass sample_input")
+
+
 @pytest.fixture
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """A function that makes a scaffold without proof and loads its InferenceModel here."""
@@ -134,9 +141,9 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any
     def load(model: Any, sample: Any = None, **settings: Any) -> Any:
         monkeypatch.setattr("generator.writing.prepare.Prepared._verify", lambda *_: None)
         directory = tmp_path / f"made_{len(list(tmp_path.iterdir()))}"
-        return loaded(
-            generator.from_model(model, directory, sample_input=sample, **settings), monkeypatch
-        )
+        with unknown_rows(sample):
+            made = generator.from_model(model, directory, sample_input=sample, **settings)
+        return loaded(made, monkeypatch)
 
     return load
 
@@ -144,7 +151,8 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any
 @pytest.fixture(scope="module")
 def same(tmp_path_factory: pytest.TempPathFactory) -> Scaffold:
     """A scaffold of the identity, for tests that replace its module."""
-    return generator.from_model(nn.Identity(), tmp_path_factory.mktemp("same") / "same")
+    with unknown_rows(None):
+        return generator.from_model(nn.Identity(), tmp_path_factory.mktemp("same") / "same")
 
 
 @pytest.fixture(scope="module")

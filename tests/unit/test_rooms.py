@@ -9,7 +9,7 @@ from support.imports import Order, imported_names, imports, modules, wrong
 
 GENERATOR: Order = [
     ("errors", "layout", "importing", "template"),
-    ("files", "yaml_edit"),
+    ("files", "owners", "yaml_edit"),
     ("environment",),
     ("capture", "rendering"),
     ("running",),
@@ -21,7 +21,7 @@ GENERATOR: Order = [
     ("__main__",),
 ]
 COMMON: Order = [
-    ("words", "logs", "outputs", "threads"),
+    ("words", "logs", "threads"),
     ("errors",),
     ("schema",),
     ("config", "rows"),
@@ -29,6 +29,7 @@ COMMON: Order = [
     ("onnx_engine",),
     ("link",),
     ("bodies",),
+    ("outputs",),
     ("serving", "worker"),
     ("__init__",),  # for owners alone
 ]

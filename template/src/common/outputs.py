@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .bodies import json_encode
+
 
 def plain(output: Any, leaf: Callable[[Any], Any]) -> Any:
     """An output in dicts and lists.
@@ -15,14 +17,40 @@ def plain(output: Any, leaf: Callable[[Any], Any]) -> Any:
         leaf: converts what is not a container.
 
     Returns:
-        A dict for a mapping, a named tuple or a dataclass; a list for a tuple or a list.
+        A dict for a mapping, a named tuple or a dataclass, without the parts that no answer can
+        hold; a list for a tuple or a list.
     """
     named = _named(output)
     if named is not None:
-        return {str(name): plain(value, leaf) for name, value in named.items()}
+        parts = {str(name): plain(value, leaf) for name, value in named.items()}
+        sent = {name: value for name, value in parts.items() if not _is_opaque(value)}
+        return sent or parts  # an answer of nothing would be no answer
     if isinstance(output, (list, tuple)):
         return [plain(value, leaf) for value in output]
     return leaf(output)
+
+
+def left_out(output: Any) -> list[str]:
+    """The names of the parts that `plain` leaves out, such as a language model's cache."""
+    named = _named(output)
+    if named is not None:
+        kept = plain(named, lambda value: value)
+        inner = [left_out(value) for value in named.values()]
+        return [str(name) for name in named if str(name) not in kept] + sum(inner, [])
+    if isinstance(output, (list, tuple)):
+        return sum(map(left_out, output), [])
+    return []
+
+
+def _is_opaque(value: Any) -> bool:
+    """Whether it is an object of a class that has no form in an answer."""
+    if isinstance(value, (dict, list, str, int, float, type(None))) or hasattr(value, "dtype"):
+        return False
+    try:
+        json_encode(value)
+    except TypeError:
+        return True
+    return False
 
 
 def _named(output: Any) -> Mapping[Any, Any] | None:

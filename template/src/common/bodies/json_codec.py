@@ -50,8 +50,9 @@ def json_encode(value: Any) -> bytes:
 
     | value | JSON |
     |---|---|
-    | numpy array or scalar, pandas Series, sparse matrix, set, sequence | number, string, list |
+    | numpy array or scalar, pandas Series, sparse matrix, sequence | number, string, list |
     | structured array, DataFrame whose column names are strings | list of objects |
+    | set | list: the numbers in order, then the rest in the order of its text |
     | NaN, infinity, NaT, NA, masked element | `null` |
     | complex | `[re, im]` |
     | datetime, date, time, datetime64 | string, ISO 8601 |

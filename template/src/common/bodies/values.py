@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
+import numbers
 from collections.abc import Callable, Mapping, Sequence, Set
 from fractions import Fraction
 from typing import Any
@@ -58,6 +59,8 @@ def _to_builtin(value: Any) -> Any:
         return value.value
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=_rank)
     if isinstance(value, (Sequence, Set)):
         return list(value)
     if not isinstance(value, type):
@@ -69,6 +72,15 @@ def _to_builtin(value: Any) -> Any:
             if hasattr(value, method):
                 return getattr(value, method)()
     raise TypeError(f"a value of type {type_name(value)} cannot be serialized")
+
+
+def _rank(item: Any) -> tuple[int, Any, str]:
+    """Orders a set: numbers, then the rest as text. Its own order differs in each process."""
+    if isinstance(item, numbers.Real) and item == item:
+        return 0, item, ""
+    if isinstance(item, frozenset):
+        return 1, 0, str(sorted(item, key=_rank))
+    return 1, 0, str(item)
 
 
 def _frame_rows(frame: Any) -> Any:

@@ -60,8 +60,8 @@ class Client:
         with self._lock:
             self._ident += 1
             request = Request(self._ident, kind, f"local-{self._ident}", body)
-            self._connection.sendall(request.pack())
             try:
+                self._connection.sendall(request.pack())
                 while (answer := self._next()).ident != self._ident:
                     pass
             except (LoadError, OSError) as error:

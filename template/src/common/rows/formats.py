@@ -61,6 +61,7 @@ FORMS: dict[str, Form] = {
     "interval": _text("an interval", "(0.0, 1.5]"),
     "bytes": Form('a string or bytes as in {"b64": "AAEC"}', {"anyOf": [{"type": "string"}, B64]}),
 }
+EXAMPLES: dict[str, Any] = {"boolean": False, "string": "", "list": [], "object": {}, "bytes": ""}
 # The beginnings of the dtypes that have a form of their own: pandas', pyarrow's and polars'.
 DTYPES = {
     "datetime64[": "date-time",
@@ -108,6 +109,16 @@ def words(column: Column) -> str:
     if len(shown) > MOST_CATEGORIES:
         shown[MOST_CATEGORIES:] = [f"{len(shown) - MOST_CATEGORIES} more"]
     return f"one of {', '.join(shown)} or null"
+
+
+def example(column: Column) -> Any:
+    """A value of the column, to try a model with."""
+    if column.categories:
+        return column.categories[0]
+    found = form_of(column).schema
+    if "examples" in found:
+        return found["examples"][0]
+    return EXAMPLES.get(form_name(column), 0)
 
 
 def json_schema(column: Column) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Requests that have arrived together share one call of `predict` if that cannot c
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from ..words import kind_of
 from .calls import Call, merged
 from .fixed_size import FixedSize
 from .independence import Finding, Predict
+from .options import check_options
 from .responses import Uncut, cut, kept, shown
 from .sharing import MOST_CHECKED, Group, Sharing
 
@@ -56,10 +57,16 @@ class Flow:
         v2: decodes and encodes V2 bodies for the model.
         fixed_size: the number of rows of each call of `predict`, for as long as requests may share
             one; 0 for as many as came.
+        options: the keys beside `instances` that the template's own code reads.
     """
 
     def __init__(
-        self, model: InferenceModel, sharing: Sharing, v2: V2 | None = None, fixed_size: int = 0
+        self,
+        model: InferenceModel,
+        sharing: Sharing,
+        v2: V2 | None = None,
+        fixed_size: int = 0,
+        options: Sequence[str] = (),
     ) -> None:
         self._model = model
         self._sharing = sharing
@@ -67,6 +74,7 @@ class Flow:
         if fixed_size:
             self._padded = FixedSize(model.predict, fixed_size)
         self._v2 = v2 or V2()
+        self._options = options
 
     @property
     def max_batch_size(self) -> int:
@@ -81,6 +89,8 @@ class Flow:
         try:
             body, encode = self._decode(frame)
             request = _checked(body)
+            if len(request) > 1:
+                check_options(request, self._options)
             decoded = time.perf_counter()
             prepared = self._model.preprocess(request)
             if type(prepared) is dict:

@@ -101,7 +101,9 @@ def load(config: Config) -> Any:
         logger.error("load() failed", exc_info=error)
         raise LoadError(f"the model cannot be loaded: {_reason(error)}") from error
     v2 = bodies.V2(config.name, config.model.input)
-    flow = flows.Flow(model, sharings.of_config(config), v2, sharings.fixed_size(config))
+    options = _import("common.worker.options").OPTIONS.get(config.framework, ())
+    sharing, fixed_size = sharings.of_config(config), sharings.fixed_size(config)
+    flow = flows.Flow(model, sharing, v2, fixed_size, options)
     _warm_up(flow, config)
     _try_example(flow, config)
     return flow
