@@ -320,6 +320,19 @@ def test_v2_has_the_type_of_numbers_that_may_be_missing() -> None:
     assert found == dtypes
 
 
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (np.array(["2024-05-01"], dtype="M8[ns]"), ["2024-05-01T00:00:00"]),
+        ([pd.Timestamp("2024-05-01T12:30Z")], ["2024-05-01T12:30:00+00:00"]),
+        (np.array([90], dtype="m8[m]"), ["PT1H30M"]),
+        ([dt.date(2024, 5, 1), Decimal("1.10"), "x"], ["2024-05-01", "1.10", "x"]),
+    ],
+)
+def test_v2_has_the_same_texts_as_json(values: Any, texts: list[str]) -> None:
+    assert v2_tensors.tensor(values).tolist() == texts
+
+
 def test_v2_bytes_reach_a_column_of_bytes() -> None:
     described = TableInput((Column("b", "any", "object", "bytes"), Column("w", "string", "object")))
     named = {name: np.array([b"a"], dtype=object) for name in described.names}
