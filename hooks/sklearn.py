@@ -131,7 +131,7 @@ def _input(model: Any, sample: Any) -> schema.ModelInput | None:
         return tables.described(sample)
     if names is not None:
         _check_width(sample, len(names))
-        return schema.TableInput(_columns(model, names, sample), tables.library())
+        return tables.of_columns(_columns(model, names, sample))
     if _takes_text(model):
         return schema.TextInput()
     count = getattr(model, "n_features_in_", None)

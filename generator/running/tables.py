@@ -47,11 +47,24 @@ def is_polars(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] == schema.POLARS
 
 
-def library() -> str | None:
-    """The library of a model's DataFrames where nothing tells it: pandas if it is installed."""
-    if importlib.util.find_spec(schema.PANDAS) is None and importlib.util.find_spec(schema.POLARS):
-        return schema.POLARS
-    return None
+def of_columns(columns: tuple[schema.Column, ...]) -> schema.TableInput:
+    """A table of columns of pandas; one of polars, with the same dtypes, where that alone is
+    installed."""
+    pandas, polars = (importlib.util.find_spec(name) for name in (schema.PANDAS, schema.POLARS))
+    if pandas is not None or polars is None:
+        return schema.TableInput(columns)
+    return schema.TableInput(tuple(map(_in_polars, columns)), schema.POLARS)
+
+
+def _in_polars(column: schema.Column) -> schema.Column:
+    """A column of pandas in polars' dtype; one of no known dtype where polars has no such."""
+    dtype = column.dtype or ""
+    if dtype == "object" and column.type == "string" and column.format is None:
+        return schema.Column(column.name, "string", "String")
+    if column.type in ("number", "boolean") and column.categories is None and dtype != "object":
+        name = dtype.replace("bool", "boolean").title().replace("Uint", "UInt")
+        return schema.Column(column.name, column.type, name or None)
+    return schema.Column(column.name)
 
 
 def described(frame: Any) -> schema.TableInput:
@@ -61,15 +74,19 @@ def described(frame: Any) -> schema.TableInput:
         SettingError: JSON has no form for a column.
     """
     names = [str(name) for name in frame.columns]
+    if not len(frame):
+        raise SettingError("sample_input has no rows: pass at least one")
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise SettingError(
             f"sample_input has more than one column {twice[0]!r}: give each a name of its own"
         )
     if is_polars(frame):
         return schema.TableInput(tuple(map(_polars_column, frame.iter_columns())), schema.POLARS)
-    return schema.TableInput(
-        tuple(_pandas_column(name, frame.iloc[:, place]) for place, name in enumerate(names))
-    )
+    columns = (_pandas_column(name, frame.iloc[:, place]) for place, name in enumerate(names))
+    labels = None
+    if all(isinstance(name, (int, np.integer)) for name in frame.columns):
+        labels = "integer"
+    return schema.TableInput(tuple(columns), labels=labels)
 
 
 def distributions(table: schema.TableInput, sample: Any = None) -> dict[str, str]:

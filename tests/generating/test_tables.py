@@ -2,6 +2,9 @@
 
 import contextlib
 import datetime as dt
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +25,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import generator
 from generator import Scaffold, ServingError
+from support.checkouts import ROOT
 from support.objects import Cells
 
 
@@ -101,6 +105,46 @@ def test_an_estimator_fitted_on_polars(make: Callable[..., Scaffold]) -> None:
     scaffold = make(model, frame)
     assert scaffold.predict(frame)["predictions"] == model.predict(frame).tolist()
     assert "polars==" in (scaffold.directory / "requirements.txt").read_text()
+
+
+WITHOUT_PANDAS = """
+import sys
+from importlib.machinery import PathFinder
+
+class WithoutPandas(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name.partition(".")[0] != "pandas":
+            return PathFinder.find_spec(name, path, target)
+
+sys.meta_path = [WithoutPandas if part is PathFinder else part for part in sys.meta_path]
+import numpy as np, polars as pl
+from sklearn.linear_model import LinearRegression
+import generator
+
+rows = np.array([[1.0, 2], [3, 4], [5, 7]])
+frame = pl.DataFrame(rows, schema=["a", "b"])
+model = LinearRegression().fit(frame, [1.0, 2, 4])
+for name, sample in (("none", None), ("array", rows), ("frame", frame)):
+    scaffold = generator.from_model(model, name, sample_input=sample)
+    assert "polars==" in open(f"{name}/requirements.txt").read()
+    assert "pandas" not in open(f"{name}/requirements.txt").read()
+    print(scaffold.predict(frame)["predictions"] == model.predict(frame).tolist())
+    scaffold.close()
+"""
+
+
+@pytest.mark.sweep
+def test_pandas_need_not_be_installed(tmp_path: Path) -> None:
+    """The worker finds pandas here, but is told to make frames of polars."""
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WITHOUT_PANDAS],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.split() == ["True"] * 3, run.stderr
 
 
 # ---- scikit-learn ----

@@ -237,6 +237,8 @@ def test_what_msgpack_brings_is_taken() -> None:
     assert made(Column("d", "string", "object", "decimal"), Decimal("1.10"))[0] == Decimal("1.10")
     assert made(Column("d", "string", "object", "date"), dt.date(2024, 5, 1))[0].day == 1
     assert made(Column("n", "number", "int64"), np.int8(3)).dtype == np.int64
+    missing = np.datetime64("NaT", "ns"), pd.NaT, pd.NA, None
+    assert made(WHEN, *missing).isna().all()
 
 
 # --- categories
@@ -298,7 +300,10 @@ def test_the_form_is_in_the_schema() -> None:
         "type": ["string", "null"],
         "format": "date-time",
         "examples": ["2024-05-01T12:30:00Z"],
+        "description": "Without an offset, it is on the clock of UTC",
     }
+    for dtype in ("datetime64[ns, Asia/Tokyo]", "timestamp[us, tz=Asia/Tokyo][pyarrow]"):
+        assert json_schema(Column("t", "string", dtype))["description"].endswith(" Asia/Tokyo")
     assert json_schema(SIZE) == {"enum": ["lo", "mid", "hi", None]}
     assert json_schema(Column("tags", "list", "object")) == {"type": ["array", "null"]}
     assert json_schema(Column("a")) == {}
@@ -318,6 +323,19 @@ def test_v2_has_the_type_of_numbers_that_may_be_missing() -> None:
     described = TableInput(tuple(Column(name, "any", name) for name in dtypes))
     found = {item["name"]: item["datatype"] for item in v2_tensors.metadata(described)}
     assert found == dtypes
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (np.array(["2024-05-01"], dtype="M8[ns]"), ["2024-05-01T00:00:00"]),
+        ([pd.Timestamp("2024-05-01T12:30Z")], ["2024-05-01T12:30:00+00:00"]),
+        (np.array([90], dtype="m8[m]"), ["PT1H30M"]),
+        ([dt.date(2024, 5, 1), Decimal("1.10"), "x"], ["2024-05-01", "1.10", "x"]),
+    ],
+)
+def test_v2_has_the_same_texts_as_json(values: Any, texts: list[str]) -> None:
+    assert v2_tensors.tensor(values).tolist() == texts
 
 
 def test_v2_bytes_reach_a_column_of_bytes() -> None:

@@ -360,7 +360,7 @@ def test_rows_of_one_likeness_come_out_together_as_alone(described: ModelInput |
     chance = random.Random(repr(described))
     seen: dict[Any, list[Any]] = {}
     compared = 0
-    for _ in range(60):
+    for _ in range(200):
         cells = [*chance.sample(CELLS, 4), True, 1, "2024-05-01"]
         rows: list[Any] = [
             [chance.choice(cells), chance.choice(cells)] for _ in range(chance.randint(1, 2))

@@ -1039,6 +1039,7 @@ def test_openapi_has_the_columns_of_a_table(table_server: AnyServer) -> None:
         ]
         row = content["application/json"]["schema"]["properties"]["instances"]["items"]
         assert row["required"] == ["size", "colour"]
+        assert row["properties"]["colour"] == {"type": ["string", "null"]}
         assert client.post(PREDICT, json=content["application/json"]["example"]).status_code == 200
 
 

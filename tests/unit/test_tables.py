@@ -61,6 +61,14 @@ PANDAS: dict[str, Any] = {
     "nanoseconds": moments("2024-02-29T00:00:00.000000001", None, "1700-01-01"),
     "seconds": pd.Series(np.array(["2024-02-29", "NaT", "0001-01-01"], dtype="M8[s]")),
     "zone": moments("2024-07-29T00:00:00.000000001", None).dt.tz_localize("Europe/Vienna"),
+    "offset with seconds": moments("1900-01-01T00:30Z").dt.tz_convert("Europe/Amsterdam"),
+    "in the hour that comes twice": moments("2024-10-27T00:30Z", "2024-10-27T01:30Z").dt.tz_convert(
+        "Europe/Vienna"
+    ),
+    "the first and the last datetime": pd.Series([pd.Timestamp.min, pd.Timestamp.max]),
+    "the first and the last timedelta": pd.Series([pd.Timedelta.min, pd.Timedelta.max]),
+    "the largest whole numbers": pd.Series([-(2**63), 2**63 - 1]),
+    "the smallest and the largest float": pd.Series([5e-324, 1.7976931348623157e308, -0.0]),
     "offset": moments("2024-07-29").dt.tz_localize(dt.timezone(dt.timedelta(hours=1))),
     "timedeltas": pd.Series(pd.to_timedelta([10**18 + 1, None, -5], unit="ns")),
     "timedeltas in seconds": pd.Series(np.array([5, "NaT", -7], dtype="m8[s]")),
@@ -133,6 +141,11 @@ def test_every_row_comes_back_alone_as_it_does_among_others() -> None:
             pd.testing.assert_frame_equal(alone, missing, check_exact=True)
 
 
+def test_columns_that_are_numbered_stay_numbered() -> None:
+    for frame in (pd.DataFrame([[1, "a"], [2, None]]), pd.DataFrame({7: [1.5], 3: [True]})):
+        pd.testing.assert_frame_equal(made_again(frame), frame)
+
+
 POLARS: dict[str, Any] = {
     "Int64": pl.Series([ID, None]),
     "UInt8": pl.Series([1, None, 255], dtype=pl.UInt8),
@@ -177,10 +190,11 @@ def test_a_column_of_polars_comes_back_as_it_was(name: str) -> None:
         (pd.DataFrame({"z": objects(pd.Timestamp("2024"))}), r"pandas\.\S*Timestamp"),
         (pd.DataFrame({"z": objects(dt.date(2024, 1, 1), "a")}), "date and string"),
         (pd.DataFrame([[1, 2]], columns=["z", "z"]), "more than one column 'z'"),
+        (pd.DataFrame({"z": []}), "sample_input has no rows"),
         (pl.DataFrame({"z": [{"a": 1}]}), r"the column 'z' .*Struct"),
         (pl.DataFrame({"z": [[dt.date(2024, 1, 1)]]}), r"the column 'z' .*List\(Date\)"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_a_column_without_a_form_is_refused_by_name(frame: Any, message: str) -> None:
     with pytest.raises(SettingError, match=message):

@@ -270,12 +270,15 @@ class TableInput:
     Attributes:
         columns: the columns, in the model's order.
         library: the DataFrame's library: `polars`; None for pandas.
+        labels: `integer` if the columns of the DataFrame are labelled 0, 1 and so on, which are the
+            names `"0"`, `"1"` in JSON.
     """
 
     kind: ClassVar[Literal["table"]] = "table"
 
     columns: tuple[Column, ...] = _key(_named_parts(_column))
     library: str | None = _key(_one_of_or_null(PANDAS, POLARS), None, optional=True)
+    labels: str | None = _key(_one_of_or_null("integer"), None, optional=True)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

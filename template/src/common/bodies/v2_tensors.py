@@ -24,6 +24,8 @@ from ..schema import (
     TensorsInput,
     TextInput,
 )
+from .json_codec import json_decode, json_encode
+from .values import array_to_list, time_to_iso
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Read = Callable[[bytes], str | bytes]
@@ -144,11 +146,21 @@ def tensor(value: Any) -> Array:
     array = np.asarray(value)
     if datatype(array.dtype) is not None:
         return array
-    texts = [
-        item if isinstance(item, str) else str(item)
-        for item in np.asarray(value, dtype=object).flat
-    ]
+    if array.dtype.kind in "mM":
+        value = array_to_list(array, time_to_iso)
+    texts = [_in_text(item) for item in np.asarray(value, dtype=object).flat]
     return np.array(texts, dtype=object).reshape(array.shape)
+
+
+def _in_text(item: Any) -> str:
+    """A value as JSON has it, without the quotes of a string."""
+    try:
+        plain = json_decode(json_encode(item))
+    except TypeError:
+        return str(item)
+    if isinstance(plain, str):
+        return plain
+    return str(item)
 
 
 def metadata(described: ModelInput | None) -> list[dict[str, Any]]:

@@ -15,9 +15,9 @@ from . import times
 from .formats import form_name, words
 from .texts import to_bytes
 
-EXACT = 2**53  # the whole numbers up to this one are exact in float64
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?|[+-]?Infinity", re.ASCII)
 _NONE = type(None)
+_MISSING = ("NAType", "NaTType")  # pandas', which code of the owner's may put into rows
 
 Build = Callable[[list[Any]], Any]
 """Makes a column of a DataFrame from one value of each row, None for null."""
@@ -115,6 +115,10 @@ class Cells:
 
 def _plain(value: Any) -> Any:
     """A value that msgpack or an array brought, as JSON would have it."""
+    if type(value).__name__ in _MISSING:
+        return None
+    if isinstance(value, (np.datetime64, np.timedelta64)) and np.isnat(value):
+        return None
     if isinstance(value, np.timedelta64):
         value = value.astype("m8[ns]").astype(np.int64).item()
         return times.duration_text(value)
@@ -129,8 +133,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (bytearray, memoryview)):
         return bytes(value)
     return times.text_of(value)
-
-
-def inexact(number: Any) -> bool:
-    """Whether a number of a body changes where the column becomes one of floats."""
-    return type(number) is int and abs(number) > EXACT and int(float(number)) != number

@@ -9,12 +9,14 @@ for `{"b64": "..."}`.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..schema import Column
 
+_ZONE = re.compile(r"\[\w+, (?:tz=)?([^\]]+)\]")
 MOST_CATEGORIES = 10  # in a message
 
 
@@ -121,11 +123,21 @@ def example(column: Column) -> Any:
     return EXAMPLES.get(form_name(column), 0)
 
 
+def _clock(column: Column) -> str:
+    """The time zone of a column's dtype; UTC for one that has none."""
+    found = _ZONE.search(column.dtype or "")
+    if found is None:
+        return "UTC"
+    return found[1]
+
+
 def json_schema(column: Column) -> dict[str, Any]:
     """The JSON schema of a column's values, with null."""
     if column.categories is not None and column.unknown is None:
         return {"enum": [*column.categories, None]}
     schema = dict(form_of(column).schema)
+    if form_name(column) == "date-time":
+        schema["description"] = f"Without an offset, it is on the clock of {_clock(column)}"
     if "type" in schema:
         schema["type"] = [schema["type"], "null"]
     elif "anyOf" in schema:

@@ -9,9 +9,10 @@ import numpy as np
 from ..errors import InvalidInput
 from ..schema import Column
 from ..words import kind_of
-from .cells import EXACT, Build, Cells
+from .cells import Build, Cells
 
 Array = np.ndarray[Any, np.dtype[Any]]
+EXACT = 2**53  # the whole numbers up to this one are exact in float64
 WIDE = (np.dtype(np.int64), np.dtype(np.uint64))
 
 

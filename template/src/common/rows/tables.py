@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from ..errors import InvalidInput
+from ..errors import ConfigError, InvalidInput
 from ..schema import POLARS, TableInput
 from ..words import kind_of, listing
 from .parsed import as_list, named
@@ -25,7 +25,8 @@ class Table:
         self._known = frozenset(self._names)
         self._library = _library(described)
         self._columns = [
-            (column.name, self._library.builder(column)) for column in described.columns
+            (_label(described, column.name), self._library.builder(column))
+            for column in described.columns
         ]
 
     def frame(self, rows: Any) -> Any:
@@ -37,8 +38,8 @@ class Table:
         cells = zip(*self._cells(as_list(rows)), strict=True)
         return self._library.frame(
             {
-                name: build(list(values))
-                for (name, build), values in zip(self._columns, cells, strict=True)
+                label: build(list(values))
+                for (label, build), values in zip(self._columns, cells, strict=True)
             }
         )
 
@@ -63,6 +64,19 @@ class Table:
                 f" {listing(names)}"
             )
         return row
+
+
+def _label(described: TableInput, name: str) -> Any:
+    """What a column is called in the DataFrame."""
+    if described.labels is None:
+        return name
+    try:
+        return int(name)
+    except ValueError:
+        raise ConfigError(
+            f"config.yaml: model.input.columns: {name!r} must be a whole number, as"
+            " model.input.labels says"
+        ) from None
 
 
 def _library(described: TableInput) -> ModuleType:

@@ -19,7 +19,7 @@ LEAST, MOST = -(2**63) + 1, 2**63 - 1  # of an int64, in which the lowest number
 
 _DATE = r"(?P<year>\d{4}|[+-]\d{4,6})-(?P<month>\d\d)-(?P<day>\d\d)"
 _CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d{1,9}))?)?"
-_ZONE = r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)"
+_ZONE = r"(?P<zone>Z|[+-]\d\d(?::?\d\d(?::\d\d)?)?)"  # seconds before 1972, as Python writes them
 _MOMENT = re.compile(rf"{_DATE}(?:[T ]{_CLOCK}{_ZONE}?)?", re.ASCII)
 _DAY = re.compile(_DATE, re.ASCII)
 _TIME = re.compile(rf"{_CLOCK}{_ZONE}?", re.ASCII)
@@ -202,10 +202,11 @@ def _offset(zone: str | None) -> int | None:
         return None
     if zone == "Z":
         return 0
-    hours, minutes = int(zone[1:3]), int(zone[3:].removeprefix(":") or 0)
-    if hours > 23 or minutes > 59:
+    digits = zone[1:].replace(":", "").ljust(6, "0")
+    hours, minutes, seconds = int(digits[:2]), int(digits[2:4]), int(digits[4:])
+    if hours > 23 or minutes > 59 or seconds > 59:
         raise ValueError("no such offset")
-    size = (hours * 3600 + minutes * 60) * SECOND
+    size = (hours * 3600 + minutes * 60 + seconds) * SECOND
     if zone[0] == "-":
         return -size
     return size
