@@ -27,6 +27,7 @@ from ..running.runtime import Runtime, digest, schema
 from ..running.verification import CURRENT, verify_sample
 from ..running.worker import LocalWorker
 from .config_file import read_facts, write_facts
+from .wheels import write_wheels
 
 # The template has a range for msgpack: truss, which deploys to Baseten, pins a version of its own.
 WORKER_NEEDS = dict.fromkeys(("numpy", "orjson"), "bodies of requests and responses in the worker")
@@ -108,7 +109,7 @@ class Prepared:
             needed: what `named` yields.
 
         Returns:
-            The names of the files in `src/model/`.
+            The paths of the files in `src/model/` and `wheels/`.
         """
         place = directory / layout.MODEL
         file = self.definition.serialize_model_to_directory(self.served, place)
@@ -122,8 +123,11 @@ class Prepared:
             (place / layout.ONNX_FILE).write_bytes(self.compiled)
             names.append(layout.ONNX_FILE)
             facts |= {"engine": ONNX, "onnx_sha256": _sha256(self.compiled)}
+        if needed.wheels:
+            facts["wheels"] = {wheel.name: wheel.sha256 for wheel in needed.wheels}
         write_facts(directory / layout.CONFIG, facts)
-        return names
+        wheels = write_wheels(directory, needed.wheels)
+        return [*(f"{layout.MODEL}/{name}" for name in names), *wheels]
 
     def _check_names(self, file: str) -> None:
         """Refuse a file of the owner's that would replace one of the scaffold's own."""
@@ -164,8 +168,9 @@ class Prepared:
         """
         self._check_unchanged(directory)
         with clean_process.site(directory, self.environment, self.captured.given) as site:
-            if sample is None:
+            if sample is None or self.captured.roots:
                 self._check_elsewhere(directory, site, self.description.example)
+            if sample is None:
                 return
             try:
                 self._verify(directory, site, sample, expected)
@@ -180,12 +185,13 @@ class Prepared:
             ModelError: it does not. The message says which file to name in `code=`.
             Incomplete: a package is missing that is installed here.
         """
+        roots = self.captured.roots
         try:
-            clean_process.check(directory, site.path, example)
+            clean_process.check(directory, site.path, roots, example)
         except ModelError as error:
             if found := lacking(str(error), self.environment, site.present):
                 raise Incomplete(self._with_distribution(found)) from error
-            raise ModelError(f"{error}{missing(str(error), self.captured.roots)}") from error
+            raise ModelError(f"{error}{missing(str(error), roots)}") from error
 
     def _with_distribution(self, found: Installed) -> "Prepared":
         reason = "the model imports it when it is loaded or predicts"
@@ -289,6 +295,7 @@ def prepare(
     format: str | None = None,
     engine: str | None = None,
     code: Any = None,
+    wheels: bool = False,
 ) -> Prepared:
     """Find out what a scaffold of the model needs. The arguments are those of `from_model`.
 
@@ -296,7 +303,7 @@ def prepare(
         ModelError: the model cannot be written, or not in this format.
         SettingError: another argument has a value that its rule forbids.
     """
-    given, environment = requirements or (), Environment()
+    given, environment = requirements or (), Environment(builds_wheels=wheels)
     served = definition.converted(model, format, sample)
     definitions, files = definition.definitions(served), named_paths(code)
 
