@@ -87,6 +87,12 @@ def _add_new(commands: Any) -> None:
         help="a file or directory to copy into src/model/, beside the code that reads it",
     )
     new.add_argument(
+        "--wheels",
+        action="store_true",
+        help="build a wheel of each project on this machine that the model needs (its code is"
+        " copied)",
+    )
+    new.add_argument(
         "--framework",
         help="sklearn, keras, pytorch, or custom for any object with a predict (detected)",
     )
@@ -257,6 +263,7 @@ def _new(options: argparse.Namespace) -> None:
         sample_input=sample,
         framework=options.framework,
         code=options.code,
+        wheels=options.wheels,
         format=options.format,
         engine=options.engine,
         change_signature=options.change_signature,

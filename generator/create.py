@@ -19,6 +19,7 @@ from .rendering.render import chosen_source, render
 from .scaffold import Scaffold
 from .writing.prepare import WORKER_NEEDS, Prepared, complete, prepare, recognised, served_python
 from .writing.replace import replace_model
+from .writing.wheels import write_wheels
 
 
 @guarded("the scaffold cannot be made", ScaffoldError)
@@ -30,6 +31,7 @@ def from_model(
     image: str | None = None,
     sample_input: Any = None,
     requirements: Sequence[str] | None = None,
+    wheels: bool = False,
     python_version: str | None = None,
     data: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
     code: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
@@ -59,7 +61,10 @@ def from_model(
             exactly what the model in memory predicts (Keras and PyTorch: to 1e-6 of the largest
             number). The pair is kept as the scaffold's smoke test.
         requirements: requirement lines (PEP 508). They are added to what is inferred, or replace
-            the line of the same package.
+            the line of the same package. A package that was installed from a wheel on this machine
+            brings that wheel, in `wheels/`; a line for it takes it from an index instead.
+        wheels: whether a wheel is built of each project on this machine that the model needs, as
+            one that is installed in editable mode. By default the code of the project is copied.
         python_version: "3.10" to "3.13"; by default the running version.
         data: a file or a directory, or several, to copy into `src/data/`.
         code: a file or a directory, or several, to copy into `src/model/`, beside the code of
@@ -104,7 +109,7 @@ def from_model(
     target = Path(target_directory)
     files, source = _data_files(data), chosen_source(template, ref)
     made: dict[str, Any] = {"requirements": requirements, "python_version": python_version}
-    made |= {"format": format, "engine": engine, "code": code}
+    made |= {"format": format, "engine": engine, "code": code, "wheels": wheels}
     if overwrite and (target / layout.ANSWERS).exists():
         scaffold = Scaffold(target, model)
         _check_unchanged(scaffold, name, image, server, platforms, template or ref)
@@ -181,6 +186,7 @@ def new(
     needed = infer({}, Environment(), always=WORKER_NEEDS, given=requirements or ())
     with beside(target) as directory:
         render({**answers, "requirements": needed.text()}, directory, source)
+        write_wheels(directory, needed.wheels)
         _copy_data(files, directory / layout.DATA)
     return Scaffold(target)
 

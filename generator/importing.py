@@ -1,7 +1,9 @@
 """Where modules come from, found without importing them."""
 
 import importlib.util
+import os
 import sys
+from collections.abc import Iterable
 from importlib.machinery import SOURCE_SUFFIXES, ModuleSpec
 from types import ModuleType
 
@@ -17,7 +19,18 @@ def locate(name: str) -> ModuleSpec | None:
             return None
         path = package.submodule_search_locations
     finders = (finder for finder in sys.meta_path if hasattr(finder, "find_spec"))
-    return next(filter(None, (finder.find_spec(name, path) for finder in finders)), None)
+    try:
+        return next(filter(None, (finder.find_spec(name, path) for finder in finders)), None)
+    except KeyError:  # a namespace package in a package that is not imported
+        return _namespace(name, path or ())
+
+
+def _namespace(name: str, path: Iterable[str]) -> ModuleSpec:
+    """The namespace package of a name in a package with these directories."""
+    places = (os.path.join(place, name.rpartition(".")[2]) for place in path)
+    spec = ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = [place for place in places if os.path.isdir(place)]
+    return spec
 
 
 def _recorded(name: str, module: ModuleType | None) -> ModuleSpec | None:

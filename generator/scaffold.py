@@ -170,6 +170,7 @@ class Scaffold:
         format: str | None = None,
         engine: str | None = None,
         code: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
+        wheels: bool = False,
         change_signature: bool = False,
     ) -> None:
         """Put another model of the same framework into the scaffold, such as one trained again.
@@ -191,6 +192,7 @@ class Scaffold:
             engine: "native" or "onnx", as `from_model` takes it; by default the scaffold's.
             code: as `from_model` takes it. Files that were named for the old model only are
                 removed, where nobody has edited them.
+            wheels: as `from_model` takes it.
             change_signature: whether the model may take other rows than the one there.
 
         Raises:
@@ -217,6 +219,7 @@ class Scaffold:
             format=format,
             engine=engine,
             code=code,
+            wheels=wheels,
             change_signature=change_signature,
         )
         self.close()

@@ -23,7 +23,7 @@ CACHE = "__pycache__"
 _CODE = (*SOURCE_SUFFIXES, *BYTECODE_SUFFIXES, *(s for s in EXTENSION_SUFFIXES if s != ".so"))
 _PYTHON = {os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix)}
 _IN_SCAFFOLD = re.compile(r"/src/model/([^'\":,;)]+)")
-_NO_FILE = re.compile(r"No such file or directory: '([^'/][^']*)'")
+_NO_FILE = re.compile(r"No such file or directory: '([^']*)'")
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 
 
@@ -57,20 +57,35 @@ def named_files(paths: Iterable[Path], roots: Sequence[Path]) -> dict[str, Path]
     found: dict[str, Path] = {}
     for path in paths:
         for root in _around(path, roots) or _around(path, import_path())[-1:] or [path.parent]:
-            found |= {_name(file, root): file for file in _files(path)}
+            _add(found, _files(path), root)
     return found
 
 
+def _add(found: dict[str, Path], files: Iterable[Path], root: Path) -> None:
+    """Add files by their paths from a directory.
+
+    Raises:
+        SettingError: another file has that path.
+    """
+    for file in files:
+        other = found.setdefault(_name(file, root), file)
+        if other != file:
+            raise SettingError(
+                f"{other} and {file} would both be src/model/{_name(file, root)}: rename one of"
+                " them"
+            )
+
+
 def _around(path: Path, directories: Iterable[Path]) -> list[Path]:
-    """The directories that a path is in, the innermost last."""
-    found = {place for place in directories if path != place and path.is_relative_to(place)}
+    """The directories that a path is or is in, the innermost last."""
+    found = {place for place in directories if path.is_relative_to(place)}
     return sorted(found, key=lambda place: len(place.parts))
 
 
 def import_path() -> list[Path]:
     """The directories of `sys.path` that are not Python's own."""
     places = {Path(os.path.realpath(place)) for place in sys.path if os.path.isdir(place or ".")}
-    return [place for place in places if not _around(place / "x", map(Path, _PYTHON))]
+    return [place for place in places if not _around(place, map(Path, _PYTHON))]
 
 
 def package_files(modules: Mapping[str, str], named: Sequence[Path]) -> dict[str, Path]:
@@ -84,13 +99,13 @@ def package_files(modules: Mapping[str, str], named: Sequence[Path]) -> dict[str
         ModelError: a package has more than `MAX_BYTES`, and `code=` names nothing in it.
     """
     found: dict[str, Path] = {}
-    for name, file in modules.items():
-        package, root = _package(name, file), import_root(name, file)
+    packages = {_package(name, file): import_root(name, file) for name, file in modules.items()}
+    for package, root in packages.items():
         if package is None or any(path.is_relative_to(package) for path in named):
             continue
         files = [path for path in _files(package) if not path.name.endswith(_CODE)]
-        found |= {_name(path, root): path for path in files}
-        _check_size(package, found)
+        _check_size(package, files)
+        _add(found, files, root)
     return found
 
 
@@ -152,9 +167,8 @@ def _name(file: Path, root: Path) -> str:
     return name
 
 
-def _check_size(package: Path, files: Mapping[str, Path]) -> None:
-    inside = {name: file for name, file in files.items() if file.is_relative_to(package)}
-    sizes = {file: file.stat().st_size for file in inside.values()}
+def _check_size(package: Path, files: Iterable[Path]) -> None:
+    sizes = {file: file.stat().st_size for file in files}
     if (total := sum(sizes.values())) <= MAX_BYTES:
         return
     largest = max(sizes, key=lambda file: sizes[file])
@@ -194,9 +208,21 @@ def missing(message: str, roots: Sequence[Path]) -> str:
         if originals:
             return _naming(f"{found[1]} is code of yours that no import statement names", originals)
     if found := _NO_FILE.search(message):
+        return _elsewhere(found[1], roots)
+    return ""
+
+
+def _elsewhere(path: str, roots: Sequence[Path]) -> str:
+    """How to fix that a path is not found, which is not in `src/model/`."""
+    if not os.path.isabs(path):
         return (
-            f"; {found[1]!r} is read from the working directory, which is src/ in a scaffold: read"
+            f"; {path!r} is read from the working directory, which is src/ in a scaffold: read"
             " it beside the module, from Path(__file__).parent, or put it into src/data/ with data="
+        )
+    if _around(Path(path), roots):
+        return (
+            "; the model holds this path, which is on this machine only: let its code find the file"
+            " from Path(__file__).parent each time that it reads it"
         )
     return ""
 

@@ -110,7 +110,7 @@ class Ownership:
         names = {canonicalize_name(module.top)}
         if owner is not None:
             names.add(canonicalize_name(owner.name))
-        if names & self._given:
+        if names & self._given or self._environment.is_built(owner):
             self._given_places[_place(self.module(module.top).spec)] = None
             return False
         if owner is not None:

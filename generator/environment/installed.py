@@ -75,6 +75,19 @@ class Installed:
         """Whether it was installed from a directory on this machine, not from an archive."""
         return self.local is not None and "archive_info" not in self.origin
 
+    @property
+    def can_be_built(self) -> bool:
+        """Whether a wheel of it can be built from a directory on this machine."""
+        return self.is_project and "vcs_info" not in self.origin
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Algorithm to digest of the archive that it was installed from, as far as recorded."""
+        archive = self.origin.get("archive_info", {})
+        algorithm, _, digest = str(archive.get("hash", "")).partition("=")
+        found = {algorithm: digest, **(archive.get("hashes") or {})}
+        return {name: value for name, value in found.items() if value}
+
     @cached_property
     def in_project(self) -> bool:
         """Whether its metadata is in the project itself, where `setup.py develop` puts it."""
@@ -123,9 +136,15 @@ class Installed:
 
 
 class Environment:
-    """The distributions that are installed for the running interpreter."""
+    """The distributions that are installed for the running interpreter.
 
-    def __init__(self) -> None:
+    Args:
+        builds_wheels: whether a wheel is built of a project on this machine. Else its code is
+            copied.
+    """
+
+    def __init__(self, builds_wheels: bool = False) -> None:
+        self.builds_wheels = builds_wheels
         self._found: dict[NormalizedName, Installed | None] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -162,6 +181,10 @@ class Environment:
             return provider  # a system's package manager may write no RECORD
         projects = [found for found in self._all if found.local and _is_inside(file, found.local)]
         return max(projects, key=lambda project: len(project.local or ""), default=None)
+
+    def is_built(self, installed: Installed | None) -> bool:
+        """Whether a wheel is built of a distribution."""
+        return self.builds_wheels and installed is not None and installed.can_be_built
 
     @cached_property
     def path(self) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from packaging.requirements import InvalidRequirement, Requirement
 
 from ..errors import SettingError
+from .wheels import Wheel
 
 GIVEN = "given by you"
 
@@ -42,11 +43,13 @@ class Requirements:
         options: the option lines, each with a comment.
         versions: maps the canonical name of each distribution that is not only a dependency to
             its full version here.
+        wheels: those that travel with the scaffold.
     """
 
     pins: list[Pin] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    wheels: list[Wheel] = field(default_factory=list)
 
     def text(self) -> str:
         """The file's text, which pip and uv both read."""

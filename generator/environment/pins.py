@@ -11,9 +11,11 @@ from urllib.parse import urldefrag
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+from .. import layout
 from ..errors import RequirementError
 from .installed import Environment, Installed, module_file
 from .lines import Pin, Requirements, parse
+from .wheels import OPTION, Wheel, wheel_of
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -51,14 +53,22 @@ def infer(
     direct = _direct(environment, modules, imported, always, own)
     needed = _needed(environment, direct, own)
     pinned = [environment[name] for name in (*direct, *needed) if name not in own]
-    _refuse_local(pinned)
-    wanted = [_pin(environment[name], direct[name]) for name in direct if name not in own]
-    others = [_pin(environment[name], needed[name]) for name in needed]
+    wheels = _wheels(environment, pinned)
+    _refuse_local(installed for installed in pinned if _key(installed) not in wheels)
+    reasons = {**needed, **{name: direct[name] for name in direct if name not in own}}
+    pins = {name: _pin(environment[name], reasons[name], wheels.get(name)) for name in reasons}
+    wanted = [pin for name, pin in pins.items() if name in direct]
+    others = [pin for name, pin in pins.items() if name not in direct]
     names = [name for name in sorted({*direct, *own}) if name in environment]
     return Requirements(
         pins=_sorted([*lines.pins, *wanted]) + _sorted(others),
-        options=[*lines.options, *_torch_options(pinned, lines.options)],
+        options=[
+            *lines.options,
+            *_wheels_option(wheels, lines.options),
+            *_torch_options(pinned, lines.options),
+        ],
         versions={name: environment[name].version for name in names},
+        wheels=list(wheels.values()),
     )
 
 
@@ -179,17 +189,38 @@ def walk(
     return requesters
 
 
+def _key(installed: Installed) -> NormalizedName:
+    return canonicalize_name(installed.name)
+
+
+def _wheels(environment: Environment, pinned: Iterable[Installed]) -> dict[NormalizedName, Wheel]:
+    """The wheels of those that were installed from a wheel or a project on this machine."""
+    found = {each: wheel_of(each, environment.builds_wheels) for each in pinned}
+    return {_key(each): wheel for each, wheel in found.items() if wheel is not None}
+
+
+def _wheels_option(wheels: Mapping[NormalizedName, Wheel], given: Iterable[str]) -> list[str]:
+    """The option by which an installer finds the wheels, if the user does not give it."""
+    if not wheels or any(line.partition("  #")[0] == OPTION for line in given):
+        return []
+    return [f"{OPTION}  # holds what was installed from a file: {', '.join(sorted(wheels))}"]
+
+
 def _refuse_local(pinned: Iterable[Installed]) -> None:
     local = {installed.name: installed.local for installed in pinned if installed.local}
     if local:
         names = ", ".join(f"{name} (from {path})" for name, path in local.items())
         raise RequirementError(
-            f"{names} cannot be installed on another machine: publish it, install it from git, "
-            f'or give a line for it, as in requirements=["{next(iter(local))} @ git+https://..."]'
+            f"{names} cannot be installed on another machine: install it from a wheel, which then"
+            " travels with the scaffold, or pass wheels=True, which builds one of a project, or"
+            f' give a line for it, as in requirements=["{next(iter(local))} @ git+https://..."]'
         )
 
 
-def _pin(installed: Installed, reason: str) -> Pin:
+def _pin(installed: Installed, reason: str, wheel: Wheel | None) -> Pin:
+    if wheel is not None:
+        place = f"{layout.WHEELS}/{wheel.name}"
+        return Pin(f"{installed.name}=={wheel.version}", f"{reason}; from {place}")
     if installed.origin:
         return Pin(f"{installed.name} @ {_direct_reference(installed.origin)}", reason)
     public, _, label = installed.version.partition("+")

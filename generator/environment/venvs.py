@@ -18,6 +18,7 @@ from pathlib import Path
 import platformdirs
 
 from ..errors import ServingError
+from ..layout import WHEELS
 
 SERVER_MODULES = ("fastapi_swagger", "httptools", "msgpack", "uvloop", "yaml")
 RUNNING = "{}.{}".format(*sys.version_info)
@@ -25,6 +26,7 @@ TORCH_OPTION = re.compile(
     r"(?m)^--extra-index-url +https://download\.pytorch\.org/whl/(?:[^ \n]*/)?([^ /\n]+).*\n"
 )
 TORCH_PIN = re.compile(r"(?m)^(torch(?:vision|audio)?==[^ +;\n]+)")
+FIND_WHEELS = re.compile(rf"(?m)^--find-links {WHEELS}\b.*\n")
 MAX_OUTPUT = 600
 """The most characters of an installer's output in an error."""
 
@@ -61,24 +63,31 @@ def model_python(requirements: Path, version: str) -> Path:
         ServingError: the environment cannot be created.
     """
     content = _read(requirements, "restore it: it lists the packages that the model needs")
+    wheels = sorted((requirements.parent.resolve() / WHEELS).glob("*.whl"))
+    # by name, so that no index's build of the same version is taken
+    named = list(map(str, wheels))
 
     def install(python: Path) -> None:
         try:
-            install_requirements(python, [], requirements)
+            install_requirements(python, named, requirements)
         except ServingError:
             fallback = without_torch_index(content)
             if fallback is None:
                 raise
-            _install_text(python, fallback)
+            _install_text(python, named, FIND_WHEELS.sub("", fallback))
 
-    return cached("model", content, version, install)
+    return cached("model", "\n".join([content, *map(_digest, wheels)]), version, install)
 
 
-def _install_text(python: Path, requirements: str) -> None:
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _install_text(python: Path, wheels: list[str], requirements: str) -> None:
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as file:
         file.write(requirements)
         file.flush()
-        install_requirements(python, [], Path(file.name))
+        install_requirements(python, wheels, Path(file.name))
 
 
 def _read(path: Path, fix: str) -> str:
@@ -171,9 +180,9 @@ def _create(directory: Path, version: str, install: Install) -> None:
 
 def _creation_command(directory: Path, version: str) -> list[str]:
     """The command that creates an empty environment."""
-    if uv := _uv():
+    if found := uv():
         interpreter = {RUNNING: sys.executable}.get(version, version)
-        return [uv, "venv", "--quiet", "--clear", "--python", interpreter, str(directory)]
+        return [found, "venv", "--quiet", "--clear", "--python", interpreter, str(directory)]
     return [_interpreter(version), "-m", "venv", "--clear", str(directory)]
 
 
@@ -201,14 +210,19 @@ def install_requirements(python: Path, options: list[str], requirements: Path) -
     Raises:
         ServingError: the installation failed.
     """
-    arguments = [*options, "-r", str(requirements)]
-    if uv := _uv():
+    arguments = [*options, "-r", str(requirements.resolve())]
+    place = None
+    if (requirements.parent / WHEELS).exists():  # uv before 0.11 looks for it in its own directory
+        place = requirements.parent
+    if found := uv():
         # pip's rule: the best version of all indexes
         settings = ["--index-strategy", "unsafe-best-match", "--python", str(python)]
-        _run([uv, "pip", "install", "--quiet", "--compile-bytecode", *settings, *arguments])
+        _run(
+            [found, "pip", "install", "--quiet", "--compile-bytecode", *settings, *arguments], place
+        )
     else:
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        _run([*pip, *arguments])
+        _run([*pip, *arguments], place)
 
 
 def without_torch_index(requirements: str) -> str | None:
@@ -229,7 +243,8 @@ def without_torch_index(requirements: str) -> str | None:
     return TORCH_PIN.sub(rf"\g<1>+{option[1]}", TORCH_OPTION.sub("", requirements))
 
 
-def _uv() -> str | None:
+def uv() -> str | None:
+    """The path of uv; None if it is not installed."""
     installed = Path(sys.executable).with_name("uv")
     if installed.exists():
         return str(installed)
@@ -240,8 +255,8 @@ def _python(directory: Path) -> Path:
     return directory / "bin" / "python"
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
+def _run(command: list[str], place: Path | None = None) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, cwd=place)
     if done.returncode:
         output = " ".join(done.stderr.split())[-MAX_OUTPUT:]
         reason = output or f"exit status {done.returncode}"

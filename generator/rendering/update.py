@@ -22,7 +22,7 @@ from .answers import VERSION_KEY, Answers
 from .render import Source, named_ref, named_template, render, update
 
 LOCK = layout.SERVER_REQUIREMENTS
-OWNERS = (f"{layout.MODEL}/", f"{layout.DATA}/")
+OWNERS = (f"{layout.MODEL}/", f"{layout.DATA}/", f"{layout.WHEELS}/")
 # The marks of git, whatever names copier gives to the two sides.
 CONFLICT = re.compile(rb"^<{7} .*?^={7}$.*?^>{7} ", re.MULTILINE | re.DOTALL)
 KINDS = ("changed", "added", "removed", "kept", "merged", "conflicts")

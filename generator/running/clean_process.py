@@ -6,6 +6,9 @@ requirements install.
 
 import contextlib
 import json
+import os
+import shlex
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -61,13 +64,14 @@ def site(directory: Path, environment: Environment, given: Sequence[Path]) -> It
         yield Site([str(packages), *projects], present)
 
 
-def check(directory: Path, path: Sequence[str], example: Any) -> Any:
+def check(directory: Path, path: Sequence[str], hidden: Sequence[Path], example: Any) -> Any:
     """Load the model of a scaffold in a clean process, and predict with it there.
 
     Args:
         directory: the scaffold.
         path: the directories that the worker may import from, besides the scaffold and the standard
             library.
+        hidden: the directories whose files it must not read.
         example: rows to predict for; None where none are known.
 
     Returns:
@@ -76,20 +80,43 @@ def check(directory: Path, path: Sequence[str], example: Any) -> Any:
     Raises:
         ModelError: it does not load or predict there; the message says what is missing.
     """
-    try:
-        status, answer = _predict(Runtime(directory), path, example)
-    except ServingError as error:
-        raise ModelError(f"the scaffold would not load elsewhere: {error}") from error
+    shown = [str(directory.resolve()), *path, sys.prefix, sys.base_prefix, tempfile.gettempdir()]
+    settings = {"hidden": list(map(str, hidden)), "shown": list(map(os.path.realpath, shown))}
+    with _interpreter(settings) as python:
+        try:
+            status, answer = _predict(Runtime(directory), path, python, example)
+        except ServingError as error:
+            raise ModelError(f"the scaffold would not load elsewhere: {error}") from error
     content = json.loads(answer)
     if status != 200:
         raise ModelError(f"the scaffold would not predict elsewhere: {content['error']}")
     return content
 
 
-def _predict(runtime: Runtime, path: Sequence[str], example: Any) -> tuple[int, bytes]:
+@contextlib.contextmanager
+def _interpreter(settings: dict[str, list[str]]) -> Iterator[str | None]:
+    """A command that stands for this interpreter, and runs `elsewhere.py` with the settings.
+
+    None where no file in the temporary directory can be executed: then nothing is hidden.
+    """
+    program = [sys.executable, "-S", str(Path(__file__).with_name("elsewhere.py"))]
+    with tempfile.TemporaryDirectory(prefix="scaffold-check.") as place:
+        script = Path(place) / "python"
+        command = shlex.join([*program, json.dumps(settings)])
+        script.write_text(f'#!/bin/sh\nshift\nexec {command} "$@"\n')  # without the option -E
+        script.chmod(0o700)
+        if os.access(script, os.X_OK):
+            yield str(script)
+        else:
+            yield None
+
+
+def _predict(
+    runtime: Runtime, path: Sequence[str], python: str | None, example: Any
+) -> tuple[int, bytes]:
     """The status and the body of the answer; 200 if there is no example to predict for."""
-    config = runtime.config()
-    with contextlib.closing(runtime.worker(config, path=path, shown=False)) as worker:
+    starting = runtime.worker(runtime.config(), path=path, python=python, shown=False)
+    with contextlib.closing(starting) as worker:
         if example is None:
             return 200, b"null"
         return worker.ask(json_encode({"instances": example}))

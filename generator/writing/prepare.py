@@ -31,6 +31,7 @@ from ..running.runtime import Runtime, digest, schema, written
 from ..running.verification import CURRENT, check_expected, verify_sample
 from ..running.worker import LocalWorker
 from .config_file import read_facts, write_facts
+from .wheels import write_wheels
 
 # The template has a range for msgpack: truss, which deploys to Baseten, pins a version of its own.
 WORKER_NEEDS = dict.fromkeys(("numpy", "orjson"), "bodies of requests and responses in the worker")
@@ -128,7 +129,7 @@ class Prepared:
             needed: what `named` yields.
 
         Returns:
-            The names of the files in `src/model/`.
+            The paths of the files in `src/model/` and `wheels/`.
         """
         place = directory / layout.MODEL
         file = self.serialized(place)
@@ -142,8 +143,11 @@ class Prepared:
             (place / layout.ONNX_FILE).write_bytes(self.compiled)
             names.append(layout.ONNX_FILE)
             facts |= {"engine": ONNX, "onnx_sha256": _sha256(self.compiled)}
+        if needed.wheels:
+            facts["wheels"] = {wheel.name: wheel.sha256 for wheel in needed.wheels}
         write_facts(directory / layout.CONFIG, facts)
-        return names
+        wheels = write_wheels(directory, needed.wheels)
+        return [*(f"{layout.MODEL}/{name}" for name in names), *wheels]
 
     def _check_names(self, file: str) -> None:
         """Refuse a file of the owner's that would replace one of the scaffold's own."""
@@ -200,6 +204,8 @@ class Prepared:
                 "a prediction for sample_input is infinite, which JSON has no form for: clients get"
                 " null"
             )
+        if self.captured.roots:
+            self._check_elsewhere(directory, site, self.description.example)
         try:
             self._verify(directory, site, sample, expected)
         except ServingError:
@@ -213,12 +219,13 @@ class Prepared:
             ModelError: there is none. The message says which file to name in `code=`.
             Incomplete: a package is missing that is installed here.
         """
+        roots = self.captured.roots
         try:
-            return clean_process.check(directory, site.path, example)
+            return clean_process.check(directory, site.path, roots, example)
         except ModelError as error:
             if found := lacking(str(error), self.environment, site.present):
                 raise Incomplete(self._with_distribution(found)) from error
-            raise ModelError(f"{error}{missing(str(error), self.captured.roots)}") from error
+            raise ModelError(f"{error}{missing(str(error), roots)}") from error
 
     def _with_distribution(self, found: Installed) -> "Prepared":
         reason = "the model imports it when it is loaded or predicts"
@@ -359,6 +366,7 @@ def prepare(
     format: str | None = None,
     engine: str | None = None,
     code: Any = None,
+    wheels: bool = False,
 ) -> Prepared:
     """Find out what a scaffold of the model needs. The arguments are those of `from_model`.
 
@@ -366,7 +374,7 @@ def prepare(
         ModelError: the model cannot be written, or not in this format.
         SettingError: another argument has a value that its rule forbids.
     """
-    given, environment = requirements or (), Environment()
+    given, environment = requirements or (), Environment(builds_wheels=wheels)
     with _taken_for(model, definition):
         served = definition.converted(model, format, sample)
         definitions, files = definition.definitions(served), named_paths(code)

@@ -3,6 +3,7 @@
 The model, its code, its facts and its pins change. All else stays.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 
 from ..environment.lines import Requirements
 from ..environment.repin import given_lines, repinned, with_new
+from ..environment.wheels import Wheel
 from ..errors import ModelError, ScaffoldError, SettingError, TargetError
 from ..files import edit, exchange
 from ..hooks import NATIVE, WrittenModelScaffoldDefinition
@@ -26,6 +28,8 @@ from ..layout import (
     REQUIREMENTS,
     SMOKE_TEST,
     SOURCE,
+    WHEELS,
+    WHEELS_REQUIREMENTS,
 )
 from ..rendering.answers import Answers
 from ..running.runtime import ConfigError, Runtime, digest, schema
@@ -46,6 +50,7 @@ def replace_model(
     format: str | None = None,
     engine: str | None = None,
     code: Any = None,
+    wheels: bool = False,
     data: Mapping[str, Path] | None = None,
     change_signature: bool = False,
 ) -> None:
@@ -71,6 +76,7 @@ def replace_model(
         format=format,
         engine=engine or facts.get("engine"),
         code=code,
+        wheels=wheels,
     )
     _check_signature(facts.get("input"), prepared.description.input, change_signature)
     if sample_input is not None or prepared.captured.path:  # is checked in a worker
@@ -79,15 +85,18 @@ def replace_model(
 
     def make(prepared: Prepared) -> None:
         files = prepared.captured.digests
-        stale = _stale_code(directory / MODEL, facts.get("code") or {}, files)
+        stale = _stale_files(directory, MODEL, facts.get("code") or {}, files)
         with tempfile.TemporaryDirectory(prefix="scaffold-replace.") as place:
             copy = _copied(directory, Path(place) / "scaffold", [*stale, *model_files])
             with prepared.named() as needed:
+                old_wheels = _stale_wheels(directory, facts.get("wheels") or {}, needed.wheels)
                 written = _write(prepared, needed, copy, answers, facts)
             prepared.check(copy, sample_input, expected)
             removed = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, *model_files))]
-            changes = _changes(directory, copy, removed, [*written, SMOKE_TEST])
+            changes = _changes(directory, copy, [*removed, *old_wheels], [*written, SMOKE_TEST])
             exchange(directory, {**changes, **_data_files(data or {})})
+            with contextlib.suppress(OSError):  # it is not there, or not empty
+                (directory / WHEELS).rmdir()
 
     try:
         complete(prepared, make)
@@ -138,6 +147,8 @@ def _write(
         write_facts(copy / CONFIG, {"engine": NATIVE, "onnx_sha256": None})
     if facts.get("sklearn_config"):
         write_facts(copy / CONFIG, {"sklearn_config": None})
+    if facts.get("wheels"):
+        write_facts(copy / CONFIG, {"wheels": None})
     names = prepared.write(copy, needed)
     generated = _generated_pins(answers)
     if (copy / REQUIREMENTS).exists():
@@ -149,8 +160,7 @@ def _write(
         answers.values["engine"] = prepared.engine
     answers.write(copy)
     dockerfiles = [path.name for path in copy.glob(DOCKERFILES)]
-    models = [f"{MODEL}/{name}" for name in names]
-    return [*models, CONFIG, REQUIREMENTS, ANSWERS, *dockerfiles]
+    return [*names, CONFIG, REQUIREMENTS, ANSWERS, *dockerfiles]
 
 
 def _copied(directory: Path, copy: Path, old: Sequence[str]) -> Path:
@@ -234,29 +244,43 @@ def _array(described: schema.ArrayInput | schema.Tensor) -> str:
     return f"{what} of shape {list(described.shape)}"
 
 
-# ---- the code that came with the old model ----
+# ---- the code and the wheels that came with the old model ----
 
 
-def _stale_code(directory: Path, recorded: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+def _stale_files(
+    directory: Path, folder: str, recorded: Mapping[str, str], new: Mapping[str, str]
+) -> list[str]:
     """The files that only the old model came with, and that nobody has edited.
 
     Args:
-        directory: `src/model/`.
+        directory: the scaffold's.
+        folder: the folder in it that holds them.
         recorded: maps a file that came with the old model to its SHA-256.
         new: the same for the new model.
 
     Raises:
         ScaffoldError: a file of the new model would replace one that the owner wrote or edited.
     """
+    place = directory / folder
     for name, content in new.items():
-        if (directory / name).exists() and not _is(directory / name, content, recorded.get(name)):
+        if (place / name).exists() and not _is(place / name, content, recorded.get(name)):
             raise ScaffoldError(
-                f"{MODEL}/{name} holds edits of yours, and the new model comes with another:"
+                f"{folder}/{name} holds edits of yours, and the new model comes with another:"
                 " bring them into the code that the model is made with, and remove the file"
             )
-    return [
-        name for name, old in recorded.items() if name not in new and _is(directory / name, old)
-    ]
+    return [name for name, old in recorded.items() if name not in new and _is(place / name, old)]
+
+
+def _stale_wheels(
+    directory: Path, recorded: Mapping[str, str], wheels: Sequence[Wheel]
+) -> list[str]:
+    """The paths of the wheels that only the old model came with, and of the link beside them."""
+    new = {wheel.name: wheel.sha256 for wheel in wheels}
+    stale = _stale_files(directory, WHEELS, recorded, new)
+    paths = [f"{WHEELS}/{name}" for name in stale]
+    if recorded and not new:
+        paths.append(WHEELS_REQUIREMENTS)
+    return paths
 
 
 def _is(file: Path, *digests: str | None) -> bool:

@@ -13,17 +13,23 @@ from secrets import token_hex
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
+import generator
 from common.config import Config
 from generator.environment.venvs import RUNNING, model_python, server_python
 from generator.scaffold import Scaffold
 from support.checkouts import ROOT, rendered
 from support.containers import Engine, running, wait_until_ready
 from support.running import Running, end, free_port, until
+from support.wheels import import_private
 
 TRUSS = "truss==0.18.36"
 FRAMEWORKS = ("custom", "keras", "pytorch", "sklearn")
@@ -224,6 +230,26 @@ def test_the_model_environment_is_the_same_and_within_the_bounds_of_truss(
         versions = [part.version for part in pin.specifier if part.operator == "=="]
         bound = bounds.get(canonicalize_name(pin.name), "")
         assert all(version in bound for version in versions if bound), f"{pin}: truss has {bound}"
+
+
+def test_a_build_command_of_truss_installs_wheels(
+    truss: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "def step(rows):\n    return rows * 2\n"
+    step = import_private(tmp_path, "scaffold_private_steps", source, monkeypatch).step
+    directory, context = tmp_path / "made", tmp_path / "context"
+    model = make_pipeline(FunctionTransformer(step), LinearRegression()).fit(np.eye(2), [1, 3])
+    generator.from_model(model, directory)
+    truss("send", directory, tmp_path / "sent")
+    truss("build", tmp_path / "sent", context)
+    dockerfile = (context / "Dockerfile").read_text()
+    mounted = re.findall(r"--mount=type=bind,source=([^, ]+),", dockerfile)
+    assert mounted[:2] == ["wheels/requirements.txt", "wheels"]
+    assert "user_requirements.txt" not in dockerfile
+    wheel = "wheels/scaffold_private_steps-1.0+own-py3-none-any.whl"
+    assert (context / wheel).read_bytes() == (directory / wheel).read_bytes()
+    shown = (context / "wheels" / "requirements.txt").read_text()
+    assert shown == (directory / "requirements.txt").read_text()
 
 
 def requirements(path: Path) -> list[Requirement]:

@@ -15,7 +15,11 @@ from secrets import token_hex
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 import generator
 from common import bodies
@@ -24,6 +28,7 @@ from generator.scaffold import Scaffold
 from support import scripts
 from support.containers import HARDENED, READY_SECONDS, Container, Engine, running, wait_until_ready
 from support.running import configure, free_port
+from support.wheels import import_private
 
 pytestmark = pytest.mark.docker
 
@@ -340,6 +345,19 @@ def test_the_image_of_a_custom_model(forest: Any, iris: Any, tmp_path: Path) -> 
     )
     assert (made.directory / "custom-server.Dockerfile").exists()
     assert made.verify(environment="docker").served == forest.predict(iris[0]).tolist()
+
+
+@pytest.mark.sweep
+@pytest.mark.usefixtures("plain_docker")
+def test_a_wheel_that_no_index_has_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "def step(rows):\n    return rows * 2\n"
+    step = import_private(tmp_path, "scaffold_private_steps", source, monkeypatch).step
+    rows = np.arange(8.0).reshape(4, 2)
+    model = make_pipeline(FunctionTransformer(step), LinearRegression()).fit(rows, [1, 2, 3, 5])
+    made = generator.from_model(model, tmp_path / "made", sample_input=rows)
+    assert made.verify(environment="docker").served == model.predict(rows).tolist()
 
 
 def is_free(port: int) -> bool:

@@ -18,6 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 import generator
 from generator import ModelError, ScaffoldError, SettingError
 from generator.capture import data_files
+from generator.importing import locate
 
 X, Y = np.arange(8.0).reshape(4, 2), np.array([1.0, 2, 3, 5])
 STEP = """
@@ -151,6 +152,40 @@ def test_a_file_of_the_working_directory_is_named_with_the_fix(
         generator.from_model(pipeline("relative"), tmp_path / "made", sample_input=X)
 
 
+HOLDS = """
+from pathlib import Path
+
+from sklearn.base import BaseEstimator, TransformerMixin
+
+
+class Scale(TransformerMixin, BaseEstimator):
+    def fit(self, rows, y=None):
+        self.path_ = str(Path(__file__).parent / "factor.txt")
+        return self
+
+    def transform(self, rows):
+        return rows * float(Path(self.path_).read_text())
+"""
+
+
+def test_a_path_of_this_machine_in_the_model_is_refused(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file travels, but the model would read the one that is here only."""
+    project = write({"holds/__init__.py": "", "holds/steps.py": HOLDS, "holds/factor.txt": "2"})
+    scale = importlib.import_module("holds.steps").Scale()
+    model = make_pipeline(scale, LinearRegression()).fit(X, Y)
+    monkeypatch.chdir(project)  # the scaffold is in the project
+    with pytest.raises(ModelError) as caught:
+        generator.from_model(model, "made", sample_input=X)
+    assert f"No such file or directory: '{project}/holds/factor.txt'; the model holds" in str(
+        caught.value
+    )
+    scale.path_ = str(tmp_path / "other.txt")
+    (tmp_path / "other.txt").write_text("2")
+    generator.from_model(model, "made", sample_input=X).close()  # no file of the owner's code
+
+
 # ---- which files: without a scaffold ----
 
 
@@ -197,6 +232,14 @@ def test_a_file_that_no_module_is_beside_has_its_name(write: Write, tmp_path: Pa
     project = write({"deep/b.txt": ""})
     paths = [tmp_path / "elsewhere", project / "deep" / "b.txt"]
     assert set(data_files.named_files(paths, [])) == {"elsewhere/a.txt", "deep/b.txt"}
+    assert set(data_files.named_files([project], [project])) == {"deep/b.txt"}
+    write({"one/two/three.py": ""})
+    spec = locate("one.two.three")  # in namespace packages that are not imported
+    assert spec is not None and spec.origin == str(project / "one" / "two" / "three.py")
+    with pytest.raises(SettingError, match=r"b.txt would both be src/model/b.txt: rename one"):
+        write({"a/b.txt": ""})
+        both = [project / "a" / "b.txt", project / "deep" / "b.txt"]
+        data_files.named_files(both, [project / "a", project / "deep"])
 
 
 def test_refused_names(write: Write, tmp_path: Path) -> None:

@@ -286,7 +286,7 @@ def test_an_origin_is_kept(site: Site, recorded: dict[str, str], reference: str)
     [
         origin("file:///home/me/frame", dir_info={"editable": True}),
         origin("file:///home/me/frame", dir_info={}),
-        origin("file:///home/me/frame-1.0-py3-none-any.whl", archive_info={"hash": "sha256=2dc6"}),
+        origin("file:///home/me/frame-1.0.tar.gz", archive_info={"hash": "sha256=2dc6"}),
         origin("file:///home/me/frame", vcs_info={"vcs": "git", "commit_id": COMMIT}),
     ],
     ids=["editable", "project", "archive", "repository"],
@@ -306,8 +306,8 @@ def test_one_error_names_all_that_is_refused(site: Site) -> None:
     site.install(
         "frame", requires=["part"], metadata=origin("file:///f", dir_info={}), files=["frame.py"]
     )
-    site.install("part", metadata=origin("file:///p.whl", archive_info={}))
-    with pytest.raises(RequirementError, match=r"^frame \(from /f\), part \(from /p.whl\) cannot"):
+    site.install("part", metadata=origin("file:///p.zip", archive_info={}))
+    with pytest.raises(RequirementError, match=r"^frame \(from /f\), part \(from /p.zip\) cannot"):
         infer({"frame": "Dense"})
 
 
