@@ -1,9 +1,8 @@
 """Makes a scaffold of a small model of one library. `python isolated_models.py LIBRARY DIRECTORY`.
 
-It prints the reasons of the pins, and what the scaffold predicts as JSON in its last line.
+That proves it: a worker which can import only what the scaffold requires has predicted the sample.
 """
 
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -103,11 +102,11 @@ def transformers() -> Made:
     return BertForSequenceClassification(config).eval(), sample, {}
 
 
-def lightning() -> Made:
-    import lightning
+if sys.argv[1:2] == ["lightning"]:
     import torch
+    from lightning import LightningModule
 
-    class Net(lightning.LightningModule):
+    class Net(LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.layer = torch.nn.Linear(3, 1)
@@ -115,8 +114,8 @@ def lightning() -> Made:
         def forward(self, rows: Any) -> Any:
             return self.layer(rows)
 
-    globals()["Net"] = Net
-    Net.__qualname__ = "Net"
+
+def lightning() -> Made:
     return Net(), X.astype("float32"), {}
 
 
@@ -177,8 +176,7 @@ LIBRARIES: dict[str, Callable[[], Made]] = {
 def main() -> None:
     library, directory = sys.argv[1:]
     model, sample, settings = LIBRARIES[library]()
-    scaffold = generator.from_model(model, directory, sample_input=sample, **settings)
-    print(json.dumps(str(scaffold.verify(sample))))
+    generator.from_model(model, directory, sample_input=sample, **settings)
 
 
 if __name__ == "__main__":
