@@ -1,5 +1,7 @@
 """Keras 3: Sequential, functional and subclassed models, on TensorFlow or torch."""
 
+import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -66,6 +68,7 @@ class Keras(WrittenModelScaffoldDefinition):
                     " send: make it with stateful=False"
                 )
         _custom_objects(model)
+        _check_paths(model)
 
     def references(self, model: Any) -> dict[str, str]:
         import keras
@@ -174,6 +177,30 @@ def _custom_objects(model: Any) -> dict[str, Any]:
         name: _meant(name, [item for key, item in found if key == name])
         for name in _custom_names(config)
     }
+
+
+def _check_paths(model: Any) -> None:
+    """Refuse layers that read a file of this machine when they are made again.
+
+    A vocabulary travels in the model's file, whatever file it was read from.
+    """
+    for layer in _layers(model):
+        try:
+            config = layer.get_config()
+        except Exception:  # it has none of its own: it is rebuilt from its class
+            continue
+        for key, value in config.items():
+            if key != "vocabulary" and isinstance(value, str) and _is_path(key, value):
+                raise ModelError(
+                    f"the model's layer {layer.name!r} ({type(layer).__name__}) reads {value} of"
+                    f" this machine ({key}): make the layer of weights that the model holds, or"
+                    ' load the model in an object of your own, with framework="custom" and the'
+                    " files in data="
+                )
+
+
+def _is_path(key: str, text: str) -> bool:
+    return (os.sep in text or "path" in key) and os.path.exists(text)
 
 
 def _custom_names(config: Any) -> list[str]:

@@ -728,3 +728,17 @@ def test_extending_a_scaffold(tmp_path: Path) -> None:
     scaffold = tmp_path / "demo" / "test_keras"
     assert (scaffold / "src" / "data" / "scaler.joblib").is_file()
     assert pins(generator.load(scaffold))[-1].startswith("scikit-learn==")
+
+
+@pytest.mark.parametrize("absolute", [True, False], ids=["absolute", "relative"])
+def test_a_layer_that_reads_a_file_of_this_machine_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absolute: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    saved.export("saved", verbose=False)
+    place = str(tmp_path / "saved") if absolute else "saved"
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, layers.TFSMLayer(place, call_endpoint="serve", name="old")(inputs))
+    with pytest.raises(ModelError, match=rf"layer 'old' \(TFSMLayer\) reads {place} of this"):
+        generator.from_model(model, tmp_path / "made")
