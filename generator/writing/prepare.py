@@ -1,7 +1,6 @@
 """Collects what a scaffold needs to know about a model, and writes the model into it."""
 
 import contextlib
-import dataclasses
 import hashlib
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -382,8 +381,13 @@ def prepare(
         def capturing(changed: Sequence[Change]) -> Captured:
             return capture(definitions, environment, given, files, changed)
 
-            warn(f"requests will not share a call of predict, which is slower: {reasons[0]}")
-            return {"rows_independent": False}
+        captured = capturing(())
+        version = served_python(python_version, captured.by_value)
+        description = definition.describe(model, sample)
+        if sample is not None and description.example is not None:
+            tried = few(distinct(body_rows(sample), TRIED_ROWS))
+            description = replace(description, example=tried)
+        compiled = definition.compiled(model, engine, description, sample)
     return Prepared(
         definition,
         model,
