@@ -15,6 +15,7 @@ from .create import from_model
 from .create import new as new_scaffold
 from .errors import ScaffoldError, ServingError
 from .hooks import reader
+from .running import samples
 from .running.verification import CURRENT, ENVIRONMENTS
 from .scaffold import load
 
@@ -77,8 +78,9 @@ def _add_new(commands: Any) -> None:
     _add_making(new)
     new.add_argument(
         "--sample",
-        metavar="JSON",
-        help="rows to verify the scaffold on: JSON, or - for standard input",
+        metavar="ROWS",
+        help="rows to verify the scaffold on: JSON, - for standard input, or a .csv, .parquet or"
+        " .json file",
     )
     new.add_argument(
         "--code",
@@ -255,7 +257,7 @@ def _new(options: argparse.Namespace) -> None:
     model = _load_model(options.model_file)
     sample = None
     if options.sample is not None:
-        sample = _json(options.sample)
+        sample = _sample(options.sample)
     print(f"writing a scaffold of it to {options.directory}", file=sys.stderr)
     scaffold = from_model(
         model,
@@ -364,6 +366,12 @@ def _load_model(path: Path) -> Any:
             f"MODEL_FILE {str(path)!r} does not hold a model that {kind} can load:"
             f" {' '.join(str(error).split())}"
         ) from error
+
+
+def _sample(text: str) -> Any:
+    if samples.is_file(text):
+        return samples.read(text)
+    return _json(text)
 
 
 def _json(text: str) -> Any:

@@ -56,10 +56,11 @@ def from_model(
         image: the image's name in `deploy/` and in the README, as in
             "registry.example.org/iris:1.0"; by default the model's name.
         sample_input: rows as the model's `predict` takes them, of shape [n, features], or a
-            DataFrame, or a list, or a dict of arrays keyed by input name. They determine the
-            dtypes, and the scaffold is verified on them: a worker in its own process must answer
-            exactly what the model in memory predicts (Keras and PyTorch: to 1e-6 of the largest
-            number). The pair is kept as the scaffold's smoke test.
+            DataFrame, or a list, or a dict of arrays keyed by input name; or rows as a client
+            would send them, in objects; or the path of a CSV, Parquet or JSON file of rows. They
+            determine the dtypes, and the scaffold is verified on them: a worker in its own process
+            must answer exactly what the model in memory predicts (Keras and PyTorch: to 1e-6 of the
+            largest number). The pair is kept as the scaffold's smoke test.
         requirements: requirement lines (PEP 508). They are added to what is inferred, or replace
             the line of the same package. A package that was installed from a wheel on this machine
             brings that wheel, in `wheels/`; a line for it takes it from an index instead.
@@ -134,7 +135,7 @@ def from_model(
                 render({**answers, "requirements": needed.text()}, directory, source)
                 prepared.write(directory, needed)
             _copy_data(files, directory / layout.DATA)
-            prepared.check(directory, sample_input)
+            prepared.check(directory)
 
     complete(prepare(definition, model, sample_input, **made), make)
     return Scaffold(target, model)

@@ -13,6 +13,7 @@ from .hooks import WrittenModelScaffoldDefinition, by_name
 from .owners import guarded
 from .rendering import update
 from .rendering.update import Update
+from .running import samples
 from .running.comparison import Verification
 from .running.rows import request_of
 from .running.runtime import Config, Runtime
@@ -130,8 +131,8 @@ class Scaffold:
         A sample that passes becomes the scaffold's smoke test, `smoke-test.json`.
 
         Args:
-            sample_input: rows to compare on with the model in memory; without them the smoke test
-                says what the scaffold should predict.
+            sample_input: rows to compare on with the model in memory, as `from_model` takes them;
+                without them the smoke test says what the scaffold should predict.
             environment: "current" runs the model in the environment you are in, "isolated" in a
                 virtual environment with the scaffold's Python version and `requirements.txt`, made
                 once in the user's cache, "docker" in a container of the scaffold's image.
@@ -154,6 +155,9 @@ class Scaffold:
             tolerance = definition.tolerance_of(self._config.model)
         if sample_input is None:
             return verify_smoke_test(self._worker, environment, tolerance)
+        sample_input = samples.read(sample_input)
+        if self._model is not None:
+            sample_input = definition.sampled(self._model, sample_input)
         if expected is None:
             expected = self._expected(definition, sample_input)
         return verify_sample(self._worker, environment, sample_input, expected, tolerance)
@@ -182,7 +186,8 @@ class Scaffold:
         Args:
             model: as `from_model` takes it.
             sample_input: rows to verify the scaffold on, as `from_model` takes them. Without them
-                the smoke test is removed, because it is the old model's.
+                what `config.yaml` says of a row stays, and the smoke test's rows are asked again,
+                where the new model takes such rows; else a warning says why not.
             expected: the predictions for the sample, where they are not those of the model in
                 memory.
             requirements: requirement lines (PEP 508) that are added to those that were given

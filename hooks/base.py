@@ -75,6 +75,14 @@ class WrittenModelScaffoldDefinition(ABC):
     def recognises(self, model: object) -> bool:
         """Whether the model is of this framework. Imports nothing."""
 
+    def sampled(self, model: Any, sample: Any) -> Any:
+        """A sample as the model takes it: rows as a client would send them may become a table.
+
+        Raises:
+            SettingError: they cannot.
+        """
+        return sample
+
     @abstractmethod
     def check(self, model: Any) -> None:
         """Refuse what cannot be served.
@@ -117,6 +125,10 @@ class WrittenModelScaffoldDefinition(ABC):
         Raises:
             SettingError: the model cannot take the sample.
         """
+
+    def served_input(self, description: Description, served: Any, sample: Any) -> Any:
+        """What one row is for the form that is served: `model.input` of `config.yaml`."""
+        return description.input
 
     def compiled(
         self, model: Any, engine: str | None, description: Description, sample: Any

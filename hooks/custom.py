@@ -9,7 +9,7 @@ import numpy as np
 
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded
-from generator.running import tables
+from generator.running import arrays, tables
 from generator.running.rows import body_rows
 from generator.running.runtime import Signature, schema
 
@@ -17,6 +17,7 @@ from . import sklearn_config
 from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.pickle"
+SCIPY = {"scipy": "rows become the sparse array that the model takes"}
 
 
 class Custom(WrittenModelScaffoldDefinition):
@@ -46,6 +47,8 @@ class Custom(WrittenModelScaffoldDefinition):
         distributions = sklearn_config.distributions()
         if isinstance(described, schema.TableInput):
             distributions |= tables.distributions(described, sample)
+        if getattr(described, "sparse", None) is not None:
+            distributions |= SCIPY
         return Description(described, _output(prediction), example, distributions, prediction)
 
     def facts(self, model: Any) -> dict[str, Any]:
@@ -66,10 +69,10 @@ def _input(sample: Any) -> schema.ModelInput:
     if tables.is_frame(sample):
         return tables.described(sample)
     if isinstance(sample, Mapping):
-        inputs = (schema.Tensor(str(name), *_array(part)) for name, part in sample.items())
+        inputs = (_tensor(str(name), np.asarray(part)) for name, part in sample.items())
         return schema.TensorsInput(inputs=tuple(inputs))
     if hasattr(sample, "shape") and hasattr(sample, "dtype"):
-        return schema.ArrayInput(*_array(sample))
+        return arrays.described(sample)
     if not isinstance(sample, (list, tuple)):
         raise SettingError(
             f"sample_input is a {type(sample).__name__}: pass rows as an array, a DataFrame, a list"
@@ -77,15 +80,21 @@ def _input(sample: Any) -> schema.ModelInput:
         )
     if all(isinstance(row, str) for row in sample):
         return schema.TextInput()
-    return schema.JsonInput()
+    if all(isinstance(row, bytes) for row in sample):
+        return schema.TextInput(schema.BYTES)
+    return schema.JsonInput(_holds_bytes(sample) or None)
 
 
-def _array(sample: Any) -> tuple[tuple[int, ...], str | None]:
-    """The shape of one row, and its dtype if it holds numbers."""
-    array = np.asarray(sample)
-    if array.dtype.kind in "biuf":
-        return array.shape[1:], array.dtype.name
-    return array.shape[1:], None
+def _tensor(name: str, array: Any) -> schema.Tensor:
+    return schema.Tensor(name, array.shape[1:], arrays.dtype_name(array))
+
+
+def _holds_bytes(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return isinstance(value, bytes)
+    return any(map(_holds_bytes, value))
 
 
 def _output(prediction: Any) -> schema.ArrayOutput | None:

@@ -16,6 +16,7 @@ from generator.owners import guarded, one_line
 from generator.running.rows import body_rows
 from generator.running.runtime import schema
 
+from . import lengths
 from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.keras"
@@ -90,6 +91,7 @@ class Keras(WrittenModelScaffoldDefinition):
 
     def describe(self, model: Any, sample: Any) -> Description:
         inputs, example, outputs, untried = _example(model, sample)
+        inputs = _with_free_axes(model, inputs, _arrays(sample))
         if _count(example) > MOST_EXAMPLE_VALUES:
             example = None
         return Description(
@@ -319,6 +321,25 @@ def _symbolic(model: Any) -> Any:
     if isinstance(model, keras.Sequential):
         return model.inputs[0]
     return model.input
+
+
+def _with_free_axes(model: Any, inputs: Any, arrays: Any) -> Any:
+    """The inputs of a model that does not declare them, with None for lengths that may vary."""
+    if arrays is None or _has_inputs(model) or isinstance(inputs, list):
+        return inputs
+
+    def takes(resized: Mapping[str, Any]) -> Any:
+        return _called(model, inputs, resized if isinstance(arrays, dict) else resized[""])
+
+    parts = arrays if isinstance(arrays, dict) else {"": arrays}
+    first = {name: part[:1] for name, part in parts.items()}
+    free = lengths.free_axes(first, lambda part: part.dtype.kind in "iu", takes)
+    if isinstance(inputs, schema.Tensor):
+        return replace(inputs, shape=lengths.sizes("", arrays, free))
+    return {
+        name: replace(part, shape=lengths.sizes(name, arrays[name], free))
+        for name, part in inputs.items()
+    }
 
 
 def _row(shape: Any, dtype: str, name: str | None = None) -> schema.Tensor:

@@ -18,6 +18,7 @@ from generator.owners import warn
 from generator.running.rows import body_rows
 from generator.running.runtime import Predictor, left_out, listing, plain, schema
 
+from . import lengths
 from .base import Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.pt"
@@ -127,7 +128,16 @@ class PyTorch(WrittenModelScaffoldDefinition):
         example = None
         if sum(tensor.numel() for tensor in _leaves(first)) <= MOST_EXAMPLE_VALUES:
             example = body_rows(first)
-        return Description(_input(batch, sample), _output(output), example, distributions)
+        described = _input(batch, sample, _free_axes(model, batch))
+        return Description(described, _output(output), example, distributions)
+
+    def served_input(self, description: Description, served: Any, sample: Any) -> Any:
+        """What one row of an exported program is: it may take fewer lengths than the module."""
+        if not _is_program(served) or sample is None:
+            return description.input
+        module = served.module()
+        batch = _mapped(_batch(module, sample)[0], lambda tensor: tensor.cpu())
+        return _input(batch, sample, _free_axes(module, batch))
 
     def predict(self, model: Any, inputs: Any) -> Any:
         batch, _ = _batch(model, inputs)
@@ -380,24 +390,35 @@ def _exported(model: Any, batch: Any) -> Any:
     Raises:
         ModelError: the model cannot be traced, or takes a fixed number of rows.
     """
-    import torch
-
     if _device_and_dtype(model)[0].type != "cpu":
         model = copy.deepcopy(model).cpu()
-    rows, dynamic = _two_rows(batch), {0: torch.export.Dim.DYNAMIC}
+    rows, free = _two_rows(batch), _free_axes(model, batch)
+    if free:
+        with contextlib.suppress(Exception):
+            return _program(model, rows, free)
     try:
-        with warnings.catch_warnings(), _evaluating(model), _plain_outputs(model):
-            warnings.simplefilter("ignore")
-            if isinstance(rows, dict):
-                return torch.export.export(
-                    model, (), rows, dynamic_shapes=dict.fromkeys(rows, dynamic)
-                )
-            return torch.export.export(model, (rows,), dynamic_shapes=(dynamic,))
+        return _program(model, rows, set())
     except Exception as error:
         reason = " ".join(str(error).split())[:500] or type(error).__name__
         raise ModelError(
             f"torch.export cannot export {type(model).__name__}: {reason}; or leave format out"
         ) from error
+
+
+def _program(model: Any, rows: Any, free: set[lengths.Axis]) -> Any:
+    """The program of the model, for any number of rows, and other lengths along the free axes."""
+    import torch
+
+    dynamic: dict[str, dict[int, Any]] = {
+        name: {0: torch.export.Dim.DYNAMIC} for name in _by_name(rows)
+    }
+    for name, axis in free:
+        dynamic[name][axis] = torch.export.Dim.AUTO
+    with warnings.catch_warnings(), _evaluating(model), _plain_outputs(model):
+        warnings.simplefilter("ignore")
+        if isinstance(rows, dict):
+            return torch.export.export(model, (), rows, dynamic_shapes=dynamic)
+        return torch.export.export(model, (rows,), dynamic_shapes=(dynamic[""],))
 
 
 @contextlib.contextmanager
@@ -421,12 +442,40 @@ def _two_rows(batch: Any) -> Any:
 # ---- what a row and a prediction are ----
 
 
-def _input(batch: Any, sample: Any) -> schema.ModelInput:
-    """What one row is, as `model.input` describes it."""
+def _free_axes(model: Any, batch: Any) -> set[lengths.Axis]:
+    """The axes of the batch that may have another length; a single tensor has the name ""."""
+
+    def takes(inputs: Mapping[str, Any]) -> Any:
+        if isinstance(batch, dict):
+            return _call(model, dict(inputs))
+        return _call(model, inputs[""])
+
+    first = _part(batch, slice(1))
+    return lengths.free_axes(_by_name(first), _is_whole, takes)
+
+
+def _by_name(batch: Any) -> dict[str, Any]:
     if isinstance(batch, dict):
-        inputs = (schema.Tensor(name, *_described(part)) for name, part in batch.items())
-        return schema.TensorsInput(inputs=tuple(inputs))
-    described = schema.ArrayInput(*_described(batch))
+        return batch
+    return {"": batch}
+
+
+def _is_whole(tensor: Any) -> bool:
+    import torch
+
+    floats = tensor.is_floating_point() or tensor.is_complex()
+    return not floats and tensor.dtype is not torch.bool
+
+
+def _input(batch: Any, sample: Any, free: set[lengths.Axis]) -> schema.ModelInput:
+    """What one row is, as `model.input` describes it."""
+    parts = [
+        schema.Tensor(name, lengths.sizes(name, part, free), _dtype_name(part.dtype))
+        for name, part in _by_name(batch).items()
+    ]
+    if isinstance(batch, dict):
+        return schema.TensorsInput(inputs=tuple(parts))
+    described = schema.ArrayInput(parts[0].shape, parts[0].dtype)
     if not hasattr(sample, "columns"):
         return described
     return replace(described, names=tuple(str(name) for name in sample.columns))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded, one_line, warn
-from generator.running import tables
+from generator.running import arrays, samples, tables
 from generator.running.rows import body_rows
 from generator.running.runtime import Signature, column_example, schema, written
 
@@ -21,6 +21,8 @@ from .onnx import check, convert
 MODEL_FILE = "model.joblib"
 MOST_CLASSES = 1000
 INTERFACE = ("fit", "predict", "get_params", "set_params")
+FLOATS = ("float64", "float32")
+LEARNED = ("cluster_centers_", "coef_", "means_")  # in the dtype of the rows
 TEXT_STEPS = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
 KINDS = {
     "classifier": "class",
@@ -43,6 +45,15 @@ class SKLearn(WrittenModelScaffoldDefinition):
     def recognises(self, model: object) -> bool:
         methods = (getattr(model, name, None) for name in INTERFACE)
         return _is_built_on_it(model) or all(callable(method) for method in methods)
+
+    def sampled(self, model: Any, sample: Any) -> Any:
+        """Rows that are objects as a DataFrame, unless the model itself takes objects."""
+        if not samples.are_objects(sample):
+            return sample
+        names = _names(model)
+        if names is None and _takes_objects(model, sample):
+            return sample
+        return samples.frame(sample, names)
 
     def check(self, model: Any) -> None:
         name = type(model).__name__
@@ -70,6 +81,8 @@ class SKLearn(WrittenModelScaffoldDefinition):
     def describe(self, model: Any, sample: Any) -> Description:
         described = _input(model, sample)
         example, prediction, untried = _example(model, described, sample)
+        if sample is None and untried is None:
+            untried = _unsaid(model, described)
         distributions = {"joblib": f"reads {MODEL_FILE}"}
         if _is_built_on_it(model):
             distributions["scikit-learn"] = "what the estimator is built on"
@@ -131,6 +144,8 @@ def _input(model: Any, sample: Any) -> schema.ModelInput | None:
         return tables.described(sample)
     if names is not None:
         _check_width(sample, len(names))
+        if not samples.can_make_tables():
+            return _without_tables(model, sample, names)
         return tables.of_columns(_columns(model, names, sample))
     if _takes_text(model):
         return schema.TextInput()
@@ -139,9 +154,41 @@ def _input(model: Any, sample: Any) -> schema.ModelInput | None:
         return _sampled(sample, count)
     if count is None:
         return None
+    return _unsampled(model, int(count))
+
+
+def _unsampled(model: Any, count: int) -> schema.ArrayInput:
+    """What one row is, of the dtypes the first in which the model predicts from zeros."""
+    tried: list[str | None] = [None, *FLOATS]
     if _takes_numbers(model):
-        return schema.ArrayInput((int(count),), "float64")
-    return schema.ArrayInput((int(count),))
+        tried = sorted(FLOATS, key=lambda name: name != _fitted_dtype(model))
+    rows = [schema.ArrayInput((count,), dtype) for dtype in tried]
+    return next((row for row in rows if _guessed(model, row)[0] is not None), rows[0])
+
+
+def _without_tables(model: Any, sample: Any, names: list[str]) -> schema.ArrayInput:
+    """What one row is where no library for tables is installed."""
+    described = _unsampled(model, len(names))
+    if sample is not None:
+        described = arrays.described(_as_array(sample))
+    return replace(described, names=tuple(names))
+
+
+def _unsaid(model: Any, described: schema.ModelInput | None) -> str | None:
+    """What answers depend on, and the model does not say; None if it says it all."""
+    package = type(_first_step(model)).__module__.partition(".")[0]
+    if package != "xgboost" or not isinstance(described, schema.ArrayInput):
+        return None
+    return (
+        "XGBoost reads what is absent in sparse rows as missing, and the model does not say"
+        " whether it was fitted on such rows"
+    )
+
+
+def _fitted_dtype(model: Any) -> str | None:
+    """The dtype that the model was fitted on, where what it has learned has the same."""
+    learned = (getattr(getattr(model, name, None), "dtype", None) for name in LEARNED)
+    return next((str(dtype) for dtype in learned if dtype is not None), None)
 
 
 def _columns(model: Any, names: list[str], sample: Any) -> tuple[schema.Column, ...]:
@@ -179,10 +226,7 @@ def _sampled(sample: Any, count: int | None) -> schema.ModelInput | None:
     array = _as_array(sample)
     if count is not None:
         _check_width(array, count)
-    shape = tuple(array.shape[1:])
-    if array.dtype.kind in "biuf":
-        return schema.ArrayInput(shape, array.dtype.name)
-    return schema.ArrayInput(shape)
+    return arrays.described(array)
 
 
 def _check_width(sample: Any, count: int) -> None:
@@ -228,6 +272,15 @@ def _tags(model: Any) -> Any:
         return None
 
 
+def _takes_objects(model: Any, sample: Any) -> bool:
+    """Whether the model in memory predicts from rows that are objects, as DictVectorizer does."""
+    with warnings.catch_warnings(), contextlib.suppress(Exception):
+        warnings.simplefilter("ignore")
+        model.predict(copy.deepcopy(sample))
+        return True
+    return False
+
+
 def _takes_text(model: Any) -> bool:
     tags = _tags(model)
     if tags is None:
@@ -255,7 +308,7 @@ def _example(
     """
     if sample is None:
         return _guessed(model, described)
-    row = body_rows(sample)[:1]
+    row = body_rows(arrays.first(sample))
     with guarded(CANNOT_PREDICT, SettingError):
         return row, _prediction(model, described, row), None
 

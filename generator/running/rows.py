@@ -1,5 +1,6 @@
 """Rows in memory (arrays, DataFrames, lists) as the rows of a JSON body."""
 
+import base64
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -25,12 +26,12 @@ def request_of(instances_or_request: Any) -> dict[str, Any]:
     if _is_request(instances_or_request):
         request = dict(instances_or_request)
     elif isinstance(instances_or_request, Mapping):
-        request = {"instances": rows(instances_or_request)}
+        request = {"instances": sent(instances_or_request)}
     else:
         request = {"instances": instances_or_request}
     instances = request.get("instances")
     if isinstance(instances, Iterable) and not isinstance(instances, (str, bytes, dict)):
-        request["instances"] = rows(instances)
+        request["instances"] = sent(instances)
     return request
 
 
@@ -40,6 +41,32 @@ def _is_request(given: Any) -> bool:
         return False
     parts = given.values()
     return "instances" in given or not parts or not all(hasattr(part, "shape") for part in parts)
+
+
+def sent(instances: Any) -> list[Any]:
+    """Rows as `rows` gives them, with `{"b64": "..."}` for bytes, which JSON lacks.
+
+    Raises:
+        SettingError: as `rows`.
+    """
+    listed = rows(instances)
+    if isinstance(instances, (list, tuple, Mapping)) or _holds_objects(instances):
+        return [_with_b64(row) for row in listed]
+    return listed
+
+
+def _holds_objects(instances: Any) -> bool:
+    return getattr(getattr(instances, "dtype", None), "kind", None) in ("O", "S")
+
+
+def _with_b64(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode()}
+    if isinstance(value, dict):
+        return {key: _with_b64(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_b64(item) for item in value]
+    return value
 
 
 def rows(instances: Any) -> list[Any]:
@@ -85,7 +112,7 @@ def body_rows(instances: Any) -> list[Any]:
         SettingError: they hold a value that JSON has no form for.
     """
     try:
-        return list(json.loads(json_encode(rows(instances))))
+        return list(json.loads(json_encode(sent(instances))))
     except TypeError as error:
         raise SettingError(f"sample_input cannot be sent as JSON: {error}") from error
 

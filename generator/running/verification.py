@@ -12,7 +12,7 @@ from ..errors import ModelError, ScaffoldError, ServingError, SettingError
 from . import container
 from .as_json import as_json
 from .comparison import Verification, compare
-from .rows import body_rows, request_of, rows
+from .rows import body_rows, request_of, sent
 from .runtime import Runtime, json_encode
 from .worker import LocalWorker
 
@@ -60,7 +60,7 @@ def verify_sample(
         ServingError: the scaffold does not answer there.
     """
     check_expected(expected)
-    answer = response(_asking(worker, environment), {"instances": rows(sample)})
+    answer = response(_asking(worker, environment), {"instances": sent(sample)})
     verification = compare(expected, _predictions(answer), tolerance)
     if verification:
         _write_smoke_test(worker.directory, body_rows(sample), answer)

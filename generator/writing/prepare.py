@@ -22,9 +22,9 @@ from ..errors import ModelError, ServingError, SettingError
 from ..hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find
 from ..hooks.custom import Custom
 from ..owners import guarded, warn
-from ..running import clean_process
+from ..running import clean_process, samples
 from ..running.as_json import holds_infinity
-from ..running.comparison import compare
+from ..running.comparison import Verification, compare
 from ..running.rows import body_rows, distinct, few, rows
 from ..running.runtime import Runtime, digest, schema, written
 from ..running.verification import CURRENT, check_expected, verify_sample
@@ -46,6 +46,7 @@ class Prepared:
     Attributes:
         definition: its framework.
         model: the model in memory.
+        sample: rows to compare on, as the model takes them; None where there are none.
         served: the form of it that is served.
         captured: the owner's own code that travels with it.
         description: what its rows and predictions are.
@@ -60,6 +61,7 @@ class Prepared:
 
     definition: WrittenModelScaffoldDefinition
     model: Any
+    sample: Any
     served: Any
     captured: Captured
     description: Description
@@ -173,30 +175,44 @@ class Prepared:
             "example": self.description.example,
         }
 
-    def check(self, directory: Path, sample: Any, expected: Any = None) -> None:
+    def check(self, directory: Path, expected: Any = None) -> None:
         """Check that the scaffold loads without the owner's modules and predicts as the model does.
 
         Args:
             directory: the scaffold's.
-            sample: rows to compare on; None where there are none.
             expected: what the scaffold should predict; by default what the model predicts.
 
         Raises:
             ModelError: it does not.
             Incomplete: the proof has shown what else must travel.
         """
+        verification = self.verification(directory, expected)
+        if verification is not None and not verification:
+            raise ModelError(
+                "the scaffold does not predict what the model in memory does:"
+                f" {verification.difference}"
+            )
+
+    def verification(self, directory: Path, expected: Any = None) -> Verification | None:
+        """Check as `check` does, but only report what the scaffold predicts for the sample.
+
+        Returns:
+            The comparison, after which the sample is the smoke test if it holds; None without a
+            sample.
+
+        Raises:
+            ModelError: the scaffold does not load without the owner's modules.
+        """
         self._check_unchanged(directory)
         with clean_process.site(directory, self.environment, self.captured.given) as site:
-            if sample is None:
+            if self.sample is None:
                 self._check_without_sample(directory, site)
-            else:
-                self._check_with(directory, site, sample, expected)
+                return None
+            return self._check_with(directory, site, expected)
 
-    def _check_with(
-        self, directory: Path, site: clean_process.Site, sample: Any, expected: Any
-    ) -> None:
+    def _check_with(self, directory: Path, site: clean_process.Site, expected: Any) -> Verification:
         if expected is None:
-            expected = self.definition.expected(self.model, sample)
+            expected = self.definition.expected(self.model, self.sample)
         check_expected(expected)
         if holds_infinity(expected):
             warn(
@@ -206,9 +222,9 @@ class Prepared:
         if self.captured.roots:
             self._check_elsewhere(directory, site, self.description.example)
         try:
-            self._verify(directory, site, sample, expected)
+            return self._compared(directory, site, expected)
         except ServingError:
-            self._check_elsewhere(directory, site, rows(sample))
+            self._check_elsewhere(directory, site, rows(self.sample))
             raise
 
     def _check_elsewhere(self, directory: Path, site: clean_process.Site, example: Any) -> Any:
@@ -273,19 +289,15 @@ class Prepared:
         ).difference
         return difference and f"for {written(self.description.example)} {difference}"
 
-    def _verify(
-        self, directory: Path, site: clean_process.Site, sample: Any, expected: Any
-    ) -> None:
+    def _compared(self, directory: Path, site: clean_process.Site, expected: Any) -> Verification:
         tolerance = self._tolerance(directory)
         with contextlib.closing(LocalWorker(directory, site.path)) as worker:
-            verification = verify_sample(worker, CURRENT, sample, expected, tolerance)
-            if not verification:
-                raise ModelError(
-                    "the scaffold does not predict what the model in memory does:"
-                    f" {verification.difference}"
-                )
-            facts = self._tried(worker, sample)
+            verification = verify_sample(worker, CURRENT, self.sample, expected, tolerance)
+            facts: dict[str, Any] = {}
+            if verification:
+                facts = self._tried(worker, self.sample)
         write_facts(directory / layout.CONFIG, facts)
+        return verification
 
     def _tried(self, worker: LocalWorker, sample: Any) -> dict[str, Any]:
         """What is known of the sample's rows once they were tried, for `config.yaml`."""
@@ -375,6 +387,7 @@ def prepare(
     """
     given, environment = requirements or (), Environment(builds_wheels=wheels)
     with _taken_for(model, definition):
+        sample = definition.sampled(model, samples.read(sample))
         served = definition.converted(model, format, sample)
         definitions, files = definition.definitions(served), named_paths(code)
 
@@ -387,10 +400,14 @@ def prepare(
         if sample is not None and description.example is not None:
             tried = few(distinct(body_rows(sample), TRIED_ROWS))
             description = replace(description, example=tried)
+        if served is not model:
+            row = definition.served_input(description, served, sample)
+            description = replace(description, input=row)
         compiled = definition.compiled(model, engine, description, sample)
     return Prepared(
         definition,
         model,
+        sample,
         served,
         captured,
         description,

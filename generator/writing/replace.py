@@ -8,7 +8,9 @@ import os
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from ..layout import (
 from ..rendering.answers import Answers
 from ..running.runtime import ConfigError, Runtime, digest, schema
 from .config_file import read_config, read_facts, value_at, write_facts, write_values
+from .kept import Kept, kept
 from .prepare import Prepared, complete, prepare
 
 
@@ -67,6 +70,10 @@ def replace_model(
             f"the scaffold is for {framework}, the model is of {definition.name}: make another"
         )
     given = with_new(given_lines(_generated_pins(answers)), requirements or ())
+    stays = None
+    if sample_input is None:
+        stays = _kept(directory, facts, definition, model)
+        sample_input = stays and stays.sample
     prepared = prepare(
         definition,
         model,
@@ -78,6 +85,8 @@ def replace_model(
         code=code,
         wheels=wheels,
     )
+    if stays is not None:
+        prepared = _with_input(prepared, stays.input_for(prepared.description.input))
     _check_signature(facts.get("input"), prepared.description.input, change_signature)
     if sample_input is not None or prepared.captured.path:  # is checked in a worker
         Runtime(directory).check_layout()
@@ -91,7 +100,10 @@ def replace_model(
             with prepared.named() as needed:
                 old_wheels = _stale_wheels(directory, facts.get("wheels") or {}, needed.wheels)
                 written = _write(prepared, needed, copy, answers, facts)
-            prepared.check(copy, sample_input, expected)
+            if stays is None:
+                prepared.check(copy, expected)
+            else:
+                _check_kept(prepared, copy, stays)
             removed = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, *model_files))]
             changes = _changes(directory, copy, [*removed, *old_wheels], [*written, SMOKE_TEST])
             exchange(directory, {**changes, **_data_files(data or {})})
@@ -102,6 +114,46 @@ def replace_model(
         complete(prepared, make)
     except OSError as error:
         raise TargetError(f"{directory} cannot be written, and is unchanged: {error}") from error
+
+
+def _kept(
+    directory: Path,
+    facts: Mapping[str, Any],
+    definition: WrittenModelScaffoldDefinition,
+    model: Any,
+) -> Kept | None:
+    """What stays of the rows of the model before; None, with a warning if need be, if nothing."""
+    try:
+        stays, reason = kept(directory, facts, definition, model)
+    except ConfigError as error:
+        raise ScaffoldError(str(error)) from error
+    if reason is not None:
+        _warn(
+            "the dtypes in config.yaml and the smoke test are not kept, because the new model does"
+            f" not predict from such rows: {reason}; pass sample_input"
+        )
+    return stays
+
+
+def _with_input(prepared: Prepared, described: schema.ModelInput) -> Prepared:
+    return replace(prepared, description=replace(prepared.description, input=described))
+
+
+def _check_kept(prepared: Prepared, copy: Path, stays: Kept) -> None:
+    """Ask the smoke test again. Its answer may be another than the model's: by an owner's edit."""
+    if not stays.is_tested:
+        prepared = replace(prepared, sample=None)
+    verification = prepared.verification(copy)
+    if verification is not None and not verification:
+        _warn(
+            "the smoke test is removed, because the scaffold does not predict what the model in"
+            f" memory does: {verification.difference}; if that is your edit, call"
+            " verify(rows, expected=predictions)"
+        )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=5)
 
 
 def _generated_pins(answers: Answers) -> str:

@@ -218,6 +218,7 @@ def test_new_refuses(call: Run, model_file: Path, tmp_path: Path) -> None:
         (["model.joblib", "rfc", "--name", "a b"], "'a b' is not a model name"),
         (["model.joblib", "rfc", "--sample", "[[1,"], "'[[1,' is not JSON"),
         (["model.joblib", "rfc", "--sample", "[[1, 2]]"], "sample_input has shape [1, 2]"),
+        (["model.joblib", "rfc", "--sample", "rows.csv"], "sample_input 'rows.csv' cannot be read"),
     ]:
         assert message in failed(call("new", *arguments))
     assert sorted(path.name for path in tmp_path.iterdir()) == [

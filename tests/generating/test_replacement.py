@@ -24,6 +24,8 @@ from generator import ModelError, RequirementError, Scaffold, ScaffoldError, Set
 from generator.environment.lines import Pin, Requirements
 from generator.environment.repin import repinned
 
+# The owner's edit below changes every answer.
+pytestmark = pytest.mark.filterwarnings("ignore:the smoke test is removed:UserWarning")
 RANDOM = np.random.default_rng(0)
 X, Y = RANDOM.normal(size=(40, 3)), RANDOM.integers(0, 2, 40)
 POST = 'has one entry a row."""\n'
@@ -108,6 +110,30 @@ def test_a_retrained_model_replaces_the_old_one(edited: Scaffold) -> None:
     assert_edits_stay(edited)
     assert facts(edited)["sha256"] != before["sha256"] and facts(edited)["input"] == before["input"]
     assert json.loads(read(edited, "smoke-test.json"))["request"]["instances"] == X[:5].tolist()
+
+
+def test_without_a_sample_the_smoke_test_is_asked_again(tmp_path: Path) -> None:
+    frame = pandas.DataFrame({"a": [1, 2, 3, 4], "b": [0.5, 1, 2, 4]})
+    with contextlib.closing(
+        generator.from_model(
+            LinearRegression().fit(frame, [1, 2, 3, 5]), tmp_path / "made", sample_input=frame
+        )
+    ) as made:
+        before, rows = facts(made)["input"], json.loads(read(made, "smoke-test.json"))["request"]
+        model = LinearRegression().fit(frame, [4, 2, 3, 5])
+        made.replace_model(model)
+        recorded = json.loads(read(made, "smoke-test.json"))
+        assert facts(made)["input"] == before and recorded["request"] == rows
+        assert recorded["response"]["predictions"] == model.predict(frame).tolist()
+        with pytest.raises(generator.ServingError, match="'a' must be a number"):
+            made.predict([{"a": "60", "b": 1}])
+
+
+def test_an_edit_that_changes_the_answers_ends_the_smoke_test_aloud(edited: Scaffold) -> None:
+    with pytest.warns(UserWarning, match=r"smoke test is removed.*predictions\[0\] should be") as w:
+        edited.replace_model(linear(2.0))
+    assert "if that is your edit, call verify(rows, expected=predictions)" in str(w[0].message)
+    assert not (edited.directory / "smoke-test.json").exists()
 
 
 def test_from_model_with_overwrite_does_the_same(edited: Scaffold, tmp_path: Path) -> None:

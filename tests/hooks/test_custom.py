@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
+import scipy.sparse
 import yaml
 
 import generator
@@ -23,7 +24,7 @@ from generator import (
     TargetError,
 )
 from support.checkouts import ROOT
-from support.objects import Columns, Lengths, Longest, Sums
+from support.objects import Columns, Lengths, Longest, Moduli, Sizes, Stored, Sums
 
 
 @pytest.fixture
@@ -63,6 +64,49 @@ def test_an_object_gets_the_rows_that_it_takes_in_memory(
     """from_model checks that what is served equals what the object predicts."""
     scaffold = make(model, sample_input=sample)
     assert facts(scaffold)["input"]["kind"] == kind and facts(scaffold)["file"] == "model.pickle"
+    assert scaffold.verify()
+
+
+PNG = b"\x89PNG\xff\x00"
+
+
+@pytest.mark.parametrize(
+    ("model", "sample", "described", "row"),
+    [
+        (Sizes(), [PNG, b"abc"], {"kind": "text", "dtype": "bytes"}, {"b64": "iVBORw=="}),
+        (
+            Sizes(),
+            np.array([PNG, b"abc"], dtype=object),
+            {"kind": "array", "shape": [], "dtype": "bytes"},
+            "abcd",
+        ),
+        (
+            Sizes("image"),
+            [{"image": PNG, "name": "a"}, {"image": b"abc", "name": "b"}],
+            {"kind": "json", "bytes": True},
+            {"image": {"b64": "iVBORw=="}, "name": "c"},
+        ),
+        (
+            Moduli(),
+            np.array([[3 + 4j], [1j]]),
+            {"kind": "array", "shape": [1], "dtype": "complex128"},
+            [[0, 4]],
+        ),
+        (
+            Stored(),
+            scipy.sparse.csr_matrix([[0, 1, 2, 0], [1, 2, 3, 4]]),
+            {"kind": "array", "shape": [4], "dtype": "int64", "sparse": "csr_matrix"},
+            [1, 2, 3, 4],
+        ),
+    ],
+    ids=["bytes", "array of bytes", "rows with bytes", "complex", "sparse"],
+)
+def test_what_json_lacks_has_one_form(
+    make: Callable[..., Scaffold], model: Any, sample: Any, described: dict[str, Any], row: Any
+) -> None:
+    scaffold = make(model, sample_input=sample)
+    assert facts(scaffold)["input"] == described
+    assert scaffold.predict([row]) == {"predictions": [4]}
     assert scaffold.verify()
 
 

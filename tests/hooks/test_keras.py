@@ -1,5 +1,6 @@
 """Keras: the scaffold of each kind of model gives the predictions of the model in memory."""
 
+import base64
 import contextlib
 import importlib.util
 import json
@@ -357,9 +358,77 @@ def test_texts(make: Any) -> None:
     )
     assert scaffold.verify(texts) and scaffold.verify(np.array([[text] for text in texts]))
     with pytest.raises(
-        generator.ServingError, match=r"instances\[1\]\[0\] must be a string, it is the number 3"
+        generator.ServingError,
+        match=r"instances\[1\]\[0\] must be a string, or bytes .*, it is the number 3",
     ):
         scaffold.predict([["a"], [3]])
+
+
+READER = """
+import keras
+
+
+class Decoded(keras.layers.Layer):
+    def call(self, files):
+        import tensorflow as tf
+
+        decode = lambda file: tf.io.decode_png(file, channels=1)
+        return tf.map_fn(decode, files[:, 0], fn_output_signature=tf.uint8)
+
+    def compute_output_shape(self, shape):
+        return (shape[0], None, None, 1)
+"""
+
+
+def test_images_are_bytes(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_images.py").write_text(READER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = __import__("own_images")
+    model = keras.Sequential(
+        [keras.Input((1,), dtype="string"), own.Decoded(), layers.GlobalMaxPooling2D()]
+    )
+    pixels = np.arange(12, dtype="uint8").reshape(2, 6, 1)
+    file = tf.io.encode_png(pixels).numpy()
+    sample = np.array([[file]], dtype=object)
+    scaffold = make(model, sample_input=sample)
+    assert scaffold.verify()
+    sent = {"b64": base64.b64encode(file).decode()}
+    for rows in ([sent], [[sent]], sample):
+        assert scaffold.predict(rows) == {"predictions": [[11]]}
+    del sys.modules["own_images"]
+
+
+class Layers(keras.Model):  # type: ignore[misc, name-defined]
+    """Declares no inputs."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__()
+        self.parts = parts
+
+    def call(self, rows: Any) -> Any:
+        for part in self.parts:
+            rows = part(rows)
+        return rows
+
+
+@pytest.mark.parametrize(
+    ("parts", "sample", "shape"),
+    [
+        (
+            [layers.Embedding(9, 3), layers.GlobalAveragePooling1D()],
+            np.ones((2, 4), "int32"),
+            (None,),
+        ),
+        ([layers.Embedding(9, 3), layers.Flatten(), layers.Dense(1)], np.ones((2, 4), int), (4,)),
+        ([layers.Dense(3)], np.ones((2, 4)), (4,)),
+    ],
+    ids=["tokens", "fixed", "features"],
+)
+def test_lengths_that_may_vary_are_found(parts: Any, sample: Any, shape: Any) -> None:
+    model = Layers(*parts)
+    model(sample)
+    described: Any = by_name("keras").describe(model, sample).input
+    assert described.shape == shape
 
 
 def test_a_value_out_of_range_is_invalid_input(served: Any) -> None:

@@ -35,7 +35,7 @@ from support.late import imported_late
 NO_TORCH = "torch is in the tests' environment on Python 3.11 only: CONTRIBUTING.md"
 torch, nn = imported_late("torch", NO_TORCH), imported_late("torch.nn", NO_TORCH)
 
-NETS = """
+NETS = '''
     from typing import NamedTuple
 
     import torch
@@ -76,7 +76,22 @@ NETS = """
             logits = read["logits"]
             parts = {"pair": read["pair"]}
             return {"logits": logits, "likely": logits.argmax(-1), "parts": parts}
-    """
+
+
+    class Tokens(nn.Module):
+        """As small as a BERT can be: at most 16 tokens, and a mask that may be left out."""
+
+        def __init__(self):
+            super().__init__()
+            self.words, self.places = nn.Embedding(50, 8), nn.Embedding(16, 8)
+            self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+
+        def forward(self, input_ids, attention_mask=None):
+            places = torch.arange(input_ids.shape[1], device=input_ids.device)
+            read = self.words(input_ids) + self.places(places)
+            padding = None if attention_mask is None else attention_mask == 0
+            return self.layer(read, src_key_padding_mask=padding)[:, 0]
+    '''
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -139,7 +154,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any
     """A function that makes a scaffold without proof and loads its InferenceModel here."""
 
     def load(model: Any, sample: Any = None, **settings: Any) -> Any:
-        monkeypatch.setattr("generator.writing.prepare.Prepared._verify", lambda *_: None)
+        monkeypatch.setattr("generator.writing.prepare.Prepared._compared", lambda *_: None)
         directory = tmp_path / f"made_{len(list(tmp_path.iterdir()))}"
         with unknown_rows(sample):
             made = generator.from_model(model, directory, sample_input=sample, **settings)
@@ -159,7 +174,7 @@ def same(tmp_path_factory: pytest.TempPathFactory) -> Scaffold:
 def ids(tmp_path_factory: pytest.TempPathFactory) -> Scaffold:
     """A scaffold of a module that takes two ids below 5."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("generator.writing.prepare.Prepared._verify", lambda *_: None)
+        patch.setattr("generator.writing.prepare.Prepared._compared", lambda *_: None)
         return generator.from_model(
             nn.Embedding(5, 2), tmp_path_factory.mktemp("ids") / "ids", sample_input=[[1, 2]]
         )
@@ -527,7 +542,7 @@ def test_numbers_are_cast_to_the_models_dtype(
         ([[2**63, 2**63]], "instances must hold numbers: .*uint64"),
         ([["a", 2]], r"instances\[0\]\[0\] must be a number, it is the string 'a'"),
         ([[1, 99]], "the model cannot take these instances: index out of range"),
-        ([[1, 2, 3]], "the model takes 2 values a row"),
+        ([1], r"instances\[0\] must be a row with a list of values, it is the number 1"),
     ],
 )
 def test_rows_that_the_model_cannot_take(
@@ -556,6 +571,58 @@ def test_inputs_have_names_without_a_sample_too(worker: Any) -> None:
 def test_an_image_is_too_large_to_be_the_example(worker: Any, tmp_path: Path) -> None:
     worker(nn.Flatten(), torch.zeros(1, 3, 32, 32))
     assert recorded(tmp_path / "made_0").example is None
+
+
+# ---- lengths that may vary ----
+
+
+def convolutions() -> Any:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+class Centred(nn.Module):  # type: ignore[misc, name-defined]
+    def forward(self, rows: Any) -> Any:
+        return rows - rows.mean(1, keepdim=True)
+
+
+IDS, ONES = torch.arange(12).reshape(3, 4), torch.ones(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("model", "sample", "shapes"),
+    [
+        ("Tokens", IDS, [(None,)]),
+        ("Tokens", IDS[:, :1], [(None,)]),
+        ("Tokens", torch.ones(2, 16, dtype=torch.int64), [(None,)]),
+        ("Tokens", {"input_ids": IDS, "attention_mask": ONES}, [(None,), (None,)]),
+        (nn.Sequential(nn.Embedding(50, 2), nn.Flatten(), nn.Linear(8, 1)), IDS, [(4,)]),
+        (nn.LSTM(3, 2, batch_first=True), torch.ones(2, 5, 3), [(None, 3)]),
+        (convolutions(), torch.ones(2, 3, 8, 8), [(3, None, None)]),
+        (nn.Linear(4, 2), ONES, [(4,)]),
+        (Centred(), ONES, [(4,)]),  # which takes any number of features, but by chance
+        (nn.Embedding(50, 2), IDS[:, 0], [()]),
+    ],
+)
+def test_lengths_that_may_vary_are_found(nets: Any, model: Any, sample: Any, shapes: Any) -> None:
+    if isinstance(model, str):
+        model = getattr(nets, model)()
+    described: Any = by_name("pytorch").describe(model, sample).input
+    parts = getattr(described, "inputs", (described,))
+    assert [part.shape for part in parts] == shapes
+
+
+@pytest.mark.parametrize("settings", [{}, {"format": "export"}], ids=["module", "export"])
+def test_tokens_of_any_length_are_answered(
+    nets: Any, worker: Any, settings: dict[str, Any]
+) -> None:
+    model = nets.Tokens().eval()
+    served = worker(model, {"input_ids": IDS, "attention_mask": ONES}, **settings)
+    for length in (1, 3, 9):
+        ids = torch.arange(2 * length).reshape(2, length)
+        rows = [{"input_ids": row, "attention_mask": [1.0] * length} for row in ids.tolist()]
+        np.testing.assert_allclose(predictions(served, rows), in_memory(model, ids), rtol=1e-5)
+    with pytest.raises(InvalidInput, match="the model cannot take these instances"):
+        predictions(served, [{"input_ids": [1] * 17, "attention_mask": [1.0] * 17}])
 
 
 # ---- what cannot be served ----
@@ -656,7 +723,7 @@ def test_distributed_data_parallel_is_removed(
             "sample_input must be a tensor, an array or a list of rows of numbers",
         ),
         (lambda: [torch.ones(4), torch.ones(3)], "sample_input has rows of different shapes"),
-        ("a text", "sample_input must be a tensor"),
+        ("a text", "sample_input is .a text.: pass rows, or the path of a file that ends in"),
         (
             lambda: {"image": torch.ones(2, 4)},
             r"sample_input has the inputs \['image'\], the model's forward takes \['input'\]",

@@ -36,3 +36,28 @@ class Cells:
     def predict(self, frame: Any) -> list[str]:
         rows = frame.rows() if hasattr(frame, "rows") else frame.itertuples(index=False, name=None)
         return ["; ".join(f"{type(cell).__name__} {cell!r}" for cell in row) for row in rows]
+
+
+class Sizes:
+    """The number of bytes of each row, or of one value in it."""
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
+
+    def predict(self, rows: Any) -> Any:
+        values = [row if self.name is None else row[self.name] for row in rows]
+        assert all(isinstance(value, bytes) for value in values)
+        return [len(value) for value in values]
+
+
+class Moduli:
+    def predict(self, rows: Any) -> Any:
+        assert rows.dtype == complex
+        return np.abs(rows)[:, 0].astype(int)
+
+
+class Stored:
+    """The number of values of each row that are not absent."""
+
+    def predict(self, rows: Any) -> Any:
+        return np.diff(rows.tocsr().indptr)
