@@ -42,7 +42,7 @@ def test_a_csv_file_without_pandas(tmp_path: Path) -> None:
     (tmp_path / "numbers.csv").write_text("1,2\n3,4.5\n")
     code = """
         import sys
-        sys.modules["pandas"] = None
+        sys.modules.update(dict.fromkeys(("pandas", "polars")))
         from generator.running import samples
         print(samples.read("names.csv"))
         print(samples.read("numbers.csv").tolist())
