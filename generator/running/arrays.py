@@ -5,6 +5,7 @@ from typing import Any
 from .runtime import schema
 
 NUMBERS = "biufc"  # kinds of dtypes
+UNITS = ("64[s]", "64[ms]", "64[us]", "64[ns]")  # of datetimes and timedeltas
 
 
 def described(array: Any) -> schema.ArrayInput:
@@ -29,7 +30,7 @@ def dtype_name(array: Any) -> str | None:
     kind = array.dtype.kind
     if kind == "S" or (kind == "O" and _are_bytes(array)):
         return schema.BYTES
-    if kind in NUMBERS:
+    if kind in NUMBERS or array.dtype.name.endswith(UNITS):
         return str(array.dtype.name)
     return None
 

@@ -86,6 +86,8 @@ def rows(instances: Any) -> list[Any]:
         instances = instances.toarray()
     if tables.is_frame(instances):
         return tables.rows(instances)
+    if getattr(getattr(instances, "dtype", None), "kind", None) in ("m", "M"):
+        return list(json.loads(json_encode(instances)))  # numpy's tolist gives counts
     if hasattr(instances, "tolist"):
         instances = instances.tolist()
         if not isinstance(instances, list):  # of an array without axes

@@ -158,6 +158,40 @@ def test_v2_bytes_are_bytes_where_the_model_takes_them() -> None:
         v2_tensors.request_of_tensors(tensor, TextInput())
 
 
+# ---- dates and durations ----
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_dates_and_durations_arrive_as_they_were(unit: str) -> None:
+    moments = np.array([["2024-02-29T12:30:05", "NaT"]], f"M8[{unit}]") + np.timedelta64(1, unit)
+    spans = np.array([[-5, 90_000], [0, "NaT"]], f"m8[{unit}]")
+    for array in (moments, spans):
+        for rows in (json.loads(json_encode(array)), array):
+            arrived = inputs(rows, (2,), array.dtype.name)
+            assert arrived.dtype == array.dtype
+            np.testing.assert_array_equal(arrived, array)
+
+
+def test_a_date_with_an_offset_is_in_utc() -> None:
+    for text in ("2024-05-01T12:30:00Z", "2024-05-01T14:30:00+02:00", "2024-05-01T12:30:00"):
+        assert inputs([text], (), "datetime64[us]") == np.array(["2024-05-01T12:30"], "M8[us]")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "message"),
+    [
+        ("datetime64[ns]", "13/05/2024", r"instances\[0\] must be a date and time as in \"2024-"),
+        ("datetime64[ns]", "now", "must be a date and time as in"),
+        ("datetime64[ns]", 1714566600, "must be a date and time .* or null, it is the number"),
+        ("datetime64[s]", "2024-05-01T12:30:00.5Z", "must be a date and time"),
+        ("timedelta64[s]", 60, "must be a duration as in .* it is the number 60"),
+    ],
+)
+def test_other_dates_are_refused(dtype: str, value: Any, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        inputs([value], (), dtype)
+
+
 # ---- sparse rows ----
 
 
@@ -194,6 +228,7 @@ def test_sizes_that_may_vary_are_said_so(shape: Any, rows: Any, message: str) ->
     [
         (ArrayInput((2,), "float46"), "model.input.dtype"),
         (TensorsInput(inputs=(Tensor("a", (), "int"), Tensor("b", (), "x"))), "inputs.1..dtype"),
+        (ArrayInput((2,), "datetime64[D]"), "model.input.dtype"),
     ],
 )
 def test_an_unknown_dtype_is_an_error_at_the_start(described: Any, place: str) -> None:

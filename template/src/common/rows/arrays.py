@@ -9,7 +9,8 @@ import numpy as np
 from ..errors import InvalidInput
 from ..schema import BYTES, TEXT, Shape, Tensor
 from ..words import kind_of
-from . import numbers, texts
+from . import numbers, texts, times
+from .formats import FORMS
 from .numbers import Array, DType
 from .parsed import as_list
 
@@ -22,6 +23,8 @@ STAND_INS = {
     "float8_e5m2": "float32",
     "complex32": "complex64",
 }
+TIMES = {"M": "date-time", "m": "duration"}  # kinds of dtypes, and their forms in JSON
+NAT = -(2**63)  # what numpy counts for NaT
 ITEMS: dict[str | None, texts.Item] = {TEXT: texts.text_or_bytes, BYTES: texts.to_bytes}
 
 
@@ -42,6 +45,8 @@ def fitting(rows: Any, shape: Shape, dtype: str | None) -> Array:
     if dtype in ITEMS:
         return _items(rows, shape, ITEMS[dtype])
     target = numpy_dtype(dtype)
+    if target is not None and target.kind in TIMES and not _holds_times(rows):
+        return _items(rows, shape, _to_count(target)).astype(np.int64).view(target)
     array = rows
     if target is not None and target.kind == "O":
         array = _objects(as_list(rows))
@@ -59,11 +64,40 @@ def numpy_dtype(name: str | None) -> DType | None:
     """numpy's dtype of a name in `config.yaml`; None for strings and bytes, and for any.
 
     Raises:
-        TypeError: numpy has none.
+        TypeError: numpy has none, or its values have no form in a body.
     """
     if name is None or name in ITEMS:
         return None
-    return np.dtype(STAND_INS.get(name, name))
+    dtype: DType = np.dtype(STAND_INS.get(name, name))
+    if dtype.kind in TIMES and np.datetime_data(dtype)[0] not in times.UNITS:
+        raise TypeError(f"no unit of {dtype} is known")
+    return dtype
+
+
+def _holds_times(rows: Any) -> bool:
+    return isinstance(rows, np.ndarray) and rows.dtype.kind in TIMES
+
+
+def _to_count(target: DType) -> texts.Item:
+    """What converts a date or a duration to a count of the dtype's unit, in UTC; null is NaT."""
+    unit = str(np.datetime_data(target)[0])
+    counted = times.counter(unit, None)
+
+    def convert(value: Any) -> int:
+        if value is None:
+            return NAT
+        text = times.text_of(value)
+        try:
+            if isinstance(text, str) and target.kind == "M":
+                return counted(times.moment(text))
+            if isinstance(text, str):
+                return times.count(times.duration(text), unit)
+        except ValueError:
+            pass
+        wanted = FORMS[TIMES[target.kind]].words
+        raise InvalidInput(f"must be {wanted} or null, it is {kind_of(value)}")
+
+    return convert
 
 
 def sparse(kind: str, array: Array) -> Any:

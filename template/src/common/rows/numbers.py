@@ -75,6 +75,8 @@ def cast(array: Array, target: DType | None) -> Array:
     """
     if target is None or array.dtype == target:
         return array
+    if array.dtype.kind == target.kind and target.kind in "mM":
+        return array.astype(target)
     taken = WHOLE + FLOATS
     if target.kind != "c":
         taken = WHOLE + "f"

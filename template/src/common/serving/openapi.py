@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from ..config import Config
-from ..rows.formats import json_schema
+from ..rows.formats import FORMS, json_schema
 from ..schema import (
     BYTES,
     TEXT,
@@ -45,6 +45,7 @@ VALUES: dict[str | None, dict[str, Any]] = {
     "object": {},
     None: {},
 }
+TIMES = {"datetime64": "date-time", "timedelta64": "duration"}
 WHOLE = ("int", "uint")
 # Source: https://spec.openapis.org/registry/format/
 FORMATS = {"float32": "float", "float64": "double"}
@@ -155,6 +156,9 @@ def _value(dtype: str | None) -> dict[str, Any]:
     """The JSON schema of one value of a dtype. A float may be null, which is NaN."""
     if dtype is None or dtype in VALUES:
         return VALUES[dtype]
+    for start, form in TIMES.items():
+        if dtype.startswith(start):
+            return {**FORMS[form].schema, "type": ["string", "null"]}
     if dtype.startswith("complex"):
         pair = {"type": "array", "items": {"type": TYPES["number"]}}
         return {**pair, "minItems": 2, "maxItems": 2}
