@@ -61,6 +61,12 @@ def test_the_format_of_a_sample_is_recorded(kind: str) -> None:
     assert (found.sparse, found.dtype, found.shape) == (kind, "float32", (2,))
 
 
+def test_it_is_said_where_a_model_may_have_been_fitted_on_sparse_rows() -> None:
+    doubt = SKLEARN.describe(XGBRegressor(n_estimators=2).fit(SPARSE, Y), None).doubt
+    assert doubt is not None and "whether it was fitted on such rows" in doubt
+    assert SKLEARN.describe(Ridge().fit(SPARSE, Y), None).doubt is None
+
+
 def test_other_formats_become_csr() -> None:
     assert described(Ridge().fit(SPARSE, Y), scipy.sparse.lil_matrix(SPARSE)).sparse == "csr_matrix"
 
