@@ -1,6 +1,5 @@
 """Keras 3: Sequential, functional and subclassed models, on TensorFlow or torch."""
 
-import contextlib
 import os
 import sys
 import warnings
