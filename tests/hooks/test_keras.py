@@ -113,6 +113,12 @@ generator.from_model(model, "made")
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    """Import TensorFlow before a test reads standard error, to which it writes meanwhile."""
+    assert keras.Model and tf.constant and layers.Layer
+
+
 @pytest.fixture(scope="module")
 def layerware(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """An installed distribution with its own layers, importable here and in workers."""
@@ -507,7 +513,7 @@ def test_layers_inside_of_layers_are_found() -> None:
     inner = holder("Inner", e=e, f=f)
     held = holder("Outer", one=a, listed=[b, "no layer"], keyed={"c": [{"d": (d, c)}]}, inner=inner)
     model = nested(held)
-    found = by_name("keras").definitions(model)
+    found = [named.value for named in by_name("keras").definitions(model)]
     assert {*kinds, type(inner), type(held), type(model), keras.Sequential} <= set(found)
     assert {layers.TimeDistributed, layers.Dense, layers.Flatten} <= set(found)
     assert len(found) == len(set(found))
