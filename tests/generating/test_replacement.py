@@ -310,7 +310,8 @@ def test_other_rows_need_change_signature(edited: Scaffold) -> None:
         lambda: edited.replace_model(named),
     )
     with contextlib.closing(edited):
-        edited.replace_model(narrow, change_signature=True)
+        with pytest.warns(UserWarning, match="it is 10.0: pass sample_input"):  # the edit's
+            edited.replace_model(narrow, change_signature=True)
         assert edited.predict(X[:, :2])["predictions"] == (narrow.predict(X[:, :2]) + 10).tolist()
     assert_edits_stay(edited)
 
