@@ -26,7 +26,7 @@ from sklearn.tree import DecisionTreeClassifier
 import generator
 from generator import Scaffold, ServingError
 from support.checkouts import ROOT
-from support.objects import Cells
+from support.objects import Cells, total_seconds
 
 
 @pytest.fixture
@@ -175,10 +175,6 @@ def test_none_is_none_again(make: Callable[..., Scaffold], encode: Any, sampled:
     for odd in ({"w": 1, "n": 1}, {"w": "x", "n": "60"}):
         with pytest.raises(ServingError, match="400"):
             scaffold.predict([odd])
-
-
-def total_seconds(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.apply(lambda column: column.dt.total_seconds())
 
 
 def test_a_timedelta_has_its_length(make: Callable[..., Scaffold]) -> None:

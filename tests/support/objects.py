@@ -61,3 +61,7 @@ class Stored:
 
     def predict(self, rows: Any) -> Any:
         return np.diff(rows.tocsr().indptr)
+
+
+def total_seconds(frame: Any) -> Any:
+    return frame.apply(lambda column: column.dt.total_seconds())
