@@ -19,7 +19,7 @@ from ..environment.repin import given_lines, repinned, with_new
 from ..environment.wheels import Wheel
 from ..errors import ModelError, ScaffoldError, SettingError, TargetError
 from ..files import edit, exchange
-from ..hooks import NATIVE, WrittenModelScaffoldDefinition
+from ..hooks import NATIVE, Description, WrittenModelScaffoldDefinition
 from ..layout import (
     ANSWERS,
     CONFIG,
@@ -139,10 +139,17 @@ def _with_input(prepared: Prepared, described: schema.ModelInput) -> Prepared:
     return replace(prepared, description=replace(prepared.description, input=described))
 
 
+def _of_first_row(description: Description) -> Description:
+    """The description with the one row that its prediction is for."""
+    if description.example is None:
+        return description
+    return replace(description, example=description.example[:1])
+
+
 def _check_kept(prepared: Prepared, copy: Path, stays: Kept) -> None:
     """Ask the smoke test again. Its answer may be another than the model's: by an owner's edit."""
     if not stays.is_tested:
-        prepared = replace(prepared, sample=None)
+        prepared = replace(prepared, sample=None, description=_of_first_row(prepared.description))
     verification = prepared.verification(copy)
     if verification is not None and not verification:
         _warn(

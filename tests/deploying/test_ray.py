@@ -387,6 +387,8 @@ def test_concurrent_requests_are_batched_in_both_replicas(
             body = {"instances": [rows[index].tolist()], "tell": True}
             return client.post(PREDICT, json=body).raise_for_status().json()
 
+    for _ in range(8):  # the first calls are checked: each request is computed alone too
+        together(32, ask)
     answers = together(32, ask)
     assert [answer["predictions"] for answer in answers] == [
         [label] for label in forest.predict(rows[:32])

@@ -389,11 +389,12 @@ def test_a_sample_is_verified_and_recorded(sample: Any, make: Callable[..., Scaf
     scaffold = make(model, sample_input=sample)
     kept = json.loads((scaffold.directory / "smoke-test.json").read_text())
     assert kept["response"] == {"predictions": model.predict(sample).tolist()}
+    described: dict[str, Any] = {"kind": "array", "shape": [4]}
     if scipy.sparse.issparse(sample):
-        sample = sample.toarray()
+        sample, described["sparse"] = sample.toarray(), "csr_matrix"
     array = np.asarray(sample)
     assert kept["request"] == {"instances": array.tolist()}
-    assert facts(scaffold)["input"] == {"kind": "array", "shape": [4], "dtype": array.dtype.name}
+    assert facts(scaffold)["input"] == {**described, "dtype": array.dtype.name}
     assert facts(scaffold)["example"] == kept["request"]["instances"]
     assert facts(scaffold)["rows_independent"] is True and facts(scaffold)["batch_noise"] == 0
 
@@ -567,9 +568,9 @@ def test_installed_packages_and_names_are_read_once(
     for owner, name in ((Environment, "__init__"), (Captured, "renamed")):
         real = getattr(owner, name)
 
-        def counted(self: Any, real: Any = real, name: str = name) -> Any:
+        def counted(self: Any, real: Any = real, name: str = name, **settings: Any) -> Any:
             calls.append(name)
-            return real(self)
+            return real(self, **settings)
 
         monkeypatch.setattr(owner, name, counted)
     make(linear)

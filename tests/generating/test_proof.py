@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -120,10 +119,6 @@ DOUBTS: dict[str, tuple[Callable[[], Any], str]] = {
     "an error": (
         lambda: make_pipeline(FunctionTransformer(months), LogisticRegression()).fit(DAYS, Y),
         'it does not predict from {"day": 0, "b": 0}: AttributeError: ',
-    ),
-    "another dtype": (
-        lambda: KMeans(2, n_init=1).fit(X.astype("f4")),
-        "it does not predict from zeros: ValueError: Buffer dtype mismatch",
     ),
 }
 

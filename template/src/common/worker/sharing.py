@@ -100,6 +100,7 @@ class Sharing:
         self._first = first
         self._trusts: dict[Hashable, Trust] = {}
         self._ended = 0
+        self._found: Finding | None = None
 
     def groups(self, calls: list[Call]) -> list[Group]:
         """Groups of requests that may share a call, in order of arrival."""
@@ -149,11 +150,13 @@ class Sharing:
     def try_rows(self, calls: list[Call], predict: Predict) -> Finding | None:
         """Try whether the rows of requests are independent; None if none can be tried.
 
+        Once something has ended sharing, it is what was found then.
+
         Raises:
             BaseException: `predict` cannot answer one of them alone.
         """
         if self.max_batch_size == 1:
-            return None
+            return self._found
         groups = [group for group in self.groups(calls) if len(group.calls) > 1]
         tries = (tried(predict, group.calls, self._tolerance) for group in groups)
         findings = [finding for finding in tries if finding is not None]
@@ -166,7 +169,7 @@ class Sharing:
         if self.max_batch_size == 1:
             return
         self.max_batch_size = 1
-        self._ended = 1
+        self._ended, self._found = 1, finding
         logger.warning("requests no longer share a call of predict: %s", finding)
 
     def take_ended(self) -> int:
