@@ -668,7 +668,7 @@ def test_a_scaler_that_the_owner_adds(make: Callable[..., Scaffold], tmp_path: P
 
 
 def test_load_opens_a_scaffold(make: Callable[..., Scaffold]) -> None:
-    made = make(Sums(), framework="custom", name="price")
+    made = make(Sums(), framework="custom", name="price", sample_input=[[3, 1]])
     opened = generator.load(str(made.directory))
     assert opened.name == "price" and opened.docker_build_string == made.docker_build_string
     for _ in range(2):
@@ -677,7 +677,7 @@ def test_load_opens_a_scaffold(make: Callable[..., Scaffold]) -> None:
 
 
 def test_two_scaffolds_are_open_at_once(make: Callable[..., Scaffold], sums: Scaffold) -> None:
-    other = make(Lengths(), framework="custom")
+    other = make(Lengths(), framework="custom", sample_input=["four"])
     assert sums.predict([[4, 2, 0, 0]]) == {"predictions": [6]}
     assert other.predict(["four"]) == {"predictions": [{"text": "FOUR", "length": 4}]}
 

@@ -286,15 +286,18 @@ def test_a_worker_answers_from_the_compiled_form(make: Callable[..., Scaffold]) 
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("value", ["tensorrt", None, 1, ["onnx"]])
-def test_a_bad_engine_in_the_configuration_is_one_line(value: Any) -> None:
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [("tensorrt", "'tensorrt'"), (None, "null"), (1, "1"), (["onnx"], '["onnx"]')],
+)
+def test_a_bad_engine_in_the_configuration_is_one_line(value: Any, written: str) -> None:
     document = {
         "model_name": "m",
         "model_metadata": {"framework": "sklearn", "model": {"engine": value}},
     }
     with pytest.raises(ConfigError) as raised:
         Config.from_document(document)
-    assert str(raised.value) == f"config.yaml: model.engine must be native or onnx, it is {value!r}"
+    assert str(raised.value) == f"config.yaml: model.engine must be native or onnx, it is {written}"
 
 
 # ---- the fallback: the model itself is served ----
@@ -347,7 +350,8 @@ def test_neighbours_at_equal_distance_are_chosen_differently(
 
 def test_a_compiled_form_that_cannot_be_compared(make: Callable[..., Scaffold]) -> None:
     fallback(make, texts()[0], "pass a sample_input")
-    fallback(make, frame()[0], "; a sample_input would say more about its rows")
+    with pytest.warns(UserWarning, match="the dtypes of the columns 'b', 'c' are not known"):
+        fallback(make, frame()[0], "; a sample_input would say more about its rows")
     gaps = np.full((3, 4), np.nan)
     fallback(
         make,

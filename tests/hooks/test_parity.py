@@ -224,6 +224,7 @@ SWEPT = [_pipeline, _search, _outputs, _numbers_of_outputs, _clusters, _outliers
     ids=lambda case: case.__name__.strip("_"),
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:requests may be refused:UserWarning")  # without a sample
 def test_a_dozen_models_are_served_exactly(
     case: Callable[[], Case], warm: WarmServer, tmp_path: Path
 ) -> None:
