@@ -31,7 +31,8 @@ def text_or_bytes(value: Any) -> str | bytes:
         return value
     if is_b64(value):
         return _decoded(value[B64])
-    raise InvalidInput(f'must be a string, or bytes as {{"b64": "..."}}, it is {kind_of(value)}')
+    form = 'bytes as {"b64": "..."}'
+    raise InvalidInput(f"must be a string, or {form}, it is {kind_of(value)}")
 
 
 def to_bytes(value: Any) -> bytes:
