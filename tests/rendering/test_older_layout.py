@@ -19,7 +19,6 @@ import pytest
 
 import generator
 from generator import Scaffold, ScaffoldError
-from generator.layout import SMOKE_TEST
 from support.checkouts import archived, call, commit, git
 
 FLAT, LATER = "769d155", "v90.0.0"  # the last commit whose src/common is one folder
@@ -79,8 +78,9 @@ def test_it_opens(older: Scaffold) -> None:
         lambda scaffold: scaffold.verify(environment="isolated"),
         lambda scaffold: scaffold.verify(ROWS, expected=[0] * len(ROWS)),
         lambda scaffold: scaffold.replace_model(model_of(scaffold), sample_input=ROWS),
+        lambda scaffold: scaffold.replace_model(model_of(scaffold)),
     ],
-    ids=["predict", "verify", "verify isolated", "verify a sample", "replace_model"],
+    ids=["predict", "verify", "verify isolated", "verify a sample", "replace", "replace, no sample"],
 )
 def test_what_needs_its_worker_names_the_update(
     older: Scaffold, use: Callable[[Scaffold], Any], capfd: pytest.CaptureFixture[str]
@@ -99,11 +99,6 @@ def test_the_command_line_names_the_update(older: Scaffold) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
     assert done.stderr.endswith(f"run `python -m generator update {older.directory}` first\n")
-
-
-def test_a_model_is_replaced_without_a_sample(older: Scaffold) -> None:
-    older.replace_model(model_of(older))
-    assert not (older.directory / SMOKE_TEST).exists()
 
 
 def test_it_serves(older: Scaffold) -> None:
