@@ -13,13 +13,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .. import layout
 from ..environment import isolation
 from ..environment.installed import Environment, Installed
 from ..errors import ModelError, ServingError
-from .runtime import Runtime, json_encode
+from .runtime import Worker
+from .worker import LocalWorker
 
 
 @dataclass(frozen=True)
@@ -64,33 +64,61 @@ def site(directory: Path, environment: Environment, given: Sequence[Path]) -> It
         yield Site([str(packages), *projects], present)
 
 
-def check(directory: Path, path: Sequence[str], hidden: Sequence[Path], example: Any) -> Any:
-    """Load the model of a scaffold in a clean process, and predict with it there.
+class CleanWorker(LocalWorker):
+    """A scaffold's worker where the owner's own files are out of reach. `worker` makes it."""
+
+    def started(self) -> Worker:
+        """The process, which has loaded the model.
+
+        Raises:
+            ModelError: the model does not load there; the message says what is missing.
+        """
+        try:
+            return super().started()
+        except ServingError as error:
+            raise ModelError(f"the scaffold would not load elsewhere: {error}") from error
+
+    def ask(self, body: bytes) -> tuple[int, bytes]:
+        """Send a JSON body through the whole flow. Returns 200 and the body of the answer.
+
+        Raises:
+            ModelError: the model does not load or predict there; the message says what is missing.
+        """
+        try:
+            status, answer = super().ask(body)
+        except ServingError as error:
+            raise ModelError(f"the scaffold would not predict elsewhere: {error}") from error
+        if status != 200:
+            reason = json.loads(answer)["error"]
+            raise ModelError(f"the scaffold would not predict elsewhere: {reason}")
+        return status, answer
+
+
+@contextlib.contextmanager
+def worker(directory: Path, path: Sequence[str], hidden: Sequence[Path]) -> Iterator[CleanWorker]:
+    """A worker of a scaffold in a clean process.
 
     Args:
         directory: the scaffold.
         path: the directories that the worker may import from, besides the scaffold and the standard
             library.
         hidden: the directories whose files it must not read.
-        example: rows to predict for; None where none are known.
-
-    Returns:
-        The answer, as a client reads it from JSON; None if there is no example.
-
-    Raises:
-        ModelError: it does not load or predict there; the message says what is missing.
     """
-    shown = [str(directory.resolve()), *path, sys.prefix, sys.base_prefix, tempfile.gettempdir()]
-    settings = {"hidden": list(map(str, hidden)), "shown": list(map(os.path.realpath, shown))}
-    with _interpreter(settings) as python:
-        try:
-            status, answer = _predict(Runtime(directory), path, python, example)
-        except ServingError as error:
-            raise ModelError(f"the scaffold would not load elsewhere: {error}") from error
-    content = json.loads(answer)
-    if status != 200:
-        raise ModelError(f"the scaffold would not predict elsewhere: {content['error']}")
-    return content
+    with contextlib.ExitStack() as stack:
+        python = None
+        if hidden:
+            shown = [
+                str(directory.resolve()),
+                *path,
+                sys.prefix,
+                sys.base_prefix,
+                tempfile.gettempdir(),
+            ]
+            real = [os.path.realpath(place) for place in shown]
+            settings = {"hidden": list(map(str, hidden)), "shown": real}
+            python = stack.enter_context(_interpreter(settings))
+        made = CleanWorker(directory, path, python, shown=False)
+        yield stack.enter_context(contextlib.closing(made))
 
 
 @contextlib.contextmanager
@@ -109,14 +137,3 @@ def _interpreter(settings: dict[str, list[str]]) -> Iterator[str | None]:
             yield str(script)
         else:
             yield None
-
-
-def _predict(
-    runtime: Runtime, path: Sequence[str], python: str | None, example: Any
-) -> tuple[int, bytes]:
-    """The status and the body of the answer; 200 if there is no example to predict for."""
-    starting = runtime.worker(runtime.config(), path=path, python=python, shown=False)
-    with contextlib.closing(starting) as worker:
-        if example is None:
-            return 200, b"null"
-        return worker.ask(json_encode({"instances": example}))

@@ -17,11 +17,21 @@ class LocalWorker:
         directory: the scaffold's.
         path: the only directories to import from, besides the scaffold and the standard library;
             by default what this interpreter finds.
+        python: the interpreter to run in; by default this one.
+        shown: whether its log goes to this process's standard error.
     """
 
-    def __init__(self, directory: Path, path: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        path: Sequence[str] | None = None,
+        python: str | None = None,
+        shown: bool = True,
+    ) -> None:
         self.directory = directory
         self._path = path
+        self._python = python
+        self._shown = shown
         self._worker: Worker | None = None
         self._stamp: float | None = None
 
@@ -32,11 +42,11 @@ class LocalWorker:
             ServingError: the model cannot be loaded, or the worker died.
             ScaffoldError: the scaffold is from an older template, or its `config.yaml` is broken.
         """
-        return self._current().ask(body)
+        return self.started().ask(body)
 
     def try_rows(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
         """Try whether the rows of a request are independent: see `runtime.Worker.try_rows`."""
-        return self._current().try_rows(request)
+        return self.started().try_rows(request)
 
     def close(self) -> None:
         """End the worker; the next request starts another."""
@@ -44,13 +54,21 @@ class LocalWorker:
             self._worker.close()
             self._worker = None
 
-    def _current(self) -> Worker:
+    def started(self) -> Worker:
+        """The process, which has loaded the model.
+
+        Raises:
+            ServingError: the model cannot be loaded.
+            ScaffoldError: the scaffold is from an older template, or its `config.yaml` is broken.
+        """
         stamp = self._last_change()
         if self._worker is not None and (self._worker.closed or stamp != self._stamp):
             self.close()
         if self._worker is None:
             runtime = Runtime(self.directory)
-            self._worker = runtime.worker(runtime.config(), path=self._path)
+            self._worker = runtime.worker(
+                runtime.config(), path=self._path, python=self._python, shown=self._shown
+            )
             self._stamp = stamp
         return self._worker
 

@@ -18,16 +18,16 @@ from ..environment.installed import Environment, Installed
 from ..environment.isolation import lacking
 from ..environment.lines import Requirements
 from ..environment.venvs import RUNNING
-from ..errors import ModelError, ServingError, SettingError
+from ..errors import ModelError, SettingError
 from ..hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find
 from ..hooks.custom import Custom
 from ..owners import guarded, warn
 from ..running import clean_process, samples
 from ..running.as_json import holds_infinity
 from ..running.comparison import Verification, compare
-from ..running.rows import body_rows, distinct, few, rows
+from ..running.rows import body_rows, distinct, few
 from ..running.runtime import Runtime, digest, schema, written
-from ..running.verification import CURRENT, check_expected, verify_sample
+from ..running.verification import CURRENT, check_expected, response, verify_sample
 from ..running.worker import LocalWorker
 from .config_file import read_facts, write_facts
 from .wheels import write_wheels
@@ -219,24 +219,23 @@ class Prepared:
                 "a prediction for sample_input is infinite, which JSON has no form for: clients get"
                 " null"
             )
-        if self.captured.roots:
-            self._check_elsewhere(directory, site, self.description.example)
-        try:
-            return self._compared(directory, site, expected)
-        except ServingError:
-            self._check_elsewhere(directory, site, rows(self.sample))
-            raise
+        with self._elsewhere(directory, site) as worker:
+            return self._compared(directory, worker, expected)
 
-    def _check_elsewhere(self, directory: Path, site: clean_process.Site, example: Any) -> Any:
-        """The answer without the owner's own files, and with the scaffold's packages only.
+    @contextlib.contextmanager
+    def _elsewhere(
+        self, directory: Path, site: clean_process.Site
+    ) -> "Iterator[clean_process.CleanWorker]":
+        """A worker without the owner's own files, and with the scaffold's packages only.
 
         Raises:
-            ModelError: there is none. The message says which file to name in `code=`.
+            ModelError: it does not answer. The message says which file to name in `code=`.
             Incomplete: a package is missing that is installed here.
         """
         roots = self.captured.roots
         try:
-            return clean_process.check(directory, site.path, roots, example)
+            with clean_process.worker(directory, site.path, roots) as worker:
+                yield worker
         except ModelError as error:
             if found := lacking(str(error), self.environment, site.present):
                 raise Incomplete(self._with_distribution(found)) from error
@@ -265,7 +264,8 @@ class Prepared:
 
     def _check_without_sample(self, directory: Path, site: clean_process.Site) -> None:
         """Warn where it is not certain that the scaffold predicts as the model does."""
-        answer = self._check_elsewhere(directory, site, self.description.example)
+        with self._elsewhere(directory, site) as worker:
+            answer = self._answer_for_example(worker)
         doubt = self.description.doubt or self._untold(directory, answer)
         if doubt is not None:
             warn(
@@ -273,30 +273,32 @@ class Prepared:
                 f" {doubt}: pass sample_input"
             )
 
+    def _answer_for_example(self, worker: clean_process.CleanWorker) -> dict[str, Any] | None:
+        """None where no rows are known; the model is loaded all the same."""
+        if self.description.example is None:
+            worker.started()
+            return None
+        return response(worker.ask, {"instances": self.description.example})
+
     def _untold(self, directory: Path, answer: Any) -> str | None:
         """What is wrong with the predictions for the example; None if nothing is."""
-        if self.description.example is None:
+        if answer is None:
             return None
         try:
             check_expected(self.description.prediction)
         except ModelError as error:
             return str(error)
-        if answer is None:
-            return None
         served = answer.get("predictions")
         difference = compare(
             self.description.prediction, served, self._tolerance(directory)
         ).difference
         return difference and f"for {written(self.description.example)} {difference}"
 
-    def _compared(self, directory: Path, site: clean_process.Site, expected: Any) -> Verification:
+    def _compared(self, directory: Path, worker: LocalWorker, expected: Any) -> Verification:
         tolerance = self._tolerance(directory)
-        with contextlib.closing(LocalWorker(directory, site.path)) as worker:
-            verification = verify_sample(worker, CURRENT, self.sample, expected, tolerance)
-            facts: dict[str, Any] = {}
-            if verification:
-                facts = self._tried(worker, self.sample)
-        write_facts(directory / layout.CONFIG, facts)
+        verification = verify_sample(worker, CURRENT, self.sample, expected, tolerance)
+        if verification:
+            write_facts(directory / layout.CONFIG, self._tried(worker, self.sample))
         return verification
 
     def _tried(self, worker: LocalWorker, sample: Any) -> dict[str, Any]:

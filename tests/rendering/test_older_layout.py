@@ -80,7 +80,14 @@ def test_it_opens(older: Scaffold) -> None:
         lambda scaffold: scaffold.replace_model(model_of(scaffold), sample_input=ROWS),
         lambda scaffold: scaffold.replace_model(model_of(scaffold)),
     ],
-    ids=["predict", "verify", "verify isolated", "verify a sample", "replace", "replace, no sample"],
+    ids=[
+        "predict",
+        "verify",
+        "verify isolated",
+        "verify a sample",
+        "replace",
+        "replace, no sample",
+    ],
 )
 def test_what_needs_its_worker_names_the_update(
     older: Scaffold, use: Callable[[Scaffold], Any], capfd: pytest.CaptureFixture[str]

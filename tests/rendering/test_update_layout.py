@@ -373,6 +373,42 @@ def is_module(source: Path, name: str) -> bool:
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
+SETTING = re.compile(r"^    (\w+): ?(.*)$")  # of `serving` and of `model`
+EDIT = "    {}: edited  # by its owner"
+
+
+@pytest.mark.parametrize("framework", ["sklearn", "keras"])
+def test_any_edited_setting_stays_without_a_conflict(
+    template: Path, tmp_path: Path, framework: str
+) -> None:
+    """A new setting in the template must not stand beside one that an owner edits."""
+    answers = {"framework": framework, "server": "kserve"}
+    old, new = (config_of(template, tag, answers, tmp_path / tag) for tag in (OLD, NEW))
+    lines = old.splitlines()
+    settings = [index for index, line in enumerate(lines) if SETTING.match(line)]
+    assert len(settings) > 15
+    for index in settings:
+        edit = EDIT.format(SETTING.match(lines[index])[1])  # type: ignore[index]
+        edited = [*lines[:index], edit, *lines[index + 1 :]]
+        merged = three_way(old, "\n".join(edited) + "\n", new, tmp_path)
+        assert edit in merged.splitlines() and "<<<<" not in merged, edit
+
+
+def config_of(template: Path, tag: str, answers: dict[str, str], place: Path) -> str:
+    place.mkdir()
+    render(answers, place, Source(str(template), tag))
+    return (place / "config.yaml").read_text()
+
+
+def three_way(base: str, ours: str, theirs: str, place: Path) -> str:
+    """What git merges."""
+    texts = {"ours": ours, "base": base, "theirs": theirs}
+    for name, text in texts.items():
+        (place / name).write_text(text)
+    command = ["git", "merge-file", "--stdout", *texts]
+    return subprocess.run(command, cwd=place, capture_output=True, text=True).stdout
+
+
 def test_pretend_changes_nothing(
     cases: Callable[[str], Case], copied: Callable[[Case, str], Path]
 ) -> None:
