@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import layout
 from ..capture.captured import Captured
-from ..capture.changes import Change, changes
+from ..capture.changes.find import Change, changes
 from ..capture.collect import capture
 from ..capture.data_files import missing, named_paths
 from ..environment import pins
