@@ -25,7 +25,7 @@ from ..template.src.common.errors import ConfigError
 from ..template.src.common.model_file import digest
 from ..template.src.common.onnx_engine import OnnxModel
 from ..template.src.common.outputs import Predictor, left_out, plain
-from ..template.src.common.rows.formats import example as column_example
+from ..template.src.common.rows.columns.formats import example as column_example
 from ..template.src.common.signature import Signature
 from ..template.src.common.words import kind_of, listing, shown, written
 from .worker_log import WorkerLog, last_words, reason

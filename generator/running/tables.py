@@ -299,7 +299,7 @@ def _polars_type(kind: str) -> str:
 
 
 def _polars_name(name: str, dtype: Any) -> str:
-    """A dtype as `common/rows/polars_columns.py` reads it."""
+    """A dtype as `common/rows/columns/polars_columns.py` reads it."""
     kind = type(dtype).__name__
     parts: Iterable[Any] = ()
     if kind in ("Datetime", "Duration"):
