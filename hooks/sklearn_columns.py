@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from generator.common import schema
 from generator.errors import SettingError
-from generator.running import tables
-from generator.running.runtime import schema
+from generator.rows import tables
 
 Found = tuple[str, schema.Column | None]
 """A column's name, and what a step knows of it; None for a step that may take anything."""

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import layout
+from ..common import json_encode
 from ..environment import isolation
 from ..environment.installed import Environment, Installed
 from ..errors import ModelError, ServingError
-from .runtime import Runtime, json_encode
+from .runtime import Runtime
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from ..capture.captured import Captured
 from ..capture.changes.find import Change, changes
 from ..capture.collect import capture
 from ..capture.data_files import missing, named_paths
+from ..common import digest, schema, written
 from ..environment import pins
 from ..environment.installed import Environment, Installed
 from ..environment.isolation import lacking
@@ -22,11 +23,12 @@ from ..errors import ModelError, ServingError, SettingError
 from ..hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find
 from ..hooks.custom import Custom
 from ..owners import guarded, warn
-from ..running import clean_process, samples
-from ..running.as_json import holds_infinity
+from ..rows import samples
+from ..rows.as_json import holds_infinity
+from ..rows.body import body_rows, distinct, few, rows
+from ..running import clean_process
 from ..running.comparison import Verification, compare
-from ..running.rows import body_rows, distinct, few, rows
-from ..running.runtime import Runtime, digest, schema, written
+from ..running.runtime import Runtime
 from ..running.verification import CURRENT, check_expected, verify_sample
 from ..running.worker import LocalWorker
 from .config_file import read_facts, write_facts

@@ -34,8 +34,8 @@ import generator
 from common.bodies import json_encode
 from generator.environment.venvs import server_python
 from generator.hooks import by_name
+from generator.rows.body import rows
 from generator.running.comparison import compare
-from generator.running.rows import rows
 from support.checkouts import ROOT
 from support.estimators import fitted, instances, with_predict
 from support.running import LOCKS, free_port, until

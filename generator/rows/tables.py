@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..common import ConfigError, Signature, json_encode, schema
 from ..errors import SettingError
-from .runtime import ConfigError, Signature, json_encode, schema
 
 TRIED_ROWS = 100
 PYARROW = "holds columns of the DataFrame that the model was fitted on"
