@@ -182,6 +182,17 @@ def installed(wheel: Path, shared: Shared) -> Path:
     return shared.directory("installed", lambda place: install(wheel, place)) / "venv/bin/python"
 
 
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory with installed packages that workers import from, too, such as `frame`."""
+    directory = tmp_path / "site-packages"
+    directory.mkdir()
+    monkeypatch.syspath_prepend(str(directory))
+    monkeypatch.setenv("PYTHONPATH", str(directory), prepend=os.pathsep)
+    yield directory
+    sys.modules.pop("frame", None)
+
+
 def install(wheel: Path, place: Path) -> None:
     uv = str(Path(sys.executable).with_name("uv"))
     python = place / "venv" / "bin" / "python"

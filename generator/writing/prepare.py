@@ -12,7 +12,7 @@ from .. import layout
 from ..capture.captured import Captured
 from ..capture.changes.find import Change, changes
 from ..capture.collect import capture
-from ..capture.data_files import missing, named_paths
+from ..capture.data_files import missing, named_code
 from ..common import digest, schema, written
 from ..environment import pins
 from ..environment.installed import Environment, Installed
@@ -391,7 +391,7 @@ def prepare(
     with _taken_for(model, definition):
         sample = definition.sampled(model, samples.read(sample))
         served = definition.converted(model, format, sample)
-        definitions, files = definition.definitions(served), named_paths(code)
+        definitions, files = definition.definitions(served), named_code(code)
 
         def capturing(changed: Sequence[Change]) -> Captured:
             return capture(definitions, environment, given, files, changed)
