@@ -19,11 +19,11 @@ from sklearn.ensemble import RandomForestClassifier
 import generator
 from generator.running.server import Server
 from generator.scaffold import Scaffold
-from support.checkouts import call, snapshot
-from support.containers import Engine, answers, labelling, remove, require_buildkit
-from support.jinja import compile_once
-from support.objects import Sums
-from support.shared import Shared, is_worker, name_the_run, run_name
+from support.models.objects import Sums
+from support.rendering.checkouts import call, snapshot
+from support.rendering.jinja import compile_once
+from support.servers.containers import Engine, answers, labelling, remove, require_buildkit
+from support.session.shared import Shared, is_worker, name_the_run, run_name
 
 # A shell's background job ignores it, and so does all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -19,7 +19,7 @@ import generator
 from generator import ScaffoldError
 from generator.environment.venvs import RUNNING, model_python
 from generator.writing.wheels import INSTALL
-from support.wheels import install, sha256, write_project, write_wheel
+from support.packages.wheels import install, sha256, write_project, write_wheel
 
 X, Y = np.arange(8.0).reshape(4, 2), np.array([1.0, 2, 3, 5])
 STEP = "def step(rows):\n    return rows * {}\n"

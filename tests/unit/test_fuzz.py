@@ -15,7 +15,7 @@ from generator.rows.body import request_of
 from generator.running.comparison import compare
 from generator.running.verification import check_expected, response
 from generator.writing.prepare import prepare, recognised
-from support import odd
+from support.models import odd
 
 SEED = 17
 FRAMEWORKS = (None, None, "custom", "custom", "custom", "sklearn")

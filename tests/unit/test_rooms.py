@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from support.checkouts import ROOT
-from support.imports import Order, imported_names, imports, modules, wrong
+from support.packages.imports import Order, imported_names, imports, modules, wrong
+from support.rendering.checkouts import ROOT
 
 GENERATOR: Order = [
     ("errors", "layout", "importing", "template"),

@@ -13,7 +13,7 @@ import pytest
 from generator.errors import SettingError
 from generator.rows import samples
 from generator.rows.body import request_of
-from support.checkouts import ROOT
+from support.rendering.checkouts import ROOT
 
 NUMBER = 0.1 + 0.2  # pandas' own reader is off by one bit for some
 

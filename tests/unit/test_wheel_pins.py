@@ -9,7 +9,7 @@ from generator.environment import pins
 from generator.environment.installed import Environment
 from generator.environment.lines import Pin, Requirements
 from generator.errors import RequirementError
-from support.wheels import install, sha256, write_project, write_wheel
+from support.packages.wheels import install, sha256, write_project, write_wheel
 
 FILES = {"frame.py": "class Dense:\n    pass\n"}
 OPTION = "--find-links wheels  # holds what was installed from a file: frame"
