@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from generator.running.rows import rows as rows_of
+from generator.rows.body import rows as rows_of
 from generator.template.src.common.bodies import msgpack_decode, msgpack_encode
 
 JSON = "application/json"

@@ -15,7 +15,7 @@ from .create import from_model
 from .create import new as new_scaffold
 from .errors import ScaffoldError, ServingError
 from .hooks import reader
-from .running import samples
+from .rows import samples
 from .running.verification import CURRENT, ENVIRONMENTS
 from .scaffold import load
 

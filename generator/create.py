@@ -11,7 +11,7 @@ from . import layout
 from .environment.installed import Environment
 from .environment.pins import infer
 from .errors import ScaffoldError, SettingError, TargetError
-from .files import beside
+from .files import beside, named_paths
 from .hooks import NATIVE
 from .hooks.custom import Custom
 from .owners import guarded
@@ -287,14 +287,7 @@ def _occupied(target: Path, overwrite: bool) -> str | None:
 
 def _data_files(data: Any) -> list[Path]:
     """What to copy into `src/data/`: files, or the content of one directory."""
-    if data is None:
-        return []
-    if isinstance(data, (str, os.PathLike)):
-        data = [data]
-    named = [Path(item) for item in data]
-    for path in named:
-        if not path.exists():
-            raise SettingError(f"data names {str(path)!r}, which does not exist")
+    named = named_paths("data", data)
     if len(named) == 1 and named[0].is_dir():
         return sorted(named[0].iterdir())
     return named

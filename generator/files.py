@@ -1,4 +1,7 @@
-"""Replaces files all at once: an interrupt or a full disk leaves all of them unchanged."""
+"""Files: those that an owner names, and those that are written or replaced, all of them or none.
+
+An interrupt or a full disk leaves what was there.
+"""
 
 import contextlib
 import os
@@ -6,10 +9,32 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from .errors import TargetError
+from .errors import SettingError, TargetError
 
 PREFIX = ".scaffold."
+
+
+def named_paths(setting: str, given: Any) -> list[Path]:
+    """The files and directories that an owner names.
+
+    Args:
+        setting: the argument's name, for the message.
+        given: its value: one path, several, or None.
+
+    Raises:
+        SettingError: one of them does not exist.
+    """
+    if given is None:
+        return []
+    if isinstance(given, (str, os.PathLike)):
+        given = [given]
+    paths = [Path(item) for item in given]
+    for path in paths:
+        if not path.exists():
+            raise SettingError(f"{setting} names {str(path)!r}, which does not exist")
+    return paths
 
 
 def exchange(directory: Path, files: Mapping[str, Path | None]) -> None:

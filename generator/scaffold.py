@@ -13,9 +13,9 @@ from .hooks import WrittenModelScaffoldDefinition, by_name
 from .owners import guarded
 from .rendering import update
 from .rendering.update import Update
-from .running import samples
+from .rows import samples
+from .rows.body import request_of
 from .running.comparison import Verification
-from .running.rows import request_of
 from .running.runtime import Config, Runtime
 from .running.server import Server, serve
 from .running.verification import (

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from generator.capture import pickle_references
+from generator.common import listing, schema
 from generator.errors import SettingError
 from generator.owners import guarded
-from generator.running.runtime import listing, schema
 
 CANNOT_PREDICT = "the model cannot predict from sample_input"
 NATIVE, ONNX = "native", "onnx"  # the engines: the model itself, and ONNX Runtime

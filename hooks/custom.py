@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from generator.common import Signature, schema
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded
-from generator.running import arrays, tables
-from generator.running.rows import body_rows
-from generator.running.runtime import Signature, schema
+from generator.rows import arrays, tables
+from generator.rows.body import body_rows
 
 from . import sklearn_config
 from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition

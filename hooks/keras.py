@@ -10,10 +10,10 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from generator.capture.pickle_references import Named
+from generator.common import schema
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded, one_line
-from generator.running.rows import body_rows
-from generator.running.runtime import schema
+from generator.rows.body import body_rows
 
 from . import lengths
 from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition

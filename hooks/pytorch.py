@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from generator.capture.pickle_references import Named
+from generator.common import Predictor, left_out, listing, plain, schema
 from generator.errors import ModelError, SettingError
 from generator.owners import warn
-from generator.running.rows import body_rows
-from generator.running.runtime import Predictor, left_out, listing, plain, schema
+from generator.rows.body import body_rows
 
 from . import lengths
 from .base import Description, WrittenModelScaffoldDefinition

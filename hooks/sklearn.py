@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from generator.common import Signature, column_example, schema, written
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded, one_line, warn
-from generator.running import arrays, samples, tables
-from generator.running.rows import body_rows
-from generator.running.runtime import Signature, column_example, schema, written
+from generator.rows import arrays, samples, tables
+from generator.rows.body import body_rows
 
 from . import sklearn_columns, sklearn_config
 from .base import CANNOT_PREDICT, NATIVE, ONNX, Description, WrittenModelScaffoldDefinition

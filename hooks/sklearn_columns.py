@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from generator.common import schema
 from generator.errors import SettingError
-from generator.running import tables
-from generator.running.runtime import schema
+from generator.rows import tables
 
 Found = tuple[str, schema.Column | None]
 """A column's name, and what a step knows of it; None for a step that may take anything."""
@@ -49,12 +49,7 @@ def first_categories(step: Any, names: Sequence[str]) -> dict[str, Any]:
 
     Any other could be unknown to the model.
     """
-    for inner in ("best_estimator_", "regressor_"):
-        if (estimator := getattr(step, inner, None)) is not None:
-            return first_categories(estimator, names)
-    if (steps := getattr(step, "steps", None)) is not None:
-        first = next(part for _, part in steps if part not in (None, "passthrough"))
-        return first_categories(first, names)
+    step = _first(step)
     if hasattr(step, "transformers_"):
         parts = [(part, _resolved(columns, names)) for _, part, columns in step.transformers_]
         found: dict[str, Any] = {}
@@ -67,6 +62,16 @@ def first_categories(step: Any, names: Sequence[str]) -> dict[str, Any]:
     return {name: values[0] for name, values in zip(names, learned_values, strict=False)}
 
 
+def _first(step: Any) -> Any:
+    """The estimator that gets the columns: inside of a search, or the first one of a pipeline."""
+    for inner in ("best_estimator_", "regressor_"):
+        if (estimator := getattr(step, inner, None)) is not None:
+            return _first(estimator)
+    if (steps := getattr(step, "steps", None)) is not None:
+        return _first(next(part for _, part in steps if part not in (None, "passthrough")))
+    return step
+
+
 def _agreed(name: str, columns: list[schema.Column | None]) -> schema.Column:
     if columns and columns[0] is not None and all(column == columns[0] for column in columns):
         return columns[0]
@@ -75,12 +80,7 @@ def _agreed(name: str, columns: list[schema.Column | None]) -> schema.Column:
 
 def _read_by(step: Any, names: Sequence[str]) -> Iterator[Found]:
     """What a fitted estimator knows of the columns that it gets."""
-    for inner in ("best_estimator_", "regressor_"):
-        if (estimator := getattr(step, inner, None)) is not None:
-            return _read_by(estimator, names)
-    if (steps := getattr(step, "steps", None)) is not None:
-        first = next(part for _, part in steps if part not in (None, "passthrough"))
-        return _read_by(first, names)
+    step = _first(step)
     if hasattr(step, "transformers_"):
         return _read_by_each(step.transformers_, names)
     if hasattr(step, "categories_"):

@@ -19,11 +19,11 @@ from sklearn.ensemble import RandomForestClassifier
 import generator
 from generator.running.server import Server
 from generator.scaffold import Scaffold
-from support.checkouts import call, snapshot
-from support.containers import Engine, answers, labelling, remove, require_buildkit
-from support.jinja import compile_once
-from support.objects import Sums
-from support.shared import Shared, is_worker, name_the_run, run_name
+from support.models.objects import Sums
+from support.rendering.checkouts import call, snapshot
+from support.rendering.jinja import compile_once
+from support.servers.containers import Engine, answers, labelling, remove, require_buildkit
+from support.session.shared import Shared, is_worker, name_the_run, run_name
 
 # A shell's background job ignores it, and so does all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -180,6 +180,17 @@ def wheel(dist: Path) -> Path:
 def installed(wheel: Path, shared: Shared) -> Path:
     """The interpreter of an environment that holds the wheel, and scikit-learn, and their needs."""
     return shared.directory("installed", lambda place: install(wheel, place)) / "venv/bin/python"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory with installed packages that workers import from, too, such as `frame`."""
+    directory = tmp_path / "site-packages"
+    directory.mkdir()
+    monkeypatch.syspath_prepend(str(directory))
+    monkeypatch.setenv("PYTHONPATH", str(directory), prepend=os.pathsep)
+    yield directory
+    sys.modules.pop("frame", None)
 
 
 def install(wheel: Path, place: Path) -> None:

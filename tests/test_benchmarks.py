@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.checkouts import ROOT
+from support.rendering.checkouts import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
 ENVIRON = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -25,19 +25,19 @@ from ..environment.installed import Environment
 from ..errors import ModelError
 from .captured import CHANGED_CODE, CHANGES, OWN_CODE, PICKLE, PICKLED_CODE, SESSION_CODE, Captured
 from .captured import named as renamed
-from .changes import Change
+from .changes.find import Change
+from .changes.patched import check_unpatched
 from .data_files import import_root, named_files, package_files, real
 from .definition import Definition
 from .imports import Import, imports
 from .ownership import Module, Ownership
-from .patched import check_unpatched
 from .pickle_references import Named, lookup
 from .session import MAIN, Session
 
 _LOADER = Path(__file__).with_name(f"{PICKLED_CODE}.py")
 _ABSENT = Path(__file__).with_name("absent_generator.py")
 _GENERATOR = __name__.partition(".")[0]
-_CHANGER = Path(__file__).with_name(f"{CHANGED_CODE}.py")
+_CHANGER = Path(__file__).with_name("changes") / f"{CHANGED_CODE}.py"
 _CHANGED = f"""
 
 # The session had changed what is defined above: this puts it back.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, SettingError
+from ..files import named_paths
 
 MAX_BYTES = 64 * 2**20
 """The most bytes of files that a package brings without being asked."""
@@ -27,21 +28,13 @@ _NO_FILE = re.compile(r"No such file or directory: '([^']*)'")
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 
 
-def named_paths(code: Any) -> list[Path]:
+def named_code(code: Any) -> list[Path]:
     """The files and directories that `code=` names, as absolute paths.
 
     Raises:
         SettingError: one of them does not exist.
     """
-    if code is None:
-        return []
-    if isinstance(code, (str, os.PathLike)):
-        code = [code]
-    paths = [Path(item) for item in code]
-    for path in paths:
-        if not path.exists():
-            raise SettingError(f"code names {str(path)!r}, which does not exist")
-    return [real(path) for path in paths]
+    return [real(path) for path in named_paths("code", code)]
 
 
 def named_files(paths: Iterable[Path], roots: Sequence[Path]) -> dict[str, Path]:
@@ -51,7 +44,7 @@ def named_files(paths: Iterable[Path], roots: Sequence[Path]) -> dict[str, Path]
     code that reads it beside itself finds it there. Any other file has its name.
 
     Args:
-        paths: what `named_paths` returns.
+        paths: what `named_code` returns.
         roots: the directories that the model's own modules are imported from.
     """
     found: dict[str, Path] = {}
@@ -93,7 +86,7 @@ def package_files(modules: Mapping[str, str], named: Sequence[Path]) -> dict[str
 
     Args:
         modules: maps each copied module to its file.
-        named: what `named_paths` returns.
+        named: what `named_code` returns.
 
     Raises:
         ModelError: a package has more than `MAX_BYTES`, and `code=` names nothing in it.

@@ -16,7 +16,7 @@ from ..environment.lines import parse
 from ..errors import ModelError
 from ..importing import is_source, locate
 from .captured import RESERVED
-from .staleness import changed_name
+from .changes.staleness import changed_name
 
 _STANDARD = tuple(os.path.join(sysconfig.get_path(kind), "") for kind in ("stdlib", "platstdlib"))
 

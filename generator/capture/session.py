@@ -17,10 +17,10 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from ..errors import ModelError
+from .changes.staleness import fingerprint, fingerprints, functions
 from .definition import Definition, line_numbers, ordered, read, statements
 from .imports import absolute_name
 from .pickle_references import lookup
-from .staleness import fingerprint, fingerprints, functions
 
 MAIN = "__main__"
 _DOCSTRING = '''"""Code of the model, defined in {origin} and copied when the scaffold was made.

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .as_json import as_json
-from .runtime import json_encode, kind_of, listing, shown
+from ..common import json_encode, kind_of, listing, shown
+from ..rows.as_json import as_json
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Path = tuple[Any, ...]

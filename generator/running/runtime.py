@@ -1,8 +1,6 @@
-"""The generator's only access to a scaffold's `common` package.
+"""A scaffold's own `common` package, of any version: it reads `config.yaml` and starts workers.
 
-The generator contains the template's copy of it and imports that like any module. Hooks import
-`Signature`, `Predictor` and whatever else they need from here. A scaffold has a copy of its own,
-of any version: `Runtime` loads it. `Config` and `Client` are the interface that it must have.
+`Config` and `Client` are the interface that it must have.
 """
 
 import contextlib
@@ -18,39 +16,9 @@ from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from .. import layout
+from ..common import json_encode
 from ..errors import ScaffoldError, ServingError
-from ..template.src.common import schema
-from ..template.src.common.bodies import json_encode
-from ..template.src.common.errors import ConfigError
-from ..template.src.common.model_file import digest
-from ..template.src.common.onnx_engine import OnnxModel
-from ..template.src.common.outputs import Predictor, left_out, plain
-from ..template.src.common.rows.formats import example as column_example
-from ..template.src.common.signature import Signature
-from ..template.src.common.words import kind_of, listing, shown, written
 from .worker_log import WorkerLog, last_words, reason
-
-__all__ = [
-    "Client",
-    "Config",
-    "ConfigError",
-    "OnnxModel",
-    "Predictor",
-    "Runtime",
-    "Serving",
-    "Signature",
-    "Worker",
-    "column_example",
-    "digest",
-    "json_encode",
-    "kind_of",
-    "left_out",
-    "listing",
-    "plain",
-    "schema",
-    "shown",
-    "written",
-]
 
 
 class Serving(Protocol):
@@ -114,8 +82,8 @@ class _StartsClient(Protocol):
 
 
 if TYPE_CHECKING:  # mypy checks that the template's classes have this interface
-    from ..template.src.common.config import Config as _TemplateConfig
-    from ..template.src.common.link.client import Client as _TemplateClient
+    from ..common import Client as _TemplateClient
+    from ..common import Config as _TemplateConfig
 
     _reads: _ReadsConfig = _TemplateConfig.read
     _starts: _StartsClient = _TemplateClient

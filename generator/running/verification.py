@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import layout
+from ..common import json_encode
 from ..environment.venvs import RUNNING, model_python
 from ..errors import ModelError, ScaffoldError, ServingError, SettingError
+from ..rows.as_json import as_json
+from ..rows.body import body_rows, request_of, sent
 from . import container
-from .as_json import as_json
 from .comparison import Verification, compare
-from .rows import body_rows, request_of, sent
-from .runtime import Runtime, json_encode
+from .runtime import Runtime
 from .worker import LocalWorker
 
 CURRENT, ISOLATED, DOCKER = ENVIRONMENTS = ("current", "isolated", "docker")

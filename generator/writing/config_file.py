@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
+from ..common import written
 from ..errors import ScaffoldError
-from ..running.runtime import written
 from ..yaml_edit import Document
 
 FACTS = ("model_metadata", "model")

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..common import Signature, schema
 from ..errors import ScaffoldError
 from ..hooks import WrittenModelScaffoldDefinition
 from ..layout import SMOKE_TEST
-from ..running.runtime import Signature, schema
 
 TEXTS = (schema.TEXT, schema.BYTES)
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from .. import layout
 from ..capture.captured import Captured
-from ..capture.changes import Change, changes
+from ..capture.changes.find import Change, changes
 from ..capture.collect import capture
-from ..capture.data_files import missing, named_paths
+from ..capture.data_files import missing, named_code
+from ..common import digest, schema, written
 from ..environment import pins
 from ..environment.installed import Environment, Installed
 from ..environment.isolation import lacking
@@ -22,11 +23,12 @@ from ..errors import ModelError, SettingError
 from ..hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find
 from ..hooks.custom import Custom
 from ..owners import guarded, warn
-from ..running import clean_process, samples
-from ..running.as_json import holds_infinity
+from ..rows import samples
+from ..rows.as_json import holds_infinity
+from ..rows.body import body_rows, distinct, few
+from ..running import clean_process
 from ..running.comparison import Verification, compare
-from ..running.rows import body_rows, distinct, few
-from ..running.runtime import Runtime, digest, schema, written
+from ..running.runtime import Runtime
 from ..running.verification import CURRENT, check_expected, response, verify_sample
 from ..running.worker import LocalWorker
 from .config_file import read_facts, write_facts
@@ -391,7 +393,7 @@ def prepare(
     with _taken_for(model, definition):
         sample = definition.sampled(model, samples.read(sample))
         served = definition.converted(model, format, sample)
-        definitions, files = definition.definitions(served), named_paths(code)
+        definitions, files = definition.definitions(served), named_code(code)
 
         def capturing(changed: Sequence[Change]) -> Captured:
             return capture(definitions, environment, given, files, changed)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..common import ConfigError, digest, schema
 from ..environment.lines import Requirements
 from ..environment.repin import given_lines, repinned, with_new
 from ..environment.wheels import Wheel
@@ -34,7 +35,7 @@ from ..layout import (
     WHEELS_REQUIREMENTS,
 )
 from ..rendering.answers import Answers
-from ..running.runtime import ConfigError, Runtime, digest, schema
+from ..running.runtime import Runtime
 from .config_file import read_config, read_facts, value_at, write_facts, write_values
 from .kept import Kept, kept
 from .prepare import Prepared, complete, prepare

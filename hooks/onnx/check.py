@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from generator.running.rows import rows
-from generator.running.runtime import OnnxModel, Signature, schema
+from generator.common import OnnxModel, Signature, schema
+from generator.rows.body import rows
 
 from ..base import Description
 from .random_rows import random_inputs

@@ -6,8 +6,8 @@ from typing import Any
 
 from packaging.version import Version
 
+from generator.common import schema
 from generator.errors import SettingError
-from generator.running.runtime import schema
 
 from ..base import Description
 from . import columns as onnx_columns

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from generator.running.runtime import schema
+from generator.common import schema
 
 from ..base import Description
 from .tree import thresholds

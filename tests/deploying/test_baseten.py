@@ -26,10 +26,10 @@ import generator
 from common.config import Config
 from generator.environment.venvs import RUNNING, model_python, server_python
 from generator.scaffold import Scaffold
-from support.checkouts import ROOT, rendered
-from support.containers import Engine, running, wait_until_ready
-from support.running import Running, end, free_port, until
-from support.wheels import import_private
+from support.packages.wheels import import_private
+from support.rendering.checkouts import ROOT, rendered
+from support.servers.containers import Engine, running, wait_until_ready
+from support.servers.running import Running, end, free_port, until
 
 TRUSS = "truss==0.18.36"
 FRAMEWORKS = ("custom", "keras", "pytorch", "sklearn")

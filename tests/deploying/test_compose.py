@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from generator.scaffold import Scaffold
-from support.containers import BUILD_SECONDS, Container, Engine, wait_until_ready
-from support.running import PREDICT, free_port, until
+from support.servers.containers import BUILD_SECONDS, Container, Engine, wait_until_ready
+from support.servers.running import PREDICT, free_port, until
 
 
 def with_prometheus(text: str) -> str:

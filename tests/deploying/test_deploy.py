@@ -15,8 +15,8 @@ import yaml
 import generator
 from generator.environment.venvs import server_python
 from generator.scaffold import Scaffold
-from support.checkouts import ROOT, rendered
-from support.running import LOCKS, TEMPLATE, settings
+from support.rendering.checkouts import ROOT, rendered
+from support.servers.running import LOCKS, TEMPLATE, settings
 
 DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 MANIFESTS = ("kserve.yaml", "kubernetes.yaml")

@@ -25,10 +25,17 @@ import generator
 from common import bodies
 from generator import ServingError
 from generator.scaffold import Scaffold
-from support import scripts
-from support.containers import HARDENED, READY_SECONDS, Container, Engine, running, wait_until_ready
-from support.running import configure, free_port
-from support.wheels import import_private
+from support.models import scripts
+from support.packages.wheels import import_private
+from support.servers.containers import (
+    HARDENED,
+    READY_SECONDS,
+    Container,
+    Engine,
+    running,
+    wait_until_ready,
+)
+from support.servers.running import configure, free_port
 
 pytestmark = pytest.mark.docker
 

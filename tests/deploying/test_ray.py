@@ -23,7 +23,7 @@ import generator
 from common.bodies import msgpack_decode, msgpack_encode
 from generator.environment import venvs
 from generator.scaffold import Scaffold
-from support.running import BINARY, PREDICT, configure, free_port, settings, together
+from support.servers.running import BINARY, PREDICT, configure, free_port, settings, together
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "support" / "programs"
 INFER = "/v2/models/model/infer"

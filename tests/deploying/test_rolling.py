@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from generator.scaffold import Scaffold
-from support.cluster import Manifest, deployed, find_nginx
-from support.containers import Engine
-from support.running import PATIENCE, PREDICT, configure, until
+from support.servers.cluster import Manifest, deployed, find_nginx
+from support.servers.containers import Engine
+from support.servers.running import PATIENCE, PREDICT, configure, until
 
 pytestmark = [
     pytest.mark.docker,

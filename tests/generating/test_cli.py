@@ -20,7 +20,7 @@ import pytest
 import generator
 from generator.cli import main
 from generator.scaffold import Scaffold
-from support.checkouts import ROOT
+from support.rendering.checkouts import ROOT
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 ENVIRON = os.environ | {"PYTHONPATH": str(ROOT)}

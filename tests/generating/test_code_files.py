@@ -192,7 +192,7 @@ def test_a_path_of_this_machine_in_the_model_is_refused(
 def packaged(project: Path, *named: Path) -> set[str]:
     """What the package `owner` in a project brings."""
     module = {"owner.steps": str(project / "owner" / "steps.py")}
-    return set(data_files.package_files(module, data_files.named_paths(named)))
+    return set(data_files.package_files(module, data_files.named_code(named)))
 
 
 def test_code_hidden_files_and_caches_stay_behind(write: Write) -> None:
@@ -245,7 +245,7 @@ def test_a_file_that_no_module_is_beside_has_its_name(write: Write, tmp_path: Pa
 def test_refused_names(write: Write, tmp_path: Path) -> None:
     project = write({**PACKAGE, "model.joblib": ""})
     with pytest.raises(SettingError, match="code names 'nowhere', which does not exist"):
-        data_files.named_paths("nowhere")
+        data_files.named_code("nowhere")
     with pytest.raises(SettingError, match=r"src/model/model.joblib is a file of the scaffold's"):
         generator.from_model(
             pipeline("owner.steps"), tmp_path / "made", code=[project / "model.joblib"]

@@ -41,8 +41,8 @@ from generator.capture.captured import Captured
 from generator.environment.installed import Environment
 from generator.layout import SMOKE_TEST
 from generator.scaffold import Scaffold
-from support.checkouts import ROOT
-from support.objects import Lengths, Sums
+from support.models.objects import Lengths, Sums
+from support.rendering.checkouts import ROOT
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(60, 4))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import generator
-from support.checkouts import ROOT, call
-from support.shared import Shared
+from support.rendering.checkouts import ROOT, call
+from support.session.shared import Shared
 
 PROGRAM = ROOT / "tests" / "support" / "programs" / "isolated_models.py"
 VERSIONS = """

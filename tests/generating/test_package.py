@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from generator.rendering.render import public_address
-from support.checkouts import ROOT, VERSION, call, git
+from support.rendering.checkouts import ROOT, VERSION, call, git
 
 BIN = Path(sys.executable).parent
 

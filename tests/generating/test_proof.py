@@ -14,8 +14,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 import generator
 from generator import ModelError, Scaffold, ServingError, SettingError
-from support.proved import Forecaster, Given, Here
-from support.proved_estimators import Process, Untagged, months, numbers
+from support.models.proved import Forecaster, Given, Here
+from support.models.proved_estimators import Process, Untagged, months, numbers
 
 X = np.arange(8.0).reshape(4, 2)
 Y = [0, 1, 0, 1]

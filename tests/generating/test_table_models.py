@@ -25,8 +25,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 import generator
 from generator import Scaffold, ServingError
-from support.checkouts import ROOT
-from support.objects import Cells, total_seconds
+from support.models.objects import Cells, total_seconds
+from support.rendering.checkouts import ROOT
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +19,11 @@ import generator
 from generator import ScaffoldError
 from generator.environment.venvs import RUNNING, model_python
 from generator.writing.wheels import INSTALL
-from support.wheels import install, sha256, write_project, write_wheel
+from support.packages.wheels import install, sha256, write_project, write_wheel
 
 X, Y = np.arange(8.0).reshape(4, 2), np.array([1.0, 2, 3, 5])
 STEP = "def step(rows):\n    return rows * {}\n"
 OPTION = "--find-links wheels  # holds what was installed from a file: frame\n"
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory with installed packages that workers import from, too."""
-    directory = tmp_path / "site-packages"
-    directory.mkdir()
-    monkeypatch.syspath_prepend(str(directory))
-    monkeypatch.setenv("PYTHONPATH", str(directory), prepend=os.pathsep)
-    yield directory
-    sys.modules.pop("frame", None)
 
 
 def model_of(version: str, site: Path) -> tuple[Any, Path]:

@@ -23,8 +23,8 @@ from generator import (
     SettingError,
     TargetError,
 )
-from support.checkouts import ROOT
-from support.objects import Columns, Lengths, Longest, Moduli, Sizes, Stored, Sums
+from support.models.objects import Columns, Lengths, Longest, Moduli, Sizes, Stored, Sums
+from support.rendering.checkouts import ROOT
 
 
 @pytest.fixture

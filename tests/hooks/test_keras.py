@@ -22,9 +22,9 @@ from common import Config, InvalidInput
 from generator.errors import ModelError, RequirementError, SettingError
 from generator.hooks import by_name
 from generator.scaffold import Scaffold
-from support import scripts
-from support.checkouts import ROOT
-from support.late import imported_late
+from support.models import scripts
+from support.packages.late import imported_late
+from support.rendering.checkouts import ROOT
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 keras, tf, layers = map(imported_late, ("keras", "tensorflow", "keras.layers"))

@@ -40,14 +40,14 @@ import generator
 from common.config import Config
 from common.errors import ConfigError
 from generator import ModelError, Scaffold, ServingError, SettingError
+from generator.common import OnnxModel
 from generator.hooks import by_name
 from generator.hooks.onnx import check, convert
 from generator.hooks.onnx.random_rows import rows_on_thresholds
 from generator.running.comparison import compare
-from generator.running.runtime import OnnxModel
-from support.estimators import fitted, instances, with_predict
-from support.late import require
-from support.running import configure, serving
+from support.models.estimators import fitted, instances, with_predict
+from support.packages.late import require
+from support.servers.running import configure, serving
 
 require("skl2onnx", "skl2onnx and onnxruntime are only installed on Python 3.11 and later")
 

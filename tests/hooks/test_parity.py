@@ -34,11 +34,11 @@ import generator
 from common.bodies import json_encode
 from generator.environment.venvs import server_python
 from generator.hooks import by_name
+from generator.rows.body import rows
 from generator.running.comparison import compare
-from generator.running.rows import rows
-from support.checkouts import ROOT
-from support.estimators import fitted, instances, with_predict
-from support.running import LOCKS, free_port, until
+from support.models.estimators import fitted, instances, with_predict
+from support.rendering.checkouts import ROOT
+from support.servers.running import LOCKS, free_port, until
 
 # Estimators that a scaffold does not serve exactly, or that no plain dataset suits: name -> reason.
 # The sweep fails if one of them is served exactly.

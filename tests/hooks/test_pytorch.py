@@ -28,9 +28,9 @@ from generator.errors import ModelError, SettingError
 from generator.hooks import by_name
 from generator.running.comparison import compare
 from generator.scaffold import Scaffold
-from support import scripts
-from support.flows import proved
-from support.late import imported_late
+from support.models import scripts
+from support.packages.late import imported_late
+from support.servers.flows import proved
 
 NO_TORCH = "torch is in the tests' environment on Python 3.11 only: CONTRIBUTING.md"
 torch, nn = imported_late("torch", NO_TORCH), imported_late("torch.nn", NO_TORCH)

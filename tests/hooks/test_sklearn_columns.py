@@ -18,10 +18,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 
+from generator.common import Signature, schema
 from generator.hooks.sklearn_columns import learned
-from generator.running import tables
-from generator.running.rows import body_rows
-from generator.running.runtime import Signature, schema
+from generator.rows import tables
+from generator.rows.body import body_rows
 
 FRAME = pd.DataFrame(
     {

@@ -22,7 +22,7 @@ from xgboost import XGBRegressor
 import generator
 from generator.errors import SettingError
 from generator.hooks import by_name
-from support.checkouts import ROOT
+from support.rendering.checkouts import ROOT
 
 X, Y = np.arange(8.0).reshape(4, 2), [1.0, 2, 3, 5]
 SPARSE = scipy.sparse.csr_matrix(np.where(np.arange(8).reshape(4, 2) % 3 == 0, 0, X))

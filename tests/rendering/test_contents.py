@@ -18,7 +18,7 @@ import generator
 from generator import SettingError
 from generator.__main__ import main
 from generator.layout import ANSWERS
-from support.checkouts import ROOT, commit, git, rendered
+from support.rendering.checkouts import ROOT, commit, git, rendered
 
 QUESTIONS = yaml.safe_load((ROOT / "copier.yml").read_text())
 FRAMEWORKS, SERVERS, PLATFORMS = (

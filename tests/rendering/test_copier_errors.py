@@ -12,7 +12,7 @@ from plumbum import ProcessExecutionError
 from generator import ScaffoldError, SettingError, TemplateError
 from generator.rendering import copier_errors
 from generator.rendering.render import Source, render
-from support.checkouts import commit, git
+from support.rendering.checkouts import commit, git
 
 QUESTIONS = (
     "word:\n  type: str\n  default: a\n  validator: \"{% if word == 'b' %}no b{% endif %}\"\n"

@@ -19,7 +19,7 @@ import pytest
 
 import generator
 from generator import Scaffold, ScaffoldError
-from support.checkouts import archived, call, commit, git
+from support.rendering.checkouts import archived, call, commit, git
 
 FLAT, LATER = "769d155", "v90.0.0"  # the last commit whose src/common is one folder
 ROWS = np.random.default_rng(0).normal(size=(30, 3))

@@ -24,7 +24,7 @@ from generator.environment.venvs import server_python
 from generator.layout import ANSWERS
 from generator.rendering.render import without_git
 from generator.writing.prepare import PYTHON_VERSIONS
-from support.checkouts import ROOT, VERSION, commit, git, rendered
+from support.rendering.checkouts import ROOT, VERSION, commit, git, rendered
 
 TEMPLATE = yaml.safe_load((ROOT / "copier.yml").read_text())
 QUESTIONS = {name: question for name, question in TEMPLATE.items() if not name.startswith("_")}

@@ -30,8 +30,8 @@ from generator import Scaffold, ScaffoldError, TemplateError, Update, UpdateErro
 from generator.layout import ANSWERS
 from generator.rendering.answers import Answers
 from generator.rendering.render import checked_out, public_address
-from support.checkouts import ROOT, VERSION, commit, git
-from support.running import LOCKS
+from support.rendering.checkouts import ROOT, VERSION, commit, git
+from support.servers.running import LOCKS
 
 BIN = Path(sys.executable).parent
 FIRST, SECOND, THIRD = f"v{VERSION}", "v90.0.0", "v91.0.0"

@@ -26,7 +26,7 @@ import generator
 from generator import Scaffold, ServingError
 from generator.rendering.answers import Answers
 from generator.rendering.render import Source, render
-from support.checkouts import VERSION, archived, commit, git, snapshot
+from support.rendering.checkouts import VERSION, archived, commit, git, snapshot
 
 BEFORE = "769d155eee5adbdf59a824ca9c892aadf61afa6c"  # the last commit with src/common in one folder
 OLD, NEW = "v0.1.0", "v90.0.0"

@@ -11,8 +11,8 @@ import pytest
 
 from common.bodies import json_encode, v2_tensors
 from common.errors import ConfigError, InvalidInput
-from common.rows import times
-from common.rows.formats import json_schema
+from common.rows.columns import times
+from common.rows.columns.formats import json_schema
 from common.schema import Column, TableInput
 from common.signature import Signature
 

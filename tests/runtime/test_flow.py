@@ -19,7 +19,7 @@ from common.link.frames import LARGE_BYTES, Kind, Request, Response, Splitter, S
 from common.schema import ArrayInput, Column, TableInput, TextInput
 from common.signature import Signature
 from common.worker.flow import PIECE, Flow
-from support.flows import ask, proved
+from support.servers.flows import ask, proved
 
 ROWS = [[5.1, 3.5], [4.9, 3.0]]
 

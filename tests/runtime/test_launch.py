@@ -14,7 +14,7 @@ import generator
 from common.config import Config, Model, Serving
 from common.link import launch
 from generator.scaffold import Scaffold
-from support.running import copied
+from support.servers.running import copied
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template"
 IN_BUILD = re.compile(r'python3? -c "(import common\.worker[^"]*)"')

@@ -26,8 +26,8 @@ from common.worker.sharing import (
     fixed_size,
     of_config,
 )
-from support.flows import ask
-from support.neighbours import CASES, Draws, First, Served, Two, numbers
+from support.models.neighbours import CASES, Draws, First, Served, Two, numbers
+from support.servers.flows import ask
 
 
 def stress(flow: Flow, alone: Flow, rows: list[Any], calls: int, most: int = 2) -> tuple[int, int]:

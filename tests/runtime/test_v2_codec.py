@@ -11,7 +11,7 @@ from common.bodies.values import DecodeError
 from common.errors import InvalidInput
 from common.link.frames import V2_HEAD, Kind, Request, Response
 from common.worker.flow import Flow
-from support.flows import proved
+from support.servers.flows import proved
 
 LIMITS = {
     f"{sign}INT{bits}": np.iinfo(f"{sign.lower()}int{bits}")

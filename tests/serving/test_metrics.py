@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from generator.environment.venvs import server_python
-from support.running import LOCKS, TEMPLATE
+from support.servers.running import LOCKS, TEMPLATE
 
 OURS = re.compile(r"(# (HELP|TYPE|UNIT) )?(scaffold_|request_(preprocess|predict|postprocess)_)")
 

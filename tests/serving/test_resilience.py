@@ -20,7 +20,7 @@ import pytest
 
 from common.bodies import json_encode, msgpack_encode
 from generator.scaffold import Scaffold
-from support.running import (
+from support.servers.running import (
     BINARY,
     PATIENCE,
     PREDICT,

@@ -26,9 +26,9 @@ import generator
 from common.bodies import msgpack_decode, msgpack_encode
 from generator.environment.venvs import server_python
 from generator.scaffold import Scaffold
-from support.containers import HARDENED, Container, Engine, wait_until_ready
-from support.containers import running as running_container
-from support.running import (
+from support.servers.containers import HARDENED, Container, Engine, wait_until_ready
+from support.servers.containers import running as running_container
+from support.servers.running import (
     BINARY,
     PATIENCE,
     PREDICT,

@@ -11,15 +11,15 @@ from common.schema import ArrayInput, as_document
 from generator.running.comparison import compare
 from generator.scaffold import Scaffold
 from generator.writing.config_file import write_facts
-from support.checkouts import ROOT
-from support.estimators import fitted, instances
-from support.flows import ask
-from support.neighbours import CASES, Case, Served
-from support.running import copied, serving
-from support.stress import stress
+from support.models.estimators import fitted, instances
+from support.models.neighbours import CASES, Case, Served
+from support.rendering.checkouts import ROOT
+from support.servers.flows import ask
+from support.servers.running import copied, serving
+from support.servers.stress import stress
 
 CODE = """
-from support.neighbours import CASES, Served
+from support.models.neighbours import CASES, Served
 
 class InferenceModel(Served):
     def __init__(self, config):

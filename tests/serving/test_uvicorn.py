@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from generator.environment.venvs import server_python
-from support.running import LOCKS
+from support.servers.running import LOCKS
 
 TESTS = Path(__file__).resolve().parents[1]
 PROTOCOL = "protocols/http/httptools_impl.py"

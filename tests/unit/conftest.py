@@ -1,3 +1,3 @@
-from support.unit import alone
+from support.session.unit import alone
 
 __all__ = ["alone"]

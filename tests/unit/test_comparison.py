@@ -15,7 +15,7 @@ import pytest
 
 from common.bodies import json_encode
 from generator import ModelError
-from generator.running.as_json import as_json, holds_infinity
+from generator.rows.as_json import as_json, holds_infinity
 from generator.running.comparison import compare
 
 

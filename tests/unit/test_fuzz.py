@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from generator import ModelError, ScaffoldError
-from generator.running.as_json import as_json, holds_infinity
+from generator.rows.as_json import as_json, holds_infinity
+from generator.rows.body import request_of
 from generator.running.comparison import compare
-from generator.running.rows import request_of
 from generator.running.verification import check_expected, response
 from generator.writing.prepare import prepare, recognised
-from support import odd
+from support.models import odd
 
 SEED = 17
 FRAMEWORKS = (None, None, "custom", "custom", "custom", "sklearn")

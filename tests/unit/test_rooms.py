@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from support.checkouts import ROOT
-from support.imports import Order, imported_names, imports, modules, wrong
+from support.packages.imports import Order, imported_names, imports, modules, wrong
+from support.rendering.checkouts import ROOT
 
 GENERATOR: Order = [
     ("errors", "layout", "importing", "template"),
-    ("files", "owners", "yaml_edit"),
-    ("environment",),
+    ("common", "files", "owners", "yaml_edit"),
+    ("environment", "rows"),
     ("capture", "rendering"),
     ("running",),
     ("hooks",),
@@ -33,7 +33,7 @@ COMMON: Order = [
     ("serving", "worker"),
     ("__init__",),  # for owners alone
 ]
-SEAM = "generator.running.runtime"
+SEAM = "generator.common"
 
 
 def generator_files() -> dict[str, Path]:

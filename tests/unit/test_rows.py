@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from generator.rows.body import rows
 from generator.running.comparison import compare
-from generator.running.rows import rows
 
 NUMBERS = np.array([[1.0, -4.0], [0.5, np.nan]], dtype="float32")
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from generator.errors import SettingError
-from generator.running import samples
-from generator.running.rows import request_of
-from support.checkouts import ROOT
+from generator.rows import samples
+from generator.rows.body import request_of
+from support.rendering.checkouts import ROOT
 
 NUMBER = 0.1 + 0.2  # pandas' own reader is off by one bit for some
 
@@ -43,7 +43,7 @@ def test_a_csv_file_without_pandas(tmp_path: Path) -> None:
     code = """
         import sys
         sys.modules.update(dict.fromkeys(("pandas", "polars")))
-        from generator.running import samples
+        from generator.rows import samples
         print(samples.read("names.csv"))
         print(samples.read("numbers.csv").tolist())
     """
@@ -95,7 +95,7 @@ def test_parquet_needs_a_reader(tmp_path: Path) -> None:
     code = """
         import sys
         sys.modules.update(dict.fromkeys(("pandas", "polars")))
-        from generator.running import samples
+        from generator.rows import samples
         samples.read("rows.parquet")
     """
     assert "is Parquet: install pandas and pyarrow, or polars" in script(tmp_path, code)

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
 
+from generator.common import Signature, json_encode, schema
 from generator.errors import SettingError
-from generator.running import tables
-from generator.running.runtime import Signature, json_encode, schema
+from generator.rows import tables
 
 ID = 2**60 + 1  # no float equals it
 

@@ -1,8 +1,6 @@
 """Packages that were installed from a wheel or a project on this machine bring a wheel."""
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,19 +9,10 @@ from generator.environment import pins
 from generator.environment.installed import Environment
 from generator.environment.lines import Pin, Requirements
 from generator.errors import RequirementError
-from support.wheels import install, sha256, write_project, write_wheel
+from support.packages.wheels import install, sha256, write_project, write_wheel
 
 FILES = {"frame.py": "class Dense:\n    pass\n"}
 OPTION = "--find-links wheels  # holds what was installed from a file: frame"
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    directory = tmp_path / "site-packages"
-    directory.mkdir()
-    monkeypatch.syspath_prepend(str(directory))
-    yield directory
-    sys.modules.pop("frame", None)
 
 
 def infer(*given: str, builds_wheels: bool = False) -> Requirements:

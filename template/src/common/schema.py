@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from .errors import ConfigError
 
 TYPES = ("number", "boolean", "string", "list", "object", "any")
-FORMATS = (  # `rows/formats.py` says what each looks like
+FORMATS = (  # `rows/columns/formats.py` says what each looks like
     "date-time",
     "date",
     "time",
@@ -239,7 +239,7 @@ class Column:
         dtype: the library's name of the dtype that the model was fitted on, with unit and time
             zone; None for what the library makes of the values.
         format: the form of its values in JSON where the type does not say it; see
-            `rows/formats.py`.
+            `rows/columns/formats.py`.
         missing: what null becomes in a column of objects, as in training; None for NaN. The other
             dtypes have one missing value each.
         categories: the categories of a categorical column, in their order and in their JSON form.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from ..rows.times import duration_text, nanoseconds
+from ..rows.columns.times import duration_text, nanoseconds
 from ..words import type_name
 from .values import (
     Array,

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InvalidInput
 from ..rows.arrays import STAND_INS
-from ..rows.formats import form_name
+from ..rows.columns.formats import form_name
 from ..schema import (
     BYTES,
     TEXT,

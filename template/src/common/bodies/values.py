@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..rows.times import DAY, SECOND, duration_text
+from ..rows.columns.times import DAY, SECOND, duration_text
 from ..words import type_name
 
 Array = npt.NDArray[Any]

@@ -9,8 +9,9 @@ import numpy as np
 from ..errors import InvalidInput
 from ..schema import BYTES, TEXT, Shape, Tensor
 from ..words import kind_of
-from . import numbers, texts, times
-from .formats import FORMS
+from . import numbers, texts
+from .columns import times
+from .columns.formats import FORMS
 from .numbers import Array, DType
 from .parsed import as_list
 

@@ -82,9 +82,9 @@ def _label(described: TableInput, name: str) -> Any:
 def _library(described: TableInput) -> ModuleType:
     """The module that makes columns and DataFrames of the model's library."""
     if described.library == POLARS:
-        from . import polars_columns
+        from .columns import polars_columns
 
         return polars_columns
-    from . import columns
+    from .columns import pandas_columns
 
-    return columns
+    return pandas_columns

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from ..config import Config
-from ..rows.formats import FORMS, json_schema
+from ..rows.columns.formats import FORMS, json_schema
 from ..schema import (
     BYTES,
     TEXT,

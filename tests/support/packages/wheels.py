@@ -70,7 +70,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, {tests!r})
-from support.wheels import write_wheel
+from support.packages.wheels import write_wheel
 
 
 def build_wheel(directory, settings=None, metadata=None):
@@ -94,7 +94,7 @@ def write_project(place: Path, site: Path, name: str, files: Mapping[str, str]) 
     Its code is at the top of it. Version 1.0 was installed, 1.1 is built.
     """
     place.mkdir()
-    settings = {"tests": str(Path(__file__).resolve().parents[1]), "name": name, "files": files}
+    settings = {"tests": str(Path(__file__).resolve().parents[2]), "name": name, "files": files}
     content = {"backend.py": BACKEND, "pyproject.toml": PROJECT}
     content = {file: text.format(**settings) for file, text in content.items()}
     for file, text in {**content, **files}.items():

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelError
+from ...errors import ModelError
+from ..captured import SESSION_CODE, Captured
 from . import snapshot
-from .captured import SESSION_CODE, Captured
 
 _SCRIPT = Path(snapshot.__file__)
 _MOST_SECONDS = 600

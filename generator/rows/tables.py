@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..common import ConfigError, Signature, json_encode, schema
 from ..errors import SettingError
-from .runtime import ConfigError, Signature, json_encode, schema
 
 TRIED_ROWS = 100
 PYARROW = "holds columns of the DataFrame that the model was fitted on"
@@ -182,6 +182,9 @@ def _as_json(values: Any) -> Any:
 def _category(name: str, dtype: Any) -> schema.Column:
     categories = dtype.categories
     plain = _pandas_column(name, categories.to_series().astype(categories.dtype))
+    ordered = None
+    if dtype.ordered:
+        ordered = True
     return schema.Column(
         name,
         plain.type,
@@ -189,7 +192,7 @@ def _category(name: str, dtype: Any) -> schema.Column:
         plain.format,
         categories=tuple(_as_json(categories.tolist())),
         categories_dtype=plain.dtype,
-        ordered=True if dtype.ordered else None,
+        ordered=ordered,
     )
 
 
@@ -299,7 +302,7 @@ def _polars_type(kind: str) -> str:
 
 
 def _polars_name(name: str, dtype: Any) -> str:
-    """A dtype as `common/rows/polars_columns.py` reads it."""
+    """A dtype as `common/rows/columns/polars_columns.py` reads it."""
     kind = type(dtype).__name__
     parts: Iterable[Any] = ()
     if kind in ("Datetime", "Duration"):
@@ -311,4 +314,6 @@ def _polars_name(name: str, dtype: Any) -> str:
     elif kind == "Array":
         parts = (_polars_name(name, dtype.inner), dtype.size)
     inner = ", ".join(str(part) for part in parts if part is not None)
-    return f"{kind}[{inner}]" if inner else kind
+    if not inner:
+        return kind
+    return f"{kind}[{inner}]"

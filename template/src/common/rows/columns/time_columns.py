@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..schema import Column
+from ...schema import Column
 from . import times
 from .cells import Build, Cells
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError
-from ..schema import Column
+from ...errors import ConfigError
+from ...schema import Column
 from . import times
 from .cells import Build, Cells
 from .formats import form_name

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from support.running import PATIENCE, PREDICT, together
+from support.servers.running import PATIENCE, PREDICT, together
 
 RECEIVE = 1 << 16
 

@@ -1,7 +1,7 @@
 """The JSON form of a column's values: in words for messages, and as a JSON schema.
 
 This module is pure data, as `schema.py` is: the server's environment reads it too. `times.py` and
-`columns.py` convert values of these forms.
+`cells.py` convert values of these forms.
 
 Sources: ISO 8601-1:2019 for dates, times and durations; JSON Schema Validation 2020-12, section
 7.3, for the names `date-time`, `date`, `time`, `duration` and `uuid`; TensorFlow Serving's REST API
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..schema import Column
+from ...schema import Column
 
 _ZONE = re.compile(r"\[\w+, (?:tz=)?([^\]]+)\]")
 MOST_CATEGORIES = 10  # in a message

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..errors import ConfigError, InvalidInput
-from ..schema import Column
+from ...errors import ConfigError, InvalidInput
+from ...schema import Column
 from . import times
 from .cells import Build, Cells
 from .number_columns import reader

@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..common import json_encode
 from ..errors import SettingError
 from . import tables
-from .runtime import json_encode
 
 FEW = 4
 FEW_CHARACTERS = 1000

@@ -13,7 +13,7 @@ import generator
 from generator.hooks import by_name
 from generator.running.comparison import Verification, compare
 from generator.scaffold import Scaffold
-from support.checkouts import ROOT
+from support.rendering.checkouts import ROOT
 
 SECONDS = 300
 KERAS = """

@@ -25,7 +25,7 @@ from common.config import Config, Serving
 from generator.environment.venvs import server_python
 from generator.scaffold import Scaffold
 
-TEMPLATE = Path(__file__).resolve().parents[2] / "template"
+TEMPLATE = Path(__file__).resolve().parents[3] / "template"
 LOCKS = {
     server: TEMPLATE / f"{{% if server == '{server}' %}}server-requirements.txt{{% endif %}}"
     for server in ("kserve", "kfserving")

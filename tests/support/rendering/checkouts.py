@@ -13,7 +13,7 @@ import pytest
 
 from generator.rendering.render import without_git
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 (VERSION,) = re.findall(r'(?m)^version = "(.*)"$', (ROOT / "pyproject.toml").read_text())
 
 

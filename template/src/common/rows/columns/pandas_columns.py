@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError
-from ..schema import Column
+from ...errors import ConfigError
+from ...schema import Column
 from . import number_columns, time_columns, times
 from .arrow_columns import arrow, decimal_dtype
 from .cells import Build, Cells

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
 from typing import Any
 
-from ..errors import ModelError
-from .pickle_references import Named
+from ...errors import ModelError
+from ..pickle_references import Named
 from .staleness import parts
 
 

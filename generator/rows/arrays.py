@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .runtime import schema
+from ..common import schema
 
 NUMBERS = "biufc"  # kinds of dtypes
 UNITS = ("64[s]", "64[ms]", "64[us]", "64[ns]")  # of datetimes and timedeltas

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..common import json_encode
 from ..errors import ModelError
-from .runtime import json_encode
 
 
 def as_json(value: Any, name: str) -> Any:

@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..errors import InvalidInput
-from ..schema import Column
-from ..words import kind_of
+from ...errors import InvalidInput
+from ...schema import Column
+from ...words import kind_of
+from ..texts import to_bytes
 from . import times
 from .formats import form_name, words
-from .texts import to_bytes
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?|[+-]?Infinity", re.ASCII)
 _NONE = type(None)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InvalidInput
-from ..schema import Column
-from ..words import kind_of
+from ...errors import InvalidInput
+from ...schema import Column
+from ...words import kind_of
 from .cells import Build, Cells
 
 Array = np.ndarray[Any, np.dtype[Any]]

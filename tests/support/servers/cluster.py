@@ -19,8 +19,8 @@ from typing import Any
 
 import yaml
 
-from support.containers import HARDENED, Container, Engine, running
-from support.running import PATIENCE, free_port, until
+from support.servers.containers import HARDENED, Container, Engine, running
+from support.servers.running import PATIENCE, free_port, until
 
 # Seconds until the proxies know of a change. A container that is told to end does not wait for it.
 ENDPOINTS_LAG = 1.0

@@ -1,0 +1,1 @@
+"""What the session changed in code after its source had run: finding it, and putting it back."""

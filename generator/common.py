@@ -1,0 +1,39 @@
+"""The generator's only access to the template's `common` package.
+
+The generator contains the template's copy of it and imports that like any module. Every folder,
+and every hook, imports from here what it needs. A scaffold has a copy of its own, of any version:
+`running/runtime.py` loads it.
+"""
+
+from typing import TYPE_CHECKING
+
+from .template.src.common import schema
+from .template.src.common.bodies import json_encode
+from .template.src.common.errors import ConfigError
+from .template.src.common.model_file import digest
+from .template.src.common.onnx_engine import OnnxModel
+from .template.src.common.outputs import Predictor, left_out, plain
+from .template.src.common.rows.columns.formats import example as column_example
+from .template.src.common.signature import Signature
+from .template.src.common.words import kind_of, listing, shown, written
+
+if TYPE_CHECKING:
+    from .template.src.common.config import Config as Config
+    from .template.src.common.link.client import Client as Client
+
+__all__ = [
+    "ConfigError",
+    "OnnxModel",
+    "Predictor",
+    "Signature",
+    "column_example",
+    "digest",
+    "json_encode",
+    "kind_of",
+    "left_out",
+    "listing",
+    "plain",
+    "schema",
+    "shown",
+    "written",
+]
