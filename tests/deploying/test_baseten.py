@@ -232,6 +232,7 @@ def test_the_model_environment_is_the_same_and_within_the_bounds_of_truss(
         assert all(version in bound for version in versions if bound), f"{pin}: truss has {bound}"
 
 
+@pytest.mark.sweep
 def test_a_build_command_of_truss_installs_wheels(
     truss: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

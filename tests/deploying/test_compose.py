@@ -143,6 +143,7 @@ def up(engine: Engine, image: str, own_scaffold: Scaffold) -> Iterator[Container
         compose("down", "--rmi", "all", "--volumes", "--timeout", "1")
 
 
+@pytest.mark.sweep
 @pytest.mark.docker
 def test_it_brings_up_a_server_that_is_bounded_and_comes_back(up: Container, forest: Any) -> None:
     wait_until_ready(up.url)

@@ -224,6 +224,7 @@ def test_every_model_name_gives_names_that_a_cluster_takes(
     )
 
 
+@pytest.mark.sweep
 def test_kfservings_manifest(
     kfserving: Scaffold, faults: Callable[..., list[str]], tmp_path: Path
 ) -> None:

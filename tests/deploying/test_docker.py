@@ -319,6 +319,7 @@ def plain_docker(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", engine.environ["PATH"])
 
 
+@pytest.mark.sweep
 @pytest.mark.usefixtures("plain_docker")
 def test_verify_asks_the_image_and_removes_it(
     engine: Engine, forest: Any, iris: Any, tmp_path: Path

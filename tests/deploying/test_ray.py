@@ -303,6 +303,7 @@ def ray_client(cluster: Cluster) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.sweep
 def test_predictions_are_those_of_the_model_in_memory(
     ray_client: httpx.Client, forest: Any, iris: tuple[np.ndarray, np.ndarray]
 ) -> None:
@@ -329,6 +330,7 @@ def test_predictions_are_those_of_the_model_in_memory(
     assert output["data"] == expected
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "path",
     [
@@ -341,6 +343,7 @@ def test_the_other_routes_exist(ray_client: httpx.Client, path: str) -> None:
     assert ray_client.get(path).status_code == 200
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("path", "body", "media_type", "status", "message"),
     [
@@ -369,6 +372,7 @@ def test_errors_are_the_same_as_without_ray(
     assert answer.headers.get_list("x-request-id") == ["mine-1"]
 
 
+@pytest.mark.sweep
 def test_a_body_over_the_limit_is_refused(ray_client: httpx.Client) -> None:
     answer = ray_client.post(
         PREDICT, content=b" " * (64 * 2**20 + 1), headers={"Content-Type": "application/json"}
@@ -376,6 +380,7 @@ def test_a_body_over_the_limit_is_refused(ray_client: httpx.Client) -> None:
     assert answer.status_code == 413
 
 
+@pytest.mark.sweep
 def test_concurrent_requests_are_batched_in_both_replicas(
     cluster: Cluster, forest: Any, iris: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:

@@ -161,7 +161,9 @@ def test_a_package_with_relative_imports_is_copied_with_its_path(tmp_path: Path)
     assert pins(scaffold)["scipy"] == "imported by owner/features/helpers.py"
 
 
-@pytest.mark.parametrize("kind", ["PEP 610", "setup.py develop"])
+@pytest.mark.parametrize(
+    "kind", ["PEP 610", pytest.param("setup.py develop", marks=pytest.mark.sweep)]
+)
 def test_an_editable_project_is_copied(tmp_path: Path, kind: str) -> None:
     project, site = tmp_path / "project", tmp_path / "site"
     metadata = "Metadata-Version: 2.1\nName: owner-project\nVersion: 1.0\n"
@@ -184,6 +186,7 @@ def test_an_editable_project_is_copied(tmp_path: Path, kind: str) -> None:
     assert "owner-project" not in pins(scaffold)
 
 
+@pytest.mark.sweep
 def test_what_a_given_line_provides_is_not_copied(tmp_path: Path) -> None:
     project = tmp_path / "project"
     line = "owner @ git+https://git.example/owner@1f0c"
@@ -336,6 +339,7 @@ def test_definitions_of_a_notebook_are_written_as_source(tmp_path: Path) -> None
     assert "from __future__ import annotations\n" in text
 
 
+@pytest.mark.sweep
 @pytest.mark.skipif(importlib.util.find_spec("IPython") is None, reason="IPython is not installed")
 def test_definitions_in_ipython_are_written_as_source(tmp_path: Path) -> None:
     cells = [textwrap.dedent(cell) for cell in (*CELLS, TRAIN, "train(Scale())")]
@@ -352,6 +356,7 @@ def test_definitions_in_ipython_are_written_as_source(tmp_path: Path) -> None:
     assert code(scaffold) == {"session_code.py"}
 
 
+@pytest.mark.sweep
 def test_a_module_run_with_m_imports_from_its_own_package(tmp_path: Path) -> None:
     train = (
         TRAIN

@@ -236,6 +236,7 @@ def test_new_names_the_module_that_a_model_needs(call: Run, tmp_path: Path) -> N
     )
 
 
+@pytest.mark.sweep
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_new_reads_the_files_of_pytorch(call: Run, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")

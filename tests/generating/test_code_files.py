@@ -168,6 +168,7 @@ class Scale(TransformerMixin, BaseEstimator):
 """
 
 
+@pytest.mark.sweep
 def test_a_path_of_this_machine_in_the_model_is_refused(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -327,7 +327,14 @@ def test_an_estimator_of_another_package(
     assert ("scikit-learn" in pins(scaffold)) == (package != "catboost")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+USUAL = (pipeline, column_transformer, text_pipeline, string_labels)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [*USUAL, *(pytest.param(case, marks=pytest.mark.sweep) for case in CASES if case not in USUAL)],
+    ids=lambda case: case.__name__,
+)
 def test_predicts_what_the_model_predicts(
     case: Callable[[], tuple[Any, Any]], make: Callable[..., Scaffold]
 ) -> None:
@@ -676,6 +683,7 @@ def test_load_opens_a_scaffold(make: Callable[..., Scaffold]) -> None:
         opened.close()  # ends the worker only
 
 
+@pytest.mark.sweep
 def test_two_scaffolds_are_open_at_once(make: Callable[..., Scaffold], sums: Scaffold) -> None:
     other = make(Lengths(), framework="custom", sample_input=["four"])
     assert sums.predict([[4, 2, 0, 0]]) == {"predictions": [6]}
@@ -1099,6 +1107,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(mounted)], check=True)
 
 
+@pytest.mark.sweep
 def test_a_full_disk(small_disk: Path) -> None:
     done = run_python(BIG_MODEL, str(small_disk / "rfc"))
     assert done.stdout.startswith(

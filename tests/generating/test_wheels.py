@@ -75,6 +75,7 @@ def recorded(scaffold: generator.Scaffold) -> Any:
     return config["model_metadata"]["model"].get("wheels")
 
 
+@pytest.mark.sweep
 def test_truss_installs_wheels_by_a_build_command(site: Path, tmp_path: Path) -> None:
     """The rest of its part stays as it is, and it comes back with a model that needs no wheel."""
     path = tmp_path / "made" / "config.yaml"
@@ -104,6 +105,7 @@ def test_a_scaffold_of_an_older_template_is_updated_first(site: Path, tmp_path: 
     assert not (made.directory / "wheels").exists()
 
 
+@pytest.mark.sweep
 def test_a_project_is_built_where_its_owner_asks(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

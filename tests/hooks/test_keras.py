@@ -283,6 +283,7 @@ def test_two_inputs_two_outputs(make: Any) -> None:
         scaffold.predict([{"left": [1, 2]}])
 
 
+@pytest.mark.sweep
 def test_subclassed_with_code_of_an_installed_package(make: Any, layerware: Any) -> None:
     model, x = layerware.Net(units=5), numbers(6, 3)
     model.compile(loss=lambda wanted, came: came - wanted, metrics=[layerware.bent])
@@ -309,6 +310,7 @@ def test_functional_of_custom_parts(served: Any, layerware: Any) -> None:
     np.testing.assert_allclose(served(model, x.tolist()), model(x, training=False), rtol=1e-6)
 
 
+@pytest.mark.sweep
 def test_a_dict_of_inputs_and_of_outputs(served: Any) -> None:
     first, second = keras.Input((2,), name="b"), keras.Input((2,), name="a")
     model = keras.Model({"b": first, "a": second}, {"minus": layers.Subtract()([first, second])})
@@ -316,6 +318,7 @@ def test_a_dict_of_inputs_and_of_outputs(served: Any) -> None:
 
 
 # Keras builds the model with numbers, which it does not take.
+@pytest.mark.sweep
 @pytest.mark.filterwarnings("ignore:Model 'lengths' had a build config:UserWarning")
 def test_a_subclassed_model_of_texts(served: Any, layerware: Any) -> None:
     model = layerware.Lengths()
@@ -338,6 +341,7 @@ def test_a_class_in_the_owners_file(
     assert scaffold.predict([[2, 4]]) == {"predictions": [[1, 2]]}
 
 
+@pytest.mark.sweep
 def test_lstm_takes_rows_of_any_length(make: Any) -> None:
     model = keras.Sequential(
         [keras.Input((None, 2)), layers.Masking(), layers.LSTM(4), layers.Dense(1)]
@@ -348,6 +352,7 @@ def test_lstm_takes_rows_of_any_length(make: Any) -> None:
         assert scaffold.verify(x), scaffold.verify(x).difference
 
 
+@pytest.mark.sweep
 def test_texts(make: Any) -> None:
     vectorize = layers.TextVectorization(output_sequence_length=4)
     vectorize.adapt(["a good day", "a bad night", "é"])
@@ -386,6 +391,7 @@ class Decoded(keras.layers.Layer):
 """
 
 
+@pytest.mark.sweep
 def test_images_are_bytes(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_images.py").write_text(READER)
     monkeypatch.syspath_prepend(str(tmp_path))

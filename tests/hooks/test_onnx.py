@@ -348,6 +348,7 @@ def test_neighbours_at_equal_distance_are_chosen_differently(
     )
 
 
+@pytest.mark.sweep
 def test_a_compiled_form_that_cannot_be_compared(make: Callable[..., Scaffold]) -> None:
     fallback(make, texts()[0], "pass a sample_input")
     with pytest.warns(UserWarning, match="the dtypes of the columns 'b', 'c' are not known"):
@@ -395,6 +396,7 @@ def test_other_engines_are_refused(make: Callable[..., Scaffold], tmp_path: Path
 # ---- another model in its place ----
 
 
+@pytest.mark.sweep
 def test_another_model_is_compiled_too(make: Callable[..., Scaffold]) -> None:
     first, second = (
         RandomForestClassifier(5, random_state=seed).fit(IRIS, SPECIES) for seed in (1, 2)
@@ -423,6 +425,7 @@ def test_another_model_is_compiled_too(make: Callable[..., Scaffold]) -> None:
     assert not (scaffold.directory / COMPILED).exists()
 
 
+@pytest.mark.sweep
 def test_nothing_changes_if_another_model_is_refused(make: Callable[..., Scaffold]) -> None:
     scaffold = make(LinearRegression().fit(IRIS, SPECIES))
     before = (scaffold.directory / COMPILED).read_bytes(), facts(scaffold)
@@ -433,6 +436,7 @@ def test_nothing_changes_if_another_model_is_refused(make: Callable[..., Scaffol
     assert before == ((scaffold.directory / COMPILED).read_bytes(), facts(scaffold))
 
 
+@pytest.mark.sweep
 def test_a_scaffold_of_an_older_template_takes_another_model(make: Callable[..., Scaffold]) -> None:
     model = LinearRegression().fit(IRIS, SPECIES)
     scaffold = make(model, engine=None)

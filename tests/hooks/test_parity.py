@@ -213,9 +213,20 @@ def _texts() -> Case:
     ), pd.Series(X)
 
 
-USUAL = [_logistic_regression, _forest_of_texts, _frame, _missing_values, _single_precision, _texts]
-# test_generator.py has the like of these, without a server.
-SWEPT = [_pipeline, _search, _outputs, _numbers_of_outputs, _clusters, _outliers]
+USUAL = [_logistic_regression, _frame]
+# test_generator.py has the like of most, without a server.
+SWEPT = [
+    _forest_of_texts,
+    _missing_values,
+    _single_precision,
+    _texts,
+    _pipeline,
+    _search,
+    _outputs,
+    _numbers_of_outputs,
+    _clusters,
+    _outliers,
+]
 
 
 @pytest.mark.parametrize(

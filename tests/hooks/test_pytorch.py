@@ -283,6 +283,7 @@ def test_a_changed_model_file_is_not_loaded(
         path.write_bytes(written)
 
 
+@pytest.mark.sweep
 def test_convolutions_of_an_installed_package(nets: Any, tmp_path: Path) -> None:
     model, rows = nets.Convolutions(), torch.randn(3, 1, 8, 8)
     statistics = model.body[1].running_mean.clone()
@@ -296,6 +297,7 @@ def test_convolutions_of_an_installed_package(nets: Any, tmp_path: Path) -> None
     assert torch.equal(model.body[1].running_mean, statistics)
 
 
+@pytest.mark.sweep
 def test_the_owners_package_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "own_nets"
     package.mkdir()
@@ -382,6 +384,7 @@ def test_an_encoder(worker: Any) -> None:
     )
 
 
+@pytest.mark.sweep
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_a_scripted_module(worker: Any) -> None:
     for model in (
@@ -677,8 +680,10 @@ def test_a_lazy_module_has_to_be_called_first(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 @pytest.mark.parametrize(
     "wrapper",
-    [lambda model: nn.DataParallel(model), lambda model: torch.compile(model)],
-    ids=["DataParallel", "compile"],
+    [
+        pytest.param(nn.DataParallel, id="DataParallel"),
+        pytest.param(torch.compile, id="compile", marks=pytest.mark.sweep),
+    ],
 )
 def test_a_wrapper_for_training_is_removed(worker: Any, tmp_path: Path, wrapper: Any) -> None:
     model = nn.Linear(2, 1)

@@ -1,6 +1,7 @@
 """A scaffold holds only what its framework, its server and its platforms use."""
 
 import ast
+import itertools
 import re
 import shutil
 import subprocess
@@ -24,6 +25,12 @@ QUESTIONS = yaml.safe_load((ROOT / "copier.yml").read_text())
 FRAMEWORKS, SERVERS, PLATFORMS = (
     list(QUESTIONS[name]["choices"].values()) for name in ("framework", "server", "platforms")
 )
+# `make sweep` has the others.
+USUAL = [("sklearn", "kserve"), ("sklearn", "kfserving"), ("keras", "kserve"), ("custom", "kserve")]
+COMBINATIONS = [
+    pytest.param(*both, marks=[] if both in USUAL else pytest.mark.sweep)
+    for both in itertools.product(FRAMEWORKS, SERVERS)
+]
 DEFAULT = ["kubernetes", "kserve", "compose"]
 FILES = {
     "kubernetes": {"kubernetes.yaml"},
@@ -122,8 +129,7 @@ def _base(node: ast.ImportFrom, package: str) -> str:
 SOME_PLATFORMS = [[], *([platform] for platform in PLATFORMS), PLATFORMS]
 
 
-@pytest.mark.parametrize("server", SERVERS)
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize(("framework", "server"), COMBINATIONS)
 def test_every_module_is_imported(plain: Path, tmp_path: Path, framework: str, server: str) -> None:
     for count, platforms in enumerate(SOME_PLATFORMS):
         answers = {"framework": framework, "server": server, "platforms": platforms}
@@ -285,11 +291,13 @@ def by_generator(directory: Path) -> None:
     generator.load(directory).update()
 
 
-UPDATES = pytest.mark.parametrize("update", [by_copier, by_generator])
+UPDATES = pytest.mark.parametrize(
+    "update", [pytest.param(by_copier, marks=pytest.mark.sweep), by_generator]
+)
 
 
 @UPDATES
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", ["kserve", pytest.param("kfserving", marks=pytest.mark.sweep)])
 def test_an_update_keeps_the_files_in_deploy(
     releases: Path, tmp_path: Path, server: str, update: Any
 ) -> None:

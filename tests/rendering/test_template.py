@@ -370,6 +370,7 @@ def test_the_server_of_a_scaffold_can_be_changed(repository: Path, tmp_path: Pat
     assert (directory / "README.md").read_text().endswith("mine\n")
 
 
+@pytest.mark.sweep
 def test_rendered_python_is_clean(scaffold_files: tuple[str, Path]) -> None:
     _, directory = scaffold_files
     ruff("check", ".", cwd=directory / "src")

@@ -283,7 +283,7 @@ def ways(fast: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("way", [fast, *slow])
 
 
-@ways("wheel")
+@ways("copy")
 def test_update_with_every_edit(owned: Callable[..., Scaffold], way: str) -> None:
     scaffold = owned(way)
     run_update(scaffold, all_of_them, THIRD, scaffold.update)
@@ -324,6 +324,7 @@ def test_every_single_edit(
     run_update(scaffold, edit, to, update)
 
 
+@pytest.mark.sweep
 def test_two_updates_one_after_the_other(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned()
     run_update(scaffold, all_of_them, SECOND, lambda: scaffold.update("90.0.0"))
@@ -436,6 +437,7 @@ def test_the_lock_is_replaced_and_the_models_pins_stay(
     } == pins
 
 
+@pytest.mark.sweep
 def test_an_edited_file_that_the_template_removes_stays(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned()
     scaffold.update("90.0.0")

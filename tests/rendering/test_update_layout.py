@@ -409,6 +409,7 @@ def three_way(base: str, ours: str, theirs: str, place: Path) -> str:
     return subprocess.run(command, cwd=place, capture_output=True, text=True).stdout
 
 
+@pytest.mark.sweep
 def test_pretend_changes_nothing(
     cases: Callable[[str], Case], copied: Callable[[Case, str], Path]
 ) -> None:

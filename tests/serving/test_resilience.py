@@ -249,6 +249,7 @@ def hostile_tensors(choice: random.Random) -> tuple[bytes, dict[str, str]]:
     return choice.choice([packed + raw, mutated(choice, packed + raw), packed]), headers
 
 
+@pytest.mark.sweep
 def test_hostile_bodies_harm_nothing(
     scaffold: Scaffold, forest: Any, iris: Any, tmp_path: Path
 ) -> None:
