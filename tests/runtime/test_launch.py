@@ -114,3 +114,11 @@ def test_a_worker_keeps_few_filters_of_warnings_unless_it_is_told_which(
     of_owner = " ".join(line for line in lines if "inference_model.py" in line)
     assert [text for text in ("owner's", "time to come") if text in of_owner] == logged
     assert (filters <= 4) == (not asked)  # three of ours, one of SciPy's
+
+
+def test_a_safe_path_does_not_hide_common_from_a_worker(
+    scaffold: Scaffold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    with contextlib.closing(generator.load(scaffold.directory)) as own:
+        assert own.predict([[0, 0, 0, 0]])["predictions"] == [0]

@@ -132,4 +132,5 @@ def environment(config: Config, path: Sequence[str] | None) -> dict[str, str]:
     if path is not None:
         variables["PYTHONPATH"] = os.pathsep.join(path)
     variables["PYTHONUNBUFFERED"] = "1"
+    variables.pop("PYTHONSAFEPATH", None)  # it would hide `common`, which lies in `src/`
     return variables
