@@ -10,6 +10,7 @@ import numpy as np
 import pandas
 import pytest
 import sklearn
+from packaging.version import Version
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_iris
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -118,6 +119,12 @@ def takes(fast: Any, inputs: Any) -> bool:
     return fast.scores(inputs) is not None
 
 
+def may_differ(model: Any, dtype: str) -> bool:
+    """Whether this scikit-learn scales float32 in another way than the fast path."""
+    older = Version(sklearn.__version__) < Version("1.9")
+    return older and dtype == "float32" and "StandardScaler" in repr(model)
+
+
 @pytest.mark.parametrize(("model", "targets"), TAKEN, ids=title)
 def test_arrays(model: Any, targets: Targets) -> None:
     model = model.fit(IRIS, targets)
@@ -126,7 +133,7 @@ def test_arrays(model: Any, targets: Targets) -> None:
         for count in (1, 2, 150, 300):
             inputs = rows(count, dtype)
             before = inputs.copy()
-            assert takes(fast, inputs)
+            assert takes(fast, inputs) or may_differ(model, dtype)
             assert_same(fast.predict(inputs), alone.predict(inputs))
             if hasattr(model, "predict_proba"):
                 assert_same(fast.predict_proba(inputs), alone.predict_proba(inputs))

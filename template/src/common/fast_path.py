@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 DTYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.int64))
 TRIED_ROWS = 17
 MOST_FEATURES = 10_000  # with more, the overhead is small compared with the arithmetic
+COPYING = ("__getstate__", "__setstate__", "__copy__", "__deepcopy__")
 MOST_ROWS_ALONE = 1000  # of a forest with `n_jobs`: with more, its threads are faster
 
 
@@ -160,8 +161,11 @@ class Boosting:
 
 
 def _of_model(path: Any, name: str) -> Any:
-    """An attribute of the model of a fast path."""
-    if name == "_model":  # while it is being copied, it has no model yet
+    """An attribute of the model of a fast path.
+
+    A copy has no model yet while it is made, and is not made as the model's own copies are.
+    """
+    if name == "_model" or name in COPYING:
         raise AttributeError(name)
     return getattr(path._model, name)  # noqa: SLF001 - a class of this module
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
@@ -102,8 +103,7 @@ def zip_model() -> Any:
 
 
 def torch_module(make: Callable[[Any], Any]) -> Any:
-    import torch
-
+    torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     torch.set_num_threads(1)
     module = make(torch)
