@@ -24,7 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.tree import DecisionTreeClassifier
 
 import generator
-from generator import Scaffold, ServingError
+from generator import Scaffold, ScaffoldWarning, ServingError
 from support.models.objects import Cells, total_seconds
 from support.rendering.checkouts import ROOT
 
@@ -203,7 +203,8 @@ def test_boosters_keep_their_categories_without_a_sample(make: Callable[..., Sca
     kinds = pd.DataFrame({"a": np.arange(40.0), "k": pd.Categorical(list("xyzw") * 10)})
     model = LGBMClassifier(n_estimators=3, min_child_samples=2, verbose=-1)
     model.fit(kinds, np.arange(40) % 4 == 2)
-    scaffold = make(model)
+    with pytest.warns(ScaffoldWarning, match="dtypes of the columns 'a' are not known"):
+        scaffold = make(model)
     assert scaffold.predict(kinds)["predictions"] == model.predict(kinds).tolist()
     with pytest.raises(ServingError, match='must be one of "w", "x", "y", "z" or null'):
         scaffold.predict([[1, "q"]])
