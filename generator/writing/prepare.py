@@ -140,7 +140,7 @@ class Prepared:
         self.captured.write(place)
         facts = {**self._facts(file, needed), **self.definition.facts(self.model)}
         names = [file.name, *self.captured.digests]
-        if read_facts(directory / layout.CONFIG).get("rows_independent"):
+        if read_facts(directory / layout.CONFIG).get("rows_independent") is not None:
             facts |= {"rows_independent": None, "batch_noise": None}  # of the model before
         if self.compiled is not None:
             (place / layout.ONNX_FILE).write_bytes(self.compiled)

@@ -105,6 +105,8 @@ def replace_model(
                 prepared.check(copy, expected)
             else:
                 _check_kept(prepared, copy, stays)
+            if facts.get("rows_independent") is False:
+                _keep_unshared(copy)
             removed = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, *model_files))]
             changes = _changes(directory, copy, [*removed, *old_wheels], [*written, SMOKE_TEST])
             exchange(directory, {**changes, **_data_files(data or {})})
@@ -158,6 +160,16 @@ def _check_kept(prepared: Prepared, copy: Path, stays: Kept) -> None:
             f" memory does: {verification.difference}; if that is your edit, call"
             " verify(rows, expected=predictions)"
         )
+
+
+def _keep_unshared(copy: Path) -> None:
+    """Requests still share no call of `predict`: it may be the owner who wants that."""
+    if read_facts(copy / CONFIG).get("rows_independent"):
+        _warn(
+            "rows_independent: false stays in config.yaml, though the rows of the new model do not"
+            " depend on each other: write true there, and requests share calls of predict"
+        )
+    write_facts(copy / CONFIG, {"rows_independent": False})
 
 
 def _warn(message: str) -> None:

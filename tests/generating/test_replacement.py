@@ -99,6 +99,18 @@ def assert_edits_stay(scaffold: Scaffold) -> None:
     assert not (scaffold.directory / "README.md").exists()
 
 
+@pytest.mark.parametrize("sampled", [True, False])
+def test_requests_that_share_no_call_go_on_so(
+    original: Path, tmp_path: Path, sampled: bool
+) -> None:
+    """Its owner may want that. Where it is not needed any more, a warning says so."""
+    made = generator.load(shutil.copytree(original, tmp_path / "rfc"))
+    change(made, "config.yaml", "rows_independent: true\n", "rows_independent: false  # mine\n")
+    with contextlib.closing(made), pytest.warns(UserWarning, match="write true there"):
+        made.replace_model(linear(2.0), sample_input=X if sampled else None)
+    assert "rows_independent: false  # mine\n" in read(made, "config.yaml")
+
+
 def test_a_retrained_model_replaces_the_old_one(edited: Scaffold) -> None:
     before = facts(edited)
     model = linear(2.0)
