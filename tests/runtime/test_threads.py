@@ -1,12 +1,33 @@
 """Short calls of a model use one thread, long ones use all threads."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from threadpoolctl import threadpool_limits
 
+from common import threads as threads_module
 from common.threads import MOMENT_SECONDS, Threads, openmp
+
+
+class Clock:
+    """Stands still but for what a test adds, whatever else the machine does."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+time = Clock()
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads_module, "time", SimpleNamespace(perf_counter=time.perf_counter))
 
 
 class Counts:
