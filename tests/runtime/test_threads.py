@@ -1,7 +1,5 @@
 """Short calls of a model use one thread, long ones use all threads."""
 
-from types import SimpleNamespace
-
 import pytest
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from threadpoolctl import threadpool_limits
@@ -27,7 +25,7 @@ time = Clock()
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads_module, "time", SimpleNamespace(perf_counter=time.perf_counter))
+    monkeypatch.setattr(threads_module, "time", time)
 
 
 class Counts:
