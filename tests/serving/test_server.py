@@ -378,6 +378,42 @@ def test_expect_100_continue_is_answered(server: AnyServer) -> None:
     assert heard.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
 
 
+H2C = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAoAAA")
+WEBSOCKET = ("Connection: keep-alive, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+
+
+@pytest.mark.parametrize("asked", [H2C, WEBSOCKET], ids=["h2c", "websocket"])
+def test_another_protocol_is_not_wanted(server: AnyServer, asked: tuple[str, ...]) -> None:
+    """The request is answered all the same, and so is what comes after it: RFC 9110, 7.8."""
+    upgrading = posted(BODY, LENGTH, *asked, "X-Request-Id: up")
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    chunked = posted(chunks, "Transfer-Encoding: chunked", *asked, "X-Request-Id: up")
+    fields = "\r\n".join(("Host: here", "X-Request-Id: up", *asked))
+    read = f"GET /v1/models/model HTTP/1.1\r\n{fields}\r\n\r\n".encode()
+    last = posted(BODY, LENGTH, CLOSE, "X-Request-Id: last")
+    head = upgrading.index(b"\r\n\r\n") + 4
+    for sent in (
+        [upgrading, last],
+        [upgrading + last],
+        [upgrading[:head], upgrading[head:], last],
+        [upgrading[:30], upgrading[30 : head + 5], upgrading[head + 5 :] + last],
+        [chunked + last],
+        [read + last],
+        [posted(BODY, LENGTH, *asked, "X-Request-Id: up", path=INFER) + last],
+    ):
+        heard = exchange(server, *sent)
+        assert re.findall(rb"x-request-id: (\w+)", heard) == [b"up", b"last"], sent
+        assert heard.count(b"HTTP/1.1 ") == 2 and b" 101 " not in heard
+        assert heard.count(b" 200 OK") == (1 if INFER.encode() in sent[0] else 2)
+    heard = exchange(server, upgrading * 500 + last)
+    assert heard.count(b"200 OK") == 501
+
+
+def test_a_proxy_is_not_offered(server: AnyServer) -> None:
+    asked = b"CONNECT here:80 HTTP/1.1\r\nHost: here\r\n\r\n"
+    assert re.match(rb"HTTP/1.1 4\d\d ", exchange(server, asked + posted(BODY, LENGTH, CLOSE)))
+
+
 def test_a_client_that_disconnects_does_no_harm(
     owners: AnyServer, owners_client: httpx.Client
 ) -> None:
@@ -542,9 +578,9 @@ def test_a_chunked_body_is_joined(client: httpx.Client, forest: Any, iris: Any) 
 
 def test_an_unknown_media_type_is_415(client: httpx.Client) -> None:
     for path, media_type, hint in [
-        (PREDICT, "application/x-www-form-urlencoded", "application/json"),
-        (PREDICT, "text/plain", "application/json"),
         (PREDICT, "application/msgpack", "application/json"),
+        (PREDICT, "multipart/form-data", "application/json"),
+        (INFER, "text/plain", "application/json"),
         (BINARY, "application/json", "application/msgpack"),
         (BINARY, "image/png; charset=utf-8", "application/msgpack"),
     ]:
@@ -559,7 +595,14 @@ def some(*fields: tuple[str, str | None]) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "media_type",
-    ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=UTF-8", None],
+    [
+        "application/json; charset=utf-8",
+        "Application/JSON",
+        "application/json;charset=UTF-8",
+        "application/x-www-form-urlencoded",  # curl -d
+        "text/plain;charset=UTF-8",  # fetch
+        None,
+    ],
 )
 def test_json_media_types(client: httpx.Client, media_type: str | None) -> None:
     body = json.dumps({"instances": [ROW]}).encode()

@@ -39,6 +39,8 @@ USED = {
         "get_http_version",
         "get_method",
         "should_keep_alive",
+        "feed_data",
+        "set_dangerous_leniencies",
         "should_upgrade",
     },
 }

@@ -4,10 +4,13 @@ Only this module relies on uvicorn's internals; tests/serving/test_uvicorn.py fa
 """
 
 import asyncio
+import contextlib
 import time
+from array import array
 from functools import lru_cache
 from typing import Any, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ..errors import Unanswered
@@ -16,6 +19,37 @@ from .pool import Pool
 from .predict_routes import CLOSE, Headers, PredictRoutes, Refused, Route, error_answer
 
 MAX_BUFFER_BYTES = 1 << 16
+
+
+class RequestParser(httptools.HttpRequestParser):  # type: ignore[misc, unused-ignore]
+    """httptools' parser, for which no request asks for another protocol.
+
+    A server may ignore `Upgrade`: RFC 9110, 7.8. httptools takes the body of a request that has it
+    for data of the other protocol, and what is sent after it for a new request. So the head of such
+    a request is parsed a second time, without that field.
+    """
+
+    def __init__(self, protocol: "HTTPProtocol") -> None:
+        super().__init__(protocol)
+        self._protocol = protocol
+        with contextlib.suppress(AttributeError):  # httptools < 0.6.3
+            self.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def feed_data(self, data: "bytes | bytearray | memoryview | array[int]") -> None:
+        """Parse data; the protocol's callbacks are told what is in it."""
+        while len(data):
+            try:
+                return super().feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = memoryview(data)[upgrade.args[0] :]
+            if self.get_method() == b"CONNECT":
+                return None
+            super().feed_data(self._protocol.head_without_upgrade())
+        return None
+
+    def wants_upgrade(self) -> bool:
+        """Whether the request is parsed a second time."""
+        return bool(self.should_upgrade()) and self.get_method() != b"CONNECT"
 
 
 class HTTPProtocol(HttpToolsProtocol):
@@ -30,12 +64,14 @@ class HTTPProtocol(HttpToolsProtocol):
     at the next request; here one timer per connection closes it when it is idle.
     """
 
+    parser: RequestParser
     _idle_since: float | None = None
     _idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.buffer = WriteBuffer(transport, self.loop)
         super().connection_made(cast(asyncio.Transport, self.buffer))
+        self.parser = RequestParser(self)
         self.routes: PredictRoutes = self.app.routes
         self.pool: Pool = self.app.workers
 
@@ -45,7 +81,16 @@ class HTTPProtocol(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
 
+    def head_without_upgrade(self) -> bytes:
+        """The request line and the header fields that were parsed last, without `Upgrade`."""
+        fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        version = self.parser.get_http_version().encode("ascii")
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
+        return b"".join((line, *fields, b"\r\n"))
+
     def on_headers_complete(self) -> None:
+        if self.parser.wants_upgrade():
+            return
         if (exchange := self._plain_exchange()) is not None:
             self.cycle = exchange
             return
@@ -64,9 +109,7 @@ class HTTPProtocol(HttpToolsProtocol):
         headers = Headers(self.headers)
         if self.parser.get_method() != b"POST" or not self.routes.is_plain(route, headers):
             return None
-        if headers.connection and (
-            self.parser.get_http_version() != "1.1" or self.parser.should_upgrade()
-        ):
+        if headers.connection and self.parser.get_http_version() != "1.1":
             return None
         return Exchange(self, route, headers, self.parser.should_keep_alive())
 
@@ -78,6 +121,8 @@ class HTTPProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.wants_upgrade():
+            return
         cycle: Any = self.cycle
         if type(cycle) is Exchange:
             cycle.start()

@@ -18,6 +18,9 @@ from . import metrics
 access_logger = logging.getLogger("access")
 
 JSON = b"application/json"
+# What `curl -d` and a browser's fetch say of a body where nobody names its media type. KServe's own
+# samples rely on it: https://kserve.github.io/website/docs/getting-started/predictive-first-isvc
+UNNAMED = (b"application/x-www-form-urlencoded", b"text/plain")
 MSGPACK = b"application/msgpack"
 OCTETS = b"application/octet-stream"
 PREDICT = re.compile(r"/v1/models/([^/]*):(predict|predict_binary)")
@@ -51,7 +54,10 @@ class Route:
 
 ROUTES = {
     "predict": Route(
-        "predict", Kind.JSON, frozenset({JSON}), "send Content-Type: application/json"
+        "predict",
+        Kind.JSON,
+        frozenset({JSON, *UNNAMED}),
+        "send Content-Type: application/json",
     ),
     "predict_binary": Route(
         "predict_binary",
