@@ -30,7 +30,8 @@ unit: $(VENV)/.dev ## the tests without a server, rendering or Docker
 	@$(bin)/python -m pytest tests/unit tests/runtime $(PYTEST_ARGS)
 
 # Three processes, each with a file at a time: some tests wait for servers.
-parallel := -n 3 --dist loadfile --no-loadscope-reorder
+by_file := --dist loadfile --no-loadscope-reorder
+parallel := -n 3 $(by_file)
 
 test: $(VENV)/.dev ## the tests (PYTEST_ARGS="-k name" for some of them, "-n0" for one process)
 	@$(bin)/python -m pytest $(parallel) $(PYTEST_ARGS)
@@ -46,7 +47,7 @@ lint: $(VENV)/.dev ## ruff and mypy
 check: lint test ## lint, then test
 
 sweep: $(VENV)/.dev ## the long tests that `make test` leaves out
-	@$(bin)/python -m pytest -m sweep $(PYTEST_ARGS)
+	@$(bin)/python -m pytest -m sweep -n 2 $(by_file) $(PYTEST_ARGS)
 
 benchmark: $(VENV)/.dev ## compare with other servers (QUICK=1 three minutes, SMOKE=1 one case; needs wrk)
 	@$(bin)/python benchmarks/compare.py $(if $(QUICK),--quick) $(if $(SMOKE),--smoke) \
