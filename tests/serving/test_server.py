@@ -378,6 +378,60 @@ def test_expect_100_continue_is_answered(server: AnyServer) -> None:
     assert heard.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
 
 
+def many(size: int) -> list[str]:
+    """Header fields of about so many bytes."""
+    return [f"X-{number}: {'x' * 1000}" for number in range(size // 1000)]
+
+
+def error_of(heard: bytes) -> str:
+    head, _, body = heard.partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head and b"connection: close" in head
+    return str(json.loads(body)["error"])
+
+
+def test_a_large_head_is_refused(server: AnyServer) -> None:
+    assert b" 200 OK" in exchange(server, posted(BODY, LENGTH, CLOSE, *many(60_000)))
+    heard = exchange(server, posted(BODY, LENGTH, *many(70_000)))
+    assert heard.startswith(b"HTTP/1.1 431 ")
+    assert error_of(heard).startswith("the header fields are larger than 65536 bytes (serving.max_")
+    long = exchange(server, posted(BODY, LENGTH, path=f"{PREDICT}?{'x' * 70_000}"))
+    assert long.startswith(b"HTTP/1.1 414 ")
+    assert error_of(long).startswith("the request line is larger than 65536 bytes")
+
+
+@pytest.mark.parametrize(
+    ("begun", "more", "status"),
+    [
+        (b"GET /?", b"x", 414),
+        (b"GET / HTTP/1.1\r\nX: ", b"x", 431),
+        (b"GET / HTTP/1.1\r\n", b"X: y\r\n", 431),
+    ],
+    ids=["line", "value", "fields"],
+)
+def test_a_head_without_an_end_is_refused(
+    server: AnyServer, client: httpx.Client, begun: bytes, more: bytes, status: int
+) -> None:
+    """The server reads no more than a few hundred KiB of it, and answers others meanwhile."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    sent, piece = 0, more * (2**16 // len(more))
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        connection.sendall(begun)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(2**12):
+                sent += connection.send(piece)
+        assert sent < 2**24
+        with contextlib.suppress(ConnectionError):
+            assert connection.recv(2**16).startswith(b"HTTP/1.1 %d " % status)
+    assert client.get("/v2/health/live").status_code == 200
+
+
+@pytest.mark.parametrize("sent", [b"\0\1\2\r\n\r\n", b"GET / HTTP/1.1\r\n: x\r\n\r\n"])
+def test_what_is_not_http_is_400(server: AnyServer, sent: bytes) -> None:
+    heard = exchange(server, sent)
+    assert heard.startswith(b"HTTP/1.1 400 ")
+    assert error_of(heard) == "the request is not valid HTTP/1.1"
+
+
 H2C = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAoAAA")
 WEBSOCKET = ("Connection: keep-alive, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
 

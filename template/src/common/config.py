@@ -45,6 +45,7 @@ class Serving:
     max_batch_size: int = _rule(256, 1, 1_000_000)
     fixed_batch_size: int = _rule(0, 0, 1_000_000)
     max_queue: int = _rule(1024, 1, 1_000_000)
+    max_head_bytes: int = _rule(2**16, 2**10, 2**24)
     max_body_bytes: int = _rule(64 * 2**20, 1, 2**32 - 2**16)
     predict_timeout_seconds: float = _rule(60, 0.001, 86_400)
     load_timeout_seconds: float = _rule(600, 0.001, 86_400)

@@ -53,6 +53,7 @@ PARAMETERS = {
     "HttpToolsProtocol.on_message_begin": ["self"],
     "HttpToolsProtocol.on_message_complete": ["self"],
     "HttpToolsProtocol.on_response_complete": ["self"],
+    "HttpToolsProtocol.send_400_response": ["self", "msg"],
     "Server.handle_exit": ["self", "sig", "frame"],
 }
 # Method that ours do the work of for a plain request: all that it uses of its object.

@@ -16,27 +16,52 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from ..errors import Unanswered
 from ..link.frames import Response
 from .pool import Pool
-from .predict_routes import CLOSE, Headers, PredictRoutes, Refused, Route, error_answer
+from .predict_routes import CLOSE, JSON, Headers, PredictRoutes, Refused, Route, error_answer
 
 MAX_BUFFER_BYTES = 1 << 16
 
 
 class RequestParser(httptools.HttpRequestParser):  # type: ignore[misc, unused-ignore]
-    """httptools' parser, for which no request asks for another protocol.
+    """httptools' parser with a limit for heads, for which no request asks for another protocol.
 
     A server may ignore `Upgrade`: RFC 9110, 7.8. httptools takes the body of a request that has it
     for data of the other protocol, and what is sent after it for a new request. So the head of such
     a request is parsed a second time, without that field.
+
+    Args:
+        protocol: the connection.
+        max_head_bytes: of the request line, and of the header fields.
+
+    Attributes:
+        may_be_large: whether the head that is parsed may have more bytes.
     """
 
-    def __init__(self, protocol: "HTTPProtocol") -> None:
+    def __init__(self, protocol: "HTTPProtocol", max_head_bytes: int) -> None:
         super().__init__(protocol)
         self._protocol = protocol
+        self._max_head_bytes = max_head_bytes
+        self._open_bytes = 0  # of a head whose end has not come
+        self.may_be_large = False
         with contextlib.suppress(AttributeError):  # httptools < 0.6.3
             self.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def feed_data(self, data: "bytes | bytearray | memoryview | array[int]") -> None:
-        """Parse data; the protocol's callbacks are told what is in it."""
+        """Parse data; the protocol's callbacks are told what is in it.
+
+        Raises:
+            HttpParserError: it is not HTTP, or a head is too large.
+        """
+        size, headers = len(data), self._protocol.headers
+        self.may_be_large = size + self._open_bytes > self._max_head_bytes
+        self._parse(data)
+        if not self._protocol.head_is_open:
+            self._open_bytes = 0
+        elif self._protocol.headers is headers:
+            self._open_bytes += size
+            if self._open_bytes > self._max_head_bytes:
+                self._protocol.refuse_head()
+
+    def _parse(self, data: "bytes | bytearray | memoryview | array[int]") -> None:
         while len(data):
             try:
                 return super().feed_data(data)
@@ -65,20 +90,23 @@ class HTTPProtocol(HttpToolsProtocol):
     """
 
     parser: RequestParser
+    head_is_open = False
+    _refusal: Refused | None = None
     _idle_since: float | None = None
     _idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.buffer = WriteBuffer(transport, self.loop)
         super().connection_made(cast(asyncio.Transport, self.buffer))
-        self.parser = RequestParser(self)
         self.routes: PredictRoutes = self.app.routes
         self.pool: Pool = self.app.workers
+        self.parser = RequestParser(self, self.routes.max_head_bytes)
 
     def on_message_begin(self) -> None:
         self._idle_since = None
         self.url = b""
         self.headers = []
+        self.head_is_open = True
         self.expect_100_continue = False
 
     def head_without_upgrade(self) -> bytes:
@@ -88,7 +116,36 @@ class HTTPProtocol(HttpToolsProtocol):
         line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
         return b"".join((line, *fields, b"\r\n"))
 
+    def refuse_head(self) -> None:
+        """End the connection, because the head that is parsed is too large.
+
+        Raises:
+            HttpParserError: always.
+        """
+        limit = self.routes.max_head_bytes
+        status, what = 431, "the header fields are"
+        if len(self.url) > limit:
+            status, what = 414, "the request line is"
+        setting = "serving.max_head_bytes in config.yaml"
+        self._refusal = Refused(status, f"{what} larger than {limit} bytes ({setting})")
+        raise httptools.HttpParserError(str(self._refusal))
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP, or too large, and close the connection."""
+        refusal = self._refusal or Refused(400, "the request is not valid HTTP/1.1")
+        body = error_answer(refusal.status, refusal).body
+        headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), CLOSE]
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        head = _head(refusal.status, tuple(self.server_state.default_headers))
+        self.buffer.write_through(b"".join((head, *lines, b"\r\n", body)))
+        self.transport.close()
+
     def on_headers_complete(self) -> None:
+        self.head_is_open = False
+        if self.parser.may_be_large:
+            size = sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+            if max(size, len(self.url)) > self.routes.max_head_bytes:
+                self.refuse_head()
         if self.parser.wants_upgrade():
             return
         if (exchange := self._plain_exchange()) is not None:

@@ -29,6 +29,7 @@ REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 FALLBACK_TYPES = {b"application/cloudevents+json", b"application/ld+json", OCTETS}
 V2 = Kind.V2  # a lookup in the enum takes longer than the comparison
 JSON_LENGTH = b"inference-header-content-length"
+MOST_DIGITS = 20  # of a length: Python refuses to read thousands
 RETRY_AFTER = (b"retry-after", b"1")
 CLOSE = (b"connection", b"close")
 HeaderList = list[tuple[bytes, bytes]]
@@ -95,11 +96,13 @@ class PredictRoutes:
 
     Attributes:
         draining: whether responses tell clients to close their connections.
+        max_head_bytes: the limit of a request line, and of header fields.
         by_target: the routes by a request's target, as clients usually write it.
     """
 
     def __init__(self, config: Config, workers: Workers) -> None:
         self._name = config.name
+        self.max_head_bytes = config.serving.max_head_bytes
         self._max_body_bytes = config.serving.max_body_bytes
         self._access_log = config.serving.access_log
         self._workers = workers
@@ -277,11 +280,12 @@ def _json_size(headers: Headers, length: int) -> int:
     given = headers.json_size
     if given is None and headers.media_type != OCTETS:
         return 0
-    if given is not None and given.isdigit() and 0 < int(given) <= length:
+    is_number = given is not None and given.isdigit() and len(given) <= MOST_DIGITS
+    if given is not None and is_number and 0 < int(given) <= length:
         return int(given)
     came = "it is missing"
     if given is not None:
-        came = f"it is {given.decode('latin-1')!r}"
+        came = f"it is {given[:MOST_DIGITS].decode('latin-1')!r}"
     limits = f"must be between 1 and {length}, the body's length"
     raise Refused(400, f"Inference-Header-Content-Length {limits}, {came}")
 
