@@ -198,6 +198,11 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument(
         "--port", type=int, default=8080, help="the port to serve on; 0 takes a free one (8080)"
     )
+    serve.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen on; 0.0.0.0 for every one (127.0.0.1)",
+    )
     serve.set_defaults(run=_serve)
 
 
@@ -330,7 +335,7 @@ def _serve(options: argparse.Namespace) -> None:
     scaffold = load(options.directory)
     signal.signal(signal.SIGTERM, _end)  # else the server would go on without this process
     print("starting the server", file=sys.stderr)
-    with scaffold.serve(options.port) as server:
+    with scaffold.serve(options.port, options.host) as server:
         print(
             f"POST to {server.predict_url}, read {server.url}/docs, stop with Ctrl-C",
             file=sys.stderr,

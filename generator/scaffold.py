@@ -103,7 +103,9 @@ class Scaffold:
         """
         return response(self._worker.ask, request_of(instances_or_request))
 
-    def serve(self, port: int = 8080) -> "contextlib.AbstractContextManager[Server]":
+    def serve(
+        self, port: int = 8080, host: str = "127.0.0.1"
+    ) -> "contextlib.AbstractContextManager[Server]":
         """Serve the scaffold without Docker, for as long as the `with` block lasts.
 
         The server runs in this environment if it holds the server's packages, else in one that is
@@ -111,11 +113,13 @@ class Scaffold:
 
         Args:
             port: the port to serve on; 0 takes a free one.
+            host: the address to listen on: by default only this machine reaches the server;
+                "0.0.0.0" is every address of IPv4, "::" of IPv6 too.
 
         Raises:
             ServingError: the server did not start.
         """
-        return serve(self.directory, self.name, port)
+        return serve(self.directory, self.name, port, host)
 
     @guarded("the scaffold cannot be verified", ScaffoldError)
     def verify(

@@ -21,6 +21,7 @@ from ..errors import ServingError
 POLL_SECONDS = 0.05
 STOP_SECONDS = 40
 LOG_LINES = 50
+EVERY_ADDRESS = ("0.0.0.0", "::")
 # Without the proxies that the environment names: they cannot reach this machine's ports.
 LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -41,21 +42,24 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(directory: Path, name: str, port: int = 8080) -> Iterator[Server]:
+def serve(
+    directory: Path, name: str, port: int = 8080, host: str = "127.0.0.1"
+) -> Iterator[Server]:
     """Serve the scaffold in a directory until the block ends.
 
     Args:
         directory: the scaffold's.
         name: the model's name.
         port: the port to serve on; 0 takes a free one.
+        host: the address to listen on.
 
     Raises:
         ServingError: the server did not become ready; the message has its reason.
     """
-    port = _port(port)
+    port = _port(host, port)
     python = server_python(directory / layout.SERVER_REQUIREMENTS)
     defaults = {"MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", "LOG_LEVEL": "WARNING"}
-    environ = {**defaults, **os.environ, "PORT": str(port)}
+    environ = {**defaults, **os.environ, "PORT": str(port), "LISTEN_ADDRESS": host}
     command = [str(python), str(directory / layout.INFERENCE_SERVER)]
     process = subprocess.Popen(
         command, env=environ, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -64,7 +68,7 @@ def serve(directory: Path, name: str, port: int = 8080) -> Iterator[Server]:
     ready = threading.Event()
     reader = threading.Thread(target=_forward, args=(process, log, ready), daemon=True)
     reader.start()
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{_reached(host)}:{port}"
     try:
         _wait_until_ready(process, reader, log, f"{url}/v1/models/{name}")
         ready.set()
@@ -116,20 +120,32 @@ def _stop(process: "subprocess.Popen[str]") -> None:
         process.wait()
 
 
-def _port(wanted: int) -> int:
+def _reached(host: str) -> str:
+    """The address in a URL: this machine's own where the server listens on every address."""
+    if host in EVERY_ADDRESS:
+        return "127.0.0.1"
+    if ":" in host:
+        return f"[{host}]"
+    return host
+
+
+def _port(host: str, wanted: int) -> int:
     """The port, after a check that it is free; a free one for 0.
 
     Raises:
-        ServingError: it is not free, or not a port number. Without this check, another server at
-            the port could be mistaken for this one.
+        ServingError: it is not free, or not a port number, or the host is not this machine's.
+            Without this check, another server at the port could be mistaken for this one.
     """
     try:
-        with socket.socket() as probe:
+        family = socket.AF_INET
+        if ":" in host:
+            family = socket.AF_INET6
+        with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("0.0.0.0", wanted))
+            probe.bind((host, wanted))
             return int(probe.getsockname()[1])
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or "a port is a number from 0 to 65535"
         raise ServingError(
-            f"port {wanted} cannot be taken: {reason}; name another, or 0 for a free one"
+            f"port {wanted} cannot be taken on {host}: {reason}; name another, or 0 for a free one"
         ) from error

@@ -386,7 +386,9 @@ def test_serve_refuses_a_port_in_use(run: Run, sums: Scaffold) -> None:
         taken.listen()
         number = taken.getsockname()[1]
         message = failed(run("serve", str(sums.directory), "--port", str(number)))
-    assert message.startswith(f"port {number} cannot be taken: Address already in use")
+    assert message.startswith(f"port {number} cannot be taken on 127.0.0.1: Address already in use")
+    wrong = failed(run("serve", str(sums.directory), "--host", "192.0.2.1"))
+    assert wrong.startswith("port 8080 cannot be taken on 192.0.2.1: Cannot assign requested")
     assert "port 70000 cannot be taken" in failed(
         run("serve", str(sums.directory), "--port", "70000")
     )

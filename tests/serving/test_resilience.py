@@ -710,6 +710,40 @@ def test_a_port_in_use_is_one_clear_line(scaffold: Scaffold, tmp_path: Path, var
     assert f"port {taken} cannot be taken" in line and variable in line
 
 
+@pytest.mark.parametrize(
+    ("address", "hosts"),
+    [
+        ("", ["127.0.0.1", "127.0.0.2", "::1"]),
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("0.0.0.0", ["127.0.0.1", "127.0.0.2"]),
+        ("::1", ["::1"]),
+    ],
+)
+def test_the_server_listens_on_the_address(
+    scaffold: Scaffold, address: str, hosts: list[str]
+) -> None:
+    if "::1" in hosts and not has_ipv6():
+        pytest.skip("there is no IPv6 here")
+    reached = "127.0.0.1" if "127.0.0.1" in hosts else "[::1]"
+    with serving(scaffold.directory, reached, LISTEN_ADDRESS=address) as running:
+        port = int(running.url.rpartition(":")[2])
+        assert [host for host in ("127.0.0.1", "127.0.0.2", "::1") if opens(host, port)] == hosts
+
+
+def has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
+def opens(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection((host, port), timeout=5).close()
+        return True
+    return False
+
+
 def test_no_interpreter_for_the_model_is_one_clear_line(scaffold: Scaffold, tmp_path: Path) -> None:
     line = last_words(
         scaffold.directory, free_port(), tmp_path / "log", MODEL_PYTHON="/no/such/python"

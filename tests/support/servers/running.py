@@ -133,12 +133,12 @@ class Running:
 
 
 @contextlib.contextmanager
-def serving(directory: Path, **environ: str) -> Iterator[Running]:
+def serving(directory: Path, host: str = "127.0.0.1", **environ: str) -> Iterator[Running]:
     """Serve a scaffold's directory until the block ends."""
     port = free_port()
     log = directory.parent / f"{directory.name}-{port}.log"
     process = launch(directory, port, log, **environ)
-    running = Running(f"http://127.0.0.1:{port}", process, log, int(environ.get("GRPC_PORT", "0")))
+    running = Running(f"http://{host}:{port}", process, log, int(environ.get("GRPC_PORT", "0")))
     try:
         until(lambda: process.poll() is not None or running.ready(), "the server is ready")
         assert process.poll() is None, log.read_text()[-3000:]

@@ -29,9 +29,10 @@ def main() -> int:
     workers: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
     try:
         config = Config.read(config_path())
-        listener = _listener(config.serving.http_port, "PORT")
+        address = os.environ.get("LISTEN_ADDRESS", "")
+        listener = _listener(address, config.serving.http_port, "PORT")
         if config.serving.grpc_port:  # gRPC would share a port that is in use, silently
-            _listener(config.serving.grpc_port, "GRPC_PORT").close()
+            _listener("", config.serving.grpc_port, "GRPC_PORT").close()
         for _ in range(config.serving.workers):
             workers.append(launch.start(config))
         # After the workers' start: they import the framework while this process imports KServe.
@@ -51,20 +52,38 @@ def main() -> int:
     return 0
 
 
-def _listener(port: int, setting: str) -> socket.socket:
-    """A socket that is bound to the port on every address, and does not listen yet.
+def _listener(address: str, port: int, setting: str) -> socket.socket:
+    """A socket that is bound to the port, and does not listen yet.
+
+    Args:
+        address: of this machine; all of them, of IPv4 and of IPv6, if it is empty.
+        port: the port.
+        setting: the variable that sets the port.
 
     Raises:
-        ConfigError: the port is in use, or not allowed.
+        ConfigError: the port is in use, or not allowed, or the address is not this machine's.
     """
-    listener = socket.socket(socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = _socket(address)
     try:
-        listener.bind(("0.0.0.0", port))
+        listener.bind((address, port))
     except OSError as error:
         listener.close()
+        where, settings = "", setting
+        if address:
+            where, settings = f" on {address}", f"{setting} or LISTEN_ADDRESS"
         raise ConfigError(
-            f"port {port} cannot be taken: {error.strerror}; "
-            f"set {setting} in the environment, or in config.yaml"
+            f"port {port} cannot be taken{where}: {error.strerror}; "
+            f"set {settings} in the environment, or the port in config.yaml"
         ) from error
     return listener
+
+
+def _socket(address: str) -> socket.socket:
+    """A socket for an address; for both versions of IP where that is empty and IPv6 is there."""
+    if ":" in address or (not address and socket.has_dualstack_ipv6()):
+        made = socket.socket(socket.AF_INET6)
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, bool(address))
+    else:
+        made = socket.socket(socket.AF_INET)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return made

@@ -154,6 +154,16 @@ async def _serve_http(config: Config, application: Application, listener: socket
         backlog=2048,
     )
     server = Server(settings, application, listener, config.serving.drain_seconds)
-    url = f"http://0.0.0.0:{config.serving.http_port}/v1/models/{config.name}:predict"
+    url = f"http://{_host(listener)}:{config.serving.http_port}/v1/models/{config.name}:predict"
     logger.info("%s is ready at %s", config.name, url)
     await server.serve(sockets=[listener])
+
+
+def _host(listener: socket.socket) -> str:
+    """The address that a socket listens on, as a URL has it; 0.0.0.0 for all, of IPv6 too."""
+    host = str(listener.getsockname()[0])
+    if host == "::":
+        return "0.0.0.0"
+    if listener.family == socket.AF_INET6:
+        return f"[{host}]"
+    return host
