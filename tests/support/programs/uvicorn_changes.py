@@ -28,6 +28,8 @@ USED = {
         "pipeline",
         "server_state",
         "timeout_keep_alive",
+        "timeout_keep_alive_task",
+        "_unset_keepalive_if_required",
         "transport",
         "url",
     },
@@ -40,7 +42,6 @@ USED = {
         "get_method",
         "should_keep_alive",
         "feed_data",
-        "set_dangerous_leniencies",
         "should_upgrade",
     },
 }
@@ -48,6 +49,7 @@ USED = {
 PARAMETERS = {
     "HttpToolsProtocol.connection_lost": ["self", "exc"],
     "HttpToolsProtocol.connection_made": ["self", "transport"],
+    "HttpToolsProtocol.data_received": ["self", "data"],
     "HttpToolsProtocol.on_body": ["self", "body"],
     "HttpToolsProtocol.on_headers_complete": ["self"],
     "HttpToolsProtocol.on_message_begin": ["self"],
@@ -58,6 +60,15 @@ PARAMETERS = {
 }
 # Method that ours do the work of for a plain request: all that it uses of its object.
 IMITATED = {
+    "data_received": {
+        "_should_upgrade",
+        "_unset_keepalive_if_required",
+        "_unsupported_upgrade_warning",
+        "handle_websocket_upgrade",
+        "logger",
+        "parser",
+        "send_400_response",
+    },
     "on_message_begin": {
         "app_state",
         "asgi_version",

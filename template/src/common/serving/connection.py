@@ -4,9 +4,7 @@ Only this module relies on uvicorn's internals; tests/serving/test_uvicorn.py fa
 """
 
 import asyncio
-import contextlib
 import time
-from array import array
 from functools import lru_cache
 from typing import Any, cast
 
@@ -21,62 +19,6 @@ from .predict_routes import CLOSE, JSON, Headers, PredictRoutes, Refused, Route,
 MAX_BUFFER_BYTES = 1 << 16
 
 
-class RequestParser(httptools.HttpRequestParser):  # type: ignore[misc, unused-ignore]
-    """httptools' parser with a limit for heads, for which no request asks for another protocol.
-
-    A server may ignore `Upgrade`: RFC 9110, 7.8. httptools takes the body of a request that has it
-    for data of the other protocol, and what is sent after it for a new request. So the head of such
-    a request is parsed a second time, without that field.
-
-    Args:
-        protocol: the connection.
-        max_head_bytes: of the request line, and of the header fields.
-
-    Attributes:
-        may_be_large: whether the head that is parsed may have more bytes.
-    """
-
-    def __init__(self, protocol: "HTTPProtocol", max_head_bytes: int) -> None:
-        super().__init__(protocol)
-        self._protocol = protocol
-        self._max_head_bytes = max_head_bytes
-        self._open_bytes = 0  # of a head whose end has not come
-        self.may_be_large = False
-        with contextlib.suppress(AttributeError):  # httptools < 0.6.3
-            self.set_dangerous_leniencies(lenient_data_after_close=True)
-
-    def feed_data(self, data: "bytes | bytearray | memoryview | array[int]") -> None:
-        """Parse data; the protocol's callbacks are told what is in it.
-
-        Raises:
-            HttpParserError: it is not HTTP, or a head is too large.
-        """
-        size, headers = len(data), self._protocol.headers
-        self.may_be_large = size + self._open_bytes > self._max_head_bytes
-        self._parse(data)
-        if not self._protocol.head_is_open:
-            self._open_bytes = 0
-        elif self._protocol.headers is headers:
-            self._open_bytes += size
-            if self._open_bytes > self._max_head_bytes:
-                self._protocol.refuse_head()
-
-    def _parse(self, data: "bytes | bytearray | memoryview | array[int]") -> None:
-        while len(data):
-            try:
-                return super().feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                data = memoryview(data)[upgrade.args[0] :]
-            if self.get_method() == b"CONNECT":
-                return None
-            super().feed_data(self._protocol.head_without_upgrade())
-        return None
-
-    def wants_upgrade(self) -> bool:
-        """Whether the request is parsed a second time."""
-        return bool(self.should_upgrade()) and self.get_method() != b"CONNECT"
-
-
 class HTTPProtocol(HttpToolsProtocol):
     """uvicorn's protocol with a fast path for plain requests and a write buffer.
 
@@ -87,10 +29,16 @@ class HTTPProtocol(HttpToolsProtocol):
     uvicorn writes a response's head and body with two system calls, and wakes the client for the
     head alone; the buffer joins them. uvicorn also sets a timer after each response and cancels it
     at the next request; here one timer per connection closes it when it is idle.
+
+    A head has a limit. And no request asks for another protocol: a server may ignore `Upgrade`,
+    says RFC 9110, 7.8. httptools takes the body of a request that has it for data of the other
+    protocol, and what is sent after it for a new request. So the head of such a request is parsed a
+    second time, without that field.
     """
 
-    parser: RequestParser
-    head_is_open = False
+    _asks_upgrade = False
+    _head_is_open = _may_be_large = False
+    _open_bytes = 0  # of a head whose end has not come
     _refusal: Refused | None = None
     _idle_since: float | None = None
     _idle_timer: asyncio.TimerHandle | None = None
@@ -100,29 +48,67 @@ class HTTPProtocol(HttpToolsProtocol):
         super().connection_made(cast(asyncio.Transport, self.buffer))
         self.routes: PredictRoutes = self.app.routes
         self.pool: Pool = self.app.workers
-        self.parser = RequestParser(self, self.routes.max_head_bytes)
+        self._max_head_bytes = self.routes.max_head_bytes
+
+    def data_received(self, data: bytes) -> None:
+        """Parse data; the callbacks below are told what is in it."""
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        size, headers = len(data), self.headers
+        if size + self._open_bytes > self._max_head_bytes:
+            self._may_be_large = True
+        try:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._parse_again(memoryview(data)[upgrade.args[0] :])
+            if self._head_is_open and self.headers is headers:
+                self._open_bytes += size
+                if self._open_bytes > self._max_head_bytes:
+                    self._refuse_head()
+        except httptools.HttpParserError as error:
+            self.send_400_response(str(error))
+
+    def _parse_again(self, rest: memoryview) -> None:
+        """Parse the head of a request without `Upgrade`, then what came after it."""
+        while self.parser.get_method() != b"CONNECT":
+            self._asks_upgrade = False
+            self.parser.feed_data(self._head_without_upgrade())
+            try:
+                if rest:
+                    self.parser.feed_data(rest)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
 
     def on_message_begin(self) -> None:
         self._idle_since = None
         self.url = b""
         self.headers = []
-        self.head_is_open = True
+        self._head_is_open = True
         self.expect_100_continue = False
 
-    def head_without_upgrade(self) -> bytes:
+    def _head_without_upgrade(self) -> bytes:
         """The request line and the header fields that were parsed last, without `Upgrade`."""
         fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
         version = self.parser.get_http_version().encode("ascii")
         line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
         return b"".join((line, *fields, b"\r\n"))
 
-    def refuse_head(self) -> None:
+    def _check_head(self) -> None:
+        """Refuse a head that is too large."""
+        self._may_be_large = False
+        size = sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+        if max(size, len(self.url)) > self._max_head_bytes:
+            self._refuse_head()
+
+    def _refuse_head(self) -> None:
         """End the connection, because the head that is parsed is too large.
 
         Raises:
             HttpParserError: always.
         """
-        limit = self.routes.max_head_bytes
+        limit = self._max_head_bytes
         status, what = 431, "the header fields are"
         if len(self.url) > limit:
             status, what = 414, "the request line is"
@@ -141,12 +127,12 @@ class HTTPProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def on_headers_complete(self) -> None:
-        self.head_is_open = False
-        if self.parser.may_be_large:
-            size = sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
-            if max(size, len(self.url)) > self.routes.max_head_bytes:
-                self.refuse_head()
-        if self.parser.wants_upgrade():
+        self._head_is_open = False
+        self._open_bytes = 0
+        if self._may_be_large:
+            self._check_head()
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._asks_upgrade = True
             return
         if (exchange := self._plain_exchange()) is not None:
             self.cycle = exchange
@@ -178,7 +164,7 @@ class HTTPProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self.parser.wants_upgrade():
+        if self._asks_upgrade:
             return
         cycle: Any = self.cycle
         if type(cycle) is Exchange:
