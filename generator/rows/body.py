@@ -47,12 +47,15 @@ def sent(instances: Any) -> list[Any]:
     """Rows as `rows` gives them, with `{"b64": "..."}` for bytes, which JSON lacks.
 
     Raises:
-        SettingError: as `rows`.
+        SettingError: as `rows`, or they are nested too deeply for JSON.
     """
     listed = rows(instances)
-    if isinstance(instances, (list, tuple, Mapping)) or _holds_objects(instances):
+    if not isinstance(instances, (list, tuple, Mapping)) and not _holds_objects(instances):
+        return listed
+    try:
         return [_with_b64(row) for row in listed]
-    return listed
+    except RecursionError:
+        raise SettingError("the rows are nested too deeply to be sent as JSON") from None
 
 
 def _holds_objects(instances: Any) -> bool:

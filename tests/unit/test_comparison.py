@@ -98,6 +98,7 @@ def test_what_is_served_is_equal(predicted: Callable[[], Any]) -> None:
             "predictions[0] should be 'stay', it is an object: if that is an edit of yours, pass",
         ),
         (1.5, [1.5], "predictions should be 1.5, it is a list of 1"),
+        (np.array([1.5, 2]), [[1.5], [2, 3]], "predictions[0] should be 1.5, it is a list of 1"),
         ([1.5], None, "predictions should be a list of 1, it is null"),
         (pd.DataFrame({"a": [pd.Timestamp("2024-02-01")]}), [{"a": "2024-02-02T00:00:00"}], "pred"),
     ],

@@ -123,3 +123,10 @@ def test_rows_that_are_objects_are_a_table() -> None:
 )
 def test_bytes_are_sent_as_bytes(sample: Any, sent: Any) -> None:
     assert request_of(sample) == {"instances": sent}
+
+
+def test_rows_without_an_end_are_refused() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(SettingError, match="^the rows are nested too deeply"):
+        request_of(endless)
