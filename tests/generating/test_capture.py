@@ -562,6 +562,7 @@ def test_what_the_session_changed_is_served_as_it_is_now(tmp_path: Path) -> None
 # By value
 
 
+@pytest.mark.sweep
 def test_what_source_cannot_rebuild_is_pickled_by_value(tmp_path: Path) -> None:
     steps = """
     from sklearn.base import BaseEstimator, TransformerMixin

@@ -173,6 +173,7 @@ def mypy(script: str, python: Path, directory: Path) -> str:
     return subprocess.run(command, cwd=directory, capture_output=True, text=True).stdout
 
 
+@pytest.mark.sweep
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="typing.assert_type needs Python 3.11")
 def test_a_users_script_is_checked_strictly(installed: Path, tmp_path: Path) -> None:
     assert mypy(SCRIPT, installed, tmp_path) == "Success: no issues found in 1 source file\n"

@@ -345,6 +345,7 @@ def test_wrong_platforms_in_the_answers_are_refused_in_one_line(
     assert not git(directory, "status", "--porcelain")
 
 
+@pytest.mark.sweep
 def test_platforms_can_be_changed(releases: Path, tmp_path: Path) -> None:
     directory = made_at("v2.0.0", releases, tmp_path / "mine")
     for platforms in (["ray"], ["kserve", "compose"], PLATFORMS):

@@ -334,6 +334,7 @@ def test_files_of_a_scaffold(scaffold_files: tuple[str, Path]) -> None:
     }
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("server", ["kserve", "kfserving"])
 def test_a_scaffold_holds_one_server(server: str, copie_session: Any, plain: Path) -> None:
     directory = copied(copie_session, plain, framework="sklearn", server=server)

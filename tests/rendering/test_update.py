@@ -380,7 +380,9 @@ def test_the_report(owned: Callable[..., Scaffold]) -> None:
     assert not git(scaffold.directory, "status", "--porcelain")
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["update", "copier"])
+@pytest.mark.parametrize(
+    "plain", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["update", "copier"]
+)
 @ways("copy")
 def test_a_conflict_leaves_both_sides(
     owned: Callable[..., Scaffold], way: str, plain: bool
