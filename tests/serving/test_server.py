@@ -397,6 +397,11 @@ def test_a_large_head_is_refused(server: AnyServer) -> None:
     long = exchange(server, posted(BODY, LENGTH, path=f"{PREDICT}?{'x' * 70_000}"))
     assert long.startswith(b"HTTP/1.1 414 ")
     assert error_of(long).startswith("the request line is larger than 65536 bytes")
+    begun, ended = many(60_000), many(10_000)
+    whole = posted(BODY, LENGTH, CLOSE, *begun, *ended)
+    assert exchange(server, whole[:60_000], whole[60_000:]).startswith(b"HTTP/1.1 431 ")
+    line = posted(BODY, LENGTH, CLOSE, path=f"{PREDICT}?{'x' * 70_000}")
+    assert exchange(server, line[:65_000], line[65_000:]).startswith(b"HTTP/1.1 414 ")
 
 
 @pytest.mark.parametrize(

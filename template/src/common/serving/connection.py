@@ -55,15 +55,17 @@ class HTTPProtocol(HttpToolsProtocol):
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
         size, headers = len(data), self.headers
-        if size + self._open_bytes > self._max_head_bytes:
+        if size > self._max_head_bytes:
             self._may_be_large = True
         try:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 self._parse_again(memoryview(data)[upgrade.args[0] :])
-            if self._head_is_open and self.headers is headers:
-                self._open_bytes += size
+            if self._head_is_open:
+                self._may_be_large = True
+                if self.headers is headers:  # else it began somewhere in this data
+                    self._open_bytes += size
                 if self._open_bytes > self._max_head_bytes:
                     self._refuse_head()
         except httptools.HttpParserError as error:
