@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from common.bodies import v2_tensors
 from common.bodies.v2_codec import V2
 from common.bodies.values import DecodeError
 from common.errors import InvalidInput
@@ -89,7 +91,7 @@ def test_booleans_and_strings() -> None:
     assert instances({"inputs": [tensor("BYTES", [2, 1], [["a"], ["é"]])]}) == [["a"], ["é"]]
     with pytest.raises(DecodeError, match="must hold true or false for BOOL"):
         instances({"inputs": [tensor("BOOL", [2], [1, 0])]})
-    with pytest.raises(DecodeError, match="must hold strings for BYTES, it holds the number 1"):
+    with pytest.raises(DecodeError, match="must hold strings or null for BYTES, it holds the num"):
         instances({"inputs": [tensor("BYTES", [2], ["a", 1])]})
 
 
@@ -155,6 +157,30 @@ def test_parameters_become_keys_of_the_request() -> None:
 def test_nan_is_encoded_as_null() -> None:
     [answer] = answers(body({"inputs": [tensor("FP32", [2], [1.5, None])]}))
     assert parts(answer)[0]["outputs"][0]["data"] == [1.5, None]
+
+
+def test_a_missing_text_is_null_in_json() -> None:
+    """It comes in as it leaves. Raw data has no form for it."""
+    [answer] = answers(body({"inputs": [tensor("BYTES", [3], ["a", None, "None"])]}))
+    assert parts(answer)[0]["outputs"][0]["data"] == ["a", None, "None"]
+    asked = [{"name": "predictions", "parameters": {"binary_data": True}}]
+    head = {"inputs": [tensor("BYTES", [2], ["a", None])], "outputs": asked}
+    [answer] = answers(body(head))
+    assert parts(answer)[1] == b"\x01\0\0\0a\x04\0\0\0null"
+
+
+@pytest.mark.parametrize(
+    ("value", "texts"),
+    [
+        (["a", None, float("nan"), pd.NA, pd.NaT], ["a", None, None, None, None]),
+        ([True, "x"], ["true", "x"]),
+        ([{"a": [1, None]}, 1.5], ['{"a":[1,null]}', "1.5"]),
+    ],
+)
+def test_what_is_no_text_is_as_json_has_it(value: list[Any], texts: list[str | None]) -> None:
+    array = np.empty(len(value), object)
+    array[:] = value
+    assert v2_tensors.tensor(array).tolist() == texts
 
 
 def test_fp16_is_refused_in_json() -> None:

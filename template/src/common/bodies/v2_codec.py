@@ -17,7 +17,13 @@ from ..schema import ModelInput
 from ..words import kind_of, shown
 from .json_codec import json_decode, json_encode
 from .ndarray_codec import build_array, check_size, parse_shape
-from .v2_tensors import DATATYPES, datatype, request_of_tensors, tensors_of_response
+from .v2_tensors import (
+    DATATYPES,
+    datatype,
+    request_of_tensors,
+    tensors_of_response,
+    without_null,
+)
 from .values import Array, DecodeError
 
 Encoder = Callable[[Any], bytes]
@@ -203,7 +209,7 @@ def _decode_elements(data: bytes) -> Array:
 def _encode_raw(array: Array) -> bytes:
     """The raw data of a tensor, as `_decode_raw` takes it."""
     if array.dtype == object:
-        elements = [item.encode() for item in array.reshape(-1)]
+        elements = [item.encode() for item in without_null(array)]
         return b"".join(ELEMENT_SIZE.pack(len(element)) + element for element in elements)
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
@@ -256,8 +262,10 @@ def _reshape(values: Array, shape: tuple[int, ...]) -> Array:
 def _strings(data: list[Any]) -> Array:
     items = _flatten(data)
     for item in items:
-        if type(item) is not str:
-            raise DecodeError(f"data: must hold strings for BYTES, it holds {kind_of(item)}")
+        if item is not None and type(item) is not str:
+            raise DecodeError(
+                f"data: must hold strings or null for BYTES, it holds {kind_of(item)}"
+            )
     return _objects(items)
 
 

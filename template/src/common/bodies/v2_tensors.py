@@ -142,7 +142,10 @@ def _by_number(key: str, value: Any) -> dict[str, Any] | None:
 
 
 def tensor(value: Any) -> Array:
-    """One entry of a response as a tensor; values that are not numbers become texts."""
+    """One entry of a response as a tensor; values that are not numbers become texts.
+
+    None stays None, where a text is missing.
+    """
     array = np.asarray(value)
     if datatype(array.dtype) is not None:
         return array
@@ -152,15 +155,21 @@ def tensor(value: Any) -> Array:
     return np.array(texts, dtype=object).reshape(array.shape)
 
 
-def _in_text(item: Any) -> str:
-    """A value as JSON has it, without the quotes of a string."""
+def _in_text(item: Any) -> str | None:
+    """A value as JSON has it, without the quotes of a string; None for null."""
     try:
-        plain = json_decode(json_encode(item))
+        text = json_encode(item)
     except TypeError:
         return str(item)
-    if isinstance(plain, str):
+    plain = json_decode(text)
+    if plain is None or isinstance(plain, str):
         return plain
-    return str(item)
+    return text.decode()
+
+
+def without_null(texts: Array) -> Array:
+    """The texts of a tensor for a form that lacks null: a missing one becomes "null"."""
+    return np.array(["null" if text is None else text for text in texts.flat], dtype=object)
 
 
 def metadata(described: ModelInput | None) -> list[dict[str, Any]]:

@@ -218,6 +218,8 @@ async def _grpc_errors(answer: Coroutine[Any, Any, InferResponse]) -> InferRespo
 
 def _output(name: str, array: v2_tensors.Array) -> InferOutput:
     output = InferOutput(name, list(array.shape), from_np_dtype(array.dtype))
+    if array.dtype == object:
+        array = v2_tensors.without_null(array).reshape(array.shape)
     output.set_data_from_numpy(array, binary_data=False)
     return output
 
