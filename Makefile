@@ -29,9 +29,9 @@ demo: $(VENV)/.demo ## train on iris, make a scaffold, serve it, predict
 unit: $(VENV)/.dev ## the tests without a server, rendering or Docker
 	@$(bin)/python -m pytest tests/unit tests/runtime $(PYTEST_ARGS)
 
-# Four processes, each with a file at a time: some tests wait for servers.
+# Three processes, each with a file at a time: some tests wait for servers.
 by_file := --dist loadfile --no-loadscope-reorder
-parallel := -n 4 $(by_file)
+parallel := -n 3 $(by_file)
 
 test: $(VENV)/.dev ## the tests (PYTEST_ARGS="-k name" for some of them, "-n0" for one process)
 	@$(bin)/python -m pytest $(parallel) $(PYTEST_ARGS)

@@ -122,6 +122,7 @@ def test_it_becomes_healthy(hardened: Container) -> None:
     hardened.wait_until(".State.Health.Status", "healthy")
 
 
+@pytest.mark.sweep
 def test_the_health_check_uses_the_configured_port_and_no_proxy(engine: Engine, image: str) -> None:
     options = (
         "--env",
@@ -242,6 +243,7 @@ def test_a_truncated_model_ends_the_start_with_one_line(
         )
 
 
+@pytest.mark.sweep
 def test_the_docker_strings_can_be_pasted_for_any_path(
     engine: Engine, image: str, scaffold: Scaffold, forest: Any, tmp_path: Path
 ) -> None:

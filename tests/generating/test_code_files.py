@@ -116,6 +116,7 @@ def step(rows):
 """
 
 
+@pytest.mark.sweep
 def test_code_names_the_files_beside_a_module(write: Write, tmp_path: Path) -> None:
     project = write({"beside.py": BESIDE, "data/table.json": "2", "late.py": "OFFSET = 0.5"})
     model = pipeline("beside")

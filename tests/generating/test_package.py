@@ -87,6 +87,7 @@ def test_sdist_holds_what_the_wheel_needs(dist: Path) -> None:
     assert not [name for name in names if name.startswith(("hooks/", "template/", ".git/"))]
 
 
+@pytest.mark.sweep
 def test_installed_generator_makes_a_working_scaffold(
     made: tuple[Path, dict[str, Any]], installed: Path
 ) -> None:

@@ -751,6 +751,7 @@ def test_scaffolds_made_in_threads(tmp_path: Path) -> None:
 # ---- the command line ----
 
 
+@pytest.mark.sweep
 def test_command_line(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned()
     same_line(scaffold)

@@ -421,6 +421,7 @@ def test_pretend_changes_nothing(
     assert report == scaffold.update()
 
 
+@pytest.mark.sweep
 def test_an_edited_file_that_has_moved_stays_and_is_reported(
     cases: Callable[[str], Case], copied: Callable[[Case, str], Path]
 ) -> None:
