@@ -182,7 +182,8 @@ class Batches:
         KServe counts requests. A request's `preprocess` and `postprocess` count as their mean.
         """
         requests = stats.requests
-        SHARING_ENDED.inc(stats.ended)
+        if stats.ended:
+            SHARING_ENDED.inc()
         if not requests:
             return
         self._rows.observe(stats.rows)
