@@ -59,6 +59,7 @@ class Prepared:
         capturing: captures the code again, with what the session has changed in it.
         changes: what that is.
         found: the distributions that the proof has found missing, each with the reason for it.
+        is_unshared: whether its requests share no call of `predict` in any case.
     """
 
     definition: WrittenModelScaffoldDefinition
@@ -74,6 +75,7 @@ class Prepared:
     capturing: Callable[[Sequence[Change]], Captured]
     changes: tuple[Change, ...] = ()
     found: Mapping[str, str] = field(default_factory=dict)
+    is_unshared: bool = False
 
     @property
     def engine(self) -> str:
@@ -314,7 +316,8 @@ class Prepared:
             return {}
         reasons = [finding["reason"] for finding in found if finding["reason"]]
         if reasons:
-            warn(f"requests will not share a call of predict, which is slower: {reasons[0]}")
+            if not self.is_unshared:
+                warn(f"requests will not share a call of predict, which is slower: {reasons[0]}")
             return {"rows_independent": False}
         noise = max(finding["noise"] for finding in found)
         return {"rows_independent": True, "batch_noise": float(f"{noise:.1e}")}

@@ -88,6 +88,7 @@ def replace_model(
     )
     if stays is not None:
         prepared = _with_input(prepared, stays.input_for(prepared.description.input))
+    prepared = replace(prepared, is_unshared=facts.get("rows_independent") is False)
     _check_signature(facts.get("input"), prepared.description.input, change_signature)
     if sample_input is not None or prepared.captured.path:  # is checked in a worker
         Runtime(directory).check_layout()
@@ -105,7 +106,7 @@ def replace_model(
                 prepared.check(copy, expected)
             else:
                 _check_kept(prepared, copy, stays)
-            if facts.get("rows_independent") is False:
+            if prepared.is_unshared:
                 _keep_unshared(copy)
             removed = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, *model_files))]
             changes = _changes(directory, copy, [*removed, *old_wheels], [*written, SMOKE_TEST])

@@ -60,6 +60,10 @@ def edited(original: Path, tmp_path: Path) -> Iterator[Scaffold]:
     made.close()
 
 
+def centred(rows: Any) -> Any:
+    return rows - rows.mean(0)
+
+
 def change(scaffold: Scaffold, name: str, old: str, new: str) -> None:
     path = scaffold.directory / name
     text = path.read_bytes().decode()
@@ -109,6 +113,18 @@ def test_requests_that_share_no_call_go_on_so(
     with contextlib.closing(made), pytest.warns(UserWarning, match="write true there"):
         made.replace_model(linear(2.0), sample_input=X if sampled else None)
     assert "rows_independent: false  # mine\n" in read(made, "config.yaml")
+
+
+@pytest.mark.filterwarnings("error")
+def test_rows_that_depend_on_each_other_are_known_by_then(tmp_path: Path) -> None:
+    """The first scaffold warns of them; a model that is trained again tells nothing new."""
+    model = make_pipeline(FunctionTransformer(centred), LinearRegression()).fit(X, X[:, 0])
+    with pytest.warns(UserWarning, match="will not share a call of predict"):
+        made = generator.from_model(model, tmp_path / "rfc", sample_input=X)
+    assert facts(made)["rows_independent"] is False
+    with contextlib.closing(made):
+        made.replace_model(model, sample_input=X)
+    assert facts(made)["rows_independent"] is False
 
 
 def test_a_retrained_model_replaces_the_old_one(edited: Scaffold) -> None:

@@ -464,6 +464,10 @@ def test_another_protocol_is_not_wanted(server: AnyServer, asked: tuple[str, ...
         assert re.findall(rb"x-request-id: (\w+)", heard) == [b"up", b"last"], sent
         assert heard.count(b"HTTP/1.1 ") == 2 and b" 101 " not in heard
         assert heard.count(b" 200 OK") == (1 if INFER.encode() in sent[0] else 2)
+    closing = [field.replace("Connection:", "Connection: close,") for field in asked]
+    for version in ("1.1", "1.0"):
+        heard = exchange(server, posted(BODY, LENGTH, *closing, version=version))
+        assert heard.count(b"HTTP/1.1 200 OK") == 1 and heard.count(b"HTTP/1.1 ") == 1
     heard = exchange(server, upgrading * 500 + last)
     assert heard.count(b"200 OK") == 501
 

@@ -42,6 +42,7 @@ USED = {
         "get_method",
         "should_keep_alive",
         "feed_data",
+        "set_dangerous_leniencies",
         "should_upgrade",
     },
 }

@@ -72,10 +72,16 @@ class HTTPProtocol(HttpToolsProtocol):
             self.send_400_response(str(error))
 
     def _parse_again(self, rest: memoryview) -> None:
-        """Parse the head of a request without `Upgrade`, then what came after it."""
+        """Parse the head of a request without `Upgrade`, then what came after it.
+
+        A new parser does that: this one takes nothing more after `Connection: close`.
+        """
         while self.parser.get_method() != b"CONNECT":
             self._asks_upgrade = False
-            self.parser.feed_data(self._head_without_upgrade())
+            head = self._head_without_upgrade()
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self.parser.feed_data(head)
             try:
                 if rest:
                     self.parser.feed_data(rest)

@@ -19,7 +19,7 @@ access_logger = logging.getLogger("access")
 
 JSON = b"application/json"
 # What `curl -d` and a browser's fetch say of a body where nobody names its media type. KServe's own
-# samples rely on it: https://kserve.github.io/website/docs/getting-started/predictive-first-isvc
+# samples post with `curl -d @input.json`.
 UNNAMED = (b"application/x-www-form-urlencoded", b"text/plain")
 MSGPACK = b"application/msgpack"
 OCTETS = b"application/octet-stream"
