@@ -24,7 +24,8 @@ from common.config import Config, config_path  # noqa: E402
 from common.errors import LoadError, Unanswered  # noqa: E402
 from common.link.frames import Kind, Request, Response  # noqa: E402
 from common.model_file import MODEL_DIRECTORY  # noqa: E402
-from common.serving import asgi, fallback_routes, metrics  # noqa: E402
+from common.serving import asgi, metrics  # noqa: E402
+from common.serving.applications import fallback_routes  # noqa: E402
 from common.serving.asgi import Message, Receive, Scope, Send  # noqa: E402
 from common.worker.flow import Flow  # noqa: E402
 from common.worker.main import load  # noqa: E402

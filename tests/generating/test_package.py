@@ -107,7 +107,7 @@ def test_installed_scaffold_has_the_files_of_the_checkout(
     others = {"src/common/outputs.py"}  # PyTorch's
     others |= {f"deploy/{name}" for name in ("ray_app.py", "ray-requirements.txt")}
     modules = ("fallback_routes", "kfserving_application", "tornado_asgi")
-    others |= {f"src/common/serving/{name}.py" for name in modules}
+    others |= {f"src/common/serving/applications/{name}.py" for name in modules}
     assert not [name for name in others if (directory / name).exists()]
     plain = [
         name.removeprefix("template/")

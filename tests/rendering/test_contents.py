@@ -310,7 +310,9 @@ def test_an_update_keeps_the_files_in_deploy(
     assert deployed(directory) == before
     assert answered(directory) == ["kubernetes", "kserve", "ray"]
     assert (directory / "deploy" / "ray_app.py").read_text().endswith("# newer\n")
-    assert (directory / "src" / "common" / "serving" / "fallback_routes.py").exists()
+    assert (
+        directory / "src" / "common" / "serving" / "applications" / "fallback_routes.py"
+    ).exists()
 
 
 @UPDATES

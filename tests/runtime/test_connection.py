@@ -13,7 +13,8 @@ from common.link.frames import Kind, Response
 from common.serving import busy_poll
 from common.serving.asgi import Application
 from common.serving.busy_poll import BusyPoll
-from common.serving.connection import MAX_BUFFER_BYTES, HTTPProtocol, WriteBuffer
+from common.serving.http.connection import HTTPProtocol
+from common.serving.http.write_buffer import MAX_BUFFER_BYTES, WriteBuffer
 
 KEEP_ALIVE_SECONDS = 0.3
 HEAD = b"POST /v1/models/model:predict HTTP/1.1\r\ncontent-length: 2\r\n\r\n"

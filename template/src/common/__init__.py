@@ -2,12 +2,13 @@
 
 - `bodies/`: the bodies of requests and responses: JSON, msgpack, V2's tensors.
 - `link/`: the link between the server and its workers: frames over a Unix socket pair.
-- `serving/`: the server's process: HTTP, the routes, the metrics, the pool of workers.
+- `serving/`: the server's process: the predict routes, the metrics, the pool of workers. `http/`
+  has its connections, `applications/` every other route.
 - `worker/`: a worker's process, which owns the model and calls `src/server/inference_model.py`.
 - `rows/`: the rows of a request as arrays and tables; `signature.py` uses it.
 - The other modules: `config.yaml`, errors, logs, and what `inference_model.py` imports.
 
-A request arrives in `serving/connection.py` or `serving/asgi.py`. `serving/predict_routes.py`
+A request arrives in `serving/http/connection.py` or `serving/asgi.py`. `serving/predict_routes.py`
 checks its headers, and `serving/pool.py` sends its body to a worker. There `worker/main.py` reads
 all requests that have arrived. `worker/flow.py` decodes them, calls `preprocess`, `predict` and
 `postprocess`, and encodes the answers, which go back through the pool.

@@ -21,7 +21,7 @@ import yaml
 
 if importlib.util.find_spec("kserve") is None:
     importlib.import_module(
-        "common.serving.kfserving_application"
+        "common.serving.applications.kfserving_application"
     )  # which brings what KFServing imports
     models = importlib.import_module("kfserving")
 else:

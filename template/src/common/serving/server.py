@@ -17,7 +17,7 @@ import uvicorn
 from ..config import Config
 from ..errors import ConfigError
 from .asgi import Application, ASGIApplication
-from .connection import HTTPProtocol
+from .http.connection import HTTPProtocol
 from .metrics import QUEUE
 from .pool import Pool
 
@@ -128,7 +128,7 @@ def _fallback(config: Config, pool: Pool) -> Fallback:
     Raises:
         ConfigError: the scaffold does not have the one that `server` in config.yaml names.
     """
-    name = f"{__package__}.{config.server}_application"
+    name = f"{__package__}.applications.{config.server}_application"
     try:
         made: Fallback = importlib.import_module(name).FallbackApplication(config, pool)
     except ModuleNotFoundError as error:

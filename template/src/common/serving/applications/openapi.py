@@ -11,9 +11,9 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from ..config import Config
-from ..rows.columns.formats import FORMS, json_schema
-from ..schema import (
+from ...config import Config
+from ...rows.columns.formats import FORMS, json_schema
+from ...schema import (
     BYTES,
     TEXT,
     EstimatorOutput,

@@ -12,8 +12,8 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from ..bodies import v2_tensors
-from ..config import Config
+from ...bodies import v2_tensors
+from ...config import Config
 from . import openapi
 from .error_answers import FIXED, HANDLERS, UNEXPLAINED
 

@@ -16,12 +16,12 @@ from typing import Any
 from tornado.httputil import responses
 from tornado.web import Application, HTTPError, RequestHandler
 
-from .. import bodies
-from ..config import Config
-from ..errors import Unanswered
-from ..link.frames import Kind
+from ... import bodies
+from ...config import Config
+from ...errors import Unanswered
+from ...link.frames import Kind
+from ..pool import Pool
 from . import error_answers, fallback_routes
-from .pool import Pool
 from .tornado_asgi import TornadoASGI
 
 logger = logging.getLogger(__name__)

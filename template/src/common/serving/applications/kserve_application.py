@@ -21,14 +21,14 @@ from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
 from kserve.utils.numpy_codec import from_np_dtype
 
-from .. import bodies
-from ..bodies import v2_tensors
-from ..config import Config
-from ..errors import InvalidInput, Unanswered
-from ..link.frames import Kind
-from ..schema import ModelInput
+from ... import bodies
+from ...bodies import v2_tensors
+from ...config import Config
+from ...errors import InvalidInput, Unanswered
+from ...link.frames import Kind
+from ...schema import ModelInput
+from ..pool import Pool
 from . import error_answers, openapi
-from .pool import Pool
 
 MAX_GRPC_MESSAGE_BYTES = 2**31 - 1
 GRPC_THREADS = 4

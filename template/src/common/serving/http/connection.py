@@ -1,22 +1,19 @@
 """uvicorn's HTTP protocol with a fast path for predict requests, and one write per response.
 
-Only this module relies on uvicorn's internals; tests/serving/test_uvicorn.py fails if they change.
+Only this module and exchange.py rely on uvicorn's internals; tests/serving/test_uvicorn.py fails if
+they change.
 """
 
 import asyncio
-import time
-from functools import lru_cache
 from typing import Any, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ..errors import Unanswered
-from ..link.frames import Response
-from .pool import Pool
-from .predict_routes import CLOSE, JSON, Headers, PredictRoutes, Refused, Route, error_answer
-
-MAX_BUFFER_BYTES = 1 << 16
+from ..pool import Pool
+from ..predict_routes import CLOSE, JSON, Headers, PredictRoutes, Refused, error_answer
+from .exchange import Exchange, response_head
+from .write_buffer import WriteBuffer
 
 
 class HTTPProtocol(HttpToolsProtocol):
@@ -130,7 +127,7 @@ class HTTPProtocol(HttpToolsProtocol):
         body = error_answer(refusal.status, refusal).body
         headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), CLOSE]
         lines = [b"%b: %b\r\n" % header for header in headers]
-        head = _head(refusal.status, tuple(self.server_state.default_headers))
+        head = response_head(refusal.status, tuple(self.server_state.default_headers))
         self.buffer.write_through(b"".join((head, *lines, b"\r\n", body)))
         self.transport.close()
 
@@ -208,149 +205,3 @@ class HTTPProtocol(HttpToolsProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         super().connection_lost(exc)
-
-
-class Exchange:
-    """A plain request and its response.
-
-    uvicorn's protocol uses it as a RequestResponseCycle, and the pool as a future.
-
-    Args:
-        protocol: the connection.
-        route: the request's route.
-        headers: the request's headers.
-        keep_alive: whether the connection stays open.
-
-    Attributes:
-        parts: the body, in the pieces that it came in.
-        response_complete, disconnected, keep_alive, message_event: as in RequestResponseCycle.
-    """
-
-    __slots__ = (
-        "disconnected",
-        "keep_alive",
-        "message_event",
-        "parts",
-        "response_complete",
-        "_headers",
-        "_protocol",
-        "_request_id",
-        "_route",
-        "_start",
-    )
-
-    def __init__(
-        self, protocol: HTTPProtocol, route: Route, headers: Headers, keep_alive: bool
-    ) -> None:
-        self._protocol = protocol
-        self._route = route
-        self._headers = headers
-        self.keep_alive = keep_alive
-        self.parts: list[bytes] = []
-        self.response_complete = self.disconnected = False
-        self.message_event = NULL_EVENT
-
-    def start(self) -> None:
-        """Send the request, whose body is complete, to the workers."""
-        routes = self._protocol.routes
-        self._request_id = routes.request_id(self._headers)
-        self._start = time.perf_counter()
-        try:
-            parts = routes.worker_body(self._route, self._headers, self.parts)
-            self._protocol.pool.ask(self._route.kind, parts, self._request_id, self)
-        except (Refused, Unanswered) as error:
-            self.set_result(error_answer(error.status, error))
-
-    def done(self) -> bool:
-        """Whether nobody waits for the answer any more."""
-        return self.disconnected or self.response_complete
-
-    def set_exception(self, error: Unanswered) -> None:
-        self.set_result(error_answer(error.status, error))
-
-    def set_result(self, answer: Response) -> None:
-        """Send the response. The pool checks `done` first."""
-        protocol, routes = self._protocol, self._protocol.routes
-        headers, body = routes.response(answer, self._request_id)
-        if not self.keep_alive and not routes.draining:
-            headers.append(CLOSE)
-        lines = [b"%b: %b\r\n" % header for header in headers]
-        head = _head(answer.status, tuple(protocol.server_state.default_headers))
-        protocol.buffer.write_through(b"".join((head, *lines, b"\r\n", body)))
-        self.response_complete = True
-        if CLOSE in headers:
-            protocol.transport.close()
-            protocol.on_response_complete()
-        else:
-            protocol.on_exchange_complete()
-        took = time.perf_counter() - self._start
-        routes.count(self._route.name, answer.status, self._request_id, took)
-
-
-@lru_cache(maxsize=64)
-def _head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """The first lines of a response: the status, and the headers that all responses share."""
-    return STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers])
-
-
-class NullEvent:
-    """An event that no task waits for."""
-
-    def set(self) -> None:
-        pass
-
-
-NULL_EVENT = NullEvent()
-
-
-class WriteBuffer:
-    """A transport that joins small writes.
-
-    It writes when it is flushed, when it is full, or in the next iteration of the event loop.
-
-    Args:
-        transport: the transport that it writes to.
-        loop: the transport's event loop.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._scheduled = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size > MAX_BUFFER_BYTES:
-            self.flush()
-        elif not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._scheduled_flush)
-
-    def write_through(self, data: bytes) -> None:
-        """Write at once, after what is in the buffer."""
-        self.flush()
-        if not self._transport.is_closing():
-            self._transport.write(data)
-
-    def flush(self) -> None:
-        """Write what is in the buffer."""
-        if self._parts:
-            data = b"".join(self._parts)
-            self._parts.clear()
-            self._size = 0
-            if not self._transport.is_closing():
-                self._transport.write(data)
-
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
-
-    def _scheduled_flush(self) -> None:
-        self._scheduled = False
-        self.flush()

@@ -1,0 +1,1 @@
+"""HTTP: connections, their limits, and the fast path of predict requests."""

@@ -1,0 +1,59 @@
+"""A transport that joins small writes."""
+
+import asyncio
+from typing import Any
+
+MAX_BUFFER_BYTES = 1 << 16
+
+
+class WriteBuffer:
+    """A transport that joins small writes.
+
+    It writes when it is flushed, when it is full, or in the next iteration of the event loop.
+
+    Args:
+        transport: the transport that it writes to.
+        loop: the transport's event loop.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._scheduled = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > MAX_BUFFER_BYTES:
+            self.flush()
+        elif not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._scheduled_flush)
+
+    def write_through(self, data: bytes) -> None:
+        """Write at once, after what is in the buffer."""
+        self.flush()
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Write what is in the buffer."""
+        if self._parts:
+            data = b"".join(self._parts)
+            self._parts.clear()
+            self._size = 0
+            if not self._transport.is_closing():
+                self._transport.write(data)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def _scheduled_flush(self) -> None:
+        self._scheduled = False
+        self.flush()
