@@ -5,19 +5,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
-from common.config import Config, Model, Serving
-from common.link.frames import Kind, Response
 from common.serving import busy_poll
-from common.serving.asgi import Application
 from common.serving.busy_poll import BusyPoll
-from common.serving.http.connection import HTTPProtocol
 from common.serving.http.write_buffer import MAX_BUFFER_BYTES, WriteBuffer
+from support.servers.conversations import HEAD, Connect, conversation
 
 KEEP_ALIVE_SECONDS = 0.3
-HEAD = b"POST /v1/models/model:predict HTTP/1.1\r\ncontent-length: 2\r\n\r\n"
 OLD_HEAD = HEAD.replace(b"1.1", b"1.0")
 
 
@@ -101,84 +95,19 @@ def test_nothing_is_written_where_the_client_is_gone() -> None:
     assert transport.written == []
 
 
-class Echo:
-    """Workers that answer a body with itself."""
-
-    draining = False
-
-    def ask(self, kind: Kind, parts: list[bytes], request_id: str, answer: Any) -> None:
-        answer.set_result(Response(1, 200, kind, b"".join(parts)))
-
-    async def submit(self, kind: Kind, body: bytes, request_id: str) -> Response:
-        return Response(1, 200, kind, body)
-
-
-class Client:
-    """A connection to a server of Echo's answers."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    def send(self, data: bytes) -> None:
-        self._writer.write(data)
-
-    async def answer(self) -> tuple[bytes, bytes]:
-        """The next response, its head and its body."""
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        return head, await self._reader.readexactly(2)
-
-    async def closed(self) -> bool:
-        """Whether nothing comes any more; waits until that is known."""
-        return await self._reader.read(1) == b""
-
-    async def close(self) -> None:
-        self._writer.close()
-        await self._writer.wait_closed()
-
-
-def conversation(talk: Callable[[Callable[[], Awaitable[Client]]], Awaitable[None]]) -> None:
-    """Run `talk(connect)` beside a server that closes what is idle for KEEP_ALIVE_SECONDS."""
-
-    async def nowhere(scope: Any, receive: Any, send: Any) -> None:
-        raise AssertionError("nothing is asked but the predict route")
-
-    async def run() -> None:
-        application = Application(Config("model", "sklearn", Serving(), Model()), Echo(), nowhere)
-        settings = uvicorn.Config(application, log_config=None, proxy_headers=False, lifespan="off")
-        settings.load()
-        settings.timeout_keep_alive = KEEP_ALIVE_SECONDS  # type: ignore[assignment]
-        state = ServerState()
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: HTTPProtocol(settings, state, {}), "127.0.0.1", 0)
-
-        clients = []
-
-        async def connect() -> Client:
-            clients.append(Client(*await asyncio.open_connection(*server.sockets[0].getsockname())))
-            return clients[-1]
-
-        async with server:
-            await asyncio.wait_for(talk(connect), 30)
-            for client in clients:
-                await client.close()
-
-    asyncio.run(run())
-
-
 def test_a_body_may_come_in_pieces() -> None:
-    async def talk(connect: Callable[[], Awaitable[Client]]) -> None:
+    async def talk(connect: Connect) -> None:
         client = await connect()
         client.send(HEAD + b"[")
         await asyncio.sleep(0.05)
         client.send(b"]")
         assert (await client.answer())[1] == b"[]"
 
-    conversation(talk)
+    conversation(talk, keep_alive_seconds=KEEP_ALIVE_SECONDS)
 
 
 def test_an_idle_connection_is_closed_but_not_one_on_which_a_request_has_begun() -> None:
-    async def talk(connect: Callable[[], Awaitable[Client]]) -> None:
+    async def talk(connect: Connect) -> None:
         idle, busy = await connect(), await connect()
         for client in (idle, busy):
             client.send(HEAD + b"[]")
@@ -190,29 +119,29 @@ def test_an_idle_connection_is_closed_but_not_one_on_which_a_request_has_begun()
         assert (await busy.answer())[1] == b"{}"
         assert await busy.closed()
 
-    conversation(talk)
+    conversation(talk, keep_alive_seconds=KEEP_ALIVE_SECONDS)
 
 
 def test_an_idle_connection_is_closed_whichever_way_its_last_request_went() -> None:
-    async def talk(connect: Callable[[], Awaitable[Client]]) -> None:
+    async def talk(connect: Connect) -> None:
         client = await connect()
         client.send(HEAD + b"[]" + HEAD + b"{}")  # the second waits for the first, as ASGI has it
         assert [(await client.answer())[1] for _ in range(2)] == [b"[]", b"{}"]
         assert await client.closed()
 
-    conversation(talk)
+    conversation(talk, keep_alive_seconds=KEEP_ALIVE_SECONDS)
 
 
 @pytest.mark.parametrize("fields", [b"", b"Connection: keep-alive\r\n"])
 def test_a_connection_of_http_1_0_is_closed_after_its_answer(fields: bytes) -> None:
-    async def talk(connect: Callable[[], Awaitable[Client]]) -> None:
+    async def talk(connect: Connect) -> None:
         client = await connect()
         client.send(OLD_HEAD[:-2] + fields + b"\r\n[]")
         head, body = await client.answer()
         assert b"connection: close\r\n" in head and body == b"[]"
         assert await client.closed()
 
-    conversation(talk)
+    conversation(talk, keep_alive_seconds=KEEP_ALIVE_SECONDS)
 
 
 def polls(monkeypatch: pytest.MonkeyPatch, seconds: float, stopped: bool) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..config import Config
 from ..errors import Unanswered
+from .http.connections import Connections
 from .predict_routes import Headers, PredictRoutes, Refused, Route, Workers, error_answer
 
 logger = logging.getLogger(__name__)
@@ -29,11 +30,13 @@ class Application:
     Attributes:
         routes: the predict routes.
         workers: answers them.
+        connections: the open connections.
     """
 
     def __init__(self, config: Config, workers: Workers, fallback: ASGIApplication) -> None:
         self.routes = PredictRoutes(config, workers)
         self.workers = workers
+        self.connections = Connections(config.serving)
         self._fallback = fallback
         self._server = config.server
 

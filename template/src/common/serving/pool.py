@@ -50,12 +50,26 @@ class Job:
         frame: the frame that is sent to the worker, in parts.
         answer: receives the response.
         since: when it was queued, then when it was sent, by `time.monotonic`.
+        size: of its body, in bytes.
     """
 
     ident: int
     frame: list[bytes]
     answer: Answer
     since: float
+    size: int
+
+
+@dataclass(slots=True)
+class Held:
+    """The bytes of the bodies that the server holds, whole or half sent."""
+
+    limit: int
+    size: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self.size > self.limit
 
 
 @dataclass(eq=False)
@@ -159,6 +173,7 @@ class Pool:
 
     Attributes:
         batches: counts the workers' calls of `predict`.
+        held: the bytes of the bodies that the server holds.
         busy_poll: keeps the event loop awake while a worker has a single request.
         draining: whether the server is about to stop.
     """
@@ -173,6 +188,7 @@ class Pool:
         self._queue: deque[Job] = deque()
         self._ident = 0
         self.batches = metrics.Batches(config.name)
+        self.held = Held(max(config.serving.max_queue_bytes, config.serving.max_body_bytes))
         self.draining = False
         self._closing = False
         # Looked up once: in Python 3.10 and 3.11 each look-up is a system call.
@@ -238,8 +254,12 @@ class Pool:
             raise Unanswered(503, "the model is not ready; try again later")
         self._ident += 1
         size = sum(map(len, parts))
+        self.held.size += size
+        if self.held.is_full and self.held.size > size and not self._has_room():
+            self.held.size -= size
+            raise Unanswered(503, full(self.held.limit))
         frame = [request_head(self._ident, kind, request_id, size), *parts]
-        job = Job(self._ident, frame, answer, time.monotonic())
+        job = Job(self._ident, frame, answer, time.monotonic(), size)
         worker = self._least_busy()
         if worker is None:
             self._queue.append(job)
@@ -249,8 +269,10 @@ class Pool:
     def answered(self, worker: Worker, response: Response) -> None:
         """Deliver a worker's response, and send the worker what waits."""
         job = worker.jobs.pop(response.ident, None)
-        if job is not None and not job.answer.done():
-            job.answer.set_result(response)
+        if job is not None:
+            self.held.size -= job.size
+            if not job.answer.done():
+                job.answer.set_result(response)
         if self._queue:
             self._dispatch()
 
@@ -298,7 +320,15 @@ class Pool:
         limit = f"{self._serving.predict_timeout_seconds:g} seconds (predict_timeout_seconds)"
         return 504, f"predict took longer than {limit}; its worker was restarted"
 
+    def _has_room(self) -> bool:
+        """Whether there is room once what waits for clients that are gone is dropped."""
+        waiting = [job for job in self._queue if not job.answer.done()]
+        self.held.size -= sum(job.size for job in self._queue if job.answer.done())
+        self._queue = deque(waiting)
+        return not self.held.is_full
+
     def _fail(self, job: Job, status: int, message: str) -> None:
+        self.held.size -= job.size
         if not job.answer.done():
             job.answer.set_exception(Unanswered(status, message))
 
@@ -318,7 +348,9 @@ class Pool:
             if worker is None:
                 return
             job = self._queue.popleft()
-            if not job.answer.done():
+            if job.answer.done():
+                self.held.size -= job.size
+            else:
                 worker.send(job)
 
     async def _connect(self, child: "subprocess.Popen[bytes]", connection: socket.socket) -> Worker:
@@ -411,6 +443,11 @@ class Pool:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def full(limit: int) -> str:
+    """The message for a body that there is no room for."""
+    return f"bodies of {limit} bytes are held already (serving.max_queue_bytes); try again later"
 
 
 def _retrieve(loaded: "asyncio.Future[None]") -> None:

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import importlib
 import logging
+import math
 import signal
 import socket
 import struct
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 30
 QUIET_SECONDS = 0.5  # for the last connections to send their requests
-KEEP_ALIVE_SECONDS = 65
 SO_ATTACH_FILTER = 26
 
 
@@ -150,7 +150,7 @@ async def _serve_http(config: Config, application: Application, listener: socket
         proxy_headers=False,  # nothing here uses the client's address
         lifespan="off",
         timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=math.ceil(config.serving.keep_alive_seconds),
         backlog=2048,
     )
     server = Server(settings, application, listener, config.serving.drain_seconds)

@@ -16,6 +16,9 @@ class WriteBuffer:
         loop: the transport's event loop.
     """
 
+    is_held = False  # whether reading is held
+    _is_paused = False  # whether it is paused besides
+
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
@@ -25,6 +28,25 @@ class WriteBuffer:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+    def hold_reading(self) -> None:
+        """Read nothing, whoever resumes reading, until it is released."""
+        self.is_held = True
+        self._transport.pause_reading()
+
+    def release_reading(self) -> None:
+        self.is_held = False
+        if not self._is_paused:
+            self._transport.resume_reading()
+
+    def pause_reading(self) -> None:
+        self._is_paused = True
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._is_paused = False
+        if not self.is_held:
+            self._transport.resume_reading()
 
     def write(self, data: bytes) -> None:
         self._parts.append(data)
