@@ -1,11 +1,13 @@
 """The servers over HTTP and gRPC, as processes and in containers: answers, metadata and logs."""
 
 import contextlib
+import gzip
 import json
 import re
 import socket
 import subprocess
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+import zstandard
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -680,14 +683,94 @@ def test_msgpack_media_types(client: httpx.Client, media_type: str | None) -> No
     assert msgpack_decode(answer.content)["predictions"] == [0]
 
 
-def test_an_encoded_body(client: httpx.Client) -> None:
-    encoding = {"content-encoding": "gzip"}
-    refused(client.post(BINARY, content=b"\x1f\x8b", headers=encoding), 415, "encoded")
-    # The body is parsed as JSON.
-    refused(client.post(PREDICT, content=b"\x1f\x8b", headers={**JSON, **encoding}), 400)
-    plain = json.dumps({"instances": [ROW]}).encode()
-    answer = client.post(PREDICT, content=plain, headers={**JSON, "content-encoding": "identity"})
-    assert answer.json() == {"predictions": [0]}
+CODINGS = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "zstd": zstandard.compress,
+    "identity": bytes,
+}
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_compressed_body(client: httpx.Client, coding: str) -> None:
+    encode, rows = CODINGS[coding], {"instances": [ROW]}
+    head, raw = v2_raw(np.array([ROW]))
+    event = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "s", "ce-type": "t"}
+    for path, body, headers in [
+        (PREDICT, json.dumps(rows).encode(), JSON),
+        (PREDICT, json.dumps(rows).encode(), {**JSON, **event}),
+        (BINARY, msgpack_encode(rows), {}),
+        (INFER, json.dumps({"inputs": [tensor([ROW], [1, 4])]}).encode(), JSON),
+        (INFER, head + raw, {"inference-header-content-length": str(len(head))}),
+    ]:
+        plain = client.post(path, content=body, headers=headers)
+        answer = client.post(
+            path, content=encode(body), headers={**headers, "content-encoding": coding}
+        )
+        assert (answer.status_code, plain.status_code) == (200, 200), answer.text
+        assert without_id(answer) == without_id(plain)
+
+
+def v2_raw(array: Any) -> tuple[bytes, bytes]:
+    """The JSON of a request with one raw tensor, and its data."""
+    raw = array.tobytes()
+    declared = {**tensor(None, list(array.shape)), "parameters": {"binary_data_size": len(raw)}}
+    del declared["data"]
+    return json.dumps({"inputs": [declared]}).encode(), raw
+
+
+def without_id(answer: httpx.Response) -> bytes:
+    return answer.content.replace(answer.headers["x-request-id"].encode(), b"")
+
+
+def test_a_compressed_body_is_refused_where_it_is_wrong(client: httpx.Client) -> None:
+    for path in (PREDICT, BINARY, INFER):
+        for coding, body, status, words in [
+            ("gzip", b"\x1f\x8b", 400, "truncated"),
+            ("gzip", b"{}", 400, "not gzip"),
+            ("zstd", zstandard.compress(b"x")[:-1], 400, "truncated"),
+            ("br", b"x", 415, "gzip"),
+            ("gzip, gzip", b"x", 415, "gzip"),
+            ("deflate", zlib.compress(bytes(100 << 20)), 413, "max_body_bytes"),
+            ("zstd", zstandard.compress(bytes(100 << 20)), 413, "max_body_bytes"),
+        ]:
+            answer = client.post(path, content=body, headers={"content-encoding": coding})
+            refused(answer, status, words)
+            assert ("accept-encoding" in answer.headers) == (status == 415)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
+def test_a_large_answer_is_compressed_where_the_client_accepts_it(
+    client: httpx.Client, iris: Any, coding: str
+) -> None:
+    many = iris[0].tolist() * 100
+    rows = {"instances": many, "probabilities": True}
+    wanted = {"accept-encoding": coding}
+    for path, body in [
+        (PREDICT, json.dumps(rows).encode()),
+        (BINARY, msgpack_encode(rows)),
+        (INFER, json.dumps({"inputs": [tensor(many, [15_000, 4])]}).encode()),
+    ]:
+        plain = client.post(path, content=body, headers={"accept-encoding": "identity"})
+        small = client.post(path, content=body, headers=wanted)
+        assert "content-encoding" not in plain.headers
+        assert small.headers["content-encoding"] == coding
+        assert small.headers["vary"] == "accept-encoding"
+        assert int(small.headers["content-length"]) < len(plain.content) // 2
+        assert without_id(small) == without_id(plain)
+    answer = client.post(PREDICT, json={"instances": [ROW]}, headers=wanted)
+    assert "content-encoding" not in answer.headers
+
+
+def test_a_large_answer_is_compressed_whichever_way_its_request_went(
+    client: httpx.Client, iris: Any
+) -> None:
+    body = json.dumps({"instances": iris[0].tolist() * 100}).encode()
+    chunks = (body[at : at + 10_000] for at in range(0, len(body), 10_000))
+    answer = client.post(PREDICT, content=chunks, headers={**JSON, "accept-encoding": "gzip"})
+    assert (
+        answer.headers["content-encoding"] == "gzip" and len(answer.json()["predictions"]) == 15_000
+    )
 
 
 def test_errors_in_owners_code_are_500_with_the_traceback_in_the_log(

@@ -50,6 +50,7 @@ class Serving:
     max_body_bytes: int = _rule(64 * 2**20, 1, 2**32 - 2**16)
     predict_timeout_seconds: float = _rule(60, 0.001, 86_400)
     load_timeout_seconds: float = _rule(600, 0.001, 86_400)
+    compress_from_bytes: int = _rule(2**14, 0, 2**32)
     header_timeout_seconds: float = _rule(60, 0.001, 86_400)
     body_timeout_seconds: float = _rule(60, 0.001, 86_400)
     keep_alive_seconds: float = _rule(65, 0.001, 86_400)

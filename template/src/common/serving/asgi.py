@@ -1,5 +1,6 @@
 """The server's ASGI application: the predict routes, and a fallback application for the rest."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -7,6 +8,7 @@ from typing import Any
 
 from ..config import Config
 from ..errors import Unanswered
+from .compression import ACCEPTED, DECODERS, THREADS, Malformed, TooLarge, compressed, decompress
 from .http.connections import Connections
 from .predict_routes import Headers, PredictRoutes, Refused, Route, Workers, error_answer
 
@@ -55,8 +57,10 @@ class Application:
             body = await self._body(headers, receive)
             if body is None:
                 return None  # the client disconnected
+            if headers.coding and body:
+                body = await self._decompressed(headers.coding, body)
             if route is None:
-                marked, replayed = _with_request_id(scope, request_id), _replay(body, receive)
+                marked, replayed = _marked(scope, request_id, body), _replay(body, receive)
                 return await self._fall_back(marked, replayed, send, request_id)
             start = time.perf_counter()
             parts = routes.worker_body(route, headers, [body])
@@ -65,6 +69,8 @@ class Application:
             answer = error_answer(error.status, error)
         took = time.perf_counter() - start
         fields, body = routes.response(answer, request_id)
+        if coding := routes.coding(headers, body):
+            fields, body = await compressed(coding, fields, body)
         await send({"type": "http.response.start", "status": answer.status, "headers": fields})
         await send({"type": "http.response.body", "body": body})
         routes.count(name, answer.status, request_id, took)
@@ -91,6 +97,24 @@ class Application:
             self.routes.check_size(len(body))
             if not message.get("more_body"):
                 return bytes(body)
+
+    async def _decompressed(self, coding: bytes, body: bytes) -> bytes:
+        """A body without its coding. A thread decompresses it, so that the event loop goes on.
+
+        Raises:
+            Refused: the coding is not known, or the body is not of it, or too large without it.
+        """
+        if coding not in DECODERS:
+            name, known = coding.decode("latin-1"), ACCEPTED.decode()
+            raise Refused(415, f"Content-Encoding must be one of {known}, it is {name}")
+        limit, loop = self.routes.max_body_bytes, asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(THREADS, decompress, coding, body, limit)
+        except Malformed as error:
+            raise Refused(400, str(error)) from None
+        except TooLarge:
+            self.routes.check_size(limit + 1)
+            raise
 
     async def _fall_back(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         """Let the fallback application answer, and count the answer like one of ours."""
@@ -119,10 +143,14 @@ class Application:
                 self.routes.count(self._server, status, request_id, took)
 
 
-def _with_request_id(scope: Scope, request_id: str) -> Scope:
-    """The scope with this request id in its headers, in place of the client's."""
-    headers = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
-    return {**scope, "headers": [*headers, (b"x-request-id", request_id.encode("ascii"))]}
+def _marked(scope: Scope, request_id: str, body: bytes) -> Scope:
+    """The scope with this request id in its headers, and with what is true of the body as it is."""
+    own = {b"x-request-id": request_id.encode("ascii")}
+    if body:
+        own[b"content-length"] = b"%d" % len(body)
+    others = {b"content-encoding", *own}
+    headers = [(name, value) for name, value in scope["headers"] if name not in others]
+    return {**scope, "headers": [*headers, *own.items()]}
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

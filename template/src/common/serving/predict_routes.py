@@ -14,6 +14,7 @@ from typing import Protocol
 from ..config import Config
 from ..link.frames import V2_HEAD, Kind, Response
 from . import metrics
+from .compression import ACCEPTED, HeaderList, accepted, coding_of
 
 access_logger = logging.getLogger("access")
 
@@ -32,7 +33,6 @@ JSON_LENGTH = b"inference-header-content-length"
 MOST_DIGITS = 20  # of a length: Python refuses to read thousands
 RETRY_AFTER = (b"retry-after", b"1")
 CLOSE = (b"connection", b"close")
-HeaderList = list[tuple[bytes, bytes]]
 
 
 class Refused(Exception):
@@ -97,13 +97,15 @@ class PredictRoutes:
     Attributes:
         draining: whether responses tell clients to close their connections.
         max_head_bytes: the limit of a request line, and of header fields.
+        max_body_bytes: the limit of a body.
         by_target: the routes by a request's target, as clients usually write it.
     """
 
     def __init__(self, config: Config, workers: Workers) -> None:
         self._name = config.name
         self.max_head_bytes = config.serving.max_head_bytes
-        self._max_body_bytes = config.serving.max_body_bytes
+        self._compress_from = config.serving.compress_from_bytes
+        self.max_body_bytes = config.serving.max_body_bytes
         self._access_log = config.serving.access_log
         self._workers = workers
         self._routes = {
@@ -130,7 +132,7 @@ class PredictRoutes:
             return route
         foreign = headers.event
         if route.kind == Kind.JSON:
-            foreign = foreign or headers.encoded or headers.media_type in FALLBACK_TYPES
+            foreign = foreign or headers.media_type in FALLBACK_TYPES
         if foreign:
             return None
         return route
@@ -147,8 +149,6 @@ class PredictRoutes:
             )
         if method != "POST":
             raise Refused(405, f"the method must be POST, it is {method}")
-        if headers.encoded:
-            raise Refused(415, f"this route does not take an encoded body: {route.hint}")
         if headers.media_type and headers.media_type not in route.media_types:
             media_type = headers.media_type.decode("latin-1")
             raise Refused(415, f"this route does not take {media_type}: {route.hint}")
@@ -158,9 +158,9 @@ class PredictRoutes:
         usual = not headers.media_type or headers.media_type in route.media_types
         return (
             usual
-            and not headers.encoded
+            and not headers.coding
             and not headers.event
-            and 0 < headers.length <= self._max_body_bytes
+            and 0 < headers.length <= self.max_body_bytes
         )
 
     def check_size(self, size: int) -> None:
@@ -169,8 +169,8 @@ class PredictRoutes:
         Raises:
             Refused: it is larger than `max_body_bytes`.
         """
-        if size > self._max_body_bytes:
-            limit = self._max_body_bytes
+        if size > self.max_body_bytes:
+            limit = self.max_body_bytes
             raise Refused(
                 413,
                 f"the body is larger than {limit} bytes (serving.max_body_bytes in config.yaml)",
@@ -206,9 +206,18 @@ class PredictRoutes:
         headers += ((b"content-type", media_type), (b"content-length", b"%d" % len(body)))
         if answer.status == 405:
             headers.append((b"allow", b"POST"))
+        elif answer.status == 415:
+            headers.append((b"accept-encoding", ACCEPTED))
         if answer.status != 200 or self.draining:
             headers += self.extra_headers(answer.status)
         return headers, body
+
+    def coding(self, headers: "Headers", body: bytes) -> bytes | None:
+        """The coding to try for the body of a response; None for none."""
+        if not self._compress_from or len(body) < self._compress_from:
+            return None
+        fields = [value for name, value in headers.fields if name == b"accept-encoding"]
+        return accepted(b",".join(fields))
 
     def extra_headers(self, status: int) -> HeaderList:
         """The headers that every response with this status has, whoever made it."""
@@ -235,22 +244,28 @@ class PredictRoutes:
 
 
 class Headers:
-    """The headers that decide how a request is answered."""
+    """The headers that decide how a request is answered.
+
+    Attributes:
+        fields: all of them; `accept-encoding` is looked up where an answer is large.
+    """
 
     __slots__ = (
+        "coding",
         "connection",
-        "encoded",
         "event",
+        "fields",
         "json_size",
         "length",
         "media_type",
         "request_id",
     )
 
-    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
-        self.connection = self.encoded = self.event = False
+    def __init__(self, headers: HeaderList) -> None:
+        self.fields = headers
+        self.connection = self.event = False
         self.length = 0
-        self.media_type = self.request_id = b""
+        self.media_type = self.request_id = self.coding = b""
         self.json_size: bytes | None = None
         for name, value in headers:
             if name == b"content-type":
@@ -266,7 +281,7 @@ class Headers:
             elif name == JSON_LENGTH:
                 self.json_size = value
             elif name == b"content-encoding":
-                self.encoded = value.lower() != b"identity"
+                self.coding = coding_of(b", ".join((self.coding, value)))
             elif name.startswith(b"ce-"):
                 self.event = True
 

@@ -29,6 +29,7 @@ PIECE_BYTES = 2048  # parsed at a time, where requests may end in them
 MAX_PIPELINED = 32  # requests on a connection that wait behind another
 SMALL_BODY_BYTES = 1 << 14  # the connections' limit bounds smaller bodies
 LINGER_SECONDS = 2.0
+LINGER_BYTES = 1 << 23
 
 
 class Stage(IntEnum):
@@ -184,10 +185,8 @@ class HTTPProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             self._asks_upgrade = True
             return
-        exchange = self._plain_exchange()
-        self._stage = Stage.BODY
-        if exchange is not None:
-            self.cycle = exchange
+        if (exchange := self._plain_exchange()) is not None:
+            self._stage, self.cycle = Stage.BODY, exchange
             return
         self._body_left, self._counts_body = 0, True
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -195,7 +194,7 @@ class HTTPProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers += headers
         super().on_headers_complete()
-        self.headers = []  # trailers are no header fields
+        self._stage, self.headers = Stage.BODY, []  # trailers are no header fields
         if not self._has_room:
             self.cycle.keep_alive = False
 
@@ -391,6 +390,12 @@ class Lingering(asyncio.Protocol):
 
     def __init__(self, connection: HTTPProtocol) -> None:
         self._connection = connection
+        self._left = LINGER_BYTES
+
+    def data_received(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            self._connection.buffer.hold_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection.connection_lost(exc)

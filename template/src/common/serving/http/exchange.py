@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from ...errors import Unanswered
 from ...link.frames import Response
+from ..compression import HeaderList, compressed
 from ..pool import Pool
 from ..predict_routes import CLOSE, Headers, PredictRoutes, Refused, Route, error_answer
 from .write_buffer import WriteBuffer
@@ -86,12 +87,20 @@ class Exchange:
 
     def set_result(self, answer: Response) -> None:
         """Send the response. The pool checks `done` first."""
-        protocol, routes = self._protocol, self._protocol.routes
+        routes = self._protocol.routes
         headers, body = routes.response(answer, self._request_id)
+        if coding := routes.coding(self._headers, body):
+            done = compressed(coding, headers, body)
+            done.add_done_callback(lambda message: self._send(answer.status, *message.result()))
+        else:
+            self._send(answer.status, headers, body)
+
+    def _send(self, status: int, headers: HeaderList, body: bytes) -> None:
+        protocol, routes = self._protocol, self._protocol.routes
         if not self.keep_alive and not routes.draining:
             headers.append(CLOSE)
         lines = [b"%b: %b\r\n" % header for header in headers]
-        head = response_head(answer.status, tuple(protocol.server_state.default_headers))
+        head = response_head(status, tuple(protocol.server_state.default_headers))
         protocol.buffer.write_through(b"".join((head, *lines, b"\r\n", body)))
         self.response_complete = True
         if CLOSE in headers:
@@ -100,7 +109,7 @@ class Exchange:
         else:
             protocol.on_exchange_complete()
         took = time.perf_counter() - self._start
-        routes.count(self._route.name, answer.status, self._request_id, took)
+        routes.count(self._route.name, status, self._request_id, took)
 
 
 @lru_cache(maxsize=64)
