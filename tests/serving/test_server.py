@@ -645,6 +645,7 @@ def test_a_chunked_body_is_joined(client: httpx.Client, forest: Any, iris: Any) 
 def test_an_unknown_media_type_is_415(client: httpx.Client) -> None:
     for path, media_type, hint in [
         (PREDICT, "application/msgpack", "application/json"),
+        (INFER, "application/cloudevents+json", "application/json"),
         (PREDICT, "multipart/form-data", "application/json"),
         (INFER, "text/plain", "application/json"),
         (BINARY, "application/json", "application/msgpack"),
@@ -916,6 +917,9 @@ def test_another_method_is_405_on_every_route(client: httpx.Client) -> None:
         assert "GET" in answer.headers["allow"]
 
 
+EVENT = ("specversion", "id", "source", "type", "time")
+
+
 def test_a_structured_cloudevent(client: httpx.Client, kind: str) -> None:
     event = {
         "specversion": "1.0",
@@ -939,6 +943,23 @@ def test_a_structured_cloudevent(client: httpx.Client, kind: str) -> None:
         400,
         "instances",
     )
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "words"),
+    [
+        ({"instances": [ROW]}, 200, "predictions"),  # no event: the request itself
+        ([1], 400, "must be an object"),
+        ({**dict.fromkeys(EVENT, "x"), "data": None}, 400, "must be an object"),
+        ({**dict.fromkeys(EVENT, "x"), "data": {}, "much": "x" * 70_000}, 400, "attributes"),
+    ],
+)
+def test_a_structured_cloudevent_of_another_form(
+    client: httpx.Client, sent: Any, status: int, words: str
+) -> None:
+    media_type = {"content-type": "application/cloudevents+json"}
+    answer = client.post(PREDICT, json=sent, headers=media_type)
+    assert answer.status_code == status and words in answer.text
 
 
 def test_a_binary_cloudevent(client: httpx.Client, kind: str) -> None:

@@ -41,6 +41,7 @@ class Kind(IntEnum):
     FAILED = 4
     STATS = 5
     V2 = 6
+    EVENT = 8  # a structured CloudEvent
     TRIAL = 7  # to the worker: JSON with rows, to try whether they are independent
 
 

@@ -24,10 +24,13 @@ JSON = b"application/json"
 UNNAMED = (b"application/x-www-form-urlencoded", b"text/plain")
 MSGPACK = b"application/msgpack"
 OCTETS = b"application/octet-stream"
-PREDICT = re.compile(r"/v1/models/([^/]*):(predict|predict_binary)")
+PATH = re.compile(
+    r"/v1/models/(?P<v1>[^/]*):(?P<verb>predict|predict_binary)"
+    r"|/v2/models/(?P<v2>[^/]*)(/versions/(?P<version>[^/]*))?/infer"
+)
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-# On the JSON route, bodies of these media types go to the fallback application.
-FALLBACK_TYPES = {b"application/cloudevents+json", b"application/ld+json", OCTETS}
+# CloudEvents go to the fallback application: https://github.com/cloudevents/spec
+EVENT = b"application/cloudevents+json"
 V2 = Kind.V2  # a lookup in the enum takes longer than the comparison
 JSON_LENGTH = b"inference-header-content-length"
 MOST_DIGITS = 20  # of a length: Python refuses to read thousands
@@ -57,7 +60,7 @@ ROUTES = {
     "predict": Route(
         "predict",
         Kind.JSON,
-        frozenset({JSON, *UNNAMED}),
+        frozenset({JSON, b"application/ld+json", OCTETS, *UNNAMED}),
         "send Content-Type: application/json",
     ),
     "predict_binary": Route(
@@ -127,13 +130,9 @@ class PredictRoutes:
         """A request's route; None if the fallback application answers it."""
         route = self._routes.get(path)
         if route is None:
-            return _binary_route(path)
-        if method != "POST" or route.kind == Kind.MSGPACK:
-            return route
-        foreign = headers.event
-        if route.kind == Kind.JSON:
-            foreign = foreign or headers.media_type in FALLBACK_TYPES
-        if foreign:
+            return _route_elsewhere(path)
+        is_event = headers.event or headers.media_type == EVENT
+        if route.kind == Kind.JSON and method == "POST" and is_event:
             return None
         return route
 
@@ -144,14 +143,21 @@ class PredictRoutes:
             Refused: the request is not one that the route takes.
         """
         if path not in self._routes:
-            raise Refused(
-                404, f"there is no model {_model_name(path)!r} here, the model is {self._name!r}"
-            )
+            raise self._refusal(path)
         if method != "POST":
             raise Refused(405, f"the method must be POST, it is {method}")
         if headers.media_type and headers.media_type not in route.media_types:
             media_type = headers.media_type.decode("latin-1")
             raise Refused(415, f"this route does not take {media_type}: {route.hint}")
+
+    def _refusal(self, path: str) -> Refused:
+        """Why a path that looks like a predict route is none."""
+        match = PATH.fullmatch(path)
+        assert match is not None
+        name, version = match["v1"] or match["v2"], match["version"]
+        if name != self._name:
+            return Refused(404, f"there is no model {name!r} here, the model is {self._name!r}")
+        return Refused(501, f"the model has no versions: leave out versions/{version}")
 
     def is_plain(self, route: Route, headers: "Headers") -> bool:
         """Whether a POST has a body of known length and of a media type that the route takes."""
@@ -310,16 +316,9 @@ def error_answer(status: int, error: Exception) -> Response:
     return Response(0, status, Kind.JSON, json.dumps({"error": str(error)}).encode())
 
 
-def _binary_route(path: str) -> Route | None:
-    """The binary route for another model's name: no other application has it, so ours refuses."""
-    match = PREDICT.fullmatch(path)
-    if match is None or match[2] != "predict_binary":
-        return None
-    return ROUTES["predict_binary"]
-
-
-def _model_name(path: str) -> str:
-    match = PREDICT.fullmatch(path)
+def _route_elsewhere(path: str) -> Route | None:
+    """The route of another model, or of a version, which is refused before its body is decoded."""
+    match = PATH.fullmatch(path)
     if match is None:
-        return path
-    return match[1]
+        return None
+    return ROUTES[match["verb"] or "infer"]

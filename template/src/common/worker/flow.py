@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import bodies
+from ..bodies import events
 from ..bodies.v2_codec import V2, Encoder
 from ..errors import InvalidInput
 from ..link.frames import PHASES, Kind, Request, Response, Stats
@@ -146,6 +147,8 @@ class Flow:
     def _decode(self, frame: Request) -> tuple[Any, Encoder]:
         """The decoded body, and what encodes its response."""
         codec = CODECS.get(frame.kind)
+        if frame.kind == Kind.EVENT:
+            return events.decode(frame.body)
         if codec is None:
             return self._v2.decode(frame.body, frame.request_id)
         decode, encode = codec

@@ -10,13 +10,18 @@ import re
 import sys
 import warnings
 from contextvars import ContextVar
+from datetime import datetime, timezone
 from types import ModuleType
 from typing import Any
 
+from cloudevents.exceptions import GenericException
+from cloudevents.http import CloudEvent, from_http, to_binary
+from cloudevents.sdk.converters.util import has_binary_headers
 from tornado.httputil import responses
 from tornado.web import Application, HTTPError, RequestHandler
 
 from ... import bodies
+from ...bodies import events
 from ...config import Config
 from ...errors import Unanswered
 from ...link.frames import Kind
@@ -52,8 +57,7 @@ def _import_kfserving() -> None:
 _import_kfserving()
 
 from kfserving import KFModel  # noqa: E402
-from kfserving.handlers.http import PredictHandler  # noqa: E402
-from kfserving.kfmodel import ModelType  # noqa: E402
+from kfserving.handlers.http import HTTPHandler  # noqa: E402
 from kfserving.kfmodel_repository import KFModelRepository  # noqa: E402
 from kfserving.kfserver import HealthHandler, ListHandler, LivenessHandler  # noqa: E402
 
@@ -93,21 +97,19 @@ class ForwardingModel(KFModel):
     def ready(self, _: bool) -> None:
         """KFServing sets it after loading. Here the workers load the model."""
 
-    async def __call__(self, body: Any, model_type: Any = ModelType.PREDICTOR) -> Any:
-        """Answer a body that KFServing has decoded, or a CloudEvent."""
-        request = await self.preprocess(body)
-        content = request if isinstance(request, bytes) else bodies.json_encode(request)
-        return await self.predict(content)
+    async def ask(self, kind: Kind, body: bytes) -> bytes:
+        """A worker's answer to a body.
 
-    async def predict(self, request: bytes) -> Any:
+        Raises:
+            Answer: it is an error.
+        """
         try:
-            answer = await self._pool.submit(Kind.JSON, request, REQUEST_ID.get())
+            answer = await self._pool.submit(kind, body, REQUEST_ID.get())
         except Unanswered as error:
             raise Answer(error.status, str(error)) from None
-        response = bodies.json_decode(answer.body)
         if answer.status != 200:
-            raise Answer(answer.status, response["error"])
-        return response
+            raise Answer(answer.status, bodies.json_decode(answer.body)["error"])
+        return answer.body
 
 
 class Handler(RequestHandler):
@@ -166,14 +168,29 @@ class Health(Handler, HealthHandler):
     """Whether the model is ready."""
 
 
-class Predict(Handler, PredictHandler):
-    """Bodies that our own route does not take: CloudEvents, and JSON under another media type."""
+class Predict(Handler, HTTPHandler):
+    """CloudEvents. A worker decodes the body, and the response to a binary event is one too."""
 
     async def post(self, name: str) -> None:
+        headers, model = self.request.headers, self.get_model(name)
+        if not has_binary_headers(headers):
+            answer = await model.ask(Kind.EVENT, self.request.body)
+            self._finish(events.parted(answer)[1])
+            return
+        fields = {key: value for key, value in headers.items() if key.lower() != "ce-contenttype"}
         try:
-            await super().post(name)
-        except (UnicodeDecodeError, RecursionError) as error:
-            raise Answer(400, f"the body is not JSON: {error}") from None
+            event = from_http(fields, b"", lambda data: data)
+        except GenericException as error:
+            raise Answer(400, f"the CloudEvent is not valid: {error}") from None
+        answer = await model.ask(Kind.JSON, self.request.body)
+        for key, value in to_binary(CloudEvent(event.get_attributes(), {}))[0].items():
+            self.set_header(key, value)
+        self.set_header("ce-time", datetime.now(timezone.utc).isoformat())
+        self._finish(answer)
+
+    def _finish(self, body: bytes) -> None:
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        self.finish(body)
 
 
 class Explain(Handler):

@@ -2,9 +2,11 @@
 
 import struct
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
 
+from cloudevents.sdk.converters.util import has_binary_headers
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from grpc import StatusCode
@@ -20,9 +22,10 @@ from kserve.protocol.infer_type import to_http_parameters
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
 from kserve.utils.numpy_codec import from_np_dtype
+from kserve.utils.utils import create_response_cloudevent
 
 from ... import bodies
-from ...bodies import v2_tensors
+from ...bodies import events, v2_tensors
 from ...config import Config
 from ...errors import InvalidInput, Unanswered
 from ...link.frames import Kind
@@ -30,6 +33,7 @@ from ...schema import ModelInput
 from ..pool import Pool
 from . import error_answers, openapi
 
+EVENT = "application/cloudevents+json"
 MAX_GRPC_MESSAGE_BYTES = 2**31 - 1
 GRPC_THREADS = 4
 GRPC_STATUSES = {503: StatusCode.UNAVAILABLE, 504: StatusCode.DEADLINE_EXCEEDED}
@@ -37,6 +41,19 @@ GRPC_STATUSES = {503: StatusCode.UNAVAILABLE, 504: StatusCode.DEADLINE_EXCEEDED}
 
 class ModelFailed(Exception):
     """The owner's code failed in a worker. The message has the request id, no details."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The response to a V1 body.
+
+    Attributes:
+        attributes: of the event that the body was; None if it was none.
+        body: the response as JSON.
+    """
+
+    attributes: dict[str, Any] | None
+    body: bytes
 
 
 class ForwardingModel(Model):
@@ -73,13 +90,14 @@ class ForwardingModel(Model):
         return await self.predict(body, headers), {}
 
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
-        """Answer a V1 body that KServe has decoded, or a V2 request."""
+        """Answer a V1 body, which is a CloudEvent or the data of one, or a V2 request."""
         request_id = (headers or {}).get("x-request-id") or token_hex(8)
         if isinstance(payload, InferRequest):
             answer = self._infer(payload, payload.id or request_id)
             return await (_grpc_errors(answer) if payload.from_grpc else answer)
-        body = payload if isinstance(payload, bytes) else bodies.json_encode(payload)
-        return bodies.json_decode(await self._ask(Kind.JSON, body, request_id))
+        if headers.get("content-type", "").startswith(EVENT) and not has_binary_headers(headers):
+            return Answer(*events.parted(await self._ask(Kind.EVENT, payload, request_id)))
+        return Answer(None, await self._ask(Kind.JSON, payload, request_id))
 
     async def _infer(self, payload: InferRequest, request_id: str) -> InferResponse:
         request = _request(payload, self._described)
@@ -121,16 +139,29 @@ class ReadyDataPlane(DataPlane):
             return True
         return bool(await super().model_ready(model_name))
 
-    def decode(self, *arguments: Any, **keywords: Any) -> Any:
-        """Decode a body. It is the client's error if that fails, whatever KServe raises."""
-        try:
-            return super().decode(*arguments, **keywords)
-        except KServeInvalidInput:
-            raise
-        except Exception as error:
-            raise KServeInvalidInput(
-                f"the body cannot be decoded: {type(error).__name__}: {error}"
-            ) from None
+    def decode(self, body: Any, headers: Any, *arguments: Any, **keywords: Any) -> Any:
+        """The body as it is: a worker decodes it. A binary CloudEvent's attributes are checked."""
+        if not isinstance(body, bytes):
+            return super().decode(body, headers, *arguments, **keywords)
+        if not has_binary_headers(headers):
+            return body, {}
+        fields = {name: value for name, value in headers.items() if name != "ce-contenttype"}
+        return body, dict(self.get_binary_cloudevent(b"", fields).get_attributes())
+
+    def encode(
+        self, model_name: Any, response: Any, headers: Any, req_attributes: Any
+    ) -> tuple[Any, dict[str, str]]:
+        """The body and the headers of a response. The response to an event is one too."""
+        if not isinstance(response, Answer):
+            body, fields = super().encode(model_name, response, headers, req_attributes)
+            return body, fields
+        if response.attributes is None:
+            fields = {}
+            if has_binary_headers(headers):
+                fields, _ = create_response_cloudevent(model_name, None, req_attributes, True)
+            return response.body, {**fields, "content-type": "application/json"}
+        fields, event = create_response_cloudevent(model_name, None, response.attributes, False)
+        return event.removesuffix(b"}") + b', "data": ' + response.body + b"}", fields
 
 
 class FixedRepository(ModelRepository):

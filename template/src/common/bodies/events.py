@@ -1,0 +1,45 @@
+"""Structured CloudEvents: a JSON object with attributes, and a request under `data`.
+
+Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
+"""
+
+from typing import Any
+
+from ..link.frames import V2_HEAD
+from .json_codec import json_decode, json_encode
+from .v2_codec import Encoder
+from .values import DecodeError
+
+REQUIRED = {"data", "id", "source", "specversion", "time", "type"}  # by KServe, "time" too
+MOST_BYTES = 1 << 16  # of the attributes
+
+
+def decode(body: bytes | memoryview) -> tuple[Any, Encoder]:
+    """Decode a body to a request, and make the encoder of its response.
+
+    The response is its own JSON, behind the attributes of the event, as JSON with their size in
+    front as `frames.V2_HEAD` packs it. There are none where the body is no event: it is the request
+    then, as it is for KServe.
+
+    Raises:
+        DecodeError: the body is not JSON, or its attributes are too long.
+    """
+    event = json_decode(body)
+    if not isinstance(event, dict) or not event.keys() >= REQUIRED:
+        return event, lambda response: V2_HEAD.pack(0) + json_encode(response)
+    request = event.pop("data")
+    attributes = json_encode(event)
+    if len(attributes) > MOST_BYTES:
+        raise DecodeError(f"the event's attributes have more than {MOST_BYTES} bytes")
+    head = V2_HEAD.pack(len(attributes)) + attributes
+    return request, lambda response: head + json_encode(response)
+
+
+def parted(response: bytes) -> tuple[dict[str, Any], bytes]:
+    """The attributes and the JSON of an encoded response."""
+    (size,) = V2_HEAD.unpack_from(response)
+    end = V2_HEAD.size + size
+    attributes = {}
+    if size:
+        attributes = json_decode(response[V2_HEAD.size : end])
+    return attributes, response[end:]
