@@ -262,16 +262,24 @@ def test_a_connection_too_many_is_answered_but_not_with_a_prediction() -> None:
     conversation(talk, max_connections=4)
 
 
-def test_far_too_many_connections_are_closed_at_once() -> None:
+def test_of_far_too_many_connections_the_newest_are_heard() -> None:
+    most = 4 + connections.SURPLUS + 1
+
     async def talk(connect: Connect) -> None:
         connect.workers.paused = True
-        clients = [await connect() for _ in range(4 + 3 * connections.SURPLUS)]
-        for client in clients:
+        busy = [await connect() for _ in range(4)]
+        for client in busy:
             client.send(HEAD + b"[]")
         await until(lambda: connect.workers.asked == 4)
-        assert len(connect.protocols) <= 4 + connections.SURPLUS + 1
+        silent = [await connect() for _ in range(4 * connections.SURPLUS)]
+        probe = await connect()
+        probe.send(GET)
+        assert await probe.status() == 200
+        assert len(connect.protocols) <= most
+        for client in silent[: -connections.SURPLUS]:
+            assert await client.closed()
         connect.workers.go_on()
-        for client in clients[:4]:
+        for client in busy:
             assert await client.status() == 200
 
     conversation(talk, max_connections=4)

@@ -80,8 +80,6 @@ class HTTPProtocol(HttpToolsProtocol):
         self._max_head_bytes = self.routes.max_head_bytes
         self._connections: Connections = self.app.connections
         self._has_room = self._connections.open(self)
-        if self._connections.is_crowded:
-            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.close(self)
@@ -366,8 +364,7 @@ class HTTPProtocol(HttpToolsProtocol):
         self._has_ended = self._waits = True
         self._release()
         if self._is_busy():
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+            self._drop_request()
         elif self._stage is Stage.BODY:  # which was answered before its end
             self.transport.close()
             return
@@ -379,6 +376,16 @@ class HTTPProtocol(HttpToolsProtocol):
         head = response_head(refusal.status, tuple(self.server_state.default_headers))
         self.buffer.write_through(b"".join((head, *lines, b"\r\n", body)))
         linger(self.buffer, self, self.loop)
+
+    def _drop_request(self) -> None:
+        """Free the body that has come, and let nothing wait for the rest."""
+        cycle: Any = self.cycle
+        cycle.disconnected = True
+        cycle.message_event.set()
+        if type(cycle) is Exchange:
+            cycle.parts.clear()
+        else:
+            cycle.body.clear()
 
 
 class Lingering(asyncio.Protocol):

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from ...config import Serving
 
 RESERVE = 128  # open files for the workers, their replacement, and what is asked of a full server
-SURPLUS = 32  # connections beyond the limit that are still heard
+SURPLUS = 32  # connections beyond the limit, which may ask whether the server is ready
 LEAST_BYTES_A_SECOND = 1000  # of a body, or of an answer
 SWEEPS = 4  # in the shortest time limit
 LONGEST_SWEEP_SECONDS = 1.0
-FIRST_SECONDS = 1.0  # in which a new connection need not make room
+FIRST_SECONDS = 1.0  # for the first request of a connection, before it makes room
 PORTION = 64  # of so many connections that wait for a client, one makes room
 
 
@@ -97,11 +97,6 @@ class Connections:
         self._open[connection] = Seen(Wait.HEAD, None, 0, loop.time())
         return len(self._open) <= self.limit
 
-    @property
-    def is_crowded(self) -> bool:
-        """Whether there are so many that another one is not even heard."""
-        return len(self._open) > self.limit + SURPLUS
-
     def close(self, connection: Connection) -> None:
         """Watch a connection no longer."""
         self._open.pop(connection, None)
@@ -114,18 +109,22 @@ class Connections:
         return largest
 
     def _make_room(self) -> None:
-        """Close what has waited for its client for longest: a portion, as looking takes time."""
-        latest = asyncio.get_running_loop().time() - FIRST_SECONDS
+        """Close what has waited for its client for longest: a portion, as looking takes time.
+
+        Where nearly all are busy, new connections are few, and have a moment for their request.
+        """
         waiting = [
-            (seen.since, place)
+            (seen.since, place, wait == Wait.REQUEST)
             for place, (connection, seen) in enumerate(self._open.items())
-            if (wait := connection.wait()[0]) == Wait.REQUEST
-            or (wait == Wait.HEAD and seen.since < latest)
+            if (wait := connection.wait()[0]) in (Wait.REQUEST, Wait.HEAD)
         ]
+        latest = asyncio.get_running_loop().time() - FIRST_SECONDS
+        is_crowded = len(waiting) > SURPLUS
         connections = list(self._open)
-        for _, place in sorted(waiting)[: max(1, len(waiting) // PORTION)]:
-            connections[place].make_room()
-            del self._open[connections[place]]
+        for since, place, is_idle in sorted(waiting)[: max(1, len(waiting) // PORTION)]:
+            if is_crowded or is_idle or since < latest:
+                connections[place].make_room()
+                del self._open[connections[place]]
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
