@@ -368,9 +368,8 @@ def set_limits(config: Path) -> None:
 
 def shown(seen: Seen, found: "Counter[str]", seconds: float) -> str:
     answers = ", ".join(f"{count} x {name}" for name, count in sorted(found.items()))
-    health = (
-        f"{seen.slowest * 1000:6.0f} {seen.typical * 1000:5.1f} {seen.failed:3}/{seen.checks:<5}"
-    )
+    slowest, typical = seen.slowest * 1000, seen.typical * 1000
+    health = f"{slowest:6.0f} {typical:5.1f} {seen.failed:3}/{seen.checks:<5}"
     growth = (seen.peak - seen.before) / MEGABYTE
     return f"{seconds:6.1f} s  {health} {growth:+7.0f} MiB  {answers}"
 
