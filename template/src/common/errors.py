@@ -9,6 +9,10 @@ class InvalidInput(ValueError):
     """The request is not valid. Raise it in `InferenceModel`: the client gets 400 and the text."""
 
 
+class UnknownModel(InvalidInput):
+    """The request is for another model, or for a version of this one. The client gets 404."""
+
+
 class ConfigError(Exception):
     """`config.yaml` or an environment variable holds a value that is not allowed."""
 

@@ -119,7 +119,7 @@ def build_array(descr: Any, shape: tuple[int, ...], data: Any) -> Array:
     Raises:
         DecodeError: the type is not supported, or the data does not fit the type and the shape.
     """
-    if not isinstance(data, bytes):
+    if not isinstance(data, (bytes, memoryview)):
         raise DecodeError(f"data: must be bytes (msgpack's bin), it is {kind_of(data)}")
     dtype = _descr_to_dtype(descr, len(shape))
     check_size(dtype, shape, len(data))

@@ -5,7 +5,7 @@ Source: KServe's Open Inference Protocol (V2), "Inference", and its binary tenso
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Container
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
     known: np.dtype(name).newbyteorder("<") for name, known in DATATYPES.items()
 }
 BYTES = "BYTES"
+BF16 = "BF16"
+RAW_ONLY = ("FP16", BF16)  # datatypes whose data cannot be in JSON
 # A raw BYTES tensor has the size of each element in front of it.
 ELEMENT_SIZE = struct.Struct("<I")
 # The kinds of arrays that numpy makes of JSON data, for each kind of dtype that may hold them.
@@ -90,23 +92,32 @@ class V2:
             binary: whether all outputs are then sent as raw data.
             response: the model's response.
         """
-        tensors = tensors_of_response(response)
-        if missing := requested.keys() - tensors.keys():
-            names = ", ".join(map(repr, tensors))
-            raise InvalidInput(f"outputs: {min(missing)!r} is unknown, the outputs are {names}")
         outputs: list[dict[str, Any]] = []
         raw: list[bytes] = []
-        for name, is_raw in (requested or dict.fromkeys(tensors, binary)).items():
-            array = tensors[name]
+        for name, array in chosen(tensors_of_response(response), requested).items():
             kind = datatype(array.dtype) or BYTES
             outputs.append({"name": name, "datatype": kind, "shape": array.shape})
-            if is_raw:
-                raw.append(_encode_raw(array))
+            if requested.get(name, binary):
+                raw.append(encode_raw(array))
                 outputs[-1]["parameters"] = {"binary_data_size": len(raw[-1])}
             else:
                 outputs[-1]["data"] = _json_data(name, array)
         head = json_encode({"id": answer_id, "model_name": self._name, "outputs": outputs})
         return b"".join([V2_HEAD.pack(len(head) if raw else 0), head, *raw])
+
+
+def chosen(tensors: dict[str, Array], requested: Collection[str]) -> dict[str, Array]:
+    """The requested outputs in the order of the request; all outputs if none is requested.
+
+    Raises:
+        InvalidInput: one of them is unknown.
+    """
+    if missing := set(requested) - tensors.keys():
+        names = ", ".join(map(repr, tensors))
+        raise InvalidInput(f"outputs: {min(missing)!r} is unknown, the outputs are {names}")
+    if not requested:
+        return tensors
+    return {name: tensors[name] for name in requested}
 
 
 def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
@@ -119,20 +130,29 @@ def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
     return dict(value)
 
 
+def check_new(name: str, names: Container[str], key: str) -> None:
+    """Check that no object before under a key has this name.
+
+    Raises:
+        DecodeError: one has it.
+    """
+    if name in names:
+        raise DecodeError(f"{key}: two objects have the name {shown(name)}: rename one")
+
+
 def _named_objects(parent: dict[str, Any], key: str) -> list[dict[str, Any]]:
     """The list of objects under a key. Each has a `name`, and the names are distinct."""
     value = parent.get(key)
     if not isinstance(value, list):
         raise DecodeError(f"{key}: must be a list of objects, it is {kind_of(value)}")
-    names = set()
+    names: set[str] = set()
     for item in value:
         if not isinstance(item, dict):
             raise DecodeError(f"{key}: must hold objects only, it holds {kind_of(item)}")
         name = item.get("name")
         if not isinstance(name, str):
             raise DecodeError(f"{key}: a name must be a string, it is {kind_of(name)}")
-        if name in names:
-            raise DecodeError(f"{key}: two objects have the name {shown(name)}: rename one")
+        check_new(name, names, key)
         names.add(name)
     return value
 
@@ -157,7 +177,7 @@ def _decode_inputs(head: dict[str, Any], raw: memoryview) -> dict[str, Array]:
             if size is None:
                 tensors[name] = _decode_json(described)
             else:
-                tensors[name] = _decode_raw(described, _take(raw, size))
+                tensors[name] = decode_raw(described, _take(raw, size))
                 raw = raw[size:]
         except DecodeError as error:
             raise DecodeError(f"inputs: the tensor {name!r}: {error}") from None
@@ -168,34 +188,57 @@ def _decode_inputs(head: dict[str, Any], raw: memoryview) -> dict[str, Array]:
     return tensors
 
 
-def _take(raw: memoryview, size: Any) -> bytes:
+def _take(raw: memoryview, size: Any) -> memoryview:
     if type(size) is not int or not 0 <= size <= len(raw):
         raise DecodeError(
             f"binary_data_size: must be an integer from 0 to {len(raw)}, the bytes that are left, "
             f"it is {kind_of(size)}"
         )
-    return bytes(raw[:size])
+    return raw[:size]
 
 
-def _dtype(described: dict[str, Any]) -> np.dtype[Any] | None:
-    """The dtype of a tensor's `datatype`, or None for BYTES."""
+def dtype_of(described: dict[str, Any]) -> np.dtype[Any] | None:
+    """The dtype of a tensor's `datatype`, which numpy has; None for BYTES.
+
+    Raises:
+        DecodeError: V2 does not have it.
+    """
     name = described.get("datatype")
     if name == BYTES:
         return None
     if not isinstance(name, str) or name not in DTYPES:
-        raise DecodeError(f"datatype: must be {', '.join(DTYPES)} or BYTES, it is {kind_of(name)}")
+        names = ", ".join((*DTYPES, BF16))
+        raise DecodeError(f"datatype: must be {names} or BYTES, it is {kind_of(name)}")
     return DTYPES[name]
 
 
-def _decode_raw(described: dict[str, Any], data: bytes) -> Array:
-    dtype, shape = _dtype(described), parse_shape(described.get("shape"), "shape")
+def decode_raw(described: dict[str, Any], data: memoryview) -> Array:
+    """The tensor whose data is raw.
+
+    Args:
+        described: has its `datatype` and its `shape`.
+        data: the elements in row-major order, little-endian.
+
+    Raises:
+        DecodeError: the data does not fit the datatype and the shape.
+    """
+    if described.get("datatype") == BF16:
+        return _widened(build_array("<u2", parse_shape(described.get("shape"), "shape"), data))
+    dtype, shape = dtype_of(described), parse_shape(described.get("shape"), "shape")
     if dtype is None:
-        return _reshape(_decode_elements(data), shape)
+        return reshape(_decode_elements(data), shape)
     return build_array(dtype.str, shape, data)
 
 
-def _decode_elements(data: bytes) -> Array:
+def _widened(halves: Array) -> Array:
+    """bfloat16 as float32, which has the same bits and 16 more."""
+    floats: Array = np.left_shift(halves.astype(np.uint32), 16).view(np.float32)
+    return floats
+
+
+def _decode_elements(raw: memoryview) -> Array:
     """The elements of raw BYTES data. Each has its size in front, as a little-endian uint32."""
+    data = bytes(raw)  # whose slices are made faster
     elements, at = [], 0
     while at + ELEMENT_SIZE.size <= len(data):
         start = at + ELEMENT_SIZE.size
@@ -203,11 +246,11 @@ def _decode_elements(data: bytes) -> Array:
         elements.append(data[start:at])
     if at != len(data):
         raise DecodeError("data: an element is longer than the rest: check the sizes in front")
-    return _objects(elements)
+    return objects_array(elements)
 
 
-def _encode_raw(array: Array) -> bytes:
-    """The raw data of a tensor, as `_decode_raw` takes it."""
+def encode_raw(array: Array) -> bytes:
+    """The raw data of a tensor, as `decode_raw` takes it."""
     if array.dtype == object:
         elements = [item.encode() for item in without_null(array)]
         return b"".join(ELEMENT_SIZE.pack(len(element)) + element for element in elements)
@@ -222,22 +265,23 @@ def _json_data(name: str, array: Array) -> Array:
     return array.reshape(-1)
 
 
-def _objects(items: list[Any]) -> Array:
+def objects_array(items: list[Any]) -> Array:
+    """A flat array of any values."""
     array = np.empty(len(items), dtype=object)
     array[:] = items
     return array
 
 
 def _decode_json(described: dict[str, Any]) -> Array:
-    dtype, shape = _dtype(described), parse_shape(described.get("shape"), "shape")
+    if (name := described.get("datatype")) in RAW_ONLY:
+        raise DecodeError(f"datatype: V2 forbids {name} in JSON: send FP32, or raw data")
+    dtype, shape = dtype_of(described), parse_shape(described.get("shape"), "shape")
     data = described.get("data")
     if not isinstance(data, list):
         raise DecodeError(f"data: must be a list, it is {kind_of(data)}")
-    if dtype == np.float16:
-        raise DecodeError("datatype: V2 forbids FP16 in JSON: send FP32, or raw data")
     if dtype is None:
-        return _reshape(_strings(data), shape)
-    return _reshape(_numbers(data, dtype), shape)
+        return reshape(_strings(data), shape)
+    return reshape(_numbers(data, dtype), shape)
 
 
 def _flatten(data: list[Any]) -> list[Any]:
@@ -249,7 +293,12 @@ def _flatten(data: list[Any]) -> list[Any]:
     return data
 
 
-def _reshape(values: Array, shape: tuple[int, ...]) -> Array:
+def reshape(values: Array, shape: tuple[int, ...]) -> Array:
+    """The elements of a tensor in its shape.
+
+    Raises:
+        DecodeError: their number is another one.
+    """
     needed = math.prod(shape)
     if needed != values.size:
         raise DecodeError(
@@ -266,7 +315,7 @@ def _strings(data: list[Any]) -> Array:
             raise DecodeError(
                 f"data: must hold strings or null for BYTES, it holds {kind_of(item)}"
             )
-    return _objects(items)
+    return objects_array(items)
 
 
 def _numbers(data: list[Any], dtype: np.dtype[Any]) -> Array:
@@ -285,7 +334,7 @@ def _numbers(data: list[Any], dtype: np.dtype[Any]) -> Array:
     if values.dtype.kind not in JSON_KINDS[dtype.kind]:
         raise DecodeError(f"data: must hold {JSON_NAMES[dtype.kind]} for {name}")
     if dtype.kind in "iu":
-        _check_range(values, dtype)
+        check_range(values, dtype)
     return values.astype(dtype, copy=False).reshape(-1)
 
 
@@ -300,7 +349,12 @@ def _to_array(data: list[Any], dtype: np.dtype[Any]) -> Array:
     return values
 
 
-def _check_range(values: Array, dtype: np.dtype[Any]) -> None:
+def check_range(values: Array, dtype: np.dtype[Any]) -> None:
+    """Check that whole numbers, of which there are some, fit a dtype.
+
+    Raises:
+        DecodeError: one does not.
+    """
     limits = np.iinfo(dtype)
     for value in (int(values.min()), int(values.max())):
         if not limits.min <= value <= limits.max:

@@ -10,7 +10,7 @@ and one from the worker is
 
 `length` counts the bytes after it. `ident` is the number of the request that a frame belongs to;
 0 is the worker itself. A V2 body starts with a u32: the size of the JSON before its raw data, or 0
-if all of it is JSON.
+if all of it is JSON. A GRPC body is a message of V2's ModelInfer in protobuf's wire format.
 """
 
 import os
@@ -43,6 +43,7 @@ class Kind(IntEnum):
     V2 = 6
     EVENT = 8  # a structured CloudEvent
     TRIAL = 7  # to the worker: JSON with rows, to try whether they are independent
+    GRPC = 8
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ import numpy as np
 from .. import bodies
 from ..bodies import events
 from ..bodies.v2_codec import V2, Encoder
-from ..errors import InvalidInput
+from ..errors import InvalidInput, UnknownModel
 from ..link.frames import PHASES, Kind, Request, Response, Stats
 from ..words import kind_of
 from .calls import Call, merged
@@ -43,6 +43,14 @@ class InferenceModel(Protocol):
     def postprocess(self, response: dict[str, Any]) -> dict[str, Any]: ...
 
 
+class Tensors(Protocol):
+    """Decodes bodies of tensors, whose encoder depends on the request."""
+
+    def decode(
+        self, body: bytes | memoryview, request_id: str
+    ) -> tuple[dict[str, Any], Encoder]: ...
+
+
 # Each request with its response, and the seconds that the call of `predict` took.
 Predicted = tuple[list[tuple[Call, Any]], float]
 # Responses, and after the last ones of a call its statistics.
@@ -59,6 +67,7 @@ class Flow:
         fixed_size: the number of rows of each call of `predict`, for as long as requests may share
             one; 0 for as many as came.
         options: the keys beside `instances` that the template's own code reads.
+        grpc: decodes and encodes gRPC's messages for the model, if there is a port for them.
     """
 
     def __init__(
@@ -68,13 +77,16 @@ class Flow:
         v2: V2 | None = None,
         fixed_size: int = 0,
         options: Sequence[str] = (),
+        grpc: Tensors | None = None,
     ) -> None:
         self._model = model
         self._sharing = sharing
         self._padded: Predict | None = None
         if fixed_size:
             self._padded = FixedSize(model.predict, fixed_size)
-        self._v2 = v2 or V2()
+        self._tensors: dict[int, Tensors] = {Kind.V2: v2 or V2()}
+        if grpc is not None:
+            self._tensors[Kind.GRPC] = grpc
         self._options = options
 
     @property
@@ -150,7 +162,7 @@ class Flow:
         if frame.kind == Kind.EVENT:
             return events.decode(frame.body)
         if codec is None:
-            return self._v2.decode(frame.body, frame.request_id)
+            return self._tensors[frame.kind].decode(frame.body, frame.request_id)
         decode, encode = codec
         return decode(frame.body), encode
 
@@ -304,6 +316,8 @@ def _failure(frame: Request, error: BaseException, phase: str) -> Response:
     The client's mistake is a 400 with its message. All else is a 500 that reveals nothing
     about the model; its traceback is in the log.
     """
+    if isinstance(error, UnknownModel):
+        return _error(frame, 404, str(error))
     if isinstance(error, (InvalidInput, bodies.DecodeError)):
         return _error(frame, 400, str(error))
     name = frame.request_id

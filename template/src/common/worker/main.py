@@ -103,10 +103,18 @@ def load(config: Config) -> Any:
     v2 = bodies.V2(config.name, config.model.input)
     options = _import("common.worker.options").OPTIONS.get(config.framework, ())
     sharing, fixed_size = sharings.of_config(config), sharings.fixed_size(config)
-    flow = flows.Flow(model, sharing, v2, fixed_size, options)
+    flow = flows.Flow(model, sharing, v2, fixed_size, options, _grpc(config))
     _warm_up(flow, config)
     _try_example(flow, config)
     return flow
+
+
+def _grpc(config: Config) -> Any:
+    """What decodes and encodes gRPC's messages; None if no port is set for them."""
+    if not config.serving.grpc_port:
+        return None
+    codec = _import("common.bodies.grpc_codec")
+    return codec.ModelInfer(config.name, config.model.input)
 
 
 def _set_sklearn_config(settings: dict[str, Any] | None) -> None:

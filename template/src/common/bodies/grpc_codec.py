@@ -1,0 +1,322 @@
+"""gRPC bodies: the messages ModelInferRequest and ModelInferResponse of V2.
+
+A message is read to the form that V2's JSON has, and then checked and answered like it.
+
+Source: KServe's Open Inference Protocol (V2), grpc_predict_v2.proto. Triton's has two more kinds of
+parameters.
+"""
+
+import struct
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..errors import UnknownModel
+from ..schema import ModelInput
+from ..words import shown
+from . import protobuf
+from .ndarray_codec import parse_shape
+from .protobuf import BYTES, FIXED32, FIXED64, VARINT, Budget, Repeated, Scalar
+from .v2_codec import (
+    BINARY_OUTPUT,
+    RAW_ONLY,
+    Encoder,
+    check_new,
+    check_range,
+    chosen,
+    decode_raw,
+    dtype_of,
+    encode_raw,
+    objects_array,
+    reshape,
+)
+from .v2_tensors import (
+    V2_BYTES,
+    datatype,
+    request_of_tensors,
+    tensors_of_response,
+    without_null,
+)
+from .values import Array, DecodeError
+
+# ModelInferRequest, and ModelInferResponse up to OUTPUTS.
+MODEL_NAME, MODEL_VERSION, ID, PARAMETERS, INPUTS, REQUESTED, RAW_INPUTS = range(1, 8)
+OUTPUTS, RAW_OUTPUTS = 5, 6
+# InferInputTensor, InferOutputTensor and, up to NAME, InferRequestedOutputTensor.
+NAME, DATATYPE, SHAPE, _, CONTENTS = range(1, 6)
+# An entry of `parameters`, and InferParameter.
+KEY, VALUE = 1, 2
+BOOL, INT64, STRING, DOUBLE, UINT64 = range(1, 6)
+
+SHAPES = Scalar(VARINT, np.dtype(np.int64))
+MOST_SIZES = 1024  # of a shape
+# InferTensorContents: each field's name, its values, and the datatypes that they may be of.
+FIELDS: dict[int, tuple[str, Scalar, tuple[str, ...]]] = {
+    1: ("bool_contents", Scalar(VARINT, np.dtype(np.bool_)), ("BOOL",)),
+    2: ("int_contents", Scalar(VARINT, np.dtype(np.int32)), ("INT8", "INT16", "INT32")),
+    3: ("int64_contents", Scalar(VARINT, np.dtype(np.int64)), ("INT64",)),
+    4: ("uint_contents", Scalar(VARINT, np.dtype(np.uint32)), ("UINT8", "UINT16", "UINT32")),
+    5: ("uint64_contents", Scalar(VARINT, np.dtype(np.uint64)), ("UINT64",)),
+    6: ("fp32_contents", Scalar(FIXED32, np.dtype("<f4")), ("FP32",)),
+    7: ("fp64_contents", Scalar(FIXED64, np.dtype("<f8")), ("FP64",)),
+    8: ("bytes_contents", Scalar(BYTES), (V2_BYTES,)),
+}
+NUMBERS = {name: number for number, (_, _, names) in FIELDS.items() for name in names}
+
+
+class ModelInfer:
+    """Decodes and encodes ModelInfer's messages for one model.
+
+    Args:
+        name: the model's name.
+        described: what a row is, `model.input` of a Config.
+    """
+
+    def __init__(self, name: str = "model", described: ModelInput | None = None) -> None:
+        self._name = name
+        self._described = described
+
+    def decode(self, body: bytes | memoryview, request_id: str) -> tuple[dict[str, Any], Encoder]:
+        """Decode a ModelInferRequest to a request for the model, and make its response's encoder.
+
+        Args:
+            body: the message.
+            request_id: the id of the response if the message has none.
+
+        Raises:
+            DecodeError: the message is not as V2 specifies it.
+            UnknownModel: it is for another model.
+            InvalidInput: its tensors do not form rows.
+        """
+        message = _Message(memoryview(body))
+        self._check_model(message)
+        tensors = message.tensors()
+        message.parameters.pop(BINARY_OUTPUT, None)
+        request = {**message.parameters, **request_of_tensors(tensors, self._described)}
+        answer_id = message.id or request_id
+        return request, partial(self._encode, answer_id, message.outputs, bool(message.raw))
+
+    def _check_model(self, message: "_Message") -> None:
+        if message.model_name != self._name:
+            raise UnknownModel(
+                f"there is no model {shown(message.model_name)} here, the model is {self._name!r}"
+            )
+        if message.model_version:
+            raise UnknownModel(
+                f"the model has no versions: leave out model_version {shown(message.model_version)}"
+            )
+
+    def _encode(
+        self, answer_id: str, requested: Collection[str], raw: bool, response: Any
+    ) -> bytes:
+        """Encode a ModelInferResponse.
+
+        Args:
+            answer_id: its id.
+            requested: the names of the outputs to send; all if there are none.
+            raw: whether the request's data is raw. Then the response's is. FP16 always is.
+            response: the model's response.
+        """
+        tensors = chosen(tensors_of_response(response), requested)
+        raw = raw or any(datatype(array.dtype) in RAW_ONLY for array in tensors.values())
+        parts = [
+            protobuf.field(MODEL_NAME, self._name.encode()),
+            protobuf.field(ID, answer_id.encode()),
+        ]
+        for name, array in tensors.items():
+            parts += _sized(OUTPUTS, _output(name, array, raw))
+        if raw:
+            for array in tensors.values():
+                parts += _sized(RAW_OUTPUTS, [encode_raw(array)])
+        return b"".join(parts)
+
+
+class _Message:
+    """A ModelInferRequest. Its inputs and outputs are by name.
+
+    Raises:
+        DecodeError: it is not as V2 specifies it.
+    """
+
+    def __init__(self, body: memoryview) -> None:
+        self.model_name = self.model_version = self.id = ""
+        self.parameters: dict[str, Any] = {}
+        self.inputs: dict[str, dict[str, Any]] = {}
+        self.outputs: dict[str, None] = {}
+        self.raw: list[memoryview] = []
+        self._budget = Budget()
+        for number, value in _parts(body, self._budget):
+            if number == MODEL_NAME:
+                self.model_name = protobuf.text(value, "model_name")
+            elif number == MODEL_VERSION:
+                self.model_version = protobuf.text(value, "model_version")
+            elif number == ID:
+                self.id = protobuf.text(value, "id")
+            elif number == PARAMETERS:
+                self.parameters.update(_parameters(value, self._budget))
+            elif number == INPUTS:
+                tensor = _input(value, self._budget)
+                check_new(tensor["name"], self.inputs, "inputs")
+                self.inputs[tensor["name"]] = tensor
+            elif number == REQUESTED:
+                name = _name(value, self._budget)
+                check_new(name, self.outputs, "outputs")
+                self.outputs[name] = None
+            elif number == RAW_INPUTS:
+                self.raw.append(value)
+
+    def tensors(self) -> dict[str, Array]:
+        """The tensors under `inputs`."""
+        if self.raw and len(self.raw) != len(self.inputs):
+            raise DecodeError(
+                f"raw_input_contents: must have {len(self.inputs)} entries, one for each input, "
+                f"it has {len(self.raw)}"
+            )
+        tensors = {}
+        for place, (name, tensor) in enumerate(self.inputs.items()):
+            try:
+                tensors[name] = self._tensor(tensor, place)
+            except DecodeError as error:
+                raise DecodeError(f"inputs: the tensor {name!r}: {error}") from None
+        return tensors
+
+    def _tensor(self, tensor: dict[str, Any], place: int) -> Array:
+        if not self.raw:
+            return _typed(tensor, self._budget)
+        if tensor["contents"]:
+            raise DecodeError("it has contents beside raw_input_contents: send one of them")
+        return decode_raw(tensor, self.raw[place])
+
+
+# ---- reading ----
+
+
+def _parts(body: memoryview, budget: Budget) -> Iterator[tuple[int, memoryview]]:
+    """The fields of a message that are strings, bytes or messages."""
+    for number, wire, value in protobuf.fields(body, budget):
+        if wire == BYTES:
+            yield number, value
+
+
+def _name(body: memoryview, budget: Budget) -> str:
+    """The name of an InferRequestedOutputTensor."""
+    name = ""
+    for number, value in _parts(body, budget):
+        if number == NAME:
+            name = protobuf.text(value, "outputs: name")
+    return name
+
+
+def _input(body: memoryview, budget: Budget) -> dict[str, Any]:
+    """An InferInputTensor. Its contents are not read yet."""
+    tensor: dict[str, Any] = {"name": "", "datatype": "", "shape": [], "contents": []}
+    for number, wire, value in protobuf.fields(body, budget):
+        if number == SHAPE and wire in (VARINT, BYTES):
+            tensor["shape"] += _sizes(wire, value)
+            if len(tensor["shape"]) > MOST_SIZES:
+                raise DecodeError(f"inputs: a shape has more than {MOST_SIZES} dimensions")
+        elif wire != BYTES:
+            continue
+        elif number == NAME:
+            tensor["name"] = protobuf.text(value, "inputs: name")
+        elif number == DATATYPE:
+            tensor["datatype"] = protobuf.text(value, "inputs: datatype")
+        elif number == CONTENTS:
+            tensor["contents"].append(value)
+    return tensor
+
+
+def _sizes(wire: int, value: Any) -> list[int]:
+    if wire == VARINT:
+        return [protobuf.signed(value)]
+    sizes: list[int] = protobuf.packed(value, SHAPES)[: MOST_SIZES + 1].tolist()
+    return sizes
+
+
+def _parameters(body: memoryview, budget: Budget) -> dict[str, Any]:
+    """An entry of `parameters`."""
+    key, value = "", None
+    for number, part in _parts(body, budget):
+        if number == KEY:
+            key = protobuf.text(part, "parameters: key")
+        elif number == VALUE:
+            value = _parameter(part, budget)
+    if value is None:
+        raise DecodeError(f"parameters: {key!r} has no value")
+    return {key: value}
+
+
+def _parameter(body: memoryview, budget: Budget) -> Any:
+    """The value of an InferParameter: that of its last field."""
+    found = None
+    for number, wire, value in protobuf.fields(body, budget):
+        if (read := READERS.get((number, wire))) is not None:
+            found = read(value)
+    return found
+
+
+READERS: dict[tuple[int, int], Callable[[Any], Any]] = {
+    (BOOL, VARINT): bool,
+    (INT64, VARINT): protobuf.signed,
+    (STRING, BYTES): lambda value: protobuf.text(value, "parameters: string_param"),
+    (DOUBLE, FIXED64): lambda value: struct.unpack("<d", value)[0],
+    (UINT64, VARINT): int,
+}
+
+
+def _typed(tensor: dict[str, Any], budget: Budget) -> Array:
+    """The tensor whose data is in its contents."""
+    name = tensor["datatype"]
+    if name in RAW_ONLY:
+        raise DecodeError(f"datatype: V2 has no contents for {name}: send raw_input_contents")
+    dtype, shape = dtype_of(tensor), parse_shape(tensor["shape"], "shape")
+    contents = {number: Repeated(scalar) for number, (_, scalar, _) in FIELDS.items()}
+    for part in tensor["contents"]:
+        protobuf.read_repeated(part, contents, budget)
+    right = NUMBERS[name]
+    for number, repeated in contents.items():
+        if number != right and repeated:
+            raise DecodeError(
+                f"contents: {name} must be in {FIELDS[right][0]}, it is in {FIELDS[number][0]}"
+            )
+    values = contents[right].values()
+    if isinstance(values, list):
+        return reshape(objects_array(values), shape)
+    if dtype is not None and dtype.itemsize < values.dtype.itemsize and len(values):
+        check_range(values, dtype)
+    return reshape(values.astype(dtype, copy=False), shape)
+
+
+# ---- writing ----
+
+
+def _sized(number: int, parts: list[bytes]) -> list[bytes]:
+    """The parts of a field whose value has these parts."""
+    return [protobuf.head(number, sum(map(len, parts))), *parts]
+
+
+def _output(name: str, array: Array, raw: bool) -> list[bytes]:
+    """The parts of an InferOutputTensor, whose data is elsewhere if it is raw."""
+    kind = datatype(array.dtype) or V2_BYTES
+    parts = [
+        protobuf.field(NAME, name.encode()),
+        protobuf.field(DATATYPE, kind.encode()),
+        protobuf.field(SHAPE, protobuf.pack(np.array(array.shape), SHAPES)),
+    ]
+    if not raw:
+        parts += _sized(CONTENTS, _contents(kind, array))
+    return parts
+
+
+def _contents(kind: str, array: Array) -> list[bytes]:
+    """The parts of an InferTensorContents."""
+    number = NUMBERS[kind]
+    scalar = FIELDS[number][1]
+    if scalar.dtype is not None:
+        return [protobuf.field(number, protobuf.pack(array, scalar))]
+    parts: list[bytes] = []
+    for item in without_null(array):
+        parts += _sized(number, [item.encode()])
+    return parts
