@@ -91,22 +91,12 @@ class ModelInfer:
             InvalidInput: its tensors do not form rows.
         """
         message = _Message(memoryview(body))
-        self._check_model(message)
+        check_model(self._name, message.model_name, message.model_version)
         tensors = message.tensors()
         message.parameters.pop(BINARY_OUTPUT, None)
         request = {**message.parameters, **request_of_tensors(tensors, self._described)}
         answer_id = message.id or request_id
         return request, partial(self._encode, answer_id, message.outputs, bool(message.raw))
-
-    def _check_model(self, message: "_Message") -> None:
-        if message.model_name != self._name:
-            raise UnknownModel(
-                f"there is no model {shown(message.model_name)} here, the model is {self._name!r}"
-            )
-        if message.model_version:
-            raise UnknownModel(
-                f"the model has no versions: leave out model_version {shown(message.model_version)}"
-            )
 
     def _encode(
         self, answer_id: str, requested: Collection[str], raw: bool, response: Any
@@ -131,6 +121,18 @@ class ModelInfer:
             for array in tensors.values():
                 parts += _sized(RAW_OUTPUTS, [encode_raw(array)])
         return b"".join(parts)
+
+
+def check_model(served: str, name: str, version: str) -> None:
+    """Check that a request is for the model that is served.
+
+    Raises:
+        UnknownModel: it is for another one, or for a version: there are none.
+    """
+    if name != served:
+        raise UnknownModel(f"there is no model {shown(name)} here, the model is {served!r}")
+    if version:
+        raise UnknownModel(f"the model has no versions: leave out the version {shown(version)}")
 
 
 class _Message:

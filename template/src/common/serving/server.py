@@ -30,12 +30,17 @@ SO_ATTACH_FILTER = 26
 
 
 class Fallback(Protocol):
-    """KServe's or KFServing's application, and its gRPC server if it has one."""
+    """KServe's or KFServing's application."""
 
     @property
     def application(self) -> ASGIApplication: ...
-    async def serve_grpc(self) -> None: ...
-    async def stop_grpc(self) -> None: ...
+
+
+class GRPC(Protocol):
+    """The gRPC server."""
+
+    async def start(self) -> None: ...
+    async def stop(self, seconds: float) -> None: ...
 
 
 class Server(uvicorn.Server):
@@ -49,6 +54,7 @@ class Server(uvicorn.Server):
         application: our application.
         listener: the listening socket.
         drain_seconds: how long it takes requests after SIGTERM.
+        grpc: the gRPC server, which stops at the same time; None if there is none.
     """
 
     def __init__(
@@ -57,8 +63,10 @@ class Server(uvicorn.Server):
         application: Application,
         listener: socket.socket,
         drain_seconds: float,
+        grpc: GRPC | None,
     ) -> None:
         super().__init__(config)
+        self._grpc = grpc
         self._routes = application.routes
         self._listener = listener
         self._drain_seconds = drain_seconds
@@ -79,6 +87,13 @@ class Server(uvicorn.Server):
 
     def _stop(self) -> None:
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Refuse connections, and wait for the requests that are being answered."""
+        stopping = [super().shutdown(sockets)]
+        if self._grpc is not None:
+            stopping.append(self._grpc.stop(0 if self.force_exit else GRACE_SECONDS))
+        await asyncio.gather(*stopping)
 
 
 def refuse_connections(listener: socket.socket) -> None:
@@ -114,10 +129,8 @@ async def serve(
         QUEUE.set_function(lambda: pool.waiting)
         application = Application(config, pool, fallback.application)
         gc.freeze()  # what exists now stays: the collector need not examine it again
-        grpc = asyncio.create_task(fallback.serve_grpc())
-        await _serve_http(config, application, listener)
-        await fallback.stop_grpc()
-        await grpc
+        grpc = await _start_grpc(config, pool, application, fallback)
+        await _serve_http(config, application, listener, grpc)
     finally:
         await pool.close()
 
@@ -141,7 +154,25 @@ def _fallback(config: Config, pool: Pool) -> Fallback:
     return made
 
 
-async def _serve_http(config: Config, application: Application, listener: socket.socket) -> None:
+async def _start_grpc(
+    config: Config, pool: Pool, application: Application, fallback: Any
+) -> GRPC | None:
+    """Start the gRPC server, which comes with KServe; None if its port is 0.
+
+    Raises:
+        ConfigError: the port is in use.
+    """
+    if not config.serving.grpc_port:
+        return None
+    module = importlib.import_module("common.serving.grpc.server")
+    server: GRPC = module.GRPCServer(config, pool, application.routes, fallback.dataplane)
+    await server.start()
+    return server
+
+
+async def _serve_http(
+    config: Config, application: Application, listener: socket.socket, grpc: GRPC | None
+) -> None:
     settings = uvicorn.Config(
         application,
         http=HTTPProtocol,
@@ -153,7 +184,7 @@ async def _serve_http(config: Config, application: Application, listener: socket
         timeout_keep_alive=math.ceil(config.serving.keep_alive_seconds),
         backlog=2048,
     )
-    server = Server(settings, application, listener, config.serving.drain_seconds)
+    server = Server(settings, application, listener, config.serving.drain_seconds, grpc)
     url = f"http://{_host(listener)}:{config.serving.http_port}/v1/models/{config.name}:predict"
     logger.info("%s is ready at %s", config.name, url)
     await server.serve(sockets=[listener])

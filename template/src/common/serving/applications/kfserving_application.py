@@ -217,10 +217,7 @@ class FallbackApplication:
         own = scope["type"] == "http" and OWN.fullmatch(scope["path"])
         await (self._kfserving if own else self._others)(scope, receive, send)
 
-    async def serve_grpc(self) -> None:
-        """Nothing to serve: KFServing has no gRPC."""
-
-    async def stop_grpc(self) -> None:
+@@
         """Nothing to stop."""
 
 

@@ -1,0 +1,60 @@
+"""What all services need: messages read and answered, and errors with gRPC's statuses."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from ...errors import UnknownModel
+from ..predict_routes import Refused
+
+logger = logging.getLogger(__name__)
+
+CANCELLED = 499  # the client did not wait for the answer
+STATUSES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    404: grpc.StatusCode.NOT_FOUND,
+    500: grpc.StatusCode.INTERNAL,
+    501: grpc.StatusCode.UNIMPLEMENTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+MOST_DETAILS = 2000  # bytes of a message: clients take 8 KiB, in which a byte may need three
+FAILED = "the server failed; its log has the reason"
+
+
+def unary(
+    request: Any, response: Any, answer: Callable[[Any], Awaitable[Any]]
+) -> grpc.RpcMethodHandler:
+    """A method with one message in each direction.
+
+    Args:
+        request: the class of the request.
+        response: the class of the response.
+        answer: makes the response, or raises Refused or UnknownModel.
+    """
+
+    async def handle(message: bytes, context: Any) -> Any:
+        try:
+            return await answer(request.FromString(message))
+        except DecodeError:
+            await refuse(context, 400, f"the message is not a {request.DESCRIPTOR.full_name}")
+        except UnknownModel as error:
+            await refuse(context, 404, str(error))
+        except Refused as error:
+            await refuse(context, error.status, str(error))
+        except Exception:
+            logger.exception("%s failed", request.DESCRIPTOR.full_name)
+            await refuse(context, 500, FAILED)
+
+    return grpc.unary_unary_rpc_method_handler(
+        handle, response_serializer=response.SerializeToString
+    )
+
+
+async def refuse(context: Any, status: int, message: str) -> None:
+    """End a call with the gRPC status for an HTTP status. Does not return."""
+    details = message.encode("utf-8", "replace")[:MOST_DETAILS].decode("utf-8", "ignore")
+    await context.abort(STATUSES[status], details)

@@ -1,0 +1,88 @@
+"""gRPC's health service, which Kubernetes and load balancers ask.
+
+Source: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from ..pool import Pool
+from ..predict_routes import Refused
+from .calls import refuse, unary
+
+NAME = "grpc.health.v1.Health"
+LOOK_SECONDS = 0.1
+
+
+class HealthService:
+    """Says whether the server, its inference service and the model are ready: all are at once.
+
+    Args:
+        names: the names that it knows, besides "" for the server.
+        pool: the workers.
+    """
+
+    def __init__(self, names: tuple[str, ...], pool: Pool) -> None:
+        self._names = ("", *names)
+        self._pool = pool
+        self._ready = pool.ready
+        self._changed = asyncio.Event()  # each change makes another one
+        self._stopped = False
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """What answers the methods, for a server."""
+        watch = grpc.unary_stream_rpc_method_handler(
+            self._watch, response_serializer=HealthCheckResponse.SerializeToString
+        )
+        check = unary(HealthCheckRequest, HealthCheckResponse, self._check)
+        return grpc.method_handlers_generic_handler(NAME, {"Check": check, "Watch": watch})
+
+    async def follow(self) -> None:
+        """Tell those that watch each change, for as long as the server runs."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._pool.ready != self._ready:
+                self._tell()
+
+    def stop(self) -> None:
+        """Tell those that watch a last time, and end their calls."""
+        self._stopped = True
+        self._tell()
+
+    def _tell(self) -> None:
+        self._ready = self._pool.ready
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _status(self, service: str) -> Any:
+        if service not in self._names:
+            return HealthCheckResponse.SERVICE_UNKNOWN
+        if self._pool.ready and not self._stopped:
+            return HealthCheckResponse.SERVING
+        return HealthCheckResponse.NOT_SERVING
+
+    async def _check(self, request: Any) -> Any:
+        if request.service not in self._names:
+            names = ", ".join(map(repr, self._names))
+            raise Refused(404, f"there is no service of this name here, the services are {names}")
+        return HealthCheckResponse(status=self._status(request.service))
+
+    async def _watch(self, message: bytes, context: Any) -> AsyncIterator[Any]:
+        try:
+            service = HealthCheckRequest.FromString(message).service
+        except DecodeError:
+            await refuse(context, 400, f"the message is not a {HealthCheckRequest.DESCRIPTOR.name}")
+        known = None
+        while True:
+            changed, status = self._changed, self._status(service)
+            if status != known:
+                yield HealthCheckResponse(status=status)
+                known = status
+            if self._stopped:
+                return
+            await changed.wait()

@@ -1,0 +1,130 @@
+"""V2's GRPCInferenceService. A worker decodes ModelInfer's messages; the others are small.
+
+Source: KServe's Open Inference Protocol (V2), grpc_predict_v2.proto.
+"""
+
+import json
+import time
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import grpc
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
+
+from ...bodies import grpc_codec, protobuf
+from ...bodies.values import DecodeError
+from ...errors import Unanswered
+from ...link.frames import Kind, Response
+from ..applications.error_answers import FIXED
+from ..pool import Pool
+from ..predict_routes import Headers, PredictRoutes, Refused, error_answer
+from .calls import CANCELLED, refuse, unary
+
+NAME = "inference.GRPCInferenceService"
+ROUTE = "grpc_infer"  # in metrics and in the log
+REQUEST_ID = "x-request-id"
+MOST_ID_BYTES = 128
+LOADED = "this server serves one model, which it has loaded when it starts"
+REFUSED = {"RepositoryModelLoad": LOADED, "RepositoryModelUnload": FIXED}
+
+
+class InferenceService:
+    """Answers V2's methods.
+
+    Args:
+        name: the model's name.
+        pool: the workers.
+        routes: counts and logs the answers of ModelInfer, and makes request ids.
+        dataplane: KServe's, which has the metadata.
+    """
+
+    def __init__(self, name: str, pool: Pool, routes: PredictRoutes, dataplane: Any) -> None:
+        self._name = name
+        self._pool = pool
+        self._routes = routes
+        self._dataplane = dataplane
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """What answers the methods, for a server."""
+        answers = {
+            "ServerLive": self._live,
+            "ServerReady": self._ready,
+            "ModelReady": self._model_ready,
+            "ServerMetadata": self._metadata,
+            "ModelMetadata": self._model_metadata,
+            **{name: partial(_refuse, message) for name, message in REFUSED.items()},
+        }
+        methods = {
+            name: unary(
+                getattr(messages, f"{name}Request"), getattr(messages, f"{name}Response"), answer
+            )
+            for name, answer in answers.items()
+        }
+        methods["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._infer)
+        return grpc.method_handlers_generic_handler(NAME, methods)
+
+    async def _infer(self, message: bytes, context: Any) -> bytes:
+        """Answer a ModelInferRequest's bytes with those of a ModelInferResponse."""
+        start, status = time.perf_counter(), CANCELLED
+        request_id = self._request_id(message, context)
+        context.set_trailing_metadata(((REQUEST_ID, request_id),))
+        try:
+            answer = await self._ask(message, request_id)
+            status = answer.status
+        finally:
+            self._routes.count(ROUTE, status, request_id, time.perf_counter() - start)
+        if status != 200:
+            await refuse(context, status, json.loads(answer.body)["error"])
+        return answer.body
+
+    async def _ask(self, message: bytes, request_id: str) -> Response:
+        try:
+            return await self._pool.submit(Kind.GRPC, message, request_id)
+        except Unanswered as error:
+            return error_answer(error.status, error)
+
+    def _request_id(self, message: bytes, context: Any) -> str:
+        """The id in the call's metadata, else the message's, else a new one."""
+        for key, value in context.invocation_metadata():
+            if key == REQUEST_ID:
+                given = value.encode()
+                break
+        else:
+            given = _message_id(message)
+        return self._routes.request_id(Headers([(REQUEST_ID.encode(), given)]))
+
+    # ---- the other methods ----
+
+    async def _live(self, _: Any) -> Any:
+        return messages.ServerLiveResponse(live=True)
+
+    async def _ready(self, _: Any) -> Any:
+        return messages.ServerReadyResponse(ready=self._pool.ready)
+
+    async def _model_ready(self, request: Any) -> Any:
+        grpc_codec.check_model(self._name, request.name, request.version)
+        return messages.ModelReadyResponse(ready=self._pool.ready)
+
+    async def _metadata(self, _: Any) -> Any:
+        return messages.ServerMetadataResponse(**self._dataplane.metadata())
+
+    async def _model_metadata(self, request: Any) -> Any:
+        grpc_codec.check_model(self._name, request.name, request.version)
+        return messages.ModelMetadataResponse(**await self._dataplane.model_metadata(self._name))
+
+
+async def _refuse(message: str, _: Any) -> None:
+    raise Refused(501, message)
+
+
+def _message_id(message: bytes) -> bytes:
+    """The id of a ModelInferRequest, if it is short and where writers put it."""
+    parts = islice(protobuf.fields(memoryview(message), protobuf.Budget()), grpc_codec.ID)
+    try:
+        for number, wire, value in parts:
+            if (number, wire) == (grpc_codec.ID, protobuf.BYTES) and len(value) <= MOST_ID_BYTES:
+                return bytes(value)
+    except DecodeError:  # the worker says what is wrong
+        pass
+    return b""

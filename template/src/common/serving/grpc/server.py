@@ -1,0 +1,87 @@
+"""The gRPC server: its port, its limits, its services, and how it stops."""
+
+import asyncio
+import logging
+from typing import Any
+
+import grpc
+
+from ...config import Config
+from ...errors import ConfigError
+from ..pool import Pool
+from ..predict_routes import PredictRoutes
+from . import inference
+from .health import HealthService
+from .reflection import ReflectionService
+
+logger = logging.getLogger(__name__)
+
+MOST_MESSAGE_BYTES = 2**31 - 1  # gRPC's own limit
+MOST_CALLS = 10_000  # at the same time; one more is answered RESOURCE_EXHAUSTED
+MOST_STREAMS = 1_000  # the calls of one connection at the same time
+IDLE_SECONDS = 300  # after which a connection without calls is closed
+
+
+class GRPCServer:
+    """Serves gRPC at `serving.grpc_port`.
+
+    Args:
+        config: the scaffold's configuration.
+        pool: the workers.
+        routes: counts and logs the answers.
+        dataplane: KServe's, which has the metadata.
+    """
+
+    def __init__(self, config: Config, pool: Pool, routes: PredictRoutes, dataplane: Any) -> None:
+        self._port = config.serving.grpc_port
+        self._following: asyncio.Task[None]
+        self._health = HealthService((inference.NAME, config.name), pool)
+        self._reflection = ReflectionService()
+        services = (
+            inference.InferenceService(config.name, pool, routes, dataplane),
+            self._health,
+            self._reflection,
+        )
+        self._server = grpc.aio.server(
+            handlers=[service.handlers() for service in services],
+            options=_options(config.serving.max_body_bytes),
+            maximum_concurrent_rpcs=MOST_CALLS,
+        )
+
+    async def start(self) -> None:
+        """Take the port and serve.
+
+        Raises:
+            ConfigError: the port is in use.
+        """
+        try:
+            self._server.add_insecure_port(f"[::]:{self._port}")
+        except RuntimeError as error:
+            raise ConfigError(
+                f"port {self._port} cannot be taken; set GRPC_PORT in the environment, or "
+                "serving.grpc_port in config.yaml"
+            ) from error
+        await self._server.start()
+        self._following = asyncio.create_task(self._health.follow())
+        logger.info("gRPC is ready at port %d", self._port)
+
+    async def stop(self, seconds: float) -> None:
+        """Refuse new calls, and wait for the others.
+
+        Args:
+            seconds: how long. Calls that take longer are cancelled.
+        """
+        self._following.cancel()
+        self._health.stop()
+        self._reflection.stop()
+        await self._server.stop(seconds)
+
+
+def _options(max_body_bytes: int) -> list[tuple[str, int]]:
+    """The settings of gRPC's core, by the names in grpc_types.h and channel_arg_names.h."""
+    return [
+        ("grpc.max_receive_message_length", min(max_body_bytes, MOST_MESSAGE_BYTES)),
+        ("grpc.max_concurrent_streams", MOST_STREAMS),
+        ("grpc.max_connection_idle_ms", IDLE_SECONDS * 1000),
+        ("grpc.so_reuseport", 0),
+    ]
