@@ -36,7 +36,7 @@ USED = {
     "RequestResponseCycle": {"disconnected", "keep_alive", "message_event", "response_complete"},
     "FlowControl": {"resume_reading", "write_paused"},
     "ServerState": {"default_headers", "total_requests"},
-    "Server": {"force_exit", "serve", "should_exit"},
+    "Server": {"force_exit", "serve", "should_exit", "shutdown"},
     "HttpRequestParser": {
         "get_http_version",
         "get_method",
@@ -58,6 +58,7 @@ PARAMETERS = {
     "HttpToolsProtocol.on_response_complete": ["self"],
     "HttpToolsProtocol.send_400_response": ["self", "msg"],
     "Server.handle_exit": ["self", "sig", "frame"],
+    "Server.shutdown": ["self", "sockets"],
 }
 # Method that ours do the work of for a plain request: all that it uses of its object.
 IMITATED = {

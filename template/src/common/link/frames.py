@@ -43,7 +43,7 @@ class Kind(IntEnum):
     V2 = 6
     EVENT = 8  # a structured CloudEvent
     TRIAL = 7  # to the worker: JSON with rows, to try whether they are independent
-    GRPC = 8
+    GRPC = 9
 
 
 @dataclass(slots=True)

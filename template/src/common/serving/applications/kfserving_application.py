@@ -217,9 +217,6 @@ class FallbackApplication:
         own = scope["type"] == "http" and OWN.fullmatch(scope["path"])
         await (self._kfserving if own else self._others)(scope, receive, send)
 
-@@
-        """Nothing to stop."""
-
 
 def _application(models: Any) -> Application:
     """The routes of KFServing that its own handlers answer."""

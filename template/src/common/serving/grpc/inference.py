@@ -47,7 +47,7 @@ class InferenceService:
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """What answers the methods, for a server."""
-        answers = {
+        answers: dict[str, Any] = {
             "ServerLive": self._live,
             "ServerReady": self._ready,
             "ModelReady": self._model_ready,

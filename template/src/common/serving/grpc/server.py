@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import math
 from typing import Any
 
 import grpc
 
-from ...config import Config
+from ...config import Config, Serving
 from ...errors import ConfigError
 from ..pool import Pool
 from ..predict_routes import PredictRoutes
@@ -17,9 +18,7 @@ from .reflection import ReflectionService
 logger = logging.getLogger(__name__)
 
 MOST_MESSAGE_BYTES = 2**31 - 1  # gRPC's own limit
-MOST_CALLS = 10_000  # at the same time; one more is answered RESOURCE_EXHAUSTED
-MOST_STREAMS = 1_000  # the calls of one connection at the same time
-IDLE_SECONDS = 300  # after which a connection without calls is closed
+MOST_STREAMS = 1000  # calls of one connection at a time; the client keeps more of them back
 
 
 class GRPCServer:
@@ -44,8 +43,9 @@ class GRPCServer:
         )
         self._server = grpc.aio.server(
             handlers=[service.handlers() for service in services],
-            options=_options(config.serving.max_body_bytes),
-            maximum_concurrent_rpcs=MOST_CALLS,
+            options=_options(config.serving),
+            # A connection of HTTP has one call at a time. One more is answered RESOURCE_EXHAUSTED.
+            maximum_concurrent_rpcs=config.serving.max_connections,
         )
 
     async def start(self) -> None:
@@ -77,11 +77,11 @@ class GRPCServer:
         await self._server.stop(seconds)
 
 
-def _options(max_body_bytes: int) -> list[tuple[str, int]]:
+def _options(serving: Serving) -> list[tuple[str, int]]:
     """The settings of gRPC's core, by the names in grpc_types.h and channel_arg_names.h."""
     return [
-        ("grpc.max_receive_message_length", min(max_body_bytes, MOST_MESSAGE_BYTES)),
+        ("grpc.max_receive_message_length", min(serving.max_body_bytes, MOST_MESSAGE_BYTES)),
         ("grpc.max_concurrent_streams", MOST_STREAMS),
-        ("grpc.max_connection_idle_ms", IDLE_SECONDS * 1000),
+        ("grpc.max_connection_idle_ms", math.ceil(serving.keep_alive_seconds * 1000)),
         ("grpc.so_reuseport", 0),
     ]
