@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -432,18 +433,35 @@ def test_health_follows_the_workers_and_the_end(directory: Path) -> None:
         gone.set()
 
 
-def test_what_is_at_work_is_answered_after_sigterm(directory: Path, tmp_path: Path) -> None:
+def test_no_call_is_lost_at_the_end(directory: Path, tmp_path: Path) -> None:
     own = shutil.copytree(directory, tmp_path / "own")
     configure(own, drain_seconds=0)
-    with serving(own, GRPC_PORT=str(free_port())) as running, channel(running) as opened:
-        ask = opened.unary_unary(INFER)
-        slow = message(parameters={"sleep": ("double_param", 2.0)}).SerializeToString()
-        pending = [ask.future(slow, timeout=PATIENCE), ask.future(slow, timeout=PATIENCE)]
-        until(lambda: running.metric("scaffold_queue_length") == 2, "the requests are at work")
-        running.process.send_signal(signal.SIGTERM)
-        for call in pending:
-            outputs = service_pb2.ModelInferResponse.FromString(call.result()).outputs
-            assert list(outputs[0].contents.fp64_contents) == ROWS.sum(axis=1).tolist()
-        assert running.process.wait(timeout=PATIENCE) == 0
-        code, _ = refusal(lambda: ask(slow, timeout=PATIENCE))
-        assert code == "UNAVAILABLE"
+    codes: Counter[str] = Counter()
+    gone = threading.Event()
+    data = message().SerializeToString()
+
+    def call(running: Running) -> None:
+        with channel(running, use_local_subchannel_pool=1) as opened:
+            ask = opened.unary_unary(INFER)
+            while not gone.is_set():
+                try:
+                    ask(data, timeout=PATIENCE)
+                    codes["OK"] += 1
+                except grpc.RpcError as error:
+                    codes[error.code().name] += 1
+                    time.sleep(0.05)
+
+    with serving(own, GRPC_PORT=str(free_port())) as running:
+        threads = [threading.Thread(target=call, args=(running,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        try:
+            until(lambda: codes["OK"] > 50, "there is load")
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(timeout=PATIENCE) == 0
+            until(lambda: codes["UNAVAILABLE"], "the clients have noticed")
+        finally:
+            gone.set()
+            for thread in threads:
+                thread.join()
+    assert codes.keys() == {"OK", "UNAVAILABLE"}

@@ -90,10 +90,14 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse connections, and wait for the requests that are being answered."""
-        stopping = [super().shutdown(sockets)]
-        if self._grpc is not None:
-            stopping.append(self._grpc.stop(0 if self.force_exit else GRACE_SECONDS))
-        await asyncio.gather(*stopping)
+        if self._grpc is None:
+            return await super().shutdown(sockets)
+        stopping = asyncio.create_task(self._grpc.stop(GRACE_SECONDS))
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await self._grpc.stop(0)
+        await stopping
+        return None
 
 
 def refuse_connections(listener: socket.socket) -> None:

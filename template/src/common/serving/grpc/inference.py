@@ -3,6 +3,7 @@
 Source: KServe's Open Inference Protocol (V2), grpc_predict_v2.proto.
 """
 
+import asyncio
 import json
 import time
 from functools import partial
@@ -44,6 +45,16 @@ class InferenceService:
         self._pool = pool
         self._routes = routes
         self._dataplane = dataplane
+        self._released = asyncio.Event()
+        self._released.set()
+
+    def hold(self) -> None:
+        """Keep the answers of ModelInfer back until they are released."""
+        self._released.clear()
+
+    def release(self) -> None:
+        """Send the answers, those that were kept back first."""
+        self._released.set()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """What answers the methods, for a server."""
@@ -72,6 +83,8 @@ class InferenceService:
         try:
             answer = await self._ask(message, request_id)
             status = answer.status
+            if not self._released.is_set():
+                await self._released.wait()
         finally:
             self._routes.count(ROUTE, status, request_id, time.perf_counter() - start)
         if status != 200:

@@ -18,6 +18,7 @@ from .reflection import ReflectionService
 logger = logging.getLogger(__name__)
 
 MOST_MESSAGE_BYTES = 2**31 - 1  # gRPC's own limit
+HOLD_SECONDS = 0.05
 MOST_STREAMS = 1000  # calls of one connection at a time; the client keeps more of them back
 
 
@@ -34,13 +35,10 @@ class GRPCServer:
     def __init__(self, config: Config, pool: Pool, routes: PredictRoutes, dataplane: Any) -> None:
         self._port = config.serving.grpc_port
         self._following: asyncio.Task[None]
+        self._inference = inference.InferenceService(config.name, pool, routes, dataplane)
         self._health = HealthService((inference.NAME, config.name), pool)
         self._reflection = ReflectionService()
-        services = (
-            inference.InferenceService(config.name, pool, routes, dataplane),
-            self._health,
-            self._reflection,
-        )
+        services = (self._inference, self._health, self._reflection)
         self._server = grpc.aio.server(
             handlers=[service.handlers() for service in services],
             options=_options(config.serving),
@@ -66,7 +64,10 @@ class GRPCServer:
         logger.info("gRPC is ready at port %d", self._port)
 
     async def stop(self, seconds: float) -> None:
-        """Refuse new calls, and wait for the others.
+        """Tell clients to go elsewhere, and wait for the calls that they have begun.
+
+        gRPC cancels a call that has come and is not taken yet. So for a moment no answer leaves:
+        clients that wait for one send no other call before they are told.
 
         Args:
             seconds: how long. Calls that take longer are cancelled.
@@ -74,7 +75,13 @@ class GRPCServer:
         self._following.cancel()
         self._health.stop()
         self._reflection.stop()
-        await self._server.stop(seconds)
+        if seconds:
+            self._inference.hold()
+            await asyncio.sleep(HOLD_SECONDS)
+        stopping = asyncio.create_task(self._server.stop(seconds))
+        await asyncio.sleep(HOLD_SECONDS)
+        self._inference.release()
+        await stopping
 
 
 def _options(serving: Serving) -> list[tuple[str, int]]:
