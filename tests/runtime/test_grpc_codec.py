@@ -242,6 +242,34 @@ def test_a_column_a_tensor() -> None:
     ]
 
 
+@pytest.mark.parametrize("parameter", ["shared_memory_region", "classification"])
+def test_a_parameter_that_would_change_where_the_data_is_is_refused(parameter: str) -> None:
+    given = {parameter: service_pb2.InferParameter(int64_param=1)}
+    tensor = service_pb2.ModelInferRequest.InferInputTensor(
+        name="x", datatype="FP32", shape=[1, 1], parameters=given
+    )
+    expected = f"inputs: the tensor 'x': the parameter {parameter} is not supported"
+    assert expected in refusal(packed(tensor))
+    asked = service_pb2.ModelInferRequest.InferRequestedOutputTensor(name="texts", parameters=given)
+    expected = f"outputs: the tensor 'texts': the parameter {parameter} is not supported"
+    assert expected in refusal(packed(typed("FP32", [1, 1], [1]), outputs=[asked]))
+
+
+def test_fields_may_come_in_any_order() -> None:
+    data = np.array([[1, 2], [3, 4]]).tobytes()
+    whole = packed(untyped("INT64", [2, 2]), raw=[data], parameters={
+        "flag": service_pb2.InferParameter(bool_param=True)
+    })  # fmt: skip
+    parts = [
+        protobuf.field(number, bytes(value))
+        for number, _, value in protobuf.fields(memoryview(whole), protobuf.Budget())
+    ]
+    backwards = b"".join(reversed(parts))
+    assert backwards != whole
+    request = decoded(backwards)
+    assert request["instances"].tolist() == [[1, 2], [3, 4]] and request["flag"] is True
+
+
 @pytest.mark.parametrize(
     "shape", [[0, 4], [2, 0], [0]], ids=["no rows", "rows of nothing", "no numbers"]
 )

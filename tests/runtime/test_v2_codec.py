@@ -76,6 +76,16 @@ def test_integers_are_taken_within_the_limits_of_their_type(datatype: str) -> No
             instances({"inputs": [tensor(datatype, [1, 2], [1, value])]})
 
 
+@pytest.mark.parametrize("parameter", ["shared_memory_region", "classification"])
+def test_a_parameter_that_would_change_where_the_data_is_is_refused(parameter: str) -> None:
+    given = {"parameters": {parameter: 1}}
+    with pytest.raises(DecodeError, match=f"inputs: .*'x': the parameter {parameter} is not"):
+        instances({"inputs": [tensor("FP32", [1], [1], **given)]})
+    asked = {"outputs": [{"name": "predictions", **given}]}
+    with pytest.raises(DecodeError, match=f"outputs: .*: the parameter {parameter} is not"):
+        instances({"inputs": [tensor("FP32", [1, 1], [1])], **asked})
+
+
 @pytest.mark.parametrize("datatype", ["FP32", "FP64"])
 def test_numbers_and_null_become_floats(datatype: str) -> None:
     taken = instances({"inputs": [tensor(datatype, [1, 3], [[1, 0.5, None]])]})

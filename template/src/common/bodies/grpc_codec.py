@@ -24,6 +24,7 @@ from .v2_codec import (
     RAW_ONLY,
     Encoder,
     check_new,
+    check_parameters,
     check_range,
     chosen,
     decode_raw,
@@ -44,8 +45,9 @@ from .values import Array, DecodeError
 # ModelInferRequest, and ModelInferResponse up to OUTPUTS.
 MODEL_NAME, MODEL_VERSION, ID, PARAMETERS, INPUTS, REQUESTED, RAW_INPUTS = range(1, 8)
 OUTPUTS, RAW_OUTPUTS = 5, 6
-# InferInputTensor, InferOutputTensor and, up to NAME, InferRequestedOutputTensor.
-NAME, DATATYPE, SHAPE, _, CONTENTS = range(1, 6)
+# InferInputTensor, and InferOutputTensor; InferRequestedOutputTensor has two of them.
+NAME, DATATYPE, SHAPE, OF_INPUT, CONTENTS = range(1, 6)
+OF_REQUESTED = 2
 # An entry of `parameters`, and InferParameter.
 KEY, VALUE = 1, 2
 BOOL, INT64, STRING, DOUBLE, UINT64 = range(1, 6)
@@ -204,16 +206,20 @@ def _parts(body: memoryview, budget: Budget) -> Iterator[tuple[int, memoryview]]
 
 def _name(body: memoryview, budget: Budget) -> str:
     """The name of an InferRequestedOutputTensor."""
-    name = ""
+    name, parameters = "", {}
     for number, value in _parts(body, budget):
         if number == NAME:
             name = protobuf.text(value, "outputs: name")
+        elif number == OF_REQUESTED:
+            parameters.update(_parameters(value, budget))
+    check_parameters(name, parameters, "outputs")
     return name
 
 
 def _input(body: memoryview, budget: Budget) -> dict[str, Any]:
     """An InferInputTensor. Its contents are not read yet."""
     tensor: dict[str, Any] = {"name": "", "datatype": "", "shape": [], "contents": []}
+    parameters = {}
     for number, wire, value in protobuf.fields(body, budget):
         if number == SHAPE and wire in (VARINT, BYTES):
             tensor["shape"] += _sizes(wire, value)
@@ -225,8 +231,11 @@ def _input(body: memoryview, budget: Budget) -> dict[str, Any]:
             tensor["name"] = protobuf.text(value, "inputs: name")
         elif number == DATATYPE:
             tensor["datatype"] = protobuf.text(value, "inputs: datatype")
+        elif number == OF_INPUT:
+            parameters.update(_parameters(value, budget))
         elif number == CONTENTS:
             tensor["contents"].append(value)
+    check_parameters(tensor["name"], parameters, "inputs")
     return tensor
 
 

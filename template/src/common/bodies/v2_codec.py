@@ -34,6 +34,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
 BYTES = "BYTES"
 BF16 = "BF16"
 RAW_ONLY = ("FP16", BF16)  # datatypes whose data cannot be in JSON
+# Parameters of a tensor, of Triton's extensions. To ignore one would give a client another answer
+# than it reads.
+UNSUPPORTED = ("shared_memory_region", "classification")
 # A raw BYTES tensor has the size of each element in front of it.
 ELEMENT_SIZE = struct.Struct("<I")
 # The kinds of arrays that numpy makes of JSON data, for each kind of dtype that may hold them.
@@ -140,6 +143,20 @@ def check_new(name: str, names: Container[str], key: str) -> None:
         raise DecodeError(f"{key}: two objects have the name {shown(name)}: rename one")
 
 
+def check_parameters(name: str, parameters: Container[str], key: str) -> None:
+    """Check that a tensor under a key needs no extension that this server does not have.
+
+    Raises:
+        DecodeError: it does.
+    """
+    for unsupported in UNSUPPORTED:
+        if unsupported in parameters:
+            raise DecodeError(
+                f"{key}: the tensor {shown(name)}: the parameter {unsupported} is not supported:"
+                " send the data itself, and take it from the answer"
+            )
+
+
 def _named_objects(parent: dict[str, Any], key: str) -> list[dict[str, Any]]:
     """The list of objects under a key. Each has a `name`, and the names are distinct."""
     value = parent.get(key)
@@ -161,10 +178,12 @@ def _requested(head: dict[str, Any], binary: bool) -> dict[str, bool]:
     """The names of the requested outputs, and whether each is sent as raw data."""
     if head.get("outputs") is None:
         return {}
-    return {
-        item["name"]: bool(_object(item, "parameters").get("binary_data", binary))
-        for item in _named_objects(head, "outputs")
-    }
+    requested = {}
+    for item in _named_objects(head, "outputs"):
+        parameters = _object(item, "parameters")
+        check_parameters(item["name"], parameters, "outputs")
+        requested[item["name"]] = bool(parameters.get("binary_data", binary))
+    return requested
 
 
 def _decode_inputs(head: dict[str, Any], raw: memoryview) -> dict[str, Array]:
@@ -172,7 +191,9 @@ def _decode_inputs(head: dict[str, Any], raw: memoryview) -> dict[str, Array]:
     tensors = {}
     for described in _named_objects(head, "inputs"):
         name = described["name"]
-        size = _object(described, "parameters").get("binary_data_size")
+        parameters = _object(described, "parameters")
+        check_parameters(name, parameters, "inputs")
+        size = parameters.get("binary_data_size")
         try:
             if size is None:
                 tensors[name] = _decode_json(described)
