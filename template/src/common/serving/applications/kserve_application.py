@@ -166,6 +166,7 @@ class FallbackApplication:
         application: FastAPI = app
         return application
 
+
 def _handler(status: int) -> Any:
     """Answers an exception as our own routes do: its message under `error`, no traceback."""
 
