@@ -56,5 +56,9 @@ def unary(
 
 async def refuse(context: Any, status: int, message: str) -> None:
     """End a call with the gRPC status for an HTTP status. Does not return."""
-    details = message.encode("utf-8", "replace")[:MOST_DETAILS].decode("utf-8", "ignore")
-    await context.abort(STATUSES[status], details)
+    await context.abort(STATUSES[status], details(message))
+
+
+def details(message: str) -> str:
+    """The message of an error, no longer than clients take."""
+    return message.encode("utf-8", "replace")[:MOST_DETAILS].decode("utf-8", "ignore")

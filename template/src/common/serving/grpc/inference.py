@@ -20,7 +20,7 @@ from ...link.frames import Kind, Response
 from ..applications.error_answers import FIXED
 from ..pool import Pool
 from ..predict_routes import Headers, PredictRoutes, Refused, error_answer
-from .calls import CANCELLED, refuse, unary
+from .calls import CANCELLED, STATUSES, details, unary
 
 NAME = "inference.GRPCInferenceService"
 ROUTE = "grpc_infer"  # in metrics and in the log
@@ -87,9 +87,12 @@ class InferenceService:
                 await self._released.wait()
         finally:
             self._routes.count(ROUTE, status, request_id, time.perf_counter() - start)
-        if status != 200:
-            await refuse(context, status, json.loads(answer.body)["error"])
-        return answer.body
+        if status == 200:
+            return answer.body
+        # Not with `abort`: its exception would keep the message until the next collection.
+        context.set_code(STATUSES[status])
+        context.set_details(details(json.loads(answer.body)["error"]))
+        return b""
 
     async def _ask(self, message: bytes, request_id: str) -> Response:
         try:
