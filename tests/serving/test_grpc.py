@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import threading
 import time
@@ -41,7 +43,7 @@ WATCH = "/grpc.health.v1.Health/Watch"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 SERVING, NOT_SERVING, UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
 MODEL = b"\x0a\x05model"  # HealthCheckRequest(service="model")
-LIMIT = 2**20
+LIMIT, PLACES = 2**20, 2
 ROWS = np.arange(8.0).reshape(2, 4)
 
 # A parameter selects a behaviour.
@@ -78,7 +80,12 @@ class InferenceModel:
 @pytest.fixture(scope="module")
 def directory(sums: Scaffold, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("grpc") / "own"
-    knobs = {"max_body_bytes": LIMIT, "predict_timeout_seconds": 3, "drain_seconds": 1}
+    knobs = {
+        "max_body_bytes": LIMIT,
+        "max_queue_bytes": PLACES * LIMIT,
+        "predict_timeout_seconds": 3,
+        "drain_seconds": 1,
+    }
     made = copied(sums, place, OWNERS_CODE, access_log=True, example=None, **knobs)
     config = made / "config.yaml"
     head, _, _ = config.read_text().partition("    input:\n")
@@ -302,6 +309,64 @@ def test_a_call_that_is_given_up_is_not_waited_for(server: Running) -> None:
         call.cancel()
         until(lambda: given_up() == before + 2, "the call is counted")
         infer(opened, message())  # the worker goes on
+
+
+def frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:
+    """A frame of HTTP/2: RFC 9113, 4.1."""
+    return struct.pack("!I", len(content))[1:] + struct.pack("!BBI", kind, flags, stream) + content
+
+
+def half_sent(stream: int) -> bytes:
+    """A call of ModelInfer whose message has 10 bytes of the 1000 that it announces."""
+    path = bytes([4, len(INFER)]) + INFER.encode()  # fields as in RFC 7541, 6
+    fields = (
+        b"\x83\x86"
+        + path
+        + b"\x01\x01a"
+        + b"\x0f\x10\x10application/grpc"
+        + b"\x00\x02te\x08trailers"
+    )
+    data = struct.pack("!BI", 0, 1000) + bytes(10)
+    return frame(1, 4, stream, fields) + frame(0, 0, stream, data)
+
+
+def ended_streams(connection: socket.socket, count: int) -> set[int]:
+    """The first streams that the server ends."""
+    data, ended = b"", set()
+    while len(ended) < count:
+        chunk = connection.recv(2**16)
+        assert chunk, "the server has closed the connection"
+        data += chunk
+        while len(data) >= 9 and len(data) >= (end := 9 + int.from_bytes(data[:3], "big")):
+            kind, flags, stream = struct.unpack_from("!BBI", data, 3)
+            if kind == 1 and flags & 1:
+                ended.add(stream)
+            data = data[end:]
+    return ended
+
+
+def test_messages_that_do_not_come_make_room(server: Running) -> None:
+    def refused() -> float:
+        return server.metric("scaffold_requests_total", route="grpc_infer", code="503")
+
+    before = refused()
+    streams = [1, 3, 5, 7, 9]
+    with socket.create_connection(("127.0.0.1", server.grpc_port), PATIENCE) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
+        connection.sendall(b"".join(map(half_sent, streams)))
+        gone = len(streams) - PLACES
+        assert ended_streams(connection, gone) == set(streams[:gone])
+        until(lambda: refused() - before == gone, "they are counted")
+        with channel(server) as opened:
+            infer(opened, message())
+        assert refused() - before == gone
+
+
+def test_a_call_without_a_message(server: Running) -> None:
+    with channel(server) as opened:
+        ask = opened.stream_unary(INFER)
+        code, details = refusal(lambda: ask(iter(()), timeout=PATIENCE))
+    assert (code, details) == ("INVALID_ARGUMENT", "the call has no message")
 
 
 def test_many_calls_at_the_same_time(server: Running) -> None:

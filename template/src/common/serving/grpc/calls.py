@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from ...errors import UnknownModel
 from ..predict_routes import Refused
+from .receiving import Receiver
 
 logger = logging.getLogger(__name__)
 
@@ -26,21 +27,20 @@ FAILED = "the server failed; its log has the reason"
 
 
 def unary(
-    request: Any, response: Any, answer: Callable[[Any], Awaitable[Any]]
+    receiver: Receiver, request: Any, response: Any, answer: Callable[[Any], Awaitable[Any]]
 ) -> grpc.RpcMethodHandler:
     """A method with one message in each direction.
 
     Args:
+        receiver: receives the request.
         request: the class of the request.
         response: the class of the response.
         answer: makes the response, or raises Refused or UnknownModel.
     """
 
-    async def handle(message: bytes, context: Any) -> Any:
+    async def handle(_: Any, context: Any) -> Any:
         try:
-            return await answer(request.FromString(message))
-        except DecodeError:
-            await refuse(context, 400, f"the message is not a {request.DESCRIPTOR.full_name}")
+            return await answer(await parsed(receiver, request, context))
         except UnknownModel as error:
             await refuse(context, 404, str(error))
         except Refused as error:
@@ -49,9 +49,22 @@ def unary(
             logger.exception("%s failed", request.DESCRIPTOR.full_name)
             await refuse(context, 500, FAILED)
 
-    return grpc.unary_unary_rpc_method_handler(
+    return grpc.stream_unary_rpc_method_handler(
         handle, response_serializer=response.SerializeToString
     )
+
+
+async def parsed(receiver: Receiver, request: Any, context: Any) -> Any:
+    """The request of a call.
+
+    Raises:
+        Refused: it did not come, or is none.
+    """
+    message = await receiver.receive(context)
+    try:
+        return request.FromString(message)
+    except DecodeError:
+        raise Refused(400, f"the message is not a {request.DESCRIPTOR.full_name}") from None
 
 
 async def refuse(context: Any, status: int, message: str) -> None:

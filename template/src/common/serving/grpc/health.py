@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from ..pool import Pool
 from ..predict_routes import Refused
-from .calls import refuse, unary
+from .calls import parsed, refuse, unary
+from .receiving import Receiver
 
 NAME = "grpc.health.v1.Health"
 LOOK_SECONDS = 0.1
@@ -25,9 +25,11 @@ class HealthService:
     Args:
         names: the names that it knows, besides "" for the server.
         pool: the workers.
+        receiver: receives the requests.
     """
 
-    def __init__(self, names: tuple[str, ...], pool: Pool) -> None:
+    def __init__(self, names: tuple[str, ...], pool: Pool, receiver: Receiver) -> None:
+        self._receiver = receiver
         self._names = ("", *names)
         self._pool = pool
         self._ready = pool.ready
@@ -36,10 +38,10 @@ class HealthService:
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """What answers the methods, for a server."""
-        watch = grpc.unary_stream_rpc_method_handler(
+        watch = grpc.stream_stream_rpc_method_handler(
             self._watch, response_serializer=HealthCheckResponse.SerializeToString
         )
-        check = unary(HealthCheckRequest, HealthCheckResponse, self._check)
+        check = unary(self._receiver, HealthCheckRequest, HealthCheckResponse, self._check)
         return grpc.method_handlers_generic_handler(NAME, {"Check": check, "Watch": watch})
 
     async def follow(self) -> None:
@@ -72,11 +74,11 @@ class HealthService:
             raise Refused(404, f"there is no service of this name here, the services are {names}")
         return HealthCheckResponse(status=self._status(request.service))
 
-    async def _watch(self, message: bytes, context: Any) -> AsyncIterator[Any]:
+    async def _watch(self, _: Any, context: Any) -> AsyncIterator[Any]:
         try:
-            service = HealthCheckRequest.FromString(message).service
-        except DecodeError:
-            await refuse(context, 400, f"the message is not a {HealthCheckRequest.DESCRIPTOR.name}")
+            service = (await parsed(self._receiver, HealthCheckRequest, context)).service
+        except Refused as error:
+            await refuse(context, error.status, str(error))
         known = None
         while True:
             changed, status = self._changed, self._status(service)

@@ -21,6 +21,7 @@ from ..applications.error_answers import FIXED
 from ..pool import Pool
 from ..predict_routes import Headers, PredictRoutes, Refused, error_answer
 from .calls import CANCELLED, STATUSES, details, unary
+from .receiving import Receiver
 
 NAME = "inference.GRPCInferenceService"
 ROUTE = "grpc_infer"  # in metrics and in the log
@@ -38,9 +39,13 @@ class InferenceService:
         pool: the workers.
         routes: counts and logs the answers of ModelInfer, and makes request ids.
         dataplane: KServe's, which has the metadata.
+        receiver: receives the requests.
     """
 
-    def __init__(self, name: str, pool: Pool, routes: PredictRoutes, dataplane: Any) -> None:
+    def __init__(
+        self, name: str, pool: Pool, routes: PredictRoutes, dataplane: Any, receiver: Receiver
+    ) -> None:
+        self._receiver = receiver
         self._name = name
         self._pool = pool
         self._routes = routes
@@ -68,29 +73,43 @@ class InferenceService:
         }
         methods = {
             name: unary(
-                getattr(messages, f"{name}Request"), getattr(messages, f"{name}Response"), answer
+                self._receiver,
+                getattr(messages, f"{name}Request"),
+                getattr(messages, f"{name}Response"),
+                answer,
             )
             for name, answer in answers.items()
         }
-        methods["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._infer)
+        methods["ModelInfer"] = grpc.stream_unary_rpc_method_handler(self._infer)
         return grpc.method_handlers_generic_handler(NAME, methods)
 
-    async def _infer(self, message: bytes, context: Any) -> bytes:
+    async def _infer(self, _: Any, context: Any) -> bytes:
         """Answer a ModelInferRequest's bytes with those of a ModelInferResponse."""
-        start, status = time.perf_counter(), CANCELLED
+        start, message = time.perf_counter(), b""
+        try:
+            message = await self._receiver.receive(context)
+            start = time.perf_counter()
+        except Refused as error:
+            answer = error_answer(error.status, error)
+            return self._end(answer, self._request_id(message, context), start, context)
         request_id = self._request_id(message, context)
-        context.set_trailing_metadata(((REQUEST_ID, request_id),))
         try:
             answer = await self._ask(message, request_id)
-            status = answer.status
             if not self._released.is_set():
                 await self._released.wait()
-        finally:
-            self._routes.count(ROUTE, status, request_id, time.perf_counter() - start)
-        if status == 200:
+        except asyncio.CancelledError:
+            self._routes.count(ROUTE, CANCELLED, request_id, time.perf_counter() - start)
+            raise
+        return self._end(answer, request_id, start, context)
+
+    def _end(self, answer: Response, request_id: str, start: float, context: Any) -> bytes:
+        """Count an answer, and make the response of it."""
+        self._routes.count(ROUTE, answer.status, request_id, time.perf_counter() - start)
+        context.set_trailing_metadata(((REQUEST_ID, request_id),))
+        if answer.status == 200:
             return answer.body
         # Not with `abort`: its exception would keep the message until the next collection.
-        context.set_code(STATUSES[status])
+        context.set_code(STATUSES[answer.status])
         context.set_details(details(json.loads(answer.body)["error"]))
         return b""
 

@@ -13,6 +13,7 @@ from ..pool import Pool
 from ..predict_routes import PredictRoutes
 from . import inference
 from .health import HealthService
+from .receiving import Receiver
 from .reflection import ReflectionService
 
 logger = logging.getLogger(__name__)
@@ -35,8 +36,9 @@ class GRPCServer:
     def __init__(self, config: Config, pool: Pool, routes: PredictRoutes, dataplane: Any) -> None:
         self._port = config.serving.grpc_port
         self._following: asyncio.Task[None]
-        self._inference = inference.InferenceService(config.name, pool, routes, dataplane)
-        self._health = HealthService((inference.NAME, config.name), pool)
+        receiver = Receiver(_places(config.serving))
+        self._inference = inference.InferenceService(config.name, pool, routes, dataplane, receiver)
+        self._health = HealthService((inference.NAME, config.name), pool, receiver)
         self._reflection = ReflectionService()
         services = (self._inference, self._health, self._reflection)
         self._server = grpc.aio.server(
@@ -82,6 +84,12 @@ class GRPCServer:
         await asyncio.sleep(HOLD_SECONDS)
         self._inference.release()
         await stopping
+
+
+def _places(serving: Serving) -> int:
+    """How many messages may take their time: as many as the largest bodies that are held."""
+    places = serving.max_queue_bytes // serving.max_body_bytes
+    return max(1, min(places, serving.max_connections // 2))
 
 
 def _options(serving: Serving) -> list[tuple[str, int]]:
