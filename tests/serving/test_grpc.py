@@ -457,6 +457,27 @@ def test_reflection_shows_what_is_served(stubs: dict[str, Any]) -> None:
     assert answers["google.protobuf.Any"] == []  # the process knows it, but serves none
 
 
+def test_few_streams_stay_open(directory: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(directory, tmp_path / "own")
+    configure(own, max_connections=8)
+    with serving(own, GRPC_PORT=str(free_port())) as running, channel(running) as opened:
+        ask = opened.unary_stream(WATCH)
+        watches = [ask(MODEL, timeout=PATIENCE) for _ in range(2)]
+        assert [next(watch) for watch in watches] == [SERVING, SERVING]
+        third = ask(MODEL, timeout=PATIENCE)
+        assert refusal(lambda: next(third))[0] == "UNAVAILABLE"
+        reflected = opened.stream_stream(REFLECTION)(iter([b"\x3a\x00"]), timeout=PATIENCE)
+        assert refusal(lambda: next(reflected))[0] == "UNAVAILABLE"
+        watches[0].cancel()
+
+        def watched() -> bool:
+            with contextlib.suppress(grpc.RpcError):
+                return bool(next(ask(MODEL, timeout=PATIENCE)) == SERVING)
+            return False
+
+        until(watched, "there is room again")
+
+
 # ---- the end ----
 
 

@@ -1,7 +1,8 @@
 """What all services need: messages read and answered, and errors with gRPC's statuses."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -24,6 +25,32 @@ STATUSES = {
 }
 MOST_DETAILS = 2000  # bytes of a message: clients take 8 KiB, in which a byte may need three
 FAILED = "the server failed; its log has the reason"
+
+
+class Streams:
+    """Limits the calls that clients may keep open.
+
+    Args:
+        limit: how many there may be.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """A call that is open until the block ends.
+
+        Raises:
+            Refused: there are too many.
+        """
+        if not self._left:
+            raise Refused(503, "too many streams are open; try again later")
+        self._left -= 1
+        try:
+            yield
+        finally:
+            self._left += 1
 
 
 def unary(

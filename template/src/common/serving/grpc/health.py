@@ -12,7 +12,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from ..pool import Pool
 from ..predict_routes import Refused
-from .calls import parsed, refuse, unary
+from .calls import Streams, parsed, refuse, unary
 from .receiving import Receiver
 
 NAME = "grpc.health.v1.Health"
@@ -26,9 +26,13 @@ class HealthService:
         names: the names that it knows, besides "" for the server.
         pool: the workers.
         receiver: receives the requests.
+        streams: limits those that watch.
     """
 
-    def __init__(self, names: tuple[str, ...], pool: Pool, receiver: Receiver) -> None:
+    def __init__(
+        self, names: tuple[str, ...], pool: Pool, receiver: Receiver, streams: Streams
+    ) -> None:
+        self._streams = streams
         self._receiver = receiver
         self._names = ("", *names)
         self._pool = pool
@@ -76,14 +80,20 @@ class HealthService:
 
     async def _watch(self, _: Any, context: Any) -> AsyncIterator[Any]:
         try:
-            service = (await parsed(self._receiver, HealthCheckRequest, context)).service
+            request = await parsed(self._receiver, HealthCheckRequest, context)
+            with self._streams.one():
+                async for status in self._statuses(request.service):
+                    yield HealthCheckResponse(status=status)
         except Refused as error:
             await refuse(context, error.status, str(error))
+
+    async def _statuses(self, service: str) -> AsyncIterator[Any]:
+        """The status of a service now, and after each change."""
         known = None
         while True:
             changed, status = self._changed, self._status(service)
             if status != known:
-                yield HealthCheckResponse(status=status)
+                yield status
                 known = status
             if self._stopped:
                 return

@@ -14,16 +14,23 @@ from grpc_reflection.v1alpha.reflection import SERVICE_NAME as NAME
 from grpc_reflection.v1alpha.reflection import aio
 from kserve.protocol.grpc import grpc_predict_v2_pb2
 
+from ..predict_routes import Refused
 from . import health, inference
+from .calls import Streams, refuse
 
 FILES = (grpc_predict_v2_pb2, health_pb2, reflection_pb2)
 SERVICES = (inference.NAME, health.NAME, NAME)
 
 
 class ReflectionService:
-    """Describes the services of this server, and nothing else that its process knows."""
+    """Describes the services of this server, and nothing else that its process knows.
 
-    def __init__(self) -> None:
+    Args:
+        streams: limits the calls.
+    """
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
         self._servicer = aio.ReflectionServicer(SERVICES, _descriptors())
         self._stopping = asyncio.Event()
 
@@ -42,8 +49,12 @@ class ReflectionService:
 
     async def _answer(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         until_stopped = self._until_stopped(requests)
-        async for response in self._servicer.ServerReflectionInfo(until_stopped, context):
-            yield response
+        try:
+            with self._streams.one():
+                async for response in self._servicer.ServerReflectionInfo(until_stopped, context):
+                    yield response
+        except Refused as error:
+            await refuse(context, error.status, str(error))
 
     async def _until_stopped(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         stopping = asyncio.ensure_future(self._stopping.wait())

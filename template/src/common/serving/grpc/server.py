@@ -12,6 +12,7 @@ from ...errors import ConfigError
 from ..pool import Pool
 from ..predict_routes import PredictRoutes
 from . import inference
+from .calls import Streams
 from .health import HealthService
 from .receiving import Receiver
 from .reflection import ReflectionService
@@ -37,9 +38,10 @@ class GRPCServer:
         self._port = config.serving.grpc_port
         self._following: asyncio.Task[None]
         receiver = Receiver(_places(config.serving))
+        streams = Streams(max(1, config.serving.max_connections // 4))
         self._inference = inference.InferenceService(config.name, pool, routes, dataplane, receiver)
-        self._health = HealthService((inference.NAME, config.name), pool, receiver)
-        self._reflection = ReflectionService()
+        self._health = HealthService((inference.NAME, config.name), pool, receiver, streams)
+        self._reflection = ReflectionService(streams)
         services = (self._inference, self._health, self._reflection)
         self._server = grpc.aio.server(
             handlers=[service.handlers() for service in services],
