@@ -29,6 +29,7 @@ import generator
 from common.bodies import msgpack_decode, msgpack_encode
 from generator.environment.venvs import server_python
 from generator.scaffold import Scaffold
+from support.servers import v2_client
 from support.servers.containers import HARDENED, Container, Engine, wait_until_ready
 from support.servers.containers import running as running_container
 from support.servers.running import (
@@ -893,10 +894,26 @@ def test_health_and_metadata(client: httpx.Client, kind: str) -> None:
         answer = client.get(path)
         assert (answer.status_code, answer.json()) == (200, expected)
     metadata = client.get("/v2").json()
-    assert metadata["name"] == kind and "model_repository_extension" in metadata["extensions"]
-    assert client.get("/v2/models/model").json()["inputs"] == [
-        {"name": "instances", "datatype": "FP64", "shape": [-1, 4]}
-    ]
+    assert (metadata["name"], metadata["extensions"]) == (kind, ["binary_tensor_data"])
+    assert client.get("/v2/models/model").json() == {
+        "name": "model",
+        "platform": "sklearn",
+        "inputs": [{"name": "instances", "datatype": "FP64", "shape": [-1, 4]}],
+        "outputs": [{"name": "predictions", "datatype": "INT64", "shape": [-1]}],
+    }
+    refused(client.get("/v2/models/other"), 404, "other")
+
+
+def test_v2_is_answered_by_its_metadata(
+    client: httpx.Client, table_server: AnyServer, table: pd.DataFrame
+) -> None:
+    with table_server.client() as tables:
+        for asked, rows in ((client, [ROW] * 3), (tables, table.to_dict("records"))):
+            metadata = asked.get("/v2/models/model").json()
+            answer = asked.post(INFER, json=v2_client.request(metadata, rows))
+            assert answer.status_code == 200, answer.text
+            v2_client.check(metadata, answer.json())
+            assert "model_version" not in answer.json() and "versions" not in metadata
 
 
 def test_the_model_cannot_be_unloaded(client: httpx.Client) -> None:
@@ -1130,6 +1147,14 @@ import asyncio, json, sys
 import grpc
 import numpy as np
 from kserve import InferenceGRPCClient, InferInput, InferRequest
+from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
+
+
+async def outputs(port):
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = grpc_predict_v2_pb2_grpc.GRPCInferenceServiceStub(channel)
+        about = await stub.ModelMetadata(grpc_predict_v2_pb2.ModelMetadataRequest(name="model"))
+    return [(about.platform, item.name, item.datatype, *item.shape) for item in about.outputs]
 
 
 async def main(port, columns):
@@ -1150,7 +1175,8 @@ async def main(port, columns):
     except Exception as error:
         refused = type(error).__name__, str(error)
     await client.close()
-    print(json.dumps({"id": answer.id, "predictions": texts, "ready": ready, "refused": refused}))
+    found = {"id": answer.id, "predictions": texts, "ready": ready, "refused": refused}
+    print(json.dumps({**found, "outputs": await outputs(port)}))
 
 
 asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
@@ -1171,6 +1197,7 @@ def test_grpc(
     answer = json.loads(done.stdout.splitlines()[-1])
     assert answer["id"] == "mine" and answer["ready"] == [True, True]
     assert answer["predictions"] == table_model.predict(table).tolist()
+    assert answer["outputs"] == [["sklearn", "predictions", "BYTES", -1]]
     assert "INVALID_ARGUMENT" in str(answer["refused"]) and "lacks 'colour'" in str(
         answer["refused"]
     )
