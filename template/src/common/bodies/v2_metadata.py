@@ -3,15 +3,15 @@
 Source: KServe's Open Inference Protocol (V2), "Server Metadata" and "Model Metadata".
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ..config import Config
+from ..rows import texts
 from ..rows.arrays import STAND_INS
-from ..rows.columns.formats import form_name
+from ..rows.columns.formats import form_name, numpy_name
 from ..schema import (
     ArrayInput,
     ArrayOutput,
@@ -28,6 +28,7 @@ from ..schema import (
     TensorsOutput,
     TextInput,
 )
+from .json_codec import json_encode
 from .v2_tensors import DATATYPES, V2_BYTES
 
 EXTENSIONS = ["binary_tensor_data"]
@@ -36,10 +37,7 @@ ONNX = "onnx_onnxv1"
 PLATFORMS = {"custom": "python"}
 
 COMPLEX = {"complex64": "float32", "complex128": "float64"}  # the dtypes of their parts
-# What pandas, Arrow and polars call numpy's dtypes, in lower case.
-ALIASES = {"boolean": "bool", "double": "float64", "float": "float32", "halffloat": "float16"}
-SPARSE = re.compile(r"Sparse\[(\w+), .*\]")
-NUMBER, BOOLEAN, WHOLE = "FP64", "BOOL", "INT64"  # of values whose dtype is not known
+NUMBER, BOOLEAN = "FP64", "BOOL"  # of values whose dtype is not known
 FORMS = {"number": NUMBER, "boolean": BOOLEAN}  # of columns of objects
 
 Output = tuple[str, Shape]
@@ -109,17 +107,14 @@ def _feature(column: Column, value: Any) -> dict[str, Any]:
 
 
 def _column_datatype(column: Column, value: Any) -> str:
-    dtype = column.categories_dtype or column.dtype
-    if column.categories and dtype in (None, "category", "object"):
+    dtype = numpy_name(column)
+    if column.categories and dtype in ("category", "object"):
         return _datatype_of(column.categories)
-    if dtype in (None, "category"):
+    if dtype in ("", "category"):
         return _datatype_of([value])
     if dtype == "object":
         return FORMS.get(form_name(column), V2_BYTES)
-    if found := SPARSE.fullmatch(dtype):
-        dtype = found[1]
-    plain = dtype.removesuffix("[pyarrow]").lower()
-    return _datatype(ALIASES.get(plain, plain))
+    return _datatype(dtype)
 
 
 def _input(tensor: Tensor, value: Any) -> dict[str, Any]:
@@ -219,3 +214,52 @@ def _tensor(name: str, datatype: str, shape: Shape) -> dict[str, Any]:
 
 def _datatype(dtype: str | None) -> str:
     return DATATYPES.get(dtype or "", V2_BYTES)
+
+
+# ---- an example ----
+
+
+def example(config: Config) -> dict[str, Any] | None:
+    """A request of the example's rows, with its data in JSON; None if there is no such request."""
+    rows = config.model.example
+    described = inputs(config.model.input, rows)
+    if not rows or not described:
+        return None
+    try:
+        columns = _columns(described, config.model.input, rows)
+        filled = [_filled(*pair) for pair in zip(described, columns, strict=True)]
+    except (IndexError, KeyError, TypeError, ValueError):  # its owner wrote another example
+        return None
+    return {"inputs": filled}
+
+
+def _columns(
+    described: list[dict[str, Any]], model_input: ModelInput | None, rows: list[Any]
+) -> list[list[Any]]:
+    """The values of each tensor, one of each row."""
+    names = tuple(tensor["name"] for tensor in described)
+    if names != ("instances",):
+        return [[_by_name(row, names)[name] for row in rows] for name in names]
+    features = getattr(model_input, "names", None)
+    if features and isinstance(rows[0], dict):
+        return [[[row[name] for name in features] for row in rows]]
+    return [rows]
+
+
+def _filled(tensor: dict[str, Any], values: list[Any]) -> dict[str, Any]:
+    """A tensor with its data. V2 forbids FP16 in JSON: FP32 holds its values."""
+    datatype = {"FP16": "FP32"}.get(tensor["datatype"], tensor["datatype"])
+    shape, data = [len(values)], values
+    for _ in tensor["shape"][1:]:
+        shape.append(len(data[0]))
+        data = [item for part in data for item in part]
+    data = [_element(datatype, value) for value in data]
+    return {"name": tensor["name"], "datatype": datatype, "shape": shape, "data": data}
+
+
+def _element(datatype: str, value: Any) -> Any:
+    if datatype != V2_BYTES or value is None or isinstance(value, str):
+        return value
+    if texts.is_b64(value):
+        return texts.to_bytes(value).decode()
+    return json_encode(value).decode()
