@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -932,7 +933,45 @@ def test_another_method_is_405_on_every_route(client: httpx.Client) -> None:
     for path in ("/", "/v1/models", "/v1/models/model", "/v2", "/v2/models/model"):
         answer = client.put(path)
         refused(answer, 405)
-        assert "GET" in answer.headers["allow"]
+        assert answer.headers["allow"] == "GET, HEAD"
+
+
+GETS = [
+    "/", "/metrics", "/docs", "/docs/static/swagger-ui.css", "/openapi.json", "/v1/models",
+    "/v1/models/model", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models",
+    "/v2/models/model", "/v2/models/model/ready",
+]  # fmt: skip
+# What differs from request to request.
+OWN_FIELDS = {"date", "x-request-id"}
+
+
+def head(connection: HTTPConnection, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
+    connection.request(method, path)
+    answer = connection.getresponse()
+    fields = {name.lower(): value for name, value in answer.getheaders()}
+    if path == "/metrics":
+        fields.pop("content-length", None)
+    kept = {name: value for name, value in fields.items() if name not in OWN_FIELDS}
+    return answer.status, kept, answer.read()
+
+
+def test_head_is_get_without_the_body(server: AnyServer, forest: Any) -> None:
+    """On one connection, whose next answer is the next request's."""
+    connection = HTTPConnection(server.url.removeprefix("http://"), timeout=PATIENCE)
+    for path in [*GETS, "/nowhere", "/v1/models/other", "/v2/models/other"]:
+        status, fields, body = head(connection, "GET", path)
+        assert body and head(connection, "HEAD", path) == (status, fields, b""), path
+        connection.request("POST", PREDICT, json.dumps({"instances": [ROW]}), JSON)
+        answer = json.loads(connection.getresponse().read())
+        assert answer == {"predictions": forest.predict([ROW]).tolist()}
+    connection.close()
+
+
+def test_head_is_405_where_get_is(client: httpx.Client) -> None:
+    for path in (PREDICT, BINARY, INFER):
+        answer = client.head(path)
+        assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
+        assert client.get("/v1/models/model").status_code == 200
 
 
 EVENT = ("specversion", "id", "source", "type", "time")
