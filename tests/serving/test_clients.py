@@ -205,3 +205,45 @@ def test_the_page_in_a_browser(
     printed = run(playwright, PROGRAMS / "docs_page.py", BROWSER, url, body)
     found = openapi_page.operations(document)
     assert json.loads(printed) == {f"{each.method} {each.path}": "200" for each in found}
+
+
+MLSERVER = """
+import json
+
+import pandas
+from mlserver.codecs import PandasCodec
+
+columns = json.loads(input())
+frame = pandas.DataFrame({name: pandas.Series(values) for name, values in columns.items()})
+texts = frame.select_dtypes("str").columns
+frame = frame.astype({name: object for name in texts})  # PandasCodec knows no other texts
+print(PandasCodec.encode_request(frame).model_dump_json(exclude_none=True))
+"""
+
+
+@pytest.fixture(scope="module")
+def mlserver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter of an environment with MLServer."""
+    return environment(tmp_path_factory.mktemp("mlserver") / "env", "mlserver", "pandas>=3")
+
+
+@pytest.mark.parametrize("which", ["server", "tables"])
+def test_frames_of_mlserver(
+    mlserver: Path, request: pytest.FixtureRequest, forest: Any, iris: Any, which: str
+) -> None:
+    """Its PandasCodec sends a tensor for each column."""
+    url = request.getfixturevalue(which).url
+    columns = {"size (cm)": [1.0, 4.0], "count": [1, 4], "new": [True, False]}
+    columns |= {"colour": ["red", "green"]}
+    expected: list[Any] = ["no", "yes"]
+    if which == "server":  # whose model knows no names
+        columns = {name: iris[0][:, place].tolist() for place, name in enumerate("dcba")}
+        expected = forest.predict(iris[0]).tolist()
+    command = [mlserver, "-W", "ignore", "-c", MLSERVER]
+    encoded = subprocess.run(command, input=json.dumps(columns), capture_output=True, text=True)
+    assert encoded.returncode == 0, encoded.stderr[-3000:]
+    body = json.loads(encoded.stdout.splitlines()[-1])
+    assert body["parameters"] == {"content_type": "pd"}
+    answer = httpx.post(f"{url}/v2/models/model/infer", json=body, timeout=60, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["outputs"][0]["data"] == expected

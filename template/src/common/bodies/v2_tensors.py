@@ -37,6 +37,10 @@ DATATYPES = {
 }
 
 
+# MLServer's content type of a column that holds other things than texts.
+PANDAS_JSON = "pd_json"
+
+
 @lru_cache(maxsize=64)
 def datatype(dtype: np.dtype[Any]) -> str | None:
     """V2's name of a numpy dtype; None where V2 has none. Cached: `dtype.name` is slow."""
@@ -64,6 +68,15 @@ def request_of_tensors(
     return {"instances": _instances(tensors, described)}
 
 
+def parsed(tensor: Array, parameters: Mapping[str, Any]) -> Array:
+    """A tensor, whose elements are values where its parameters say that they are texts of JSON."""
+    if parameters.get("content_type") != PANDAS_JSON or tensor.dtype != object:
+        return tensor
+    values = objects([item if item is None else _json(item) for item in tensor.flat])
+    shaped: Array = values.reshape(tensor.shape)
+    return shaped
+
+
 def _instances(tensors: Mapping[str, Array], described: ModelInput | None) -> Any:
     if isinstance(described, TensorsInput):
         dtypes = {item.name: item.dtype for item in described.inputs}
@@ -74,6 +87,8 @@ def _instances(tensors: Mapping[str, Array], described: ModelInput | None) -> An
     names = getattr(described, "names", None)
     if len(tensors) == 1 and (names is None or tensors.keys().isdisjoint(names)):
         [rows] = tensors.values()
+        if isinstance(described, ArrayInput) and described.shape == (1,) and rows.ndim == 1:
+            rows = rows[:, None]
         if isinstance(described, TextInput | JsonInput) and rows.shape[1:] == (1,):
             rows = rows[:, 0]
         if isinstance(described, JsonInput) and not described.bytes:

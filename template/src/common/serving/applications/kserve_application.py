@@ -236,7 +236,7 @@ def _request(payload: InferRequest, described: ModelInput | None) -> dict[str, A
         KServeInvalidInput: a tensor's data does not fit its shape, or the tensors are not rows.
     """
     try:
-        named = {item.name: item.as_numpy() for item in payload.inputs}
+        named = {item.name: _array(item, payload.from_grpc) for item in payload.inputs}
         request = v2_tensors.request_of_tensors(named, described)
     except KServeInvalidInput:
         raise
@@ -246,8 +246,19 @@ def _request(payload: InferRequest, described: ModelInput | None) -> dict[str, A
         raise KServeInvalidInput(
             f"inputs holds a tensor whose data does not fit its shape or datatype: {error}"
         ) from None
-    parameters = to_http_parameters(payload.parameters) if payload.from_grpc else payload.parameters
-    return {**(parameters or {}), **request}
+    return {**_parameters(payload, payload.from_grpc), **request}
+
+
+def _array(item: Any, from_grpc: bool) -> v2_tensors.Array:
+    return v2_tensors.parsed(item.as_numpy(), _parameters(item, from_grpc))
+
+
+def _parameters(item: Any, from_grpc: bool) -> dict[str, Any]:
+    """The parameters of a V2 request or of one of its tensors."""
+    found: dict[str, Any] | None = item.parameters
+    if from_grpc and found:
+        found = to_http_parameters(found)
+    return found or {}
 
 
 async def _grpc_errors(answer: Coroutine[Any, Any, InferResponse]) -> InferResponse:
