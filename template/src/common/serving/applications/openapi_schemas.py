@@ -173,10 +173,16 @@ def _prediction(output: ModelOutput | None) -> Schema:
             return _object({item.name: _part(item) for item in output.outputs})
         case ListOutput():
             parts = [_prediction(part) for part in output.outputs]
-            return {"type": "array", "prefixItems": parts, **_sized(len(parts))}
+            return {"type": "array", **_in_places(parts), **_sized(len(parts))}
         case EstimatorOutput(classes=classes) if output.shape == ():
             return _classes(classes) or _answered((), output.dtype)
     return _answered(output.shape, output.dtype)
+
+
+def _in_places(parts: list[Schema]) -> Schema:
+    if not parts:  # JSON Schema wants one at least
+        return {}
+    return {"prefixItems": parts}
 
 
 def _part(item: Tensor | NamedOutput) -> Schema:
