@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ from sklearn.preprocessing import OneHotEncoder
 import generator
 from common.bodies import msgpack_encode
 from generator.running.server import Server
+from generator.scaffold import Scaffold
 from support.rendering.checkouts import ROOT
 from support.servers import openapi_page
+from support.servers.running import PREDICT, copied, serving
 
 pytestmark = pytest.mark.sweep
 BROWSER = Path("/usr/bin/chromium")
@@ -247,3 +251,40 @@ def test_frames_of_mlserver(
     answer = httpx.post(f"{url}/v2/models/model/infer", json=body, timeout=60, trust_env=False)
     assert answer.status_code == 200, answer.text
     assert answer.json()["outputs"][0]["data"] == expected
+
+
+@pytest.fixture
+def page_port(tmp_path: Path) -> Iterator[int]:
+    """The port of a server of an empty page."""
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "index.html").write_text("<!doctype html><title>a page</title>")
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(tmp_path / "page"))
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as pages:
+        thread = threading.Thread(target=pages.serve_forever)
+        thread.start()
+        yield pages.server_port
+        pages.shutdown()
+        thread.join()
+
+
+def test_pages_of_other_origins_in_a_browser(
+    playwright: Path, page_port: int, sums: Scaffold, tmp_path: Path
+) -> None:
+    """A page of a listed origin reads answers and errors; the browser refuses them to another."""
+    origin, other = (f"http://{host}:{page_port}" for host in ("127.0.0.1", "localhost"))
+    bodies = [json.dumps({"instances": rows}) for rows in ([[1, 2, 3, 4]], [["x"]])]
+    with serving(copied(sums, tmp_path / "sums", cors_origins=[origin])) as running:
+        command = [playwright, PROGRAMS / "cross_origin_page.py", BROWSER]
+        target = running.url + PREDICT
+        good, bad = map(json.loads, run(*command, origin, target, *bodies).splitlines())
+        assert good == {"status": 200, "id": "mine", "body": {"predictions": [10.0]}}
+        assert (bad["status"], bad["id"]) == (400, "mine") and "must be" in bad["body"]["error"]
+        for line in run(*command, other, target, *bodies).splitlines():
+            assert "Failed to fetch" in json.loads(line)["refused"]

@@ -8,17 +8,18 @@ from typing import Any
 
 from ..config import Config
 from ..errors import Unanswered
-from .compression import ACCEPTED, DECODERS, THREADS, Malformed, TooLarge, compressed, decompress
-from .http.connections import Connections
-from .predict_routes import (
+from .compression import (
+    ACCEPTED,
+    DECODERS,
+    THREADS,
     HeaderList,
-    Headers,
-    PredictRoutes,
-    Refused,
-    Route,
-    Workers,
-    error_answer,
+    Malformed,
+    TooLarge,
+    compressed,
+    decompress,
 )
+from .http.connections import Connections
+from .predict_routes import Headers, PredictRoutes, Refused, Route, Workers, error_answer
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +50,16 @@ class Application:
         self.connections = Connections(config.serving)
         self._fallback = fallback
         self._server = config.server
+        self._application: ASGIApplication = self._answer
+        if origins := config.serving.cors_origins:
+            from .cross_origin import allowing
+
+            self._application = allowing(origins, self._answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._application(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._fallback(scope, receive, send)
         routes, path, method = self.routes, scope["path"], scope["method"]

@@ -25,6 +25,7 @@ RETRY_AFTER: Schema = {
 }
 ERRORS = {
     400: "The request cannot be answered; `error` says why",
+    408: "The request comes too slowly",
     413: "The body is larger than `serving.max_body_bytes`",
     414: "The request line is longer than `serving.max_head_bytes`",
     415: "The route does not take this media type",
@@ -33,7 +34,7 @@ ERRORS = {
     503: "The model is not ready, or too many requests wait: retry after `Retry-After` seconds",
     504: "The model took longer than `serving.predict_timeout_seconds`",
 }
-OF_ALL = (414, 431, 500)
+OF_ALL = (408, 414, 431, 500)
 OF_READINESS = (*OF_ALL, 503)
 OF_PREDICTION = tuple(ERRORS)
 
