@@ -9,7 +9,7 @@ from openapi_spec_validator import validate
 
 from common.config import Config
 from common.serving.applications import fallback_routes, openapi
-from support.servers.openapi_page import operations
+from support.servers.openapi_page import example_of, operations
 
 COLUMNS = [
     {"name": "size (cm)", "type": "number", "dtype": "int64"},
@@ -108,6 +108,7 @@ def test_rows_have_their_formats() -> None:
             },
         ),
         ({"kind": "array", "shape": [], "dtype": "string"}, {"type": "string"}),
+        ({"kind": "array", "shape": [], "dtype": "category"}, {}),
     ],
 )
 def test_predictions_have_their_types(output: Any, expected: Any) -> None:
@@ -159,6 +160,16 @@ def test_an_example_that_does_not_fit_is_none(described: Any, example: Any) -> N
     [infer] = [each for each in operations(document) if each.id == "infer"]
     content = infer.facts["requestBody"]["content"]["application/json"]
     assert ("example" in content) == (described["kind"] == "json")
+
+
+def test_fp16_is_answered_as_raw_data() -> None:
+    """The example has FP32 in JSON, where V2 forbids FP16."""
+    half = {"kind": "array", "shape": [2], "dtype": "float16"}
+    document = openapi.document(config({"input": half, "output": half, "example": [[0.5, 1]]}))
+    assert example_of(document, "infer") == {
+        "inputs": [{"name": "instances", "datatype": "FP32", "shape": [1, 2], "data": [0.5, 1]}],
+        "parameters": {"binary_data_output": True},
+    }
 
 
 def test_every_route_of_the_application_is_there_or_has_nothing_to_do() -> None:

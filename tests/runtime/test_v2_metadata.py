@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multioutput import MultiOutputClassifier
@@ -171,6 +172,29 @@ SIDES = {"left": np.ones((2, 3), "int8"), "right": np.ones((2, 3), "int8")}
 def test_an_object(asked: Any, model: Any, sample: Any, outputs: Any) -> None:
     metadata, _ = asked("custom", model, sample)
     assert metadata["platform"] == "python" and tensors(metadata["outputs"]) == outputs
+
+
+def test_objects_of_a_model_that_takes_any_rows_are_columns(asked: Any) -> None:
+    rows = [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+    model = make_pipeline(DictVectorizer(), LogisticRegression()).fit(rows, [0, 1])
+    metadata, _ = asked("sklearn", model, rows, rows)
+    assert tensors(metadata["inputs"]) == {"a": ("FP64", [-1]), "b": ("BYTES", [-1])}
+
+
+@pytest.mark.parametrize(
+    ("example", "expected"),
+    [
+        (None, {}),
+        ([[1, 2.5]], {"instances": ("FP64", [-1, -1])}),
+        (["a"], {"instances": ("BYTES", [-1])}),
+        ([{"a": 1}], {}),
+        ([{"a": 1, "b": [1]}], {}),
+    ],
+)
+def test_the_example_tells_what_a_model_without_a_description_takes(
+    example: Any, expected: Any
+) -> None:
+    assert tensors(v2_metadata.inputs(None, example)) == expected
 
 
 class Ages:

@@ -36,6 +36,7 @@ EXTENSIONS = ["binary_tensor_data"]
 ONNX = "onnx_onnxv1"
 PLATFORMS = {"custom": "python"}
 
+HALF = "FP16"  # which V2 forbids in JSON
 COMPLEX = {"complex64": "float32", "complex128": "float64"}  # the dtypes of their parts
 NUMBER, BOOLEAN = "FP64", "BOOL"  # of values whose dtype is not known
 FORMS = {"number": NUMBER, "boolean": BOOLEAN}  # of columns of objects
@@ -72,7 +73,7 @@ def inputs(described: ModelInput | None, example: list[Any] | None = None) -> li
     row = next(iter(example or []), None)
     match described:
         case None:
-            return []
+            return _of_example(row)
         case TableInput():
             known = _by_name(row, described.names)
             return [_feature(column, known.get(column.name)) for column in described.columns]
@@ -84,6 +85,26 @@ def inputs(described: ModelInput | None, example: list[Any] | None = None) -> li
     if row is not None and _is_mixed(described, row):
         return [_tensor(f"x{at}", _datatype_of([value]), ()) for at, value in enumerate(row)]
     return [_input(Tensor("instances", described.shape, described.dtype), row)]
+
+
+def _of_example(row: Any) -> list[dict[str, Any]]:
+    """The tensors of a model that takes any rows, if those like the example fit into some."""
+    if isinstance(row, dict):
+        nested = any(isinstance(value, (dict, list)) for value in row.values())
+        if nested or len(row) == 1:  # a single tensor is taken for the rows themselves
+            return []
+        return [_tensor(name, _datatype_of([value]), ()) for name, value in row.items()]
+    if row is None:
+        return []
+    return [_tensor("instances", _datatype_of(_leaves(row)), (None,) * _depth(row))]
+
+
+def _depth(value: Any) -> int:
+    """How many lists there are around the first value."""
+    depth = 0
+    while isinstance(value, list) and value:
+        value, depth = value[0], depth + 1
+    return depth
 
 
 def _by_name(row: Any, names: tuple[str, ...]) -> dict[str, Any]:
@@ -230,7 +251,10 @@ def example(config: Config) -> dict[str, Any] | None:
         filled = [_filled(*pair) for pair in zip(described, columns, strict=True)]
     except (IndexError, KeyError, TypeError, ValueError):  # its owner wrote another example
         return None
-    return {"inputs": filled}
+    request: dict[str, Any] = {"inputs": filled}
+    if any(tensor["datatype"] == HALF for tensor in outputs(config.model.output)):
+        request["parameters"] = {"binary_data_output": True}
+    return request
 
 
 def _columns(
@@ -247,8 +271,10 @@ def _columns(
 
 
 def _filled(tensor: dict[str, Any], values: list[Any]) -> dict[str, Any]:
-    """A tensor with its data. V2 forbids FP16 in JSON: FP32 holds its values."""
-    datatype = {"FP16": "FP32"}.get(tensor["datatype"], tensor["datatype"])
+    """A tensor with its data. FP32 holds the values of FP16."""
+    datatype = tensor["datatype"]
+    if datatype == HALF:
+        datatype = "FP32"
     shape, data = [len(values)], values
     for _ in tensor["shape"][1:]:
         shape.append(len(data[0]))

@@ -42,7 +42,7 @@ VALUES: dict[str | None, Schema] = {
     None: {},
 }
 TIMES = {"datetime64": "date-time", "timedelta64": "duration"}
-WHOLE = ("int", "uint")
+WHOLE, FLOATS = ("int", "uint"), ("float", "bfloat")
 FORMATS = {"float32": "float", "float64": "double"}
 FLAG = {"type": "boolean", "const": True}
 NAMES = {"type": "array", "items": STRING}
@@ -149,7 +149,9 @@ def _value(dtype: str | None) -> Schema:
         return {**_array(NUMBER), **_sized(2)}
     if dtype.startswith(WHOLE):
         return {"type": "number", **_format(dtype)}
-    return {**NUMBER, **_format(dtype)}
+    if dtype.startswith(FLOATS):
+        return {**NUMBER, **_format(dtype)}
+    return {}
 
 
 def _format(dtype: str) -> Schema:
