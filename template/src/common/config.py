@@ -143,6 +143,8 @@ class Config:
 
     def as_document(self) -> dict[str, Any]:
         """What `from_document` takes: the server sends its Config to a worker in this form."""
+        serving = dataclasses.asdict(self.serving)
+        serving["cors_origins"] = list(self.serving.cors_origins)
         model = {
             **vars(self.model),
             "input": as_document(self.model.input),
@@ -153,7 +155,7 @@ class Config:
             "model_metadata": {
                 "framework": self.framework,
                 "server": self.server,
-                "serving": dataclasses.asdict(self.serving),
+                "serving": serving,
                 "model": model,
             },
         }
