@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from .hooks import WrittenModelScaffoldDefinition, by_name
 from .owners import guarded
 from .rendering import update
 from .rendering.update import Update
-from .rows import samples
+from .rows import samples, tables
 from .rows.body import request_of
 from .running.comparison import Verification
 from .running.runtime import Config, Runtime
@@ -92,7 +92,8 @@ class Scaffold:
         Args:
             instances_or_request: rows (a list, an array of shape [n, ...], a DataFrame, a dict of
                 arrays keyed by input name), or a request as a dict with `instances` and whatever
-                else the model's code reads.
+                else the model's code reads. A model that was fitted without feature names takes the
+                columns of a DataFrame in their order.
 
         Returns:
             The response, as a client reads it from JSON: a dict with `predictions`.
@@ -101,7 +102,7 @@ class Scaffold:
             ServingError: the worker cannot load the model, or answers with an error.
             ScaffoldError: the scaffold is from an older template.
         """
-        return response(self._worker.ask, request_of(instances_or_request))
+        return response(self._worker.ask, request_of(self._ordered(instances_or_request)))
 
     def serve(
         self, port: int = 8080, host: str = "127.0.0.1"
@@ -164,6 +165,7 @@ class Scaffold:
             sample_input = definition.sampled(self._model, sample_input)
         if expected is None:
             expected = self._expected(definition, sample_input)
+        sample_input = self._ordered(sample_input)
         return verify_sample(self._worker, environment, sample_input, expected, tolerance)
 
     @guarded("the model cannot be replaced", ScaffoldError)
@@ -261,6 +263,15 @@ class Scaffold:
     def close(self) -> None:
         """End the worker that `predict` started; the next `predict` starts another."""
         self._worker.close()
+
+    def _ordered(self, given: Any) -> Any:
+        """Rows or a request, without the names of a DataFrame's columns if the model knows none."""
+        if isinstance(given, Mapping) and tables.is_frame(given.get("instances")):
+            return {**given, "instances": self._ordered(given["instances"])}
+        described = self._config.model.input if tables.is_frame(given) else None
+        if getattr(described, "kind", None) != "array" or getattr(described, "names", None):
+            return given
+        return tables.listed(given)
 
     @property
     def _config(self) -> Config:

@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from generator.capture.pickle_references import Named
-from generator.common import schema
+from generator.common import Signature, schema
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded, one_line
 from generator.rows.body import body_rows
@@ -91,11 +91,13 @@ class Keras(WrittenModelScaffoldDefinition):
     def describe(self, model: Any, sample: Any) -> Description:
         inputs, example, outputs, untried = _example(model, sample)
         inputs = _with_free_axes(model, inputs, _arrays(sample))
+        described = _input(inputs, sample)
+        output = _varied(model, inputs, described, example, _output(model, outputs))
         if _count(example) > MOST_EXAMPLE_VALUES:
             example = None
         return Description(
-            _input(inputs, sample),
-            _output(model, outputs),
+            described,
+            output,
             example,
             prediction=_predictions(model, outputs),
             untried=untried,
@@ -497,6 +499,33 @@ def _output(model: Any, outputs: Any) -> schema.ModelOutput | None:
     return schema.TensorsOutput(
         tuple(_row(part.shape, str(part.dtype), name) for name, part in named)
     )
+
+
+def _varied(
+    model: Any,
+    inputs: Any,
+    described: schema.ModelInput | None,
+    example: list[Any] | None,
+    output: schema.ModelOutput | None,
+) -> schema.ModelOutput | None:
+    """What a prediction is, with None for each size that follows the length of an input."""
+    if example is None or output is None:
+        return output
+    arrays = Signature(described).inputs(example)
+    single = not isinstance(arrays, dict)
+    parts = {"": arrays} if single else arrays
+    tensors = {"": inputs} if single else _named(inputs)
+    free = {
+        (name, axis)
+        for name, tensor in tensors.items()
+        for axis, size in enumerate(tensor.shape or (), 1)
+        if size is None
+    }
+
+    def again(resized: Mapping[str, Any]) -> schema.ModelOutput | None:
+        return _output(model, _called(model, inputs, resized[""] if single else resized))
+
+    return lengths.varied(output, parts, free, again)
 
 
 def _predictions(model: Any, outputs: Any) -> Any:

@@ -1,7 +1,11 @@
-"""Which axes of a row may have another length, found by trying one with the model in memory."""
+"""Which axes of rows and outputs may have another length: the model in memory is tried with one."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
+
+from generator.common import schema
 
 Axis = tuple[str, int]
 """The name of an input, and an axis of it; axis 0 is its rows."""
@@ -66,3 +70,47 @@ def _works(takes: Callable[[Mapping[str, Any]], Any], inputs: Mapping[str, Any])
     except Exception:
         return False
     return True
+
+
+# ---- outputs ----
+
+
+def varied(
+    output: schema.ModelOutput | None,
+    inputs: Mapping[str, Any],
+    free: set[Axis],
+    described: Callable[[Mapping[str, Any]], schema.ModelOutput | None],
+) -> schema.ModelOutput | None:
+    """What a prediction is, with None for each size that follows the length of an input.
+
+    Args:
+        output: what the prediction for the inputs is.
+        inputs: as for `free_axes`.
+        free: the axes that may have another length.
+        described: what the prediction for other inputs is.
+    """
+    for size in {inputs[name].shape[axis] for name, axis in free}:
+        axes = [(name, axis) for name, axis in free if inputs[name].shape[axis] == size]
+        with contextlib.suppress(Exception):
+            output = _both(output, described(_resized(inputs, axes, size)))
+    return output
+
+
+def _both(one: Any, other: Any) -> Any:
+    """The form of two outputs, with None for the sizes in which they differ."""
+    if isinstance(one, (schema.ArrayOutput, schema.Tensor)) and isinstance(other, type(one)):
+        return replace(one, shape=_sizes(one.shape, other.shape))
+    if isinstance(one, schema.NamedOutput):
+        return replace(one, output=_both(one.output, other.output))
+    if isinstance(one, (schema.TensorsOutput, schema.ListOutput)):
+        pairs = zip(one.outputs, other.outputs, strict=True)
+        outputs: Any = tuple(_both(*pair) for pair in pairs)
+        return replace(one, outputs=outputs)
+    return one
+
+
+def _sizes(one: schema.Shape, other: schema.Shape) -> schema.Shape:
+    if one is None or other is None or len(one) != len(other):
+        return None
+    pairs = zip(one, other, strict=True)
+    return tuple(size if size == found else None for size, found in pairs)

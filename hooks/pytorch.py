@@ -128,8 +128,14 @@ class PyTorch(WrittenModelScaffoldDefinition):
         example = None
         if sum(tensor.numel() for tensor in _leaves(first)) <= MOST_EXAMPLE_VALUES:
             example = body_rows(first)
-        described = _input(batch, sample, _free_axes(model, batch))
-        return Description(described, _output(output), example, distributions)
+        free = _free_axes(model, batch)
+        described = lengths.varied(
+            _output(output),
+            _by_name(first),
+            free,
+            lambda inputs: _output(_taken(model, batch, inputs)),
+        )
+        return Description(_input(batch, sample, free), described, example, distributions)
 
     def served_input(self, description: Description, served: Any, sample: Any) -> Any:
         """What one row of an exported program is: it may take fewer lengths than the module."""
@@ -445,13 +451,15 @@ def _two_rows(batch: Any) -> Any:
 def _free_axes(model: Any, batch: Any) -> set[lengths.Axis]:
     """The axes of the batch that may have another length; a single tensor has the name ""."""
 
-    def takes(inputs: Mapping[str, Any]) -> Any:
-        if isinstance(batch, dict):
-            return _call(model, dict(inputs))
-        return _call(model, inputs[""])
+    first = _by_name(_part(batch, slice(1)))
+    return lengths.free_axes(first, _is_whole, lambda inputs: _taken(model, batch, inputs))
 
-    first = _part(batch, slice(1))
-    return lengths.free_axes(_by_name(first), _is_whole, takes)
+
+def _taken(model: Any, batch: Any, inputs: Mapping[str, Any]) -> Any:
+    """The model's output for other inputs, by name, in the structure of the batch."""
+    if isinstance(batch, dict):
+        return _call(model, dict(inputs))
+    return _call(model, inputs[""])
 
 
 def _by_name(batch: Any) -> dict[str, Any]:
@@ -505,8 +513,11 @@ def _output(output: Any) -> schema.ModelOutput | None:
 
 
 def _described(tensor: Any) -> tuple[tuple[int, ...], str]:
-    """The shape of one row, and the dtype."""
-    return tuple(tensor.shape[1:]), _dtype_name(tensor.dtype)
+    """The shape of the output for one row, without its first axis if that is the row."""
+    sizes = tuple(tensor.shape)
+    if sizes[:1] == (1,):
+        sizes = sizes[1:]
+    return sizes, _dtype_name(tensor.dtype)
 
 
 def _dtype_name(dtype: Any) -> str:

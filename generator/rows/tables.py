@@ -108,11 +108,16 @@ def _in_arrow(sample: Any) -> bool:
 def rows(frame: Any) -> list[dict[str, Any]]:
     """A DataFrame's rows, with the very values that it holds, and None for what is missing."""
     names = [str(name) for name in frame.columns]
+    return [dict(zip(names, row, strict=True)) for row in listed(frame)]
+
+
+def listed(frame: Any) -> list[list[Any]]:
+    """The same rows as lists, with the columns in their order."""
     if is_polars(frame):
         columns = [_polars_values(series) for series in frame.iter_columns()]
     else:
-        columns = [_values(frame.iloc[:, place]) for place in range(len(names))]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        columns = [_values(frame.iloc[:, place]) for place in range(frame.shape[1])]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _values(series: Any) -> list[Any]:

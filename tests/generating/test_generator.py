@@ -1115,3 +1115,22 @@ def test_a_full_disk(small_disk: Path) -> None:
     ), done.stderr
     assert "No space left on device" in done.stdout and done.stdout.count("\n") == 1
     assert not list(small_disk.iterdir())
+
+
+def test_a_frame_has_its_columns_in_their_order_for_a_model_without_names(
+    scaffold: Scaffold, forest: Any, iris: Any, tmp_path: Path
+) -> None:
+    rows = iris[0][::30]
+    expected = forest.predict(rows).tolist()
+    frame = pandas.DataFrame(rows, columns=["d", "c", "b", "a"])
+    assert scaffold.predict(frame)["predictions"] == expected
+    twice = frame.set_axis(["a", "a", "b", "b"], axis=1)
+    asked = {"instances": twice, "probabilities": True}
+    assert scaffold.predict(asked)["predictions"] == expected
+    with pytest.raises(ServingError, match="the model takes 4 values a row, this one has 1"):
+        scaffold.predict(frame[["a"]])
+    with pytest.raises(ServingError, match=r"instances\[0\] must be a list, it is an object"):
+        scaffold.predict(frame.to_dict("records"))
+    copy = generator.load(shutil.copytree(scaffold.directory, tmp_path / "copy"))
+    assert copy.verify(frame, expected=expected)
+    copy.close()

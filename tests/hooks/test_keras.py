@@ -25,6 +25,7 @@ from generator.scaffold import Scaffold
 from support.models import scripts
 from support.packages.late import imported_late
 from support.rendering.checkouts import ROOT
+from support.servers.unrendered import ask_v2
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 keras, tf, layers = map(imported_late, ("keras", "tensorflow", "keras.layers"))
@@ -295,6 +296,30 @@ def test_subclassed_with_code_of_an_installed_package(make: Any, layerware: Any)
     np.testing.assert_allclose(
         recorded["response"]["predictions"], model.predict(x, verbose=0), rtol=1e-6
     )
+
+
+def test_v2_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first output is as long as the input."""
+    words, age = keras.Input((None,), dtype="int32", name="words"), keras.Input((1,), name="age")
+    read = layers.Embedding(9, 4)(words)
+    price = layers.Dense(1, name="price")(
+        layers.Concatenate()([layers.GlobalMaxPooling1D()(read), age])
+    )
+    model = keras.Model([words, age], [layers.Dense(2, name="tags")(read), price])
+    sample = {"words": np.arange(6, dtype="int32").reshape(2, 3), "age": numbers(2, 1)}
+    metadata, _ = ask_v2("keras", model, sample, tmp_path, monkeypatch)
+    assert metadata == {
+        "name": "model",
+        "platform": "keras",
+        "inputs": [
+            {"name": "words", "datatype": "INT32", "shape": [-1, -1]},
+            {"name": "age", "datatype": "FP32", "shape": [-1, 1]},
+        ],
+        "outputs": [
+            {"name": "tags", "datatype": "FP32", "shape": [-1, -1, 2]},
+            {"name": "price", "datatype": "FP32", "shape": [-1, 1]},
+        ],
+    }
 
 
 def test_functional_of_custom_parts(served: Any, layerware: Any) -> None:

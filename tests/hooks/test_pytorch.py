@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import importlib.util
+import json
 import sys
 import textwrap
 import threading
@@ -31,6 +32,7 @@ from generator.scaffold import Scaffold
 from support.models import scripts
 from support.packages.late import imported_late
 from support.servers.flows import proved
+from support.servers.unrendered import ask_v2
 
 NO_TORCH = "torch is in the tests' environment on Python 3.11 only: CONTRIBUTING.md"
 torch, nn = imported_late("torch", NO_TORCH), imported_late("torch.nn", NO_TORCH)
@@ -344,6 +346,39 @@ def test_several_inputs_and_named_outputs(
     assert list(answer[0]["span"]) == ["first", "last"] and answer[0]["pair"] == [
         [1, 2, 3, 4, 5],
         None,
+    ]
+
+
+def test_v2_metadata_of_named_outputs(
+    nets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = {"ids": torch.ones(3, 4, dtype=torch.int64), "mask": torch.ones(3, 4)}
+    metadata, answer = ask_v2("pytorch", nets.Scorer(), sample, tmp_path, monkeypatch)
+    assert metadata == {
+        "name": "model",
+        "platform": "pytorch",
+        "inputs": [
+            {"name": "ids", "datatype": "INT64", "shape": [-1, -1]},
+            {"name": "mask", "datatype": "FP32", "shape": [-1, -1]},
+        ],
+        "outputs": [
+            {"name": "logits", "datatype": "FP32", "shape": [-1, 2]},
+            {"name": "likely", "datatype": "INT64", "shape": [-1]},
+            {"name": "parts", "datatype": "BYTES", "shape": [-1]},
+        ],
+    }
+    assert json.loads(answer["outputs"][2]["data"][0])["pair"][0] == [1, 1, 1, 1]
+
+
+def test_v2_metadata_of_outputs_without_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The output is as long as the input; the first axis of the states counts layers."""
+    model = nn.GRU(3, 4, num_layers=2, batch_first=True)
+    metadata, _ = ask_v2("pytorch", model, torch.randn(2, 5, 3), tmp_path, monkeypatch)
+    assert metadata["outputs"] == [
+        {"name": "predictions_0", "datatype": "FP32", "shape": [-1, -1, 4]},
+        {"name": "predictions_1", "datatype": "FP32", "shape": [-1, 2, 1, 4]},
     ]
 
 

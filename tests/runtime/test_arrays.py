@@ -234,3 +234,12 @@ def test_sizes_that_may_vary_are_said_so(shape: Any, rows: Any, message: str) ->
 def test_an_unknown_dtype_is_an_error_at_the_start(described: Any, place: str) -> None:
     with pytest.raises(ConfigError, match=f"{place} must be numpy's name of a dtype, string, byte"):
         Signature(described)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "object", "string", None])
+@pytest.mark.parametrize("rows", [[{"a": 1, "b": 2}], [[1, 2], {"a": 1}], [{"a": 1}, [1, 2]]])
+def test_an_object_has_no_order_for_a_model_without_names(dtype: str | None, rows: Any) -> None:
+    place = next(index for index, row in enumerate(rows) if isinstance(row, dict))
+    expected = rf"instances\[{place}\] must be a list, it is an object: .* without feature names"
+    with pytest.raises(InvalidInput, match=expected):
+        Signature(ArrayInput((2,), dtype)).inputs(rows)

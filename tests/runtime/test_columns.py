@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common.bodies import json_encode, v2_tensors
+from common.bodies import json_encode, v2_metadata, v2_tensors
 from common.errors import ConfigError, InvalidInput
 from common.rows.columns import times
 from common.rows.columns.formats import json_schema
@@ -321,7 +321,7 @@ def test_v2_has_the_type_of_numbers_that_may_be_missing() -> None:
         "datetime64[ns]": "BYTES",
     }
     described = TableInput(tuple(Column(name, "any", name) for name in dtypes))
-    found = {item["name"]: item["datatype"] for item in v2_tensors.metadata(described)}
+    found = {item["name"]: item["datatype"] for item in v2_metadata.inputs(described)}
     assert found == dtypes
 
 

@@ -12,6 +12,7 @@ from common.bodies.v2_codec import V2
 from common.bodies.values import DecodeError
 from common.errors import InvalidInput
 from common.link.frames import V2_HEAD, Kind, Request, Response
+from common.schema import ArrayInput
 from common.worker.flow import Flow
 from support.servers.flows import proved
 
@@ -274,3 +275,60 @@ def test_an_unknown_output_is_named() -> None:
     )
     with pytest.raises(InvalidInput, match="'nope' is unknown, the outputs are 'predictions'"):
         encode({"predictions": [1]})
+
+
+# As MLServer's PandasCodec sends a DataFrame: mlserver/codecs/pandas.py, `encode_request`.
+COLUMNS = [
+    {"name": "a", "shape": [2, 1], "datatype": "INT64", "data": [2**53 + 1, 2]},
+    {
+        "name": "b",
+        "shape": [2, 1],
+        "datatype": "BYTES",
+        "parameters": {"content_type": "str"},
+        "data": ["x", "y"],
+    },
+    {
+        "name": "c",
+        "shape": [2, 1],
+        "datatype": "BYTES",
+        "parameters": {"content_type": "pd_json"},
+        "data": ['"z"', "[1]"],
+    },
+    {
+        "name": "d",
+        "shape": [2],
+        "datatype": "FP64",
+        "parameters": {"content_type": "np"},
+        "data": [0.5, None],
+    },
+]
+
+
+def test_columns_of_a_model_without_names_are_taken_in_their_order() -> None:
+    head = {"parameters": {"content_type": "pd"}, "inputs": COLUMNS}
+    request, _ = V2("model", ArrayInput((4,), "object")).decode(body(head), "an-id")
+    first, second = request["instances"]
+    assert first == [2**53 + 1, "x", "z", 0.5] and second[:3] == [2, "y", [1]]
+    swapped = {**head, "inputs": COLUMNS[::-1]}
+    request, _ = V2("model", ArrayInput((4,), "object")).decode(body(swapped), "an-id")
+    assert request["instances"][0] == first[::-1]
+
+
+def test_one_column_of_a_model_without_names_may_be_flat() -> None:
+    for shape in ([2], [2, 1]):
+        head = {"inputs": [{"name": "a", "shape": shape, "datatype": "FP64", "data": [1, 2]}]}
+        request, _ = V2("model", ArrayInput((1,), "float64")).decode(body(head), "an-id")
+        assert request["instances"].tolist() == [[1.0], [2.0]]
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ([COLUMNS[0], {**COLUMNS[3], "shape": [1], "data": [1]}], "the same number of rows"),
+        ([COLUMNS[0], {**COLUMNS[3], "shape": [1, 2]}], "must have shape"),
+        ([COLUMNS[0], {**COLUMNS[2], "data": ["{", "1"]}], "must be JSON"),
+    ],
+)
+def test_columns_that_form_no_rows(columns: Any, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        V2("model", ArrayInput((2,), "float64")).decode(body({"inputs": columns}), "an-id")

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.bodies import v2_tensors
+from common.bodies import v2_metadata, v2_tensors
 from common.errors import InvalidInput
 from common.schema import Tensor, TensorsInput
 from common.signature import Signature
@@ -73,7 +73,7 @@ def test_v2_tensors_become_rows_and_metadata() -> None:
         np.testing.assert_array_equal(inputs[name], array)
     with pytest.raises(InvalidInput, match="the same number of rows"):
         v2_tensors.request_of_tensors({**named, "age": np.ones(3, "float32")}, DESCRIBED)
-    assert v2_tensors.metadata(DESCRIBED) == [
+    assert v2_metadata.inputs(DESCRIBED) == [
         {"name": "ids", "datatype": "INT64", "shape": [-1, 3]},
         {"name": "age", "datatype": "FP32", "shape": [-1]},
         {"name": "state", "datatype": "FP32", "shape": [-1]},

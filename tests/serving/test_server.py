@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import zstandard
+from openapi_spec_validator import validate
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -29,6 +31,7 @@ import generator
 from common.bodies import msgpack_decode, msgpack_encode
 from generator.environment.venvs import server_python
 from generator.scaffold import Scaffold
+from support.servers import openapi_page, v2_client
 from support.servers.containers import HARDENED, Container, Engine, wait_until_ready
 from support.servers.containers import running as running_container
 from support.servers.running import (
@@ -893,10 +896,26 @@ def test_health_and_metadata(client: httpx.Client, kind: str) -> None:
         answer = client.get(path)
         assert (answer.status_code, answer.json()) == (200, expected)
     metadata = client.get("/v2").json()
-    assert metadata["name"] == kind and "model_repository_extension" in metadata["extensions"]
-    assert client.get("/v2/models/model").json()["inputs"] == [
-        {"name": "instances", "datatype": "FP64", "shape": [-1, 4]}
-    ]
+    assert (metadata["name"], metadata["extensions"]) == (kind, ["binary_tensor_data"])
+    assert client.get("/v2/models/model").json() == {
+        "name": "model",
+        "platform": "sklearn",
+        "inputs": [{"name": "instances", "datatype": "FP64", "shape": [-1, 4]}],
+        "outputs": [{"name": "predictions", "datatype": "INT64", "shape": [-1]}],
+    }
+    refused(client.get("/v2/models/other"), 404, "other")
+
+
+def test_v2_is_answered_by_its_metadata(
+    client: httpx.Client, table_server: AnyServer, table: pd.DataFrame
+) -> None:
+    with table_server.client() as tables:
+        for asked, rows in ((client, [ROW] * 3), (tables, table.to_dict("records"))):
+            metadata = asked.get("/v2/models/model").json()
+            answer = asked.post(INFER, json=v2_client.request(metadata, rows))
+            assert answer.status_code == 200, answer.text
+            v2_client.check(metadata, answer.json())
+            assert "model_version" not in answer.json() and "versions" not in metadata
 
 
 def test_the_model_cannot_be_unloaded(client: httpx.Client) -> None:
@@ -914,7 +933,45 @@ def test_another_method_is_405_on_every_route(client: httpx.Client) -> None:
     for path in ("/", "/v1/models", "/v1/models/model", "/v2", "/v2/models/model"):
         answer = client.put(path)
         refused(answer, 405)
-        assert "GET" in answer.headers["allow"]
+        assert answer.headers["allow"] == "GET, HEAD"
+
+
+GETS = [
+    "/", "/metrics", "/docs", "/docs/static/swagger-ui.css", "/openapi.json", "/v1/models",
+    "/v1/models/model", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models",
+    "/v2/models/model", "/v2/models/model/ready",
+]  # fmt: skip
+# What differs from request to request.
+OWN_FIELDS = {"date", "x-request-id"}
+
+
+def head(connection: HTTPConnection, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
+    connection.request(method, path)
+    answer = connection.getresponse()
+    fields = {name.lower(): value for name, value in answer.getheaders()}
+    if path == "/metrics":
+        fields.pop("content-length", None)
+    kept = {name: value for name, value in fields.items() if name not in OWN_FIELDS}
+    return answer.status, kept, answer.read()
+
+
+def test_head_is_get_without_the_body(server: AnyServer, forest: Any) -> None:
+    """On one connection, whose next answer is the next request's."""
+    connection = HTTPConnection(server.url.removeprefix("http://"), timeout=PATIENCE)
+    for path in [*GETS, "/nowhere", "/v1/models/other", "/v2/models/other"]:
+        status, fields, body = head(connection, "GET", path)
+        assert body and head(connection, "HEAD", path) == (status, fields, b""), path
+        connection.request("POST", PREDICT, json.dumps({"instances": [ROW]}), JSON)
+        answer = json.loads(connection.getresponse().read())
+        assert answer == {"predictions": forest.predict([ROW]).tolist()}
+    connection.close()
+
+
+def test_head_is_405_where_get_is(client: httpx.Client) -> None:
+    for path in (PREDICT, BINARY, INFER):
+        answer = client.head(path)
+        assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
+        assert client.get("/v1/models/model").status_code == 200
 
 
 EVENT = ("specversion", "id", "source", "type", "time")
@@ -1130,6 +1187,14 @@ import asyncio, json, sys
 import grpc
 import numpy as np
 from kserve import InferenceGRPCClient, InferInput, InferRequest
+from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
+
+
+async def outputs(port):
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = grpc_predict_v2_pb2_grpc.GRPCInferenceServiceStub(channel)
+        about = await stub.ModelMetadata(grpc_predict_v2_pb2.ModelMetadataRequest(name="model"))
+    return [(about.platform, item.name, item.datatype, *item.shape) for item in about.outputs]
 
 
 async def main(port, columns):
@@ -1150,7 +1215,8 @@ async def main(port, columns):
     except Exception as error:
         refused = type(error).__name__, str(error)
     await client.close()
-    print(json.dumps({"id": answer.id, "predictions": texts, "ready": ready, "refused": refused}))
+    found = {"id": answer.id, "predictions": texts, "ready": ready, "refused": refused}
+    print(json.dumps({**found, "outputs": await outputs(port)}))
 
 
 asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
@@ -1171,6 +1237,7 @@ def test_grpc(
     answer = json.loads(done.stdout.splitlines()[-1])
     assert answer["id"] == "mine" and answer["ready"] == [True, True]
     assert answer["predictions"] == table_model.predict(table).tolist()
+    assert answer["outputs"] == [["sklearn", "predictions", "BYTES", -1]]
     assert "INVALID_ARGUMENT" in str(answer["refused"]) and "lacks 'colour'" in str(
         answer["refused"]
     )
@@ -1214,43 +1281,23 @@ def test_metrics_names(client: httpx.Client) -> None:
         assert f"# HELP {name}" in text
 
 
-def references(value: Any) -> list[str]:
-    """Every `$ref` in a document."""
-    found = []
-    if isinstance(value, dict):
-        found = [text for key, text in value.items() if key == "$ref"]
-        value = list(value.values())
-    if isinstance(value, list):
-        found += [reference for item in value for reference in references(item)]
-    return found
+def test_every_operation_of_the_page_works(client: httpx.Client) -> None:
+    document = openapi_page.check_page(client)
+    validate(document)
+    schemas = document["components"]["schemas"]
+    assert (schemas["Row"]["minItems"], schemas["Row"]["maxItems"]) == (4, 4)
+    assert schemas["Prediction"] == {"type": "integer", "enum": [0, 1, 2]}
+    asked = {**openapi_page.example_of(document, "predict"), "probabilities": True}
+    [predict] = [each for each in openapi_page.operations(document) if each.id == "predict"]
+    openapi_page.check(document, predict, client.post(PREDICT, json=asked))
 
 
-def test_openapi_is_complete_and_has_the_models_example(client: httpx.Client) -> None:
-    document = client.get("/openapi.json").json()
-    assert document["openapi"].startswith("3.") and document["info"]["title"] == "model"
-    for reference in references(document):
-        section: Any = document
-        for key in reference.removeprefix("#/").split("/"):
-            section = section[key]
-    for path, operations in document["paths"].items():
-        for operation in operations.values():
-            assert operation["responses"], path
-    content = document["paths"][PREDICT]["post"]["requestBody"]["content"]["application/json"]
-    row = content["schema"]["properties"]["instances"]["items"]
-    assert (row["minItems"], row["maxItems"]) == (4, 4)
-    assert client.post(PREDICT, json=content["example"]).status_code == 200
-    assert "application/msgpack" in document["paths"][BINARY]["post"]["requestBody"]["content"]
-
-
-def test_openapi_has_the_columns_of_a_table(table_server: AnyServer) -> None:
+def test_every_operation_of_the_page_of_a_table_works(table_server: AnyServer) -> None:
     with table_server.client() as client:
-        content = client.get("/openapi.json").json()["paths"][PREDICT]["post"]["requestBody"][
-            "content"
-        ]
-        row = content["application/json"]["schema"]["properties"]["instances"]["items"]
-        assert row["required"] == ["size", "colour"]
-        assert row["properties"]["colour"] == {"type": ["string", "null"]}
-        assert client.post(PREDICT, json=content["application/json"]["example"]).status_code == 200
+        document = openapi_page.check_page(client)
+    row = document["components"]["schemas"]["Row"]
+    assert row["required"] == ["size", "colour"]
+    assert row["properties"]["colour"] == {"type": ["string", "null"]}
 
 
 def test_docs_load_all_files_from_this_server(client: httpx.Client) -> None:

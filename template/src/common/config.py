@@ -33,6 +33,10 @@ def config_path() -> Path:
     return inside if inside.exists() else SOURCE.parent / "config.yaml"
 
 
+# What a browser sends as Origin: RFC 6454, 7.
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\sA-Z,*]+")
+
+
 def _rule(default: float, low: float, high: float) -> Any:
     return field(default=default, metadata={"low": low, "high": high})
 
@@ -60,6 +64,7 @@ class Serving:
     http_port: int = _rule(8080, 1, 65_535)
     grpc_port: int = _rule(8081, 0, 65_535)
     access_log: bool = False
+    cors_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,8 @@ class Config:
 
     def as_document(self) -> dict[str, Any]:
         """What `from_document` takes: the server sends its Config to a worker in this form."""
+        serving = dataclasses.asdict(self.serving)
+        serving["cors_origins"] = list(self.serving.cors_origins)
         model = {
             **vars(self.model),
             "input": as_document(self.model.input),
@@ -148,7 +155,7 @@ class Config:
             "model_metadata": {
                 "framework": self.framework,
                 "server": self.server,
-                "serving": dataclasses.asdict(self.serving),
+                "serving": serving,
                 "model": model,
             },
         }
@@ -216,6 +223,8 @@ def _setting(name: str, value: Any) -> Any:
             f"config.yaml: serving.{name} is not a setting; the settings are {', '.join(rules)}"
         )
     rule = rules[name]
+    if name == "cors_origins":
+        return _origins(name, value)
     if rule.type is bool:
         return _flag(name, value)
     number = _number(name, value, whole=rule.type is int)
@@ -236,6 +245,20 @@ def _share(key: str, value: Any) -> float | None:
     if isinstance(value, bool) or not 0 <= share <= 1:
         raise ConfigError.value(key, "a number from 0 to 1, or null", value)
     return share
+
+
+def _origins(name: str, value: Any) -> tuple[str, ...]:
+    """Origins, or `*` alone."""
+    origins = [value] if value == "*" else value
+    if not isinstance(origins, (list, tuple)):
+        raise ConfigError.value(_where(name), 'a list of origins, or "*" for all', value)
+    for index, origin in enumerate(origins):
+        if origin == "*" and len(origins) == 1:
+            continue
+        if not isinstance(origin, str) or not ORIGIN.fullmatch(origin):
+            allowed = "like https://example.org, in lower case and without a path"
+            raise ConfigError.value(f"{_where(name)}[{index}]", allowed, origin)
+    return tuple(origins)
 
 
 def _flag(name: str, value: Any) -> bool:

@@ -100,10 +100,29 @@ def _array(described: ArrayInput, rows: Any) -> Any:
     names = described.names
     if names and isinstance(rows, list) and any(isinstance(row, dict) for row in rows):
         rows = [named(row, index, names) for index, row in enumerate(rows)]
-    array = fitting(rows, described.shape, described.dtype)
+    try:
+        array = fitting(rows, described.shape, described.dtype)
+    except InvalidInput:
+        if isinstance(rows, list) and described.shape != ():
+            _refuse_objects(rows)
+        raise
     if described.sparse is not None:
         return sparse(described.sparse, array)
     return array
+
+
+def _refuse_objects(rows: list[Any]) -> None:
+    """Refuse a row that is an object, whose values have no order.
+
+    Raises:
+        InvalidInput: a row is an object.
+    """
+    for index, row in enumerate(rows):
+        if isinstance(row, dict) and not texts.is_b64(row):
+            raise InvalidInput(
+                f"instances[{index}] must be a list, it is an object: this model was fitted without"
+                " feature names, and takes the values of a row in their order"
+            )
 
 
 def _tensors(described: TensorsInput, rows: Any) -> dict[str, Array]:

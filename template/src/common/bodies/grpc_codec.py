@@ -36,6 +36,7 @@ from .v2_codec import (
 from .v2_tensors import (
     V2_BYTES,
     datatype,
+    parsed,
     request_of_tensors,
     tensors_of_response,
     without_null,
@@ -181,7 +182,7 @@ class _Message:
         tensors = {}
         for place, (name, tensor) in enumerate(self.inputs.items()):
             try:
-                tensors[name] = self._tensor(tensor, place)
+                tensors[name] = parsed(self._tensor(tensor, place), tensor["parameters"])
             except DecodeError as error:
                 raise DecodeError(f"inputs: the tensor {name!r}: {error}") from None
         return tensors
@@ -236,7 +237,7 @@ def _input(body: memoryview, budget: Budget) -> dict[str, Any]:
         elif number == CONTENTS:
             tensor["contents"].append(value)
     check_parameters(tensor["name"], parameters, "inputs")
-    return tensor
+    return {**tensor, "parameters": parameters}
 
 
 def _sizes(wire: int, value: Any) -> list[int]:

@@ -20,6 +20,7 @@ from .ndarray_codec import build_array, check_size, parse_shape
 from .v2_tensors import (
     DATATYPES,
     datatype,
+    parsed,
     request_of_tensors,
     tensors_of_response,
     without_null,
@@ -196,12 +197,13 @@ def _decode_inputs(head: dict[str, Any], raw: memoryview) -> dict[str, Array]:
         size = parameters.get("binary_data_size")
         try:
             if size is None:
-                tensors[name] = _decode_json(described)
+                tensor = _decode_json(described)
             else:
-                tensors[name] = decode_raw(described, _take(raw, size))
+                tensor = decode_raw(described, _take(raw, size))
                 raw = raw[size:]
         except DecodeError as error:
             raise DecodeError(f"inputs: the tensor {name!r}: {error}") from None
+        tensors[name] = parsed(tensor, parameters) if parameters else tensor
     if raw:
         raise DecodeError(
             f"inputs: {len(raw)} bytes of raw data belong to no tensor: check binary_data_size"

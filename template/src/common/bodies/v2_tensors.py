@@ -3,33 +3,30 @@
 Source: KServe's Open Inference Protocol (V2), "Tensor Data Types".
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..errors import InvalidInput
-from ..rows.arrays import STAND_INS
 from ..rows.columns.formats import form_name
 from ..schema import (
     BYTES,
     TEXT,
-    Column,
+    ArrayInput,
     JsonInput,
     ModelInput,
-    Shape,
     TableInput,
     TensorsInput,
     TextInput,
 )
 from .json_codec import json_decode, json_encode
-from .values import array_to_list, time_to_iso
+from .values import DecodeError, array_to_list, time_to_iso
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Read = Callable[[bytes], str | bytes]
-"""Reads an element of a BYTES tensor."""
+Read = Callable[[bytes | str], Any]
+"""Reads an element of a BYTES tensor, which is a string where its data is in JSON."""
 
 V2_BYTES = "BYTES"  # V2's name for texts and bytes
 DATATYPES = {
@@ -38,10 +35,10 @@ DATATYPES = {
     **{f"uint{bits}": f"UINT{bits}" for bits in (8, 16, 32, 64)},
     **{f"float{bits}": f"FP{bits}" for bits in (16, 32, 64)},
 }
-COMPLEX = {"complex64": "float32", "complex128": "float64"}  # the dtypes of their parts
-# What pandas, Arrow and polars call numpy's dtypes, in lower case.
-ALIASES = {"boolean": "bool", "double": "float64", "float": "float32", "halffloat": "float16"}
-SPARSE = re.compile(r"Sparse\[(\w+), .*\]")
+
+
+# MLServer's content type of a column that holds other things than texts.
+PANDAS_JSON = "pd_json"
 
 
 @lru_cache(maxsize=64)
@@ -58,7 +55,7 @@ def request_of_tensors(
     Args:
         tensors: one tensor whose first axis is rows, or one for each feature, each of shape [rows]
             or [rows, 1], or one for each input of a model that has several, each of shape [rows,
-            ...].
+            ...]. The features of a model that knows no names are taken in their order.
         described: what a row is, `model.input` of a Config.
 
     Raises:
@@ -71,6 +68,15 @@ def request_of_tensors(
     return {"instances": _instances(tensors, described)}
 
 
+def parsed(tensor: Array, parameters: Mapping[str, Any]) -> Array:
+    """A tensor, whose elements are values where its parameters say that they are texts of JSON."""
+    if parameters.get("content_type") != PANDAS_JSON or tensor.dtype != object:
+        return tensor
+    values = objects([item if item is None else _json(item) for item in tensor.flat])
+    shaped: Array = values.reshape(tensor.shape)
+    return shaped
+
+
 def _instances(tensors: Mapping[str, Array], described: ModelInput | None) -> Any:
     if isinstance(described, TensorsInput):
         dtypes = {item.name: item.dtype for item in described.inputs}
@@ -81,30 +87,20 @@ def _instances(tensors: Mapping[str, Array], described: ModelInput | None) -> An
     names = getattr(described, "names", None)
     if len(tensors) == 1 and (names is None or tensors.keys().isdisjoint(names)):
         [rows] = tensors.values()
-        if isinstance(described, TextInput) and rows.ndim == 2 and rows.shape[1] == 1:
+        if isinstance(described, ArrayInput) and described.shape == (1,) and rows.ndim == 1:
+            rows = rows[:, None]
+        if isinstance(described, TextInput | JsonInput) and rows.shape[1:] == (1,):
             rows = rows[:, 0]
+        if isinstance(described, JsonInput) and not described.bytes:
+            read = _json
         return _rows(rows, read)
-    raw = _bytes_columns(described)
-    return _objects(
-        {
-            name: _column(name, tensor, bytes if name in raw else read)
-            for name, tensor in tensors.items()
-        }
-    )
-
-
-def _dtype(described: ModelInput | None) -> str | None:
-    """What rows hold, where it is one thing."""
-    if isinstance(described, JsonInput) and described.bytes:
-        return BYTES
-    return getattr(described, "dtype", None)
-
-
-def _bytes_columns(described: ModelInput | None) -> set[str]:
-    """The columns of a table that hold bytes, which are no texts in UTF-8."""
-    if not isinstance(described, TableInput):
-        return set()
-    return {column.name for column in described.columns if form_name(column) == "bytes"}
+    readers = _column_readers(described)
+    columns = {
+        name: _column(name, tensor, readers.get(name, read)) for name, tensor in tensors.items()
+    }
+    if isinstance(described, ArrayInput) and names is None:
+        return _lists(columns)
+    return _objects(columns)
 
 
 def tensors_of_response(response: Mapping[str, Any]) -> dict[str, Array]:
@@ -130,29 +126,48 @@ def _by_name(value: Any) -> dict[str, list[Any]] | None:
 
 
 def _by_number(key: str, value: Any) -> dict[str, Any] | None:
-    """The outputs of rows that are lists of them, if they are too different to form one tensor."""
+    """The outputs of rows that are lists of them, if they are too different to form one tensor.
+
+    None for rows of different lengths, which hold no outputs.
+    """
     try:
         np.asarray(value)
     except ValueError:
-        return {
-            f"{key}_{number}": list(output)
-            for number, output in enumerate(zip(*value, strict=True))
-        }
+        if len({_length(row) for row in value}) == 1:
+            outputs = enumerate(zip(*value, strict=True))
+            return {f"{key}_{number}": list(output) for number, output in outputs}
+    return None
+
+
+def _length(row: Any) -> int | None:
+    if isinstance(row, (list, tuple, np.ndarray)):
+        return len(row)
     return None
 
 
 def tensor(value: Any) -> Array:
     """One entry of a response as a tensor; values that are not numbers become texts.
 
-    None stays None, where a text is missing.
+    None stays None, where a text is missing. Rows of different lengths become texts of JSON.
     """
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = value = objects(value)
     if datatype(array.dtype) is not None:
         return array
     if array.dtype.kind in "mM":
         value = array_to_list(array, time_to_iso)
     texts = [_in_text(item) for item in np.asarray(value, dtype=object).flat]
     return np.array(texts, dtype=object).reshape(array.shape)
+
+
+def objects(items: Sequence[Any]) -> Array:
+    """An array of shape [n] with the items as they are."""
+    array = np.empty(len(items), dtype=object)
+    for at, item in enumerate(items):
+        array[at] = item
+    return array
 
 
 def _in_text(item: Any) -> str | None:
@@ -172,53 +187,16 @@ def without_null(texts: Array) -> Array:
     return np.array(["null" if text is None else text for text in texts.flat], dtype=object)
 
 
-def metadata(described: ModelInput | None) -> list[dict[str, Any]]:
-    """The inputs in V2's model metadata."""
-    match described:
-        case None:
-            return []
-        case TableInput():
-            return [_feature(column) for column in described.columns]
-        case TensorsInput():
-            return [_described(item.name, item.shape, item.dtype) for item in described.inputs]
-        case TextInput() | JsonInput():
-            return [{"name": "instances", "datatype": V2_BYTES, "shape": [-1]}]
-    return [_described("instances", described.shape, described.dtype)]
-
-
-def _feature(column: Column) -> dict[str, Any]:
-    dtype = column.categories_dtype or column.dtype or ""
-    if found := SPARSE.fullmatch(dtype):
-        dtype = found[1]
-    plain = dtype.removesuffix("[pyarrow]").lower()
-    return {
-        "name": column.name,
-        "datatype": _datatype(ALIASES.get(plain, plain)),
-        "shape": [-1],
-    }
-
-
-def _described(name: str, shape: Shape, dtype: str | None) -> dict[str, Any]:
-    """One tensor of V2's metadata."""
-    numpy_dtype = dtype or "float64"
-    numpy_dtype = STAND_INS.get(numpy_dtype, numpy_dtype)
-    sizes = [-1 if size is None else size for size in (None, *(shape or ()))]
-    if numpy_dtype in COMPLEX:  # [re, im]
-        numpy_dtype, sizes = COMPLEX[numpy_dtype], [*sizes, 2]
-    return {"name": name, "datatype": _datatype(numpy_dtype), "shape": sizes}
-
-
-def _datatype(dtype: str | None) -> str:
-    return DATATYPES.get(dtype or "", V2_BYTES)
-
-
 def _objects(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
     """Rows as objects, from one list for each name."""
+    return [dict(zip(columns, row, strict=True)) for row in _lists(columns)]
+
+
+def _lists(columns: dict[str, list[Any]]) -> list[list[Any]]:
+    """Rows as lists, with the columns in their order."""
     if len({len(column) for column in columns.values()}) > 1:
         raise InvalidInput("the tensors in inputs must have the same number of rows")
-    return [
-        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
-    ]
+    return [list(row) for row in zip(*columns.values(), strict=True)]
 
 
 def _rows(tensor: Array, read: Read) -> Any:
@@ -237,12 +215,13 @@ def _column(name: str, values: Array, read: Read) -> list[Any]:
 
 def _plain(values: Array, read: Read) -> list[Any]:
     """Nested lists, in which the elements of BYTES are read."""
+    elements = (bytes, str)
     items = [
-        read(item) if isinstance(item, bytes) else item for item in values.reshape(-1).tolist()
+        read(item) if isinstance(item, elements) else item for item in values.reshape(-1).tolist()
     ]
-    array = np.empty(len(items), dtype=object)
-    array[:] = items
-    plain: list[Any] = array.reshape(values.shape).tolist()
+    if values.ndim == 1:
+        return items
+    plain: list[Any] = objects(items).reshape(values.shape).tolist()
     return plain
 
 
@@ -251,19 +230,52 @@ def _plain(values: Array, read: Read) -> list[Any]:
 
 def _reader(dtype: str | None) -> Read:
     """What reads them, for the dtype of a model's input."""
-    readers: dict[str | None, Read] = {TEXT: _text_or_bytes, BYTES: bytes}
+    readers: dict[str | None, Read] = {TEXT: _text_or_bytes, BYTES: _as_it_is}
     return readers.get(dtype, _text)
 
 
-def _text(element: bytes) -> str:
+def _dtype(described: ModelInput | None) -> str | None:
+    """What rows hold, where it is one thing."""
+    if isinstance(described, JsonInput) and described.bytes:
+        return BYTES
+    return getattr(described, "dtype", None)
+
+
+def _column_readers(described: ModelInput | None) -> dict[str, Read]:
+    """What reads them in the columns of a table that hold no texts."""
+    if not isinstance(described, TableInput):
+        return {}
+    found = {column.name: COLUMNS.get(form_name(column)) for column in described.columns}
+    return {name: read for name, read in found.items() if read is not None}
+
+
+def _as_it_is(element: bytes | str) -> bytes | str:
+    return element
+
+
+def _text(element: bytes | str) -> str:
+    if isinstance(element, str):
+        return element
     try:
         return element.decode()
     except UnicodeDecodeError as error:
         raise InvalidInput(f"a tensor of type BYTES must hold UTF-8: {error}") from None
 
 
-def _text_or_bytes(element: bytes) -> str | bytes:
+def _text_or_bytes(element: bytes | str) -> str | bytes:
+    if isinstance(element, str):
+        return element
     try:
         return element.decode()
     except UnicodeDecodeError:
         return element
+
+
+def _json(element: bytes | str) -> Any:
+    try:
+        return json_decode(element.encode() if isinstance(element, str) else element)
+    except DecodeError as error:
+        raise InvalidInput(f"an element of type BYTES must be JSON here: {error}") from None
+
+
+COLUMNS: dict[str, Read] = {"bytes": _as_it_is, "list": _json, "object": _json}

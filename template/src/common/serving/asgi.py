@@ -8,7 +8,16 @@ from typing import Any
 
 from ..config import Config
 from ..errors import Unanswered
-from .compression import ACCEPTED, DECODERS, THREADS, Malformed, TooLarge, compressed, decompress
+from .compression import (
+    ACCEPTED,
+    DECODERS,
+    THREADS,
+    HeaderList,
+    Malformed,
+    TooLarge,
+    compressed,
+    decompress,
+)
 from .http.connections import Connections
 from .predict_routes import Headers, PredictRoutes, Refused, Route, Workers, error_answer
 
@@ -41,11 +50,21 @@ class Application:
         self.connections = Connections(config.serving)
         self._fallback = fallback
         self._server = config.server
+        self._application: ASGIApplication = self._answer
+        if origins := config.serving.cors_origins:
+            from .cross_origin import allowing
+
+            self._application = allowing(origins, self._answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._application(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._fallback(scope, receive, send)
         routes, path, method = self.routes, scope["path"], scope["method"]
+        if method == "HEAD":
+            send = _without_body(send)
         headers = Headers(scope["headers"])
         route = routes.route(path, method, headers)
         request_id = routes.request_id(headers)
@@ -117,9 +136,14 @@ class Application:
             raise
 
     async def _fall_back(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        """Let the fallback application answer, and count the answer like one of ours."""
+        """Let the fallback application answer, and count the answer like one of ours.
+
+        HEAD is GET for it: RFC 9110, 9.3.2.
+        """
         start = time.perf_counter()
         status = 500
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
 
         async def send_marked(message: Message) -> None:
             nonlocal status
@@ -129,7 +153,7 @@ class Application:
                     (b"x-request-id", request_id.encode("ascii")),
                     *self.routes.extra_headers(status),
                 ]
-                message = {**message, "headers": [*message.get("headers", []), *extra]}
+                message = {**message, "headers": [*_fields(message), *extra]}
             await send(message)
 
         try:
@@ -141,6 +165,25 @@ class Application:
             if scope["method"] == "POST":
                 took = time.perf_counter() - start
                 self.routes.count(self._server, status, request_id, took)
+
+
+def _fields(message: Message) -> HeaderList:
+    """The fields of a response's head. `Allow` has HEAD where it has GET."""
+    return [
+        (name, value + b", HEAD" if name.lower() == b"allow" and value == b"GET" else value)
+        for name, value in message.get("headers", [])
+    ]
+
+
+def _without_body(send: Send) -> Send:
+    """A `send` that sends heads alone."""
+
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_head
 
 
 def _marked(scope: Scope, request_id: str, body: bytes) -> Scope:

@@ -100,6 +100,7 @@ class PredictRoutes:
     Attributes:
         draining: whether responses tell clients to close their connections.
         max_head_bytes: the limit of a request line, and of header fields.
+        answers_pages: whether pages of other origins may read answers, which ASGI then gives.
         max_body_bytes: the limit of a body.
         by_target: the routes by a request's target, as clients usually write it.
     """
@@ -107,6 +108,7 @@ class PredictRoutes:
     def __init__(self, config: Config, workers: Workers) -> None:
         self._name = config.name
         self.max_head_bytes = config.serving.max_head_bytes
+        self.answers_pages = bool(config.serving.cors_origins)
         self._compress_from = config.serving.compress_from_bytes
         self.max_body_bytes = config.serving.max_body_bytes
         self._access_log = config.serving.access_log

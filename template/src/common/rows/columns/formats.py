@@ -16,6 +16,9 @@ from typing import Any
 
 from ...schema import Column
 
+_SPARSE = re.compile(r"Sparse\[(\w+), .*\]")
+# What pandas, Arrow and polars call numpy's dtypes, in lower case.
+_ALIASES = {"boolean": "bool", "double": "float64", "float": "float32", "halffloat": "float16"}
 _ZONE = re.compile(r"\[\w+, (?:tz=)?([^\]]+)\]")
 MOST_CATEGORIES = 10  # in a message
 
@@ -96,6 +99,18 @@ def form_name(column: Column) -> str:
         return "scalar"
     found = (name for start, name in DTYPES.items() if (dtype or "").startswith(start))
     return next(found, column.type)
+
+
+def numpy_name(column: Column) -> str:
+    """numpy's name of the dtype of a column's values, or of its categories; else their own.
+
+    It is empty where it is not known.
+    """
+    dtype = column.categories_dtype or column.dtype or ""
+    if found := _SPARSE.fullmatch(dtype):
+        dtype = found[1]
+    plain = dtype.removesuffix("[pyarrow]").lower()
+    return _ALIASES.get(plain, plain)
 
 
 def form_of(column: Column) -> Form:

@@ -2,8 +2,9 @@
 
 KServe's own application answers these in a server with KServe. KFServing and Ray Serve use this.
 
-Source: KServe's V1 protocol, and the Open Inference Protocol (V2) with Triton's model repository
-extension, https://github.com/kserve/open-inference-protocol
+Source: KServe's V1 protocol, and the Open Inference Protocol (V2),
+https://github.com/kserve/open-inference-protocol. Of Triton's model repository extension, `load`
+answers whether the model is there.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from ...bodies import v2_tensors
+from ...bodies import v2_metadata
 from ...config import Config
 from . import openapi
 from .error_answers import FIXED, HANDLERS, UNEXPLAINED
@@ -46,12 +47,12 @@ class _Routes:
         self, config: Config, ready: Callable[[], bool], server: str, version: str
     ) -> None:
         self._name = config.name
-        self._described = config.model.input
+        self._model = v2_metadata.of_model(config)
         self._ready = ready
         self._server = {
             "name": server,
             "version": version,
-            "extensions": ["model_repository_extension"],
+            "extensions": v2_metadata.EXTENSIONS,
         }
 
     def table(self) -> list[tuple[str, str, Callable[..., Any]]]:
@@ -103,12 +104,7 @@ class _Routes:
 
     async def model_metadata(self, model_name: str) -> dict[str, Any]:
         self._check(model_name)
-        return {
-            "name": self._name,
-            "platform": "",
-            "inputs": v2_tensors.metadata(self._described),
-            "outputs": [],
-        }
+        return self._model
 
     async def load(self, model_name: str) -> dict[str, Any]:
         await self.model_ready(model_name)

@@ -118,6 +118,7 @@ class Handler(RequestHandler):
     def set_default_headers(self) -> None:
         for name in ("Server", "Date"):  # uvicorn sends them
             self.clear_header(name)
+        self.set_header("Content-Type", "application/json")  # KFServing leaves tornado's text/html
 
     def prepare(self) -> None:
         REQUEST_ID.set(self.request.headers["X-Request-Id"])
@@ -157,7 +158,11 @@ class Missing(Handler):
 
 
 class Liveness(Handler, LivenessHandler):
-    """Whether the server is alive."""
+    """Whether the server is alive, in a word."""
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        self.set_header("Content-Type", "text/plain")
 
 
 class List(Handler, ListHandler):

@@ -18,7 +18,7 @@ from kserve.protocol.rest.server import RESTServer
 from kserve.utils.utils import create_response_cloudevent
 
 from ... import bodies
-from ...bodies import events, v2_tensors
+from ...bodies import events, v2_metadata
 from ...config import Config
 from ...errors import Unanswered
 from ...link.frames import Kind
@@ -67,9 +67,6 @@ class ForwardingModel(Model):
         """The workers load the model: there is nothing to do here."""
         return self._pool.ready
 
-    def get_input_types(self) -> list[dict[str, Any]]:
-        return v2_tensors.metadata(self._described)
-
     async def __call__(
         self, body: Any, headers: Any = None, verb: InferenceVerb = InferenceVerb.PREDICT
     ) -> Any:
@@ -96,7 +93,23 @@ class ForwardingModel(Model):
 
 
 class ReadyDataPlane(DataPlane):
-    """KServe's data plane, whose server is ready when the model is."""
+    """KServe's data plane, whose server is ready when the model is, and whose metadata is ours.
+
+    Args:
+        config: the scaffold's configuration.
+        registry: has the model.
+    """
+
+    def __init__(self, config: Config, registry: ModelRepository) -> None:
+        super().__init__(registry)
+        self._model_metadata = v2_metadata.of_model(config)
+
+    def metadata(self) -> dict[str, Any]:
+        return {**super().metadata(), "extensions": v2_metadata.EXTENSIONS}
+
+    async def model_metadata(self, model_name: str) -> dict[str, Any]:
+        self.get_model_from_registry(model_name)
+        return self._model_metadata
 
     async def ready(self) -> bool:
         return all([await model.healthy() for model in self.model_registry.get_models().values()])
@@ -151,7 +164,7 @@ class FallbackApplication:
     def __init__(self, config: Config, pool: Pool) -> None:
         registry = FixedRepository()
         registry.update(ForwardingModel(config, pool))
-        self.dataplane = ReadyDataPlane(registry)
+        self.dataplane = ReadyDataPlane(config, registry)
         self._extension = ModelRepositoryExtension(registry)
         self.application = self._application(config)
 
@@ -159,6 +172,8 @@ class FallbackApplication:
         server = RESTServer(
             "kserve.model_server:app", self.dataplane, self._extension, config.serving.http_port
         )
+        # Before KServe's own, which adds `"versions": null`.
+        app.add_api_route("/v2/models/{model_name}", self.dataplane.model_metadata)
         server.create_application()
         for error, handler in HANDLERS.items():
             app.add_exception_handler(error, handler)

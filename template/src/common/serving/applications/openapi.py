@@ -1,72 +1,89 @@
-"""`/docs`: Swagger UI of the server's OpenAPI document, with this model's routes, rows and example.
+"""`/openapi.json` and `/docs`: the routes, rows and predictions of this model, with its example.
 
 Source: https://spec.openapis.org/oas/v3.1.0
 """
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from ...bodies import v2_metadata
 from ...config import Config
-from ...rows.columns.formats import FORMS, json_schema
-from ...schema import (
-    BYTES,
-    TEXT,
-    EstimatorOutput,
-    JsonInput,
-    ModelInput,
-    Shape,
-    TableInput,
-    TensorsInput,
-    TextInput,
-)
+from .openapi_schemas import NAMES, STRING, Schema, components, ref
 
-TYPES = {"number": ["number", "null"], "boolean": ["boolean", "null"], "string": ["string", "null"]}
-STRING: dict[str, Any] = {"type": "string"}
-STRING_OR_BYTES: dict[str, Any] = {
-    "anyOf": [
-        STRING,
-        {
-            "type": "object",
-            "required": ["b64"],
-            "properties": {"b64": {"type": "string", "contentEncoding": "base64"}},
-        },
-    ]
+JSON, TEXT = "application/json", "text/plain"
+MSGPACK = "application/msgpack"
+FILE = {"type": "string", "format": "binary"}
+MOST_DIGITS = 12  # of the model's digest, in the document's version
+RETRY_AFTER: Schema = {
+    "description": "The seconds to wait before the next try",
+    "schema": {"type": "integer"},
 }
-# What a value is, by the dtype of its array.
-VALUES: dict[str | None, dict[str, Any]] = {
-    TEXT: STRING_OR_BYTES,
-    BYTES: STRING_OR_BYTES,
-    "bool": {"type": "boolean"},
-    "object": {},
-    None: {},
-}
-TIMES = {"datetime64": "date-time", "timedelta64": "duration"}
-WHOLE = ("int", "uint")
-# Source: https://spec.openapis.org/registry/format/
-FORMATS = {"float32": "float", "float64": "double"}
 ERRORS = {
-    "400": "The request cannot be answered; `error` says why",
-    "413": "The body is larger than `serving.max_body_bytes`",
-    "415": "The route does not take this media type",
-    "500": "The model failed; the log has the reason under the request's id",
-    "503": "The model is not ready, or too many requests wait: retry after `Retry-After` seconds",
-    "504": "The model took longer than `serving.predict_timeout_seconds`",
+    400: "The request cannot be answered; `error` says why",
+    408: "The request comes too slowly",
+    413: "The body is larger than `serving.max_body_bytes`",
+    414: "The request line is longer than `serving.max_head_bytes`",
+    415: "The route does not take this media type",
+    431: "The header fields are longer than `serving.max_head_bytes`",
+    500: "The model or the server failed; the log has the reason under the request's id",
+    503: "The model is not ready, or too many requests wait: retry after `Retry-After` seconds",
+    504: "The model took longer than `serving.predict_timeout_seconds`",
 }
+OF_ALL = (408, 414, 431, 500)
+OF_READINESS = (*OF_ALL, 503)
+OF_PREDICTION = tuple(ERRORS)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A route as a client sees it.
+
+    Attributes:
+        id: its name, which generated clients give to the function that calls it.
+        method: `get` or `post`.
+        path: its path, with the model's name in it.
+        tag: the protocol that it belongs to.
+        summary: what it is for.
+        content: the media type and the schema of what it answers.
+        errors: the statuses of other answers, whose bodies are `Error`.
+        body: what is sent, by media type.
+        description: more about it.
+    """
+
+    id: str
+    method: str
+    path: str
+    tag: str
+    summary: str
+    content: tuple[str, Schema]
+    errors: tuple[int, ...] = OF_ALL
+    body: dict[str, Any] = field(default_factory=dict)
+    description: str = ""
+
+    def as_document(self) -> dict[str, Any]:
+        media_type, schema = self.content
+        answer = {"description": "The answer", "content": {media_type: {"schema": schema}}}
+        document: dict[str, Any] = {
+            "operationId": self.id,
+            "tags": [self.tag],
+            "summary": self.summary,
+            "responses": {"200": answer, **{str(status): _error(status) for status in self.errors}},
+        }
+        if self.description:
+            document["description"] = self.description
+        if self.body:
+            document["requestBody"] = {"required": True, "content": self.body}
+        return document
 
 
 def describe(app: FastAPI, config: Config) -> None:
     """Give an application a `/docs` that shows this model."""
-    document: dict[str, Any] = {}
-
-    def openapi() -> dict[str, Any]:
-        if not document:
-            document.update(_document(app, config))
-        return document
+    made = document(config)
 
     async def docs() -> HTMLResponse:
         return get_swagger_ui_html(
@@ -77,100 +94,138 @@ def describe(app: FastAPI, config: Config) -> None:
             swagger_favicon_url="docs/static/favicon-32x32.png",
         )
 
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = lambda: made  # type: ignore[method-assign]
     app.mount("/docs/static", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.add_api_route("/docs", docs, include_in_schema=False)
 
 
-def _document(app: FastAPI, config: Config) -> dict[str, Any]:
-    document = get_openapi(title=config.name, version=app.version, routes=app.routes)
-    prefix = f"/v1/models/{config.name}"
-    paths = document["paths"]
-    paths.pop("/v1/models/{model_name}:predict", None)
-    binary = {"application/msgpack": {"schema": {"type": "string", "format": "binary"}}}
-    own = {
-        f"{prefix}:predict": _operation("Predict from JSON", _json(config)),
-        f"{prefix}:predict_binary": _operation(
-            "Predict from msgpack, with arrays as they are in memory", binary
-        ),
-    }
-    document["paths"] = {**own, **paths}
-    return document
+def document(config: Config) -> dict[str, Any]:
+    """The OpenAPI document.
 
-
-def _operation(summary: str, content: dict[str, Any]) -> dict[str, Any]:
-    responses = {"200": {"description": "One prediction a row, under `predictions`"}}
-    responses |= {status: {"description": text} for status, text in ERRORS.items()}
-    body = {"required": True, "content": content}
+    Its version is the beginning of the model file's SHA-256, which a new model changes, and
+    nothing else. Routes that answer 501 for this model, such as `:explain`, are left out, and so is
+    `load`, which has nothing to do.
+    """
+    version = (config.model.sha256 or "unknown")[:MOST_DIGITS]
+    paths: dict[str, Any] = {}
+    for operation in _operations(config):
+        paths.setdefault(operation.path, {})[operation.method] = operation.as_document()
     return {
-        "post": {"tags": ["V1"], "summary": summary, "requestBody": body, "responses": responses}
+        "openapi": "3.1.0",
+        "info": {"title": config.name, "version": version},
+        "servers": [{"url": "."}],
+        "paths": paths,
+        "components": {"schemas": components(config)},
     }
 
 
-def _json(config: Config) -> dict[str, Any]:
-    properties: dict[str, Any] = {"instances": {"type": "array", "items": _row(config.model.input)}}
-    output = config.model.output
-    if isinstance(output, EstimatorOutput) and output.probabilities:
-        properties["probabilities"] = {
-            "type": "boolean",
-            "description": "Answer `probabilities` as well",
-        }
-    schema = {"type": "object", "required": ["instances"], "properties": properties}
-    content: dict[str, Any] = {"schema": schema}
-    if config.model.example is not None:
-        content["example"] = {"instances": config.model.example}
-    return {"application/json": content}
+def _error(status: int) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": ERRORS[status],
+        "content": {JSON: {"schema": ref("Error")}},
+    }
+    if status == 503:
+        response["headers"] = {"Retry-After": RETRY_AFTER}
+    return response
 
 
-def _row(described: ModelInput | None) -> dict[str, Any]:
-    """The JSON schema of one row."""
-    match described:
-        case None | JsonInput():
-            return {}
-        case TextInput():
-            return {None: STRING, TEXT: STRING, BYTES: STRING_OR_BYTES}[described.dtype]
-        case TableInput():
-            return _object({column.name: json_schema(column) for column in described.columns})
-        case TensorsInput():
-            return _object({item.name: _lists(item.shape, item.dtype) for item in described.inputs})
-    return _lists(described.shape, described.dtype)
+def _operations(config: Config) -> list[Operation]:
+    others = _kfserving if config.server == "kfserving" else _kserve
+    return [*_predictions(config), *others(config), *_metadata(config)]
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "required": list(properties), "properties": properties}
+def _predictions(config: Config) -> list[Operation]:
+    v1, example = f"/v1/models/{config.name}", config.model.example
+    infer = v2_metadata.example(config)
+    return [
+        Operation(
+            "predict",
+            "post",
+            f"{v1}:predict",
+            "V1",
+            "Predict from JSON",
+            (JSON, ref("PredictResponse")),
+            OF_PREDICTION,
+            {JSON: _with_example("PredictRequest", example and {"instances": example})},
+        ),
+        Operation(
+            "predict_binary",
+            "post",
+            f"{v1}:predict_binary",
+            "V1",
+            "Predict from msgpack, with arrays as they are in memory",
+            (MSGPACK, FILE),
+            OF_PREDICTION,
+            {MSGPACK: {"schema": FILE}},
+            "The body is msgpack of what `:predict` takes, and so is the answer. It cannot be typed"
+            " here: choose a file.",
+        ),
+        Operation(
+            "infer",
+            "post",
+            f"/v2/models/{config.name}/infer",
+            "V2",
+            "Predict from tensors",
+            (JSON, ref("InferResponse")),
+            OF_PREDICTION,
+            {JSON: _with_example("InferRequest", infer)},
+            "Tensors may also be sent and answered as raw data after the JSON: the extension"
+            " `binary_tensor_data` of the protocol.",
+        ),
+    ]
 
 
-def _lists(shape: Shape, dtype: str | None) -> dict[str, Any]:
-    """The JSON schema of nested lists of a shape and a dtype."""
-    if shape is None:
-        return {}
-    row = _value(dtype)
-    for size in reversed(shape):
-        row = {"type": "array", "items": row}
-        if size is not None:
-            row |= {"minItems": size, "maxItems": size}
-    return row
+def _with_example(name: str, example: Any) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": ref(name)}
+    if example:
+        content["example"] = example
+    return content
 
 
-def _value(dtype: str | None) -> dict[str, Any]:
-    """The JSON schema of one value of a dtype. A float may be null, which is NaN."""
-    if dtype is None or dtype in VALUES:
-        return VALUES[dtype]
-    for start, form in TIMES.items():
-        if dtype.startswith(start):
-            return {**FORMS[form].schema, "type": ["string", "null"]}
-    if dtype.startswith("complex"):
-        pair = {"type": "array", "items": {"type": TYPES["number"]}}
-        return {**pair, "minItems": 2, "maxItems": 2}
-    if dtype.startswith(WHOLE):
-        return {"type": "number", "format": dtype}
-    schema: dict[str, Any] = {"type": TYPES["number"]}
-    if dtype in FORMATS:
-        schema["format"] = FORMATS[dtype]
-    return schema
+def _kserve(config: Config) -> list[Operation]:
+    return [
+        _get("alive", "/", "Server", "Whether the server is alive", (JSON, ref("Alive"))),
+        _get("v1_models", "/v1/models", "V1", "The names of the models", (JSON, ref("Models"))),
+        _ready("v1_model_ready", f"/v1/models/{config.name}", "V1"),
+    ]
 
 
-def _type(kind: str) -> dict[str, Any]:
-    if kind not in TYPES:
-        return {}
-    return {"type": TYPES[kind]}
+def _kfserving(config: Config) -> list[Operation]:
+    status = f"/v2/models/{config.name}/status"
+    return [
+        _get("alive", "/", "Server", "Whether the server is alive", (TEXT, STRING)),
+        _get("v1_models", "/v1/models", "V1", "The names of the models", (JSON, NAMES)),
+        _ready("v1_model_ready", f"/v1/models/{config.name}", "V1"),
+        _ready("v2_model_status", status, "V2"),
+    ]
+
+
+def _metadata(config: Config) -> list[Operation]:
+    model = f"/v2/models/{config.name}"
+    about_server = "The server's name, version and extensions"
+    ready = (JSON, ref("Ready"))
+    return [
+        _get("v2_server", "/v2", "V2", about_server, (JSON, ref("ServerMetadata"))),
+        _get("v2_live", "/v2/health/live", "V2", "Whether it is alive", (JSON, ref("Live"))),
+        _get("v2_ready", "/v2/health/ready", "V2", "Whether it is ready", ready, OF_READINESS),
+        _get("v2_models", "/v2/models", "V2", "The names of the models", (JSON, ref("Models"))),
+        _get("v2_model", model, "V2", "The model's tensors", (JSON, ref("ModelMetadata"))),
+        _ready("v2_model_ready", f"{model}/ready", "V2"),
+        _get("metrics", "/metrics", "Server", "Figures for Prometheus", (TEXT, STRING)),
+    ]
+
+
+def _ready(id: str, path: str, tag: str) -> Operation:
+    content = (JSON, ref("ModelReady"))
+    return _get(id, path, tag, "Whether the model is ready", content, OF_READINESS)
+
+
+def _get(
+    id: str,
+    path: str,
+    tag: str,
+    summary: str,
+    content: tuple[str, Schema],
+    errors: tuple[int, ...] = OF_ALL,
+) -> Operation:
+    return Operation(id, "get", path, tag, summary, content, errors)

@@ -206,6 +206,8 @@ class HTTPProtocol(HttpToolsProtocol):
             return None
         if headers.connection and self.parser.get_http_version() != "1.1":
             return None
+        if self.routes.answers_pages and any(name == b"origin" for name, _ in self.headers):
+            return None
         if not self._has_room:
             limit = self._connections.limit
             setting = "serving.max_connections, or the limit of open files"
