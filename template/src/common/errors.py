@@ -9,6 +9,14 @@ class InvalidInput(ValueError):
     """The request is not valid. Raise it in `InferenceModel`: the client gets 400 and the text."""
 
 
+def text_of(error: BaseException) -> str:
+    """An error's text, whatever its own code does."""
+    try:
+        return str(error)
+    except BaseException:
+        return f"{type(error).__name__}, whose text cannot be made"
+
+
 class ConfigError(Exception):
     """`config.yaml` or an environment variable holds a value that is not allowed."""
 

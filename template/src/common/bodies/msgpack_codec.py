@@ -12,6 +12,7 @@ import msgpack  # type: ignore[import-untyped]
 import numpy as np
 
 from ..words import kind_of
+from .density import Budget, budget
 from .ndarray_codec import check_keys, decode_numpy, encode_array, encode_scalar
 from .values import Converters, DecodeError, convert
 
@@ -23,13 +24,13 @@ def msgpack_decode(body: bytes | memoryview) -> Any:
     writes them. Arrays are writable and in C order.
 
     Raises:
-        DecodeError: the body is not such msgpack, or holds an ext type.
+        DecodeError: the body is not such msgpack, or holds an ext type or too many empty lists.
     """
     try:
         _check_complete(body)
         return msgpack.unpackb(
             body,
-            object_hook=_decode_map,
+            **_hooks(budget(body)),
             ext_hook=_refuse_ext,
             max_ext_len=0,
             raw=False,
@@ -129,6 +130,14 @@ def _check_complete(body: bytes | memoryview) -> None:
     unpacker = msgpack.Unpacker(read_size=len(body), max_buffer_size=len(body))
     unpacker.feed(body)
     unpacker.skip()
+
+
+def _hooks(left: Budget | None) -> dict[str, Callable[[Any], Any]]:
+    """What msgpack calls for each map, and where there is a budget for each list."""
+    if left is None:
+        return {"object_hook": _decode_map}
+    count = left.count
+    return {"object_hook": lambda mapping: count(_decode_map(mapping)), "list_hook": count}
 
 
 def _refuse_ext(code: int, data: bytes) -> Any:

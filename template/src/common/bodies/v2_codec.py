@@ -37,6 +37,7 @@ ELEMENT_SIZE = struct.Struct("<I")
 # The kinds of arrays that numpy makes of JSON data, for each kind of dtype that may hold them.
 JSON_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
 JSON_NAMES = {"b": "true or false", "i": "integers", "u": "integers", "f": "numbers or null"}
+MOST_TENSORS = 1 << 16  # one for each feature, where there are many
 BINARY_OUTPUT = "binary_data_output"
 
 
@@ -124,6 +125,8 @@ def _named_objects(parent: dict[str, Any], key: str) -> list[dict[str, Any]]:
     value = parent.get(key)
     if not isinstance(value, list):
         raise DecodeError(f"{key}: must be a list of objects, it is {kind_of(value)}")
+    if len(value) > MOST_TENSORS:
+        raise DecodeError(f"{key}: must hold at most {MOST_TENSORS} objects, it holds {len(value)}")
     names = set()
     for item in value:
         if not isinstance(item, dict):
@@ -190,18 +193,27 @@ def _dtype(described: dict[str, Any]) -> np.dtype[Any] | None:
 def _decode_raw(described: dict[str, Any], data: bytes) -> Array:
     dtype, shape = _dtype(described), parse_shape(described.get("shape"), "shape")
     if dtype is None:
-        return _reshape(_decode_elements(data), shape)
+        return _reshape(_decode_elements(data, math.prod(shape)), shape)
     return build_array(dtype.str, shape, data)
 
 
-def _decode_elements(data: bytes) -> Array:
-    """The elements of raw BYTES data. Each has its size in front, as a little-endian uint32."""
-    elements, at = [], 0
-    while at + ELEMENT_SIZE.size <= len(data):
-        start = at + ELEMENT_SIZE.size
-        at = start + ELEMENT_SIZE.unpack_from(data, at)[0]
-        elements.append(data[start:at])
-    if at != len(data):
+def _decode_elements(data: bytes, count: int) -> Array:
+    """The elements of raw BYTES data. Each has its size in front, as a little-endian uint32.
+
+    Args:
+        data: the data.
+        count: how many elements it must have.
+    """
+    prefix, size_at = ELEMENT_SIZE.size, ELEMENT_SIZE.unpack_from
+    elements: list[bytes] = []
+    start, last = prefix, len(data)
+    while start <= last and len(elements) <= count:
+        end = start + size_at(data, start - prefix)[0]
+        elements.append(data[start:end])
+        start = end + prefix
+    if len(elements) > count:
+        raise DecodeError(f"data: must have {count} elements, as the shape says, it has more")
+    if start - prefix != last:
         raise DecodeError("data: an element is longer than the rest: check the sizes in front")
     return _objects(elements)
 
@@ -235,6 +247,11 @@ def _decode_json(described: dict[str, Any]) -> Array:
         raise DecodeError(f"data: must be a list, it is {kind_of(data)}")
     if dtype == np.float16:
         raise DecodeError("datatype: V2 forbids FP16 in JSON: send FP32, or raw data")
+    count = math.prod(shape)
+    if len(data) > max(count, *shape, 0):
+        raise DecodeError(
+            f"data: must have {count} elements for the shape {list(shape)}, it has {len(data)}"
+        )
     if dtype is None:
         return _reshape(_strings(data), shape)
     return _reshape(_numbers(data, dtype), shape)

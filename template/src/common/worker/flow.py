@@ -4,6 +4,7 @@ Requests that have arrived together share one call of `predict` if that cannot c
 """
 
 import dataclasses
+import gc
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +14,13 @@ import numpy as np
 
 from .. import bodies
 from ..bodies import events
+from ..bodies.density import LARGE_BYTES
 from ..bodies.v2_codec import V2, Encoder
 from ..errors import InvalidInput
 from ..link.frames import PHASES, Kind, Request, Response, Stats
 from ..words import kind_of
 from .calls import Call, merged
+from .first_rows import FirstRows
 from .fixed_size import FixedSize
 from .independence import Finding, Predict
 from .options import check_options
@@ -59,6 +62,7 @@ class Flow:
         fixed_size: the number of rows of each call of `predict`, for as long as requests may share
             one; 0 for as many as came.
         options: the keys beside `instances` that the template's own code reads.
+        first_rows: tries the first rows of large bodies.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Flow:
         v2: V2 | None = None,
         fixed_size: int = 0,
         options: Sequence[str] = (),
+        first_rows: FirstRows | None = None,
     ) -> None:
         self._model = model
         self._sharing = sharing
@@ -76,6 +81,7 @@ class Flow:
             self._padded = FixedSize(model.predict, fixed_size)
         self._v2 = v2 or V2()
         self._options = options
+        self._first_rows = first_rows
 
     @property
     def max_batch_size(self) -> int:
@@ -88,7 +94,10 @@ class Flow:
             return self._answer_trial(frame)
         start = time.perf_counter()
         try:
-            body, encode = self._decode(frame)
+            if len(frame.body) < LARGE_BYTES:
+                body, encode = self._decode(frame)
+            else:
+                body, encode = self._decode_large(frame)
             request = _checked(body)
             if len(request) > 1:
                 check_options(request, self._options)
@@ -153,6 +162,18 @@ class Flow:
             return self._v2.decode(frame.body, frame.request_id)
         decode, encode = codec
         return decode(frame.body), encode
+
+    def _decode_large(self, frame: Request) -> tuple[Any, Encoder]:
+        """Decode without Python's search for cycles: a body has none, and millions of values."""
+        searches = gc.isenabled()
+        gc.disable()
+        try:
+            if self._first_rows is not None:
+                self._first_rows.check(frame.kind, frame.body)
+            return self._decode(frame)
+        finally:
+            if searches:
+                gc.enable()
 
     def _answer_group(self, group: Group) -> Iterator[Answered]:
         if len(group.calls) < 2 or self.max_batch_size == 1:

@@ -103,7 +103,8 @@ def load(config: Config) -> Any:
     v2 = bodies.V2(config.name, config.model.input)
     options = _import("common.worker.options").OPTIONS.get(config.framework, ())
     sharing, fixed_size = sharings.of_config(config), sharings.fixed_size(config)
-    flow = flows.Flow(model, sharing, v2, fixed_size, options)
+    first = _import("common.worker.first_rows").FirstRows(model, config.model.input)
+    flow = flows.Flow(model, sharing, v2, fixed_size, options, first)
     _warm_up(flow, config)
     _try_example(flow, config)
     return flow
