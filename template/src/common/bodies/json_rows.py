@@ -12,10 +12,11 @@ import numpy as np
 from .density import json_containers, outside_strings
 from .json_codec import json_decode
 
-WINDOW_BYTES = 1 << 14
-MOST_BYTES = 1 << 20  # of a row
+WINDOW_BYTES = 1 << 14  # of the first rows
+OTHER_CONTAINERS = 1000  # under other keys
+MOST_BYTES = 1 << 18  # of further ones
 
-_STEPS = np.zeros(256, np.int32)
+_STEPS = np.zeros(256, np.int8)
 _STEPS[list(b"[{")] = 1
 _STEPS[list(b"]}")] = -1
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -43,18 +44,23 @@ class JsonRows:
         self._at: int | None = self._start  # of the next row
 
     def batches(self) -> Iterator[list[Any]]:
-        """Rows, in their order. Ends before one that is larger than MOST_BYTES or no JSON."""
+        """Rows, in their order. Ends before one that is larger than MOST_BYTES.
+
+        Raises:
+            DecodeError: what should be rows is no JSON.
+        """
         size = WINDOW_BYTES
-        while self._at is not None and size <= MOST_BYTES:
-            at = self._at
-            spans, rest = _spans(self._text(at, size))
-            if not spans:
-                size *= MOST_BYTES // WINDOW_BYTES
-                continue
-            self._at = None if rest is None else at + rest
-            size = WINDOW_BYTES
-            end = at + spans[-1][1]
-            yield json_decode(b"".join([b"[", self._body[at:end], b"]"]))
+        while self._at is not None:
+            window = bytes(self._body[self._at : self._at + size])
+            end, is_last = _end_of_rows(window)
+            if end:
+                yield json_decode(b"".join([b"[", window[:end], b"]"]))
+                self._at += end + 1  # behind the comma
+            elif size == MOST_BYTES:
+                return
+            if is_last:
+                self._at = None
+            size = MOST_BYTES
 
     def next_row(self, most: int) -> tuple[int, int]:
         """How many lists and objects, and how many values, the row after the batches begins with.
@@ -67,14 +73,15 @@ class JsonRows:
         window = self._body[self._at : self._at + MOST_BYTES]
         codes = np.concatenate([codes for _, codes in outside_strings(window)])
         steps = _STEPS[codes]
-        if np.cumsum(steps).min(initial=1) < 1:
+        if np.cumsum(steps, dtype=np.int32).min(initial=1) < 1:
             return 0, 0  # it ends in the window, so it is no JSON
         return int(np.count_nonzero(steps == 1)), int(np.count_nonzero(codes == ord(",")))
 
     def exceed(self, lists: int, values: int) -> bool:
         """Whether the body is too short for its lists, if each row has so many, and values."""
         # Each takes two bytes at least: a list its brackets, a value one and a comma.
-        return json_containers(self._body) * 2 * (lists + values) > len(self._body) * lists
+        found = json_containers(self._body) - OTHER_CONTAINERS
+        return found * 2 * (lists + values) > len(self._body) * lists
 
     def others(self) -> dict[str, Any]:
         """The body without its rows.
@@ -82,17 +89,18 @@ class JsonRows:
         Raises:
             ValueError: it is no JSON, or has other rows too.
         """
-        end = self._end_of_rows()
+        end = self._end()
         found = json_decode(b"".join([self._body[: self._start], self._body[end:]]))
         if found["instances"] != []:
             raise ValueError("the body has two lists of instances")
         del found["instances"]
         return dict(found)
 
-    def _end_of_rows(self) -> int:
+    def _end(self) -> int:
+        """Where the list of rows is closed."""
         depth = 1
         for start, codes in outside_strings(self._body, self._start):
-            depths = depth + np.cumsum(_STEPS[codes])
+            depths = depth + np.cumsum(_STEPS[codes], dtype=np.int32)
             closed = np.flatnonzero(depths == 0)
             if closed.size:
                 return start + int(closed[0])
@@ -116,21 +124,15 @@ def _start_of_rows(text: str) -> int:
         at = _after(text, at, ",")
 
 
-def _spans(text: str) -> tuple[list[tuple[int, int]], int | None]:
-    """Where each row of a window starts and ends, and where the next one starts if there is one."""
-    spans: list[tuple[int, int]] = []
-    rest: int | None = 0
-    try:
-        while rest is not None:
-            start = _skip(text, rest)
-            _, end = _value(text, start)
-            after = _skip(text, end)
-            following = after + 1 if text[after] == "," else None
-            spans.append((start, end))
-            rest = following
-    except _ENDS:
-        pass
-    return spans, rest
+def _end_of_rows(window: bytes) -> tuple[int, bool]:
+    """Where the rows end that are whole, and whether no other rows follow."""
+    codes = np.concatenate([codes for _, codes in outside_strings(window)])
+    depths = np.cumsum(_STEPS[codes], dtype=np.int32)
+    closed = np.flatnonzero(depths < 0)
+    if closed.size:
+        return int(closed[0]), True
+    between = np.flatnonzero((codes == ord(",")) & (depths == 0))
+    return int(between[-1]) if between.size else 0, False
 
 
 def _value(text: str, at: int) -> tuple[Any, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,10 +10,11 @@ import msgpack  # type: ignore[import-untyped]
 
 from .msgpack_codec import msgpack_decode
 
-WINDOW_BYTES = 1 << 14
-MOST_BYTES = 1 << 20  # of a row
+WINDOW_BYTES = 1 << 14  # of the first rows
+MOST_BYTES = 1 << 18  # of further ones
 
 _ARRAYS = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
+_ARRAY = struct.Struct(">BI")
 _EMPTY = b"\x90"
 _ENDS = (ValueError, msgpack.UnpackException, IndexError)
 
@@ -38,19 +40,15 @@ class MsgpackRows:
     def batches(self) -> Iterator[list[Any]]:
         """Rows, in their order. Ends before one that is larger than MOST_BYTES."""
         size = WINDOW_BYTES
-        while self._left and size <= MOST_BYTES:
-            at = self._at
-            ends = _ends(self._body[at : at + size], self._left)
-            if not ends:
-                size *= MOST_BYTES // WINDOW_BYTES
-                continue
-            size = WINDOW_BYTES
-            self._at, self._left = at + ends[-1], self._left - len(ends)
-            starts = [0, *ends[:-1]]
-            yield [
-                msgpack_decode(self._body[at + start : at + end])
-                for start, end in zip(starts, ends, strict=True)
-            ]
+        while self._left:
+            window = self._body[self._at : self._at + size]
+            count, end = _whole(window, self._left)
+            if count:
+                yield msgpack_decode(b"".join([_ARRAY.pack(0xDD, count), window[:end]]))
+                self._at, self._left = self._at + end, self._left - count
+            elif size == MOST_BYTES:
+                return
+            size = MOST_BYTES
 
     def next_row(self, most: int) -> tuple[int, int]:
         """How many lists, and how many values, the row after the batches begins with.
@@ -84,7 +82,9 @@ class MsgpackRows:
         """
         unpacker, rest = _unpacker(self._body[self._list :])
         unpacker.skip()
-        found = msgpack_decode(b"".join([self._body[: self._list], _EMPTY, rest[unpacker.tell() :]]))
+        found = msgpack_decode(
+            b"".join([self._body[: self._list], _EMPTY, rest[unpacker.tell() :]])
+        )
         if found["instances"] != []:
             raise ValueError("the body has two lists of instances")
         del found["instances"]
@@ -105,17 +105,17 @@ def _start_of_rows(body: memoryview) -> tuple[int, int, int]:
     raise ValueError("there are no instances")
 
 
-def _ends(window: memoryview, most: int) -> list[int]:
-    """Where each row of a window ends."""
-    ends: list[int] = []
+def _whole(window: memoryview, most: int) -> tuple[int, int]:
+    """How many rows of a window are whole, and where they end."""
+    count = end = 0
     unpacker, _ = _unpacker(window)
     try:
-        while len(ends) < most:
+        while count < most:
             unpacker.skip()
-            ends.append(unpacker.tell())
+            count, end = count + 1, unpacker.tell()
     except _ENDS:
         pass
-    return ends
+    return count, end
 
 
 def _unpacker(data: memoryview) -> tuple[Any, memoryview]:

@@ -33,7 +33,7 @@ class Extent:
 
 
 def extent(described: ModelInput | None) -> Extent | None:
-    """What each row has; None where rows may differ, and where a value may be a list or an object."""
+    """What each row has; None where rows or values may differ in that."""
     match described:
         case ArrayInput():
             return _of_tensor(described, len(described.names or ()))

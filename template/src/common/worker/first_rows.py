@@ -7,7 +7,7 @@ Rows need not be as `model.input` says: the owner's code may convert them. So a 
 fit is refused only if that code, asked with the row alone, refuses it in the same words.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from ..bodies.density import LARGE_BYTES
@@ -20,7 +20,10 @@ from ..schema import ModelInput
 from ..signature import Signature
 
 MOST_ROWS = 1_000_000  # that are tried where one among them cannot fit
-READERS: dict[int, type["JsonRows | MsgpackRows"]] = {Kind.JSON: JsonRows, Kind.MSGPACK: MsgpackRows}
+READERS: dict[int, Callable[[bytes | memoryview], "Rows"]] = {
+    Kind.JSON: JsonRows,
+    Kind.MSGPACK: MsgpackRows,
+}
 
 
 class Rows(Protocol):
@@ -70,12 +73,15 @@ class FirstRows:
 
     def _try(self, rows: Rows) -> None:
         index = 0
+        goes_on: bool | None = None  # after two batches
         for number, batch in enumerate(rows.batches()):
             if (misfit := self._misfit(batch)) is not None:
                 self._refuse(rows, batch[misfit], index + misfit)
                 return
             index += len(batch)
-            if index > MOST_ROWS or (number and not self._one_cannot_fit(rows)):
+            if number and goes_on is None:
+                goes_on = self._one_cannot_fit(rows)
+            if goes_on is False or index > MOST_ROWS:
                 return
         self._check_next(rows, index)
 
