@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -799,3 +800,122 @@ def test_a_config_that_cannot_be_read(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe\xff")
     with pytest.raises(ConfigError, match="cannot be read"):
         Config.read(file, {})
+
+
+# ---- what the owner's code returns and raises ----
+
+
+class Raising(Owner):
+    """Raises an InvalidInput."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+        raise self.error
+
+
+class Textless(InvalidInput):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Numbered(InvalidInput):
+    def __str__(self) -> str:
+        return 5  # type: ignore[return-value]
+
+
+class TextlessFailure(RuntimeError):
+    def __str__(self) -> str:
+        raise SystemExit
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (Textless("x"), "Textless, whose text cannot be made"),
+        (Numbered("x"), "Numbered, whose text cannot be made"),
+        (InvalidInput(5), "5"),
+        (InvalidInput({"a": b"\xff"}), "{'a': b'\\xff'}"),
+        (InvalidInput(), ""),
+        (InvalidInput("x" * 20_000), "x" * 10_000 + "..."),
+    ],
+)
+def test_an_invalid_input_is_400_whatever_its_text(error: InvalidInput, message: str) -> None:
+    assert ask(Raising(error), body(1)) == [(400, {"error": message})]
+
+
+def test_a_failure_is_500_whatever_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    [(status, answer)] = ask(Raising(TextlessFailure()), body(1))
+    assert status == 500 and "id-1" in answer["error"]
+    assert (
+        "predict failed: TextlessFailure: TextlessFailure, whose text cannot be made" in caplog.text
+    )
+
+
+@pytest.mark.parametrize("kind", [Kind.JSON, Kind.MSGPACK])
+@pytest.mark.parametrize(
+    ("phase", "value", "message"),
+    [
+        ("preprocess", None, "preprocess returned None, it must return a dict with instances"),
+        ("predict", None, "predict returned None, it must return a dict with predictions"),
+        ("postprocess", None, "postprocess returned None, it must return a dict with predictions"),
+        ("postprocess", [1], "postprocess returned a list, it must return a dict with predictions"),
+        ("postprocess", np.zeros(1), "postprocess returned a numpy.ndarray, it must return a dict"),
+    ],
+)
+def test_a_method_that_returns_no_dict_is_named_in_the_log(
+    phase: str, value: Any, message: str, kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    owner = Owner()
+    setattr(owner, phase, lambda _: value)
+    [(status, answer)] = ask(owner, body(1), kind=kind)
+    assert status == 500 and answer["error"].startswith("the model failed; the server's log has")
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.message.startswith(message)
+    assert record.request_id == "id-1"  # type: ignore[attr-defined]
+
+
+LIMIT = 10_000
+
+
+@pytest.mark.parametrize("kind", [Kind.JSON, Kind.MSGPACK])
+@pytest.mark.parametrize(
+    "predictions",
+    [
+        "x" * LIMIT,
+        [1.5] * LIMIT,
+        np.zeros(LIMIT),
+        np.zeros(LIMIT, np.int8),
+        np.broadcast_to(np.float64(0), (1 << 40,)),
+        {"a": np.zeros(LIMIT), "b": [1]},
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_answer_that_is_too_large_is_500(
+    predictions: Any, kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Large(Owner):
+        def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+            if request["instances"][0][0] == 1:
+                return {"predictions": predictions}
+            return super().predict(request)
+
+    flow = Flow(Large(), proved(1), max_answer_bytes=LIMIT)
+    large, small = ask(flow, body(1), body(2), kind=kind, flow=flow)
+    assert small == (200, {"predictions": [4]})
+    assert large[0] == 500
+    said = r"the answer has \d+( or more)? bytes, more than the 10000 of serving.max_answer_bytes"
+    assert re.match(said, large[1]["error"]) and "id-1" in large[1]["error"]
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert re.match(said, record.message) and record.request_id == "id-1"  # type: ignore[attr-defined]
+
+
+def test_an_answer_as_large_as_the_limit_is_sent() -> None:
+    encoded = json_encode({"predictions": [2]})
+    owner = Owner()
+    flow = Flow(owner, proved(1), max_answer_bytes=len(encoded))
+    assert ask(owner, body(1), flow=flow) == [(200, {"predictions": [2]})]

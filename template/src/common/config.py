@@ -48,6 +48,7 @@ class Serving:
     max_queue_bytes: int = _rule(512 * 2**20, 1, 2**48)
     max_head_bytes: int = _rule(2**16, 2**10, 2**24)
     max_body_bytes: int = _rule(64 * 2**20, 1, 2**32 - 2**16)
+    max_answer_bytes: int = _rule(2**30, 1, 2**32 - 2**16)
     predict_timeout_seconds: float = _rule(60, 0.001, 86_400)
     load_timeout_seconds: float = _rule(600, 0.001, 86_400)
     compress_from_bytes: int = _rule(2**14, 0, 2**32)

@@ -12,7 +12,7 @@ import msgpack  # type: ignore[import-untyped]
 import numpy as np
 
 from ..words import kind_of
-from .density import Budget, budget
+from .density import check_msgpack
 from .ndarray_codec import check_keys, decode_numpy, encode_array, encode_scalar
 from .values import Converters, DecodeError, convert
 
@@ -28,9 +28,10 @@ def msgpack_decode(body: bytes | memoryview) -> Any:
     """
     try:
         _check_complete(body)
+        check_msgpack(body)
         return msgpack.unpackb(
             body,
-            **_hooks(budget(body)),
+            object_hook=_decode_map,
             ext_hook=_refuse_ext,
             max_ext_len=0,
             raw=False,
@@ -130,14 +131,6 @@ def _check_complete(body: bytes | memoryview) -> None:
     unpacker = msgpack.Unpacker(read_size=len(body), max_buffer_size=len(body))
     unpacker.feed(body)
     unpacker.skip()
-
-
-def _hooks(left: Budget | None) -> dict[str, Callable[[Any], Any]]:
-    """What msgpack calls for each map, and where there is a budget for each list."""
-    if left is None:
-        return {"object_hook": _decode_map}
-    count = left.count
-    return {"object_hook": lambda mapping: count(_decode_map(mapping)), "list_hook": count}
 
 
 def _refuse_ext(code: int, data: bytes) -> Any:

@@ -104,7 +104,7 @@ class FirstRows:
         lists, values = rows.next_row(self._extent.lists + most_values + 1)
         if lists <= self._extent.lists and values <= most_values:
             return
-        like_it = [0] * (most_values + 1)
+        like_it: list[Any] = [0] * (most_values + 1)
         if lists > self._extent.lists:
             like_it = [[]] * (self._extent.lists + 1)
         text = f"instances[{index}] holds more lists or values than a row of this model"

@@ -21,7 +21,7 @@ from typing import Any
 
 from .. import logs
 from ..config import Config, Serving
-from ..errors import LoadError
+from ..errors import LoadError, text_of
 from ..link import launch
 from ..link.frames import Frame, Kind, Request, Response, Splitter, receive
 from ..model_file import MODEL_DIRECTORY
@@ -104,7 +104,8 @@ def load(config: Config) -> Any:
     options = _import("common.worker.options").OPTIONS.get(config.framework, ())
     sharing, fixed_size = sharings.of_config(config), sharings.fixed_size(config)
     first = _import("common.worker.first_rows").FirstRows(model, config.model.input)
-    flow = flows.Flow(model, sharing, v2, fixed_size, options, first)
+    most = config.serving.max_answer_bytes
+    flow = flows.Flow(model, sharing, v2, fixed_size, options, first, most)
     _warm_up(flow, config)
     _try_example(flow, config)
     return flow
@@ -164,7 +165,7 @@ def _reason(error: BaseException) -> str:
     """One line: the error, and how to fix it if that is known."""
     if isinstance(error, SyntaxError):
         return f"line {error.lineno} of {error.filename}: {error.msg}"
-    line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    line = f"{type(error).__name__}: {' '.join(text_of(error).split())}"
     if isinstance(error, ModuleNotFoundError):
         fix = "add the package that provides it to requirements.txt, or the module to src/model/"
         return f"{line}; {fix}"
