@@ -1139,7 +1139,7 @@ async def main(port, columns):
     colour = InferInput("colour", [4, 1], "BYTES")
     texts = np.array(columns["colour"], dtype=object).reshape(4, 1)
     colour.set_data_from_numpy(texts, binary_data=True)
-    answer = await client.infer(InferRequest("model", [size, colour], request_id="mine"))
+    answer = await client.infer(InferRequest("model", [size, colour], request_id="mine" * 30_000))
     values = answer.outputs[0].as_numpy().ravel().tolist()
     texts = [value.decode() if isinstance(value, bytes) else value for value in values]
     ready = await client.is_server_ready(), await client.is_model_ready("model")
@@ -1150,7 +1150,8 @@ async def main(port, columns):
     except Exception as error:
         refused = type(error).__name__, str(error)
     await client.close()
-    print(json.dumps({"id": answer.id, "predictions": texts, "ready": ready, "refused": refused}))
+    ident = answer.id[:4], len(answer.id)
+    print(json.dumps({"id": ident, "predictions": texts, "ready": ready, "refused": refused}))
 
 
 asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
@@ -1169,7 +1170,8 @@ def test_grpc(
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     answer = json.loads(done.stdout.splitlines()[-1])
-    assert answer["id"] == "mine" and answer["ready"] == [True, True]
+    assert answer["id"] == ["mine", 120_000]  # longer than a frame's id
+    assert answer["ready"] == [True, True]
     assert answer["predictions"] == table_model.predict(table).tolist()
     assert "INVALID_ARGUMENT" in str(answer["refused"]) and "lacks 'colour'" in str(
         answer["refused"]

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import InvalidInput
 from ..link.frames import V2_HEAD
 from ..schema import ModelInput
-from ..words import kind_of, shown
+from ..words import kind_of, listing, shown
 from .json_codec import json_decode, json_encode
 from .ndarray_codec import build_array, check_size, parse_shape
 from .v2_tensors import (
@@ -93,8 +93,8 @@ class V2:
         """
         tensors = tensors_of_response(response)
         if missing := requested.keys() - tensors.keys():
-            names = ", ".join(map(repr, tensors))
-            raise InvalidInput(f"outputs: {min(missing)!r} is unknown, the outputs are {names}")
+            unknown, known = shown(min(missing)), listing(list(tensors))
+            raise InvalidInput(f"outputs: {unknown} is unknown, the outputs are {known}")
         outputs: list[dict[str, Any]] = []
         raw: list[bytes] = []
         for name, is_raw in (requested or dict.fromkeys(tensors, binary)).items():
@@ -163,7 +163,7 @@ def _decode_inputs(head: dict[str, Any], raw: memoryview) -> dict[str, Array]:
                 tensors[name] = _decode_raw(described, _take(raw, size))
                 raw = raw[size:]
         except DecodeError as error:
-            raise DecodeError(f"inputs: the tensor {name!r}: {error}") from None
+            raise DecodeError(f"inputs: the tensor {shown(name)}: {error}") from None
     if raw:
         raise DecodeError(
             f"inputs: {len(raw)} bytes of raw data belong to no tensor: check binary_data_size"

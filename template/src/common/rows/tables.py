@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import ConfigError, InvalidInput
-from ..schema import POLARS, TableInput
+from ..schema import POLARS, Column, TableInput
 from ..words import kind_of, listing
 from .parsed import as_list, named
 
@@ -31,9 +31,17 @@ class Table:
         }
         self._library = _library(described)
         self._columns = [
-            (_label(described, column.name), self._library.builder(column))
-            for column in described.columns
+            (_label(described, column.name), self._builder(index, column))
+            for index, column in enumerate(described.columns)
         ]
+
+    def _builder(self, index: int, column: Column) -> Callable[[list[Any]], Any]:
+        try:
+            build: Callable[[list[Any]], Any] = self._library.builder(column)
+        except ConfigError as error:
+            place = f"model.input.columns[{index}]:"
+            raise ConfigError(str(error).replace("model.input.columns:", place, 1)) from error
+        return build
 
     def frame(self, rows: Any) -> Any:
         """The rows as a DataFrame.

@@ -21,7 +21,7 @@ from typing import Any
 
 from .. import logs
 from ..config import Config, Serving
-from ..errors import LoadError, text_of
+from ..errors import ConfigError, LoadError, text_of
 from ..link import launch
 from ..link.frames import Frame, Kind, Request, Response, Splitter, receive
 from ..model_file import MODEL_DIRECTORY
@@ -144,6 +144,8 @@ def _inference_model(config: Config) -> Any:
         )
     try:
         return factory(config)
+    except ConfigError as error:
+        raise LoadError(str(error)) from error
     except Exception as error:
         logger.error("InferenceModel(config) failed", exc_info=error)
         reason = _reason(error)

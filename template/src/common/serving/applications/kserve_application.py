@@ -31,6 +31,7 @@ from ...errors import InvalidInput, Unanswered
 from ...link.frames import Kind
 from ...schema import ModelInput
 from ..pool import Pool
+from ..predict_routes import REQUEST_ID
 from . import error_answers, openapi
 
 EVENT = "application/cloudevents+json"
@@ -91,9 +92,10 @@ class ForwardingModel(Model):
 
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
         """Answer a V1 body, which is a CloudEvent or the data of one, or a V2 request."""
-        request_id = (headers or {}).get("x-request-id") or token_hex(8)
+        header = (headers or {}).get("x-request-id")
+        request_id = _request_id(header)
         if isinstance(payload, InferRequest):
-            answer = self._infer(payload, payload.id or request_id)
+            answer = self._infer(payload, _request_id(payload.id, header))
             return await (_grpc_errors(answer) if payload.from_grpc else answer)
         if headers.get("content-type", "").startswith(EVENT) and not has_binary_headers(headers):
             return Answer(*events.parted(await self._ask(Kind.EVENT, payload, request_id)))
@@ -104,7 +106,7 @@ class ForwardingModel(Model):
         answer = await self._ask(Kind.MSGPACK, bodies.msgpack_encode(request), request_id)
         response = bodies.msgpack_decode(answer)
         return InferResponse(
-            request_id,
+            payload.id or request_id,
             self.name,
             [
                 _output(name, tensor)
@@ -212,6 +214,14 @@ class FallbackApplication:
     async def stop_grpc(self) -> None:
         if self._grpc is not None:
             await self._grpc.stop()
+
+
+def _request_id(*given: str | None) -> str:
+    """The first id that is one as the predict routes take it; else a new one."""
+    for ident in given:
+        if ident and REQUEST_ID.fullmatch(ident.encode("utf-8", "surrogatepass")):
+            return ident
+    return token_hex(8)
 
 
 def _request(payload: InferRequest, described: ModelInput | None) -> dict[str, Any]:
