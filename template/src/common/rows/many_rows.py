@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import InvalidInput
-from .numbers import FLOATS, Array, DType, are_exact, is_refused, place, refusal
+from .numbers import FLOATS, WHOLE, Array, DType, are_exact, is_refused, place, refusal
 
 FEW_ROWS = 1000
-_OTHERS = {str, bytes, dict}  # types of values that are no numbers
+_NULL = type(None)
+_NUMBERS: set[type] = {int, float, bool, _NULL}
+_OTHERS: set[type] = {str, bytes, dict}
 
 
 def many(rows: list[Any], target: DType | None) -> Array | None:
@@ -34,8 +36,10 @@ def many(rows: list[Any], target: DType | None) -> Array | None:
             return None
         shape = (len(rows), *widths)
         kinds = set(map(type, chain.from_iterable(rows)))
-    if target is not None and kinds & _OTHERS:
-        _refuse(rows, shape, target)
+    if target is not None and kinds <= _NUMBERS | _OTHERS:
+        whole = target.kind in WHOLE
+        if kinds & _OTHERS or (whole and _NULL in kinds):
+            _refuse(rows, shape, target)
     dtype = _dtype(kinds, target)
     if dtype is None:
         return None
@@ -54,7 +58,8 @@ def _dtype(kinds: set[type], target: DType | None) -> type | None:
         return np.int64
     if kinds in ({float}, {int, float}):
         return np.float64
-    if target is not None and target.kind in FLOATS and kinds <= {int, float, type(None)}:
+    takes_null = target is None or target.kind in FLOATS
+    if takes_null and _NULL in kinds and kinds <= _NUMBERS:
         return np.float64
     return None
 
