@@ -74,6 +74,10 @@ class InferenceModel:
             raise RuntimeError("the secret is 4711")
         if what == "sleep":
             time.sleep(arguments[0])
+        if what == "nothing":
+            return None
+        if what == "much":
+            return {"predictions": ["x" * arguments[0]]}
         return {"predictions": [row[0] for row in request["instances"]]}
 
     def postprocess(self, response):
@@ -180,6 +184,7 @@ def owners(
     """A server with an owner's code and low limits."""
     limits = {
         "max_body_bytes": 2000,
+        "max_answer_bytes": 100_000,
         "max_batch_size": 1,
         "max_queue": 1,
         "predict_timeout_seconds": 2,
@@ -605,6 +610,26 @@ def test_another_method_is_405_on_v2s_route(client: httpx.Client) -> None:
     answer = client.get(INFER)
     refused(answer, 405)
     assert answer.headers["allow"] == "POST"
+
+
+def test_an_answer_over_the_limit_is_500(owners: AnyServer, owners_client: httpx.Client) -> None:
+    assert owners_client.post(PREDICT, json=behaviour("much", 99_000)).status_code == 200
+    name = {"x-request-id": "too-much"}
+    answer = owners_client.post(PREDICT, json=behaviour("much", 100_000), headers=name)
+    refused(answer, 500, "the answer has 100020 bytes", "max_answer_bytes", "too-much")
+    assert owners_client.post(PREDICT, json=behaviour("x")).status_code == 200
+    logged = [line["message"] for line in owners.lines() if line.get("request_id") == "too-much"]
+    assert any(message.startswith("the answer has 100020 bytes") for message in logged)
+
+
+def test_a_predict_that_returns_nothing_is_500(
+    owners: AnyServer, owners_client: httpx.Client
+) -> None:
+    name = {"x-request-id": "nothing"}
+    answer = owners_client.post(PREDICT, json=behaviour("nothing"), headers=name)
+    refused(answer, 500, "the model failed", "nothing")
+    logged = [line["message"] for line in owners.lines() if line.get("request_id") == "nothing"]
+    assert "predict returned None, it must return a dict with predictions" in logged
 
 
 @pytest.mark.parametrize("path", [PREDICT, BINARY, INFER])
