@@ -8,6 +8,7 @@ import pytest
 
 from common.bodies import json_encode, msgpack_decode, msgpack_encode, v2_tensors
 from common.errors import ConfigError, InvalidInput
+from common.rows.arrays import to_array
 from common.schema import ArrayInput, JsonInput, Tensor, TensorsInput, TextInput
 from common.signature import Signature
 
@@ -195,6 +196,21 @@ def test_other_dates_are_refused(dtype: str, value: Any, message: str) -> None:
 # ---- sparse rows ----
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"dtype": "flaot64"},
+        {"dtype": "decimal128(x)[pyarrow]"},
+        {"dtype": "datetime64[ns, Mars/Phobos]"},
+        {"categories": ["a"], "categories_dtype": "strr"},
+    ],
+)
+def test_an_unknown_dtype_of_a_column_is_named(column: dict[str, Any]) -> None:
+    columns = [{"name": "size"}, {"name": "colour", **column}]
+    with pytest.raises(ConfigError, match=r"^config.yaml: model.input.columns\[1\]: .* no dtype"):
+        Signature({"kind": "table", "columns": columns})
+
+
 @pytest.mark.parametrize("kind", ["csr_matrix", "csr_array", "csc_matrix"])
 def test_rows_become_sparse(kind: str) -> None:
     import scipy.sparse
@@ -243,3 +259,34 @@ def test_an_object_has_no_order_for_a_model_without_names(dtype: str | None, row
     expected = rf"instances\[{place}\] must be a list, it is an object: .* without feature names"
     with pytest.raises(InvalidInput, match=expected):
         Signature(ArrayInput((2,), dtype)).inputs(rows)
+
+
+# ---- many rows ----
+
+MANY = 2000
+ODD = [1, 2.5, None, True, "a", b"b", {}, [1], LARGE, 2**63, -1, 1e300, float("nan"), 2**70]
+
+
+@pytest.mark.parametrize("dtype", [None, "float64", "float32", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("usual", [1, 2.5, True, None])
+@pytest.mark.parametrize("shape", [(), (1,), (3,)])
+def test_many_rows_are_as_few(shape: tuple[int, ...], usual: Any, dtype: str | None) -> None:
+    """Whatever is among them: the array, and the message, up to the place."""
+    target = None if dtype is None else np.dtype(dtype)
+    for odd in ODD:
+        few = made([usual] * 3, odd, shape, target)
+        many = made([usual] * MANY, odd, shape, target)
+        assert few == many.replace(f"[{MANY}]", "[3]")
+
+
+def made(usual: list[Any], odd: Any, shape: tuple[int, ...], target: Any) -> str:
+    """What becomes of rows whose last one is odd: the dtype and the last value, or the message."""
+    values = [*usual, odd]
+    rows = values
+    if shape:
+        rows = [[usual[0]] * (shape[0] - 1) + [value] for value in values]
+    try:
+        array = to_array(rows, target)
+    except InvalidInput as error:
+        return str(error)
+    return f"{array.dtype} {array[-1:].tolist()!r}"

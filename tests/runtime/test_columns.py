@@ -291,7 +291,8 @@ def test_a_category_keeps_the_dtype_of_its_values() -> None:
 
 @pytest.mark.parametrize("dtype", ["flot64", "complex128", "datetime64[xs]"])
 def test_a_dtype_that_cannot_be_made_is_named_at_the_start(dtype: str) -> None:
-    with pytest.raises(ConfigError, match=r"config\.yaml: model\.input\.columns: .*" + dtype[:4]):
+    said = r"config\.yaml: model\.input\.columns\[0\]: .*" + dtype[:4]
+    with pytest.raises(ConfigError, match=said):
         Signature(TableInput((Column("a", "number", dtype),)))
 
 

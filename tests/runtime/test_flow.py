@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from common import config_file
 from common.bodies import json_encode, v2_tensors
 from common.config import Config
 from common.errors import ConfigError, InvalidInput
@@ -663,6 +666,17 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
+LETTERS = "abcdefghij"
+LAUGHS = "\n".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]"
+    for before, name in zip(LETTERS, LETTERS[1:], strict=False)
+)
+MERGED = "\n".join(
+    f"{name}: &{name} {{<<: [{', '.join([f'*{before}'] * 10)}]}}"
+    for before, name in zip(LETTERS, LETTERS[1:], strict=False)
+)
+
+
 def changed(path: str, value: Any) -> dict[str, Any]:
     """The document with another value at a dotted path."""
     document: dict[str, Any] = json.loads(json.dumps(DOCUMENT))
@@ -703,6 +717,63 @@ def test_the_environment_overrides() -> None:
     [
         ("model_name", None, ["model_name", "null"]),
         ("model_name", 7, ["model_name", "7"]),
+        ("model_name", "", ["model_name", "a string", "''"]),
+        *[
+            ("model_name", name, ["model_name must be 1 to 128 letters, digits, '.', '_' or '-'"])
+            for name in (
+                *("a/b", "a:b", "a b", "a\n", "a\0", ".", "..", "-a", "a?b", "a#b", "a%2fb", "é"),
+                *("<script>alert(1)</script>", "'", '"', "\ud800", "a" * 129, "１"),
+            )
+        ],
+        ("pyhton_version", "py311", ["pyhton_version is not known; did you mean python_version?"]),
+        ("model_metadata.sever", "x", ["model_metadata.sever is not known; did you mean server?"]),
+        ("model_metadata.model.exmaple", [1], ["model.exmaple is not known", "mean example?"]),
+        ("model_metadata.model.rows_independant", True, ["mean rows_independent?"]),
+        (
+            "model_metadata.serving.max_answer_byte",
+            1,
+            ["did you mean max_answer_bytes? The settings are workers"],
+        ),
+        ("model_metadata.serving.max_answer_bytes", 2**32, ["max_answer_bytes", "between 1 and"]),
+        ("model_metadata.serving.poll_seconds", float("inf"), ["poll_seconds", "between", "inf"]),
+        ("model_metadata.serving.poll_seconds", 10**400, ["poll_seconds", "1329 bits"]),
+        ("model_metadata.model.tolerance", 10**400, ["tolerance", "1329 bits"]),
+        ("model_metadata.model.batch_noise", float("nan"), ["batch_noise", "0 to 1", "nan"]),
+        (
+            "model_metadata.model.example",
+            [[1, float("nan")]],
+            ["model.example[0][1]", "a number that JSON has", "nan"],
+        ),
+        (
+            "model_metadata.model.input",
+            {"kind": "table", "columns": [{"name": "a", "categories": [float("inf")]}]},
+            ["model.input.columns[0].categories[0]", "a number that JSON has", "inf"],
+        ),
+        (
+            "model_metadata.model.input",
+            {"kind": "array", "shape": [4], "dtype": "flaot64"},
+            ["model.input.dtype", "did you mean float64?", "'flaot64'"],
+        ),
+        (
+            "model_metadata.model.input",
+            {"kind": "tensors", "inputs": [{"name": "a", "shape": [1], "dtype": "foo"}]},
+            ["model.input.inputs[0].dtype", "name of a dtype", "'foo'"],
+        ),
+        (
+            "model_metadata.model.output",
+            {"kind": "array", "shape": [], "dtype": "int65"},
+            ["model.output.dtype", "did you mean int", "'int65'"],
+        ),
+        (
+            "model_metadata.model.output",
+            {"kind": "class", "dtype": "flote"},
+            ["model.output.dtype", "'flote'"],
+        ),
+        (
+            "model_metadata.model.output",
+            {"kind": "tensors", "outputs": [{"name": "a", "shape": [], "dtype": "float 32"}]},
+            ["model.output.outputs[0].dtype", "did you mean float32?"],
+        ),
         ("model_metadata", [], ["model_metadata", "mapping", "[]"]),
         ("model_metadata.framework", "", ["framework", "''"]),
         ("model_metadata.server", "flask", ["server", "kserve or kfserving", "'flask'"]),
@@ -778,10 +849,20 @@ def test_a_broken_environment_is_named(name: str, value: str) -> None:
         ("a: b: c", "is not YAML"),
         ("a: 2001-99-99", "is not YAML: month must be in 1..12"),
         ("a: " + "[" * 5000, "is not YAML: "),
-        ("model_name: &a [*a]", "is not YAML: Circular reference detected"),
+        ("model_name: &a [*a]", "line 1: the value contains itself: remove the alias in it"),
         ("", "config.yaml must be a mapping, it is null"),
         ("- 1", "must be a mapping"),
         ("\tx", "is not YAML"),
+        ("a: " + "[" * 200 + "]" * 200, "is nested in more than 100 levels"),
+        ("a: 1\nb: 2\na: 3", "line 3: the key 'a' stands in line 1 already: keep one"),
+        ("a:\n  b: {c: 1, 'c': 2}", "line 2: the key 'c' stands in line 2 already"),
+        ('a: "\\ud800"', "line 1: the text '\\ud800' holds half a character"),
+        ('"\\udfff": 1', "holds half a character"),
+        ("a: &a [x, x]\n" + LAUGHS, "its aliases (*name) stand for"),
+        ("a: &a {k: 1}\n" + MERGED, "its aliases (*name) stand for"),
+        ("a: " + "9" * 5000, "is not YAML: "),
+        ("a: !!python/object:os.system {}", "is not YAML: could not determine a constructor"),
+        ("? [a]\n: 1", "is not YAML: "),
     ],
 )
 def test_a_file_that_is_no_config(text: str, words: str, tmp_path: Path) -> None:
@@ -792,6 +873,55 @@ def test_a_file_that_is_no_config(text: str, words: str, tmp_path: Path) -> None
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a {x: 1}\nb: {<<: *a, x: 2}\nc: {<<: [*a, {y: 1}]}\nd: *a",
+        "a: {1: x, '1': y}\nb: &b [&c {d: 1}, *c]\ne: [*b, *b]",
+        "a: é\U0001f600 \u2028",
+        "a: !!binary aGFsbG8=\nb: 2024-05-01\nc: !!set {x, y}",
+        "",
+        "# only a comment",
+        "- &x 1\n- *x",
+    ],
+)
+def test_other_yaml_is_read_as_it_is(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    assert config_file.read(file) == yaml.safe_load(text)
+
+
+def test_a_number_that_python_does_not_write_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    rest = "model_metadata: {framework: x, model: {}}"
+    file.write_text(f"model_name: 0x{'f' * 5000}\n{rest}")
+    with pytest.raises(ConfigError, match="it is a number of 20000 bits"):
+        Config.read(file, {})
+
+
+def test_a_very_large_file_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    with file.open("wb") as stream:
+        stream.truncate(config_file.MOST_BYTES + 1)
+    with pytest.raises(ConfigError, match="has 33554433 bytes, more than 33554432"):
+        config_file.read(file)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *("float64", "<f8", "f4", "?", "<U10", "str", "str320", "datetime64[ns]", "bfloat16"),
+        *("object", "O", "category", "Int64", "Float32", "String", "Decimal(10, 2)", "string"),
+        *("[('a', '<f8'), ('b', '<i4')]", "string[python]", "period[M]", "int64[pyarrow]"),
+        *("float8_e4m3fn", "complex32", "longdouble", "quint8", "int4", "bytes", "S5", "|S5"),
+    ],
+)
+def test_names_of_dtypes_of_all_libraries_are_taken(dtype: str) -> None:
+    output = {"kind": "array", "shape": [], "dtype": dtype}
+    config = Config.from_document(changed("model_metadata.model.output", output))
+    assert config.model.output is not None and config.model.output.dtype == dtype  # type: ignore[union-attr]
+
+
 def test_a_config_that_cannot_be_read(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -799,3 +929,122 @@ def test_a_config_that_cannot_be_read(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe\xff")
     with pytest.raises(ConfigError, match="cannot be read"):
         Config.read(file, {})
+
+
+# ---- what the owner's code returns and raises ----
+
+
+class Raising(Owner):
+    """Raises an InvalidInput."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+        raise self.error
+
+
+class Textless(InvalidInput):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Numbered(InvalidInput):
+    def __str__(self) -> str:
+        return 5  # type: ignore[return-value]
+
+
+class TextlessFailure(RuntimeError):
+    def __str__(self) -> str:
+        raise SystemExit
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (Textless("x"), "Textless, whose text cannot be made"),
+        (Numbered("x"), "Numbered, whose text cannot be made"),
+        (InvalidInput(5), "5"),
+        (InvalidInput({"a": b"\xff"}), "{'a': b'\\xff'}"),
+        (InvalidInput(), ""),
+        (InvalidInput("x" * 20_000), "x" * 10_000 + "..."),
+    ],
+)
+def test_an_invalid_input_is_400_whatever_its_text(error: InvalidInput, message: str) -> None:
+    assert ask(Raising(error), body(1)) == [(400, {"error": message})]
+
+
+def test_a_failure_is_500_whatever_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    [(status, answer)] = ask(Raising(TextlessFailure()), body(1))
+    assert status == 500 and "id-1" in answer["error"]
+    assert (
+        "predict failed: TextlessFailure: TextlessFailure, whose text cannot be made" in caplog.text
+    )
+
+
+@pytest.mark.parametrize("kind", [Kind.JSON, Kind.MSGPACK])
+@pytest.mark.parametrize(
+    ("phase", "value", "message"),
+    [
+        ("preprocess", None, "preprocess returned None, it must return a dict with instances"),
+        ("predict", None, "predict returned None, it must return a dict with predictions"),
+        ("postprocess", None, "postprocess returned None, it must return a dict with predictions"),
+        ("postprocess", [1], "postprocess returned a list, it must return a dict with predictions"),
+        ("postprocess", np.zeros(1), "postprocess returned a numpy.ndarray, it must return a dict"),
+    ],
+)
+def test_a_method_that_returns_no_dict_is_named_in_the_log(
+    phase: str, value: Any, message: str, kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    owner = Owner()
+    setattr(owner, phase, lambda _: value)
+    [(status, answer)] = ask(owner, body(1), kind=kind)
+    assert status == 500 and answer["error"].startswith("the model failed; the server's log has")
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.message.startswith(message)
+    assert record.request_id == "id-1"  # type: ignore[attr-defined]
+
+
+LIMIT = 10_000
+
+
+@pytest.mark.parametrize("kind", [Kind.JSON, Kind.MSGPACK])
+@pytest.mark.parametrize(
+    "predictions",
+    [
+        "x" * LIMIT,
+        [1.5] * LIMIT,
+        np.zeros(LIMIT),
+        np.zeros(LIMIT, np.int8),
+        np.broadcast_to(np.float64(0), (1 << 40,)),
+        {"a": np.zeros(LIMIT), "b": [1]},
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_answer_that_is_too_large_is_500(
+    predictions: Any, kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Large(Owner):
+        def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+            if request["instances"][0][0] == 1:
+                return {"predictions": predictions}
+            return super().predict(request)
+
+    flow = Flow(Large(), proved(1), max_answer_bytes=LIMIT)
+    large, small = ask(flow, body(1), body(2), kind=kind, flow=flow)
+    assert small == (200, {"predictions": [4]})
+    assert large[0] == 500
+    said = r"the answer has \d+( or more)? bytes, more than the 10000 of serving.max_answer_bytes"
+    assert re.match(said, large[1]["error"]) and "id-1" in large[1]["error"]
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert re.match(said, record.message) and record.request_id == "id-1"  # type: ignore[attr-defined]
+
+
+def test_an_answer_as_large_as_the_limit_is_sent() -> None:
+    encoded = json_encode({"predictions": [2]})
+    owner = Owner()
+    flow = Flow(owner, proved(1), max_answer_bytes=len(encoded))
+    assert ask(owner, body(1), flow=flow) == [(200, {"predictions": [2]})]

@@ -332,3 +332,78 @@ def test_one_column_of_a_model_without_names_may_be_flat() -> None:
 def test_columns_that_form_no_rows(columns: Any, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
         V2("model", ArrayInput((2,), "float64")).decode(body({"inputs": columns}), "an-id")
+
+
+HUGE = 2**40
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ([HUGE], f"must have {HUGE} elements for the shape .{HUGE}., it has 1"),
+        ([HUGE, HUGE], "must have"),
+        ([2**63 - 1] * 32, "must have"),
+        ([HUGE, 0], "must have 0 elements"),
+        ([-1], "integers that are not negative, it holds the number -1"),
+        ([-1, -1], "integers that are not negative"),
+        ([2**64], "integers that are not negative, it holds the number 1.8"),
+        ([1e300], "integers that are not negative"),
+        ([True], "integers that are not negative, it holds true"),
+        (["1"], "integers that are not negative, it holds the string '1'"),
+        ([[1]], "integers that are not negative, it holds a list of 1"),
+        ([1] * 33, "at most 32 dimensions, it has 33"),
+        ([1] * 100_000, "at most 32 dimensions, it has 100000"),
+        (None, "must be a list of integers, it is null"),
+    ],
+)
+@pytest.mark.parametrize("datatype", ["FP64", "BYTES"])
+def test_odd_shapes_are_refused(shape: Any, message: str, datatype: str) -> None:
+    data = 1.5 if datatype == "FP64" else "a"
+    for values in ([data], [[data]]):
+        with pytest.raises(DecodeError, match=message):
+            instances({"inputs": [tensor(datatype, shape, values)]})
+    raw = b"\0" * 8
+    described = tensor(datatype, shape, None, parameters={"binary_data_size": 8})
+    with pytest.raises(DecodeError):
+        instances({"inputs": [described]}, raw)
+
+
+def test_more_elements_than_the_shape_has_are_refused() -> None:
+    described = tensor("BYTES", [3], None, parameters={"binary_data_size": 16})
+    assert instances({"inputs": [{**described, "shape": [4]}]}, b"\0" * 16) == [""] * 4
+    with pytest.raises(DecodeError, match="must have 3 elements, as the shape says, it has more"):
+        instances({"inputs": [described]}, b"\0" * 16)
+    with pytest.raises(DecodeError, match="must have 3 elements for the shape .3., it has 4"):
+        instances({"inputs": [tensor("FP64", [3], [1, 2, 3, 4])]})
+    assert instances({"inputs": [tensor("FP64", [2, 0], [[], []])]}).shape == (2, 0)
+
+
+def test_names_of_tensors_are_cut_in_messages() -> None:
+    name = "x" * 10_000
+    for inputs in (
+        [{"name": name, "datatype": "FP64", "shape": [1], "data": [1]}] * 2,
+        [{"name": name, "datatype": "FP64", "shape": [2], "data": [1]}],
+    ):
+        with pytest.raises(DecodeError) as refusal:
+            instances({"inputs": inputs})
+        assert "'xxx" in str(refusal.value) and len(str(refusal.value)) < 200
+    head = {"inputs": [tensor("FP64", [1], [1])], "outputs": [{"name": name}]}
+    [refused] = answers(body(head))
+    assert refused.status == 400 and len(refused.body) < 200
+
+
+def test_too_many_tensors_are_refused() -> None:
+    with pytest.raises(DecodeError, match="inputs: must hold at most 65536 objects"):
+        instances({"inputs": [{}] * 65_537})
+
+
+@pytest.mark.parametrize("given", ["x" * 100_000, "é\u2028<script>", "a\nb\0"])
+def test_any_id_comes_back(given: str) -> None:
+    [answer] = answers(body({"id": given, "inputs": [tensor("FP64", [1], [1])]}))
+    head, _ = parts(answer)
+    assert answer.status == 200 and head["id"] == given
+
+
+def test_a_lone_surrogate_in_an_id_is_refused() -> None:
+    [answer] = answers(body({"id": "\ud800", "inputs": [tensor("FP64", [1], [1])]}))
+    assert answer.status == 400 and b"the body is not JSON" in answer.body

@@ -77,6 +77,10 @@ class InferenceModel:
             raise RuntimeError("the secret is 4711")
         if what == "sleep":
             time.sleep(arguments[0])
+        if what == "nothing":
+            return None
+        if what == "much":
+            return {"predictions": ["x" * arguments[0]]}
         return {"predictions": [row[0] for row in request["instances"]]}
 
     def postprocess(self, response):
@@ -183,6 +187,7 @@ def owners(
     """A server with an owner's code and low limits."""
     limits = {
         "max_body_bytes": 2000,
+        "max_answer_bytes": 100_000,
         "max_batch_size": 1,
         "max_queue": 1,
         "predict_timeout_seconds": 2,
@@ -608,6 +613,26 @@ def test_another_method_is_405_on_v2s_route(client: httpx.Client) -> None:
     answer = client.get(INFER)
     refused(answer, 405)
     assert answer.headers["allow"] == "POST"
+
+
+def test_an_answer_over_the_limit_is_500(owners: AnyServer, owners_client: httpx.Client) -> None:
+    assert owners_client.post(PREDICT, json=behaviour("much", 99_000)).status_code == 200
+    name = {"x-request-id": "too-much"}
+    answer = owners_client.post(PREDICT, json=behaviour("much", 100_000), headers=name)
+    refused(answer, 500, "the answer has 100020 bytes", "max_answer_bytes", "too-much")
+    assert owners_client.post(PREDICT, json=behaviour("x")).status_code == 200
+    logged = [line["message"] for line in owners.lines() if line.get("request_id") == "too-much"]
+    assert any(message.startswith("the answer has 100020 bytes") for message in logged)
+
+
+def test_a_predict_that_returns_nothing_is_500(
+    owners: AnyServer, owners_client: httpx.Client
+) -> None:
+    name = {"x-request-id": "nothing"}
+    answer = owners_client.post(PREDICT, json=behaviour("nothing"), headers=name)
+    refused(answer, 500, "the model failed", "nothing")
+    logged = [line["message"] for line in owners.lines() if line.get("request_id") == "nothing"]
+    assert "predict returned None, it must return a dict with predictions" in logged
 
 
 @pytest.mark.parametrize("path", [PREDICT, BINARY, INFER])
@@ -1204,7 +1229,7 @@ async def main(port, columns):
     colour = InferInput("colour", [4, 1], "BYTES")
     texts = np.array(columns["colour"], dtype=object).reshape(4, 1)
     colour.set_data_from_numpy(texts, binary_data=True)
-    answer = await client.infer(InferRequest("model", [size, colour], request_id="mine"))
+    answer = await client.infer(InferRequest("model", [size, colour], request_id="mine" * 30_000))
     values = answer.outputs[0].as_numpy().ravel().tolist()
     texts = [value.decode() if isinstance(value, bytes) else value for value in values]
     ready = await client.is_server_ready(), await client.is_model_ready("model")
@@ -1215,7 +1240,8 @@ async def main(port, columns):
     except Exception as error:
         refused = type(error).__name__, str(error)
     await client.close()
-    found = {"id": answer.id, "predictions": texts, "ready": ready, "refused": refused}
+    ident = answer.id[:4], len(answer.id)
+    found = {"id": ident, "predictions": texts, "ready": ready, "refused": refused}
     print(json.dumps({**found, "outputs": await outputs(port)}))
 
 
@@ -1235,7 +1261,8 @@ def test_grpc(
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     answer = json.loads(done.stdout.splitlines()[-1])
-    assert answer["id"] == "mine" and answer["ready"] == [True, True]
+    assert answer["id"] == ["mine", 120_000]  # longer than a frame's id
+    assert answer["ready"] == [True, True]
     assert answer["predictions"] == table_model.predict(table).tolist()
     assert answer["outputs"] == [["sklearn", "predictions", "BYTES", -1]]
     assert "INVALID_ARGUMENT" in str(answer["refused"]) and "lacks 'colour'" in str(

@@ -23,7 +23,7 @@ GENERATOR: Order = [
 COMMON: Order = [
     ("words", "logs", "threads"),
     ("errors",),
-    ("schema",),
+    ("schema", "config_file"),
     ("config", "rows"),
     ("model_file", "health", "fast_path", "signature"),
     ("onnx_engine",),

@@ -1,7 +1,6 @@
 """`config.yaml`, read and checked once. Environment variables override some of `serving`."""
 
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -10,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
-from .schema import ModelInput, ModelOutput, any_of, as_document, read_input, read_output
+from .schema import (
+    ModelInput,
+    ModelOutput,
+    any_of,
+    as_document,
+    check_json,
+    check_spelling,
+    nearest,
+    read_input,
+    read_output,
+)
 from .words import written
 
 SOURCE = Path(__file__).resolve().parents[1]
@@ -24,6 +33,12 @@ FACTS: dict[str, tuple[type, str]] = {
     "example": (list, "a list or null"),
     "rows_independent": (bool, "true, false or null"),
 }
+OWN_KEYS = ("model_name", "python_version", "model_metadata")  # the others are truss's
+METADATA_KEYS = ("framework", "server", "serving", "model")
+MODEL_NOTES = ("code", "class", "trained_with")  # of `model`, which the generator alone reads
+# It stands in routes, headers, metrics and HTML, where these characters need no escape.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+NAME_RULE = "1 to 128 letters, digits, '.', '_' or '-', with a letter or digit first"
 SHARES = ("batch_noise", "tolerance")  # of the largest number
 
 
@@ -52,6 +67,7 @@ class Serving:
     max_queue_bytes: int = _rule(512 * 2**20, 1, 2**48)
     max_head_bytes: int = _rule(2**16, 2**10, 2**24)
     max_body_bytes: int = _rule(64 * 2**20, 1, 2**32 - 2**16)
+    max_answer_bytes: int = _rule(2**30, 1, 2**32 - 2**16)
     predict_timeout_seconds: float = _rule(60, 0.001, 86_400)
     load_timeout_seconds: float = _rule(600, 0.001, 86_400)
     compress_from_bytes: int = _rule(2**14, 0, 2**32)
@@ -104,21 +120,17 @@ class Config:
         Raises:
             ConfigError: the file is missing or broken, or holds a value that is not allowed.
         """
-        import yaml  # only the server's environment has it: a worker gets what was read
+        # Only the server's environment has yaml: a worker gets what was read.
+        from . import config_file
 
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-            json.dumps(document, default=str, skipkeys=True)  # fails if a part contains itself
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {error}") from error
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-        return cls.from_document(document, environ)
+        return cls.from_document(config_file.read(path), environ)
 
     @classmethod
     def from_document(cls, document: Any, environ: Mapping[str, str] = {}) -> "Config":
         """Check a parsed `config.yaml` and make a Config of it."""
-        metadata = _section(_mapping(document, "config.yaml"), "model_metadata")
+        check_spelling("", _mapping(document, "config.yaml"), OWN_KEYS)
+        metadata = _section(document, "model_metadata")
+        check_spelling("model_metadata", metadata, METADATA_KEYS)
         server = _server(metadata)
         serving = dict(_section(metadata, "serving", {}))
         if server == "kfserving":
@@ -133,7 +145,7 @@ class Config:
                 _where("grpc_port"), "0 (KFServing has no gRPC)", settings.grpc_port
             )
         return cls(
-            name=_text(document, "model_name"),
+            name=_name(document),
             framework=_text(metadata, "framework"),
             serving=settings,
             model=_model(model),
@@ -181,6 +193,13 @@ def _text(parent: Mapping[str, Any], key: str) -> str:
     return value
 
 
+def _name(document: Mapping[str, Any]) -> str:
+    name = _text(document, "model_name")
+    if not NAME.fullmatch(name):
+        raise ConfigError.value("model_name", NAME_RULE, name)
+    return name
+
+
 def _server(metadata: Mapping[str, Any]) -> str:
     server = _text({"server": SERVERS[0], **metadata}, "server")
     if server not in SERVERS:
@@ -193,13 +212,14 @@ def _python_version(document: Mapping[str, Any]) -> str | None:
     if document.get("python_version") is None:
         return None
     text = _text(document, "python_version")
-    if not (version := re.fullmatch(r"py(3)(\d+)", text)):
+    if not (version := re.fullmatch(r"py(3)([0-9]{1,3})", text)):
         raise ConfigError.value("python_version", "like py311", text)
     return f"{version[1]}.{version[2]}"
 
 
 def _model(section: dict[str, Any]) -> Model:
     known = {item.name for item in dataclasses.fields(Model)}
+    check_spelling("model", section, (*known, *MODEL_NOTES))
     facts = {key: section[key] for key in known & section.keys()}
     for key, (kind, allowed) in FACTS.items():
         value = facts.get(key)
@@ -212,6 +232,7 @@ def _model(section: dict[str, Any]) -> Model:
         raise ConfigError.value("model.engine", any_of(ENGINES), engine)
     facts["input"] = read_input(facts.get("input"))
     facts["output"] = read_output(facts.get("output"))
+    check_json("model", section)
     return Model(**facts)
 
 
@@ -219,8 +240,11 @@ def _setting(name: str, value: Any) -> Any:
     """One value of `serving`, converted where it comes from the environment as text."""
     rules = {item.name: item for item in dataclasses.fields(Serving)}
     if name not in rules:
+        meant = "the settings are"
+        if near := nearest(name, rules):
+            meant = f"did you mean {near}? The settings are"
         raise ConfigError(
-            f"config.yaml: serving.{name} is not a setting; the settings are {', '.join(rules)}"
+            f"config.yaml: serving.{name} is not a setting; {meant} {', '.join(rules)}"
         )
     rule = rules[name]
     if name == "cors_origins":
@@ -240,7 +264,7 @@ def _share(key: str, value: Any) -> float | None:
         return None
     try:
         share = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         share = -1.0
     if isinstance(value, bool) or not 0 <= share <= 1:
         raise ConfigError.value(key, "a number from 0 to 1, or null", value)
@@ -273,7 +297,7 @@ def _number(name: str, value: Any, whole: bool) -> float:
         if isinstance(value, bool) or (whole and isinstance(value, float)):
             raise ValueError
         return kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ConfigError.value(_where(name), expected, value) from None
 
 

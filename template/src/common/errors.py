@@ -4,6 +4,8 @@ from typing import Any
 
 from .words import written
 
+MOST_CHARACTERS = 10_000  # of an error's text
+
 
 class InvalidInput(ValueError):
     """The request is not valid. Raise it in `InferenceModel`: the client gets 400 and the text."""
@@ -11,6 +13,17 @@ class InvalidInput(ValueError):
 
 class UnknownModel(InvalidInput):
     """The request is for another model, or for a version of this one. The client gets 404."""
+
+
+def text_of(error: BaseException) -> str:
+    """An error's text, whatever its own code does; cut where it is very long."""
+    try:
+        text = str(error)
+    except BaseException:
+        return f"{type(error).__name__}, whose text cannot be made"
+    if len(text) > MOST_CHARACTERS:
+        return f"{text[:MOST_CHARACTERS]}..."
+    return text
 
 
 class ConfigError(Exception):
@@ -24,6 +37,20 @@ class ConfigError(Exception):
 
 class LoadError(Exception):
     """The model cannot be loaded. The message is one line and says how to fix it."""
+
+
+class Unsendable(Exception):
+    """What the owner's code returned cannot be sent. The message is for the log."""
+
+
+class TooLarge(Unsendable):
+    """The answer is larger than `max_answer_bytes`. The message is for the client too."""
+
+    def __init__(self, size: str, limit: int) -> None:
+        super().__init__(
+            f"the answer has {size} bytes, more than the {limit} of serving.max_answer_bytes in"
+            " config.yaml: send fewer rows in a request, or raise that"
+        )
 
 
 class Unanswered(Exception):

@@ -10,6 +10,8 @@ it. `signature.py` makes arrays and tables of rows; `bodies/v2_metadata.py` and
 """
 
 import dataclasses
+import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -36,6 +38,22 @@ PANDAS, POLARS = "pandas", "polars"
 TEXT, BYTES = "string", "bytes"  # the dtypes of arrays and tensors that hold no numbers
 SPARSE = tuple(
     f"{form}_{kind}" for kind in ("array", "matrix") for form in ("csr", "csc", "coo", "bsr")
+)
+# numpy's, PyTorch's and TensorFlow's names of dtypes.
+DTYPES = (
+    *("bool", "object", TEXT, BYTES, "str", "category", "bfloat16"),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (4, 8, 16, 32, 64)),
+    *(f"float{bits}" for bits in (16, 32, 64, 80, 96, 128)),
+    *(f"complex{bits}" for bits in (32, 64, 128, 160, 192, 256)),
+    *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
+    *("half", "single", "double", "longdouble", "float", "int", "uint", "long", "short", "byte"),
+    *("qint8", "quint8", "qint32", "resource", "variant"),
+)
+# These; numpy's short ones, as `<f8`; with a size or unit; pandas' and polars' own.
+DTYPE = re.compile(
+    rf"{'|'.join(DTYPES)}|[<>|=]?[?a-zA-Z]\d*(\[.+\])?|(str|bytes|void)\d+|[a-z0-9]+\[.+\]"
+    r"|\[.+\]|\{.+\}|[A-Z][A-Za-z0-9]*(\[.+\]|\(.+\))?",
+    re.DOTALL,
 )
 NEAR = 0.75  # a key this similar to a known key counts as a misspelling of it
 
@@ -68,6 +86,19 @@ def _text_or_null(place: str, value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ConfigError.value(place, "a string or null", value)
     return value
+
+
+def _dtype_or_null(place: str, value: Any) -> str | None:
+    """The name of an array's dtype. Whether numpy has it, the worker finds out."""
+    name = _text_or_null(place, value)
+    if name is None or DTYPE.fullmatch(name):
+        return name
+    meant = ""
+    if near := nearest(name, DTYPES):
+        meant = f" (did you mean {near}?)"
+    raise ConfigError.value(
+        place, f"the name of a dtype, as {TEXT} or float64{meant}, or null", name
+    )
 
 
 def _flag_or_null(place: str, value: Any) -> bool | None:
@@ -191,7 +222,7 @@ class ArrayInput:
     kind: ClassVar[Literal["array"]] = "array"
 
     shape: Shape = _key(_shape)
-    dtype: str | None = _key(_text_or_null, None)
+    dtype: str | None = _key(_dtype_or_null, None)
     names: tuple[str, ...] | None = _key(_names_or_null, None, optional=True)
     sparse: str | None = _key(_one_of(*SPARSE), None, optional=True)
 
@@ -202,7 +233,7 @@ class Tensor:
 
     name: str = _key(_text)
     shape: Shape = _key(_shape)
-    dtype: str | None = _key(_text_or_null, None)
+    dtype: str | None = _key(_dtype_or_null, None)
 
 
 def _tensor(place: str, value: Any) -> Tensor:
@@ -327,7 +358,7 @@ class ArrayOutput:
     kind: ClassVar[Literal["array"]] = "array"
 
     shape: Shape = _key(_shape, None)
-    dtype: str | None = _key(_text_or_null, None)
+    dtype: str | None = _key(_dtype_or_null, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,7 +375,7 @@ class EstimatorOutput:
     """
 
     kind: str | None = _key(_text_or_null, None)
-    dtype: str | None = _key(_text_or_null, None, optional=True)
+    dtype: str | None = _key(_dtype_or_null, None, optional=True)
     shape: Shape = _key(_shape, None, optional=True)
     probabilities: bool | None = _key(_flag_or_null, None, optional=True)
     classes: tuple[Any, ...] | None = _key(_values_or_null, None, optional=True)
@@ -444,7 +475,7 @@ def _output(place: str, document: Any) -> ModelOutput | None:
     kind = _text_or_null(f"{place}.kind", mapping.get("kind"))
     if kind is None and "outputs" in mapping:  # written by hand
         kind = TensorsOutput.kind
-    if kind not in OUTPUTS and (near := _near(kind, OUTPUTS)):
+    if kind not in OUTPUTS and (near := nearest(kind, OUTPUTS)):
         raise ConfigError.value(f"{place}.kind", f"spelled {near}", kind)
     found: ModelOutput = _read(OUTPUTS.get(kind or "", EstimatorOutput), place, mapping)
     return found
@@ -460,7 +491,7 @@ def _read(form: type[T], place: str, value: Any) -> T:
     """A form whose fields are read from a mapping."""
     mapping = _mapping(place, value)
     keys = {item.name: item for item in dataclasses.fields(form)}  # type: ignore[arg-type]
-    _check_spelling(place, mapping, ["kind", *keys])
+    check_spelling(place, mapping, ["kind", *keys])
     return form(**{name: _value(item, place, mapping) for name, item in keys.items()})
 
 
@@ -470,7 +501,7 @@ def _value(item: "dataclasses.Field[Any]", place: str, mapping: Mapping[str, Any
     return item.metadata["check"](f"{place}.{item.name}", mapping.get(item.name, MISSING))
 
 
-def _check_spelling(place: str, mapping: Mapping[Any, Any], known: Sequence[str]) -> None:
+def check_spelling(place: str, mapping: Mapping[Any, Any], known: Sequence[str]) -> None:
     """Refuse a key that looks like a misspelling of a known key that is missing.
 
     A key of another form, and the singular or plural of a known key, is a word of its own: `name`
@@ -480,9 +511,10 @@ def _check_spelling(place: str, mapping: Mapping[Any, Any], known: Sequence[str]
     for key in mapping:
         if key in known or key in KEYS:
             continue
-        near = _near(key, absent)
+        near = nearest(key, absent)
         if near and not _differ_in_number(str(key), near):
-            raise ConfigError(f"config.yaml: {place}.{key} is not known; did you mean {near}?")
+            where = f"{place}.{key}".lstrip(".")
+            raise ConfigError(f"config.yaml: {where} is not known; did you mean {near}?")
 
 
 def _differ_in_number(one: str, other: str) -> bool:
@@ -496,8 +528,25 @@ def _singulars(word: str) -> set[str]:
     return {word.removesuffix(end) + new for end, new in endings if word.endswith(end)}
 
 
-def _near(word: Any, known: Iterable[str]) -> str | None:
+def nearest(word: Any, known: Iterable[str]) -> str | None:
+    """The known word of which this one looks like a misspelling."""
     return next(iter(get_close_matches(str(word), list(known), n=1, cutoff=NEAR)), None)
+
+
+def check_json(place: str, value: Any) -> None:
+    """Check that a value holds no number that JSON lacks: not a number, or infinity.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError.value(place, "a number that JSON has, or null", value)
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            check_json(f"{place}.{key}", item)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            check_json(f"{place}[{index}]", item)
 
 
 def as_document(form: Any) -> dict[str, Any] | None:

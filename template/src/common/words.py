@@ -42,6 +42,8 @@ def shown(value: Any) -> str:
 
 def written(value: Any) -> str:
     """A value of `config.yaml` with all that it holds, on one line, cut where it is long."""
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:
+        return f"a number of {value.bit_length()} bits"
     text = repr(value)
     if value is None or isinstance(value, (bool, list, dict)):
         text = json.dumps(value, default=str, ensure_ascii=False)

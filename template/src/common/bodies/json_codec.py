@@ -15,6 +15,7 @@ import orjson
 
 from ..rows.columns.times import duration_text, nanoseconds
 from ..words import type_name
+from .density import check_json
 from .values import (
     Array,
     Converters,
@@ -37,8 +38,9 @@ def json_decode(body: bytes | memoryview) -> Any:
 
     Raises:
         DecodeError: the body is not JSON. `NaN`, `Infinity`, numbers out of a double's range, lone
-            surrogates and more than 1024 levels are refused too.
+            surrogates, more than 1024 levels, and too many empty lists are refused too.
     """
+    check_json(body)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

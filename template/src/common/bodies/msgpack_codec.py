@@ -12,6 +12,7 @@ import msgpack  # type: ignore[import-untyped]
 import numpy as np
 
 from ..words import kind_of
+from .density import check_msgpack
 from .ndarray_codec import check_keys, decode_numpy, encode_array, encode_scalar
 from .values import Converters, DecodeError, convert
 
@@ -23,10 +24,11 @@ def msgpack_decode(body: bytes | memoryview) -> Any:
     writes them. Arrays are writable and in C order.
 
     Raises:
-        DecodeError: the body is not such msgpack, or holds an ext type.
+        DecodeError: the body is not such msgpack, or holds an ext type or too many empty lists.
     """
     try:
         _check_complete(body)
+        check_msgpack(body)
         return msgpack.unpackb(
             body,
             object_hook=_decode_map,

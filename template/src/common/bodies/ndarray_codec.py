@@ -206,15 +206,15 @@ def parse_shape(value: Any, name: str) -> tuple[int, ...]:
     """
     if type(value) is not list:
         raise DecodeError(f"{name}: must be a list of integers, it is {kind_of(value)}")
+    if len(value) > _MAX_DIMENSIONS:
+        raise DecodeError(
+            f"{name}: must have at most {_MAX_DIMENSIONS} dimensions, it has {len(value)}"
+        )
     for size in value:
         if type(size) is not int or size < 0:
             raise DecodeError(
                 f"{name}: must hold integers that are not negative, it holds {kind_of(size)}"
             )
-    if len(value) > _MAX_DIMENSIONS:
-        raise DecodeError(
-            f"{name}: must have at most {_MAX_DIMENSIONS} dimensions, it has {len(value)}"
-        )
     return tuple(value)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import InvalidInput
 from ..link.frames import V2_HEAD
 from ..schema import ModelInput
-from ..words import kind_of, shown
+from ..words import kind_of, listing, shown
 from .json_codec import json_decode, json_encode
 from .ndarray_codec import build_array, check_size, parse_shape
 from .v2_tensors import (
@@ -43,6 +43,7 @@ ELEMENT_SIZE = struct.Struct("<I")
 # The kinds of arrays that numpy makes of JSON data, for each kind of dtype that may hold them.
 JSON_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
 JSON_NAMES = {"b": "true or false", "i": "integers", "u": "integers", "f": "numbers or null"}
+MOST_TENSORS = 1 << 16  # one for each feature, where there are many
 BINARY_OUTPUT = "binary_data_output"
 
 
@@ -117,8 +118,8 @@ def chosen(tensors: dict[str, Array], requested: Collection[str]) -> dict[str, A
         InvalidInput: one of them is unknown.
     """
     if missing := set(requested) - tensors.keys():
-        names = ", ".join(map(repr, tensors))
-        raise InvalidInput(f"outputs: {min(missing)!r} is unknown, the outputs are {names}")
+        unknown, known = shown(min(missing)), listing(list(tensors))
+        raise InvalidInput(f"outputs: {unknown} is unknown, the outputs are {known}")
     if not requested:
         return tensors
     return {name: tensors[name] for name in requested}
@@ -163,6 +164,8 @@ def _named_objects(parent: dict[str, Any], key: str) -> list[dict[str, Any]]:
     value = parent.get(key)
     if not isinstance(value, list):
         raise DecodeError(f"{key}: must be a list of objects, it is {kind_of(value)}")
+    if len(value) > MOST_TENSORS:
+        raise DecodeError(f"{key}: must hold at most {MOST_TENSORS} objects, it holds {len(value)}")
     names: set[str] = set()
     for item in value:
         if not isinstance(item, dict):
@@ -202,7 +205,7 @@ def _decode_inputs(head: dict[str, Any], raw: memoryview) -> dict[str, Array]:
                 tensor = decode_raw(described, _take(raw, size))
                 raw = raw[size:]
         except DecodeError as error:
-            raise DecodeError(f"inputs: the tensor {name!r}: {error}") from None
+            raise DecodeError(f"inputs: the tensor {shown(name)}: {error}") from None
         tensors[name] = parsed(tensor, parameters) if parameters else tensor
     if raw:
         raise DecodeError(
@@ -249,7 +252,7 @@ def decode_raw(described: dict[str, Any], data: memoryview) -> Array:
         return _widened(build_array("<u2", parse_shape(described.get("shape"), "shape"), data))
     dtype, shape = dtype_of(described), parse_shape(described.get("shape"), "shape")
     if dtype is None:
-        return reshape(_decode_elements(data), shape)
+        return reshape(_decode_elements(data, math.prod(shape)), shape)
     return build_array(dtype.str, shape, data)
 
 
@@ -259,15 +262,24 @@ def _widened(halves: Array) -> Array:
     return floats
 
 
-def _decode_elements(raw: memoryview) -> Array:
-    """The elements of raw BYTES data. Each has its size in front, as a little-endian uint32."""
+def _decode_elements(raw: memoryview, count: int) -> Array:
+    """The elements of raw BYTES data. Each has its size in front, as a little-endian uint32.
+
+    Args:
+        raw: the data.
+        count: how many elements it must have.
+    """
     data = bytes(raw)  # whose slices are made faster
-    elements, at = [], 0
-    while at + ELEMENT_SIZE.size <= len(data):
-        start = at + ELEMENT_SIZE.size
-        at = start + ELEMENT_SIZE.unpack_from(data, at)[0]
-        elements.append(data[start:at])
-    if at != len(data):
+    prefix, size_at = ELEMENT_SIZE.size, ELEMENT_SIZE.unpack_from
+    elements: list[bytes] = []
+    start, last = prefix, len(data)
+    while start <= last and len(elements) <= count:
+        end = start + size_at(data, start - prefix)[0]
+        elements.append(data[start:end])
+        start = end + prefix
+    if len(elements) > count:
+        raise DecodeError(f"data: must have {count} elements, as the shape says, it has more")
+    if start - prefix != last:
         raise DecodeError("data: an element is longer than the rest: check the sizes in front")
     return objects_array(elements)
 
@@ -302,6 +314,11 @@ def _decode_json(described: dict[str, Any]) -> Array:
     data = described.get("data")
     if not isinstance(data, list):
         raise DecodeError(f"data: must be a list, it is {kind_of(data)}")
+    count = math.prod(shape)
+    if len(data) > max(count, *shape, 0):
+        raise DecodeError(
+            f"data: must have {count} elements for the shape {list(shape)}, it has {len(data)}"
+        )
     if dtype is None:
         return reshape(_strings(data), shape)
     return reshape(_numbers(data, dtype), shape)

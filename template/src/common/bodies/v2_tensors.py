@@ -21,6 +21,7 @@ from ..schema import (
     TensorsInput,
     TextInput,
 )
+from ..words import shown
 from .json_codec import json_decode, json_encode
 from .values import DecodeError, array_to_list, time_to_iso
 
@@ -208,7 +209,8 @@ def _rows(tensor: Array, read: Read) -> Any:
 def _column(name: str, values: Array, read: Read) -> list[Any]:
     if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
         raise InvalidInput(
-            f"the tensor {name!r} must have shape [rows] or [rows, 1], it has {list(values.shape)}"
+            f"the tensor {shown(name)} must have shape [rows] or [rows, 1],"
+            f" it has {list(values.shape)}"
         )
     return list(_plain(values.reshape(-1), read))
 

@@ -12,6 +12,7 @@ from ..words import kind_of
 from . import numbers, texts
 from .columns import times
 from .columns.formats import FORMS
+from .many_rows import FEW_ROWS, many
 from .numbers import Array, DType
 from .parsed import as_list
 
@@ -126,6 +127,8 @@ def to_array(rows: list[Any], target: DType | None = None) -> Array:
     Raises:
         InvalidInput: the rows differ in shape, or do not hold what the model takes.
     """
+    if len(rows) > FEW_ROWS and (found := many(rows, target)) is not None:
+        return found
     try:
         array = np.array(rows)
     except (ValueError, OverflowError, TypeError):

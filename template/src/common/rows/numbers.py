@@ -11,6 +11,7 @@ it was fitted on whole numbers. But numpy makes floats of whole numbers beyond 2
 ones, or beside null: these stay whole here, or are refused.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..errors import InvalidInput
 from ..words import kind_of
 
 EXACT = 2.0**53  # from here on float64 lacks some whole numbers
+LARGEST = 2**1023  # beyond it, some are no float
 FLOATS, WHOLE = "fc", "biu"  # kinds of dtypes
 Array = np.ndarray[Any, np.dtype[Any]]
 DType = np.dtype[Any]
@@ -34,10 +36,9 @@ def numbers(values: Array, target: DType | None) -> Array:
     Raises:
         InvalidInput: a value is not a number, or is a whole number that would change.
     """
-    nullable = target is None or target.kind in FLOATS
     for item in values.flat:
-        if not is_number(item) or (item is None and not nullable):
-            raise InvalidInput(_refusal(values, item, target))
+        if is_refused(item, target):
+            raise InvalidInput(refusal(_place_of(values, item), item, target))
     if target is not None and target.kind in FLOATS:
         return _floats(values)
     if all(_is_whole(item) for item in values.flat):
@@ -53,6 +54,13 @@ def numbers(values: Array, target: DType | None) -> Array:
 
 def is_number(item: Any) -> bool:
     return item is None or isinstance(item, (int, float, np.number, np.bool_))
+
+
+def is_refused(item: Any, target: DType | None) -> bool:
+    """Whether a value is no number that the dtype can hold, or null beside whole numbers."""
+    if item is None:
+        return target is not None and target.kind not in FLOATS
+    return not is_number(item)
 
 
 def are_exact(array: Array, target: DType | None) -> bool:
@@ -102,7 +110,7 @@ def complexes(array: Array) -> Array:
     return parts.view(np.complex128)[..., 0]
 
 
-def place(index: tuple[int, ...]) -> str:
+def place(index: Iterable[int]) -> str:
     """Where an item of an array stands in a body."""
     return "instances" + "".join(f"[{part}]" for part in index)
 
@@ -111,14 +119,15 @@ def _place_of(values: Array, item: Any) -> str:
     return place(next(index for index, found in np.ndenumerate(values) if found is item))
 
 
-def _refusal(values: Array, item: Any, target: DType | None) -> str:
+def refusal(where: str, item: Any, target: DType | None) -> str:
+    """The message for a value that is refused."""
     wanted = "a number or null"
     if target is not None and target.kind in WHOLE:
         wanted = "a number"
     came = kind_of(item)
     if item is None:
         came = f"null, which {target} does not have"
-    return f"{_place_of(values, item)} must be {wanted}, it is {came}"
+    return f"{where} must be {wanted}, it is {came}"
 
 
 def _is_whole(item: Any) -> bool:
@@ -133,7 +142,7 @@ def _changes(item: Any, target: DType | None) -> bool:
     if item is None or -EXACT <= item <= EXACT:
         return False
     if _is_whole(item):
-        return bool(int(float(item)) != item)
+        return bool(abs(item) > LARGEST or int(float(item)) != item)
     return target is not None and bool(np.isfinite(item))
 
 

@@ -1,11 +1,12 @@
 """Rows as a DataFrame with the columns that the model was fitted on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from types import ModuleType
 from typing import Any
 
 from ..errors import ConfigError, InvalidInput
-from ..schema import POLARS, TableInput
+from ..schema import POLARS, Column, TableInput
 from ..words import kind_of, listing
 from .parsed import as_list, named
 
@@ -23,11 +24,24 @@ class Table:
     def __init__(self, described: TableInput) -> None:
         self._names = described.names
         self._known = frozenset(self._names)
+        self._size = {len(self._names)}
+        self._getters: dict[type, list[Callable[[Any], Any]]] = {
+            dict: [itemgetter(name) for name in self._names],
+            list: [itemgetter(index) for index in range(len(self._names))],
+        }
         self._library = _library(described)
         self._columns = [
-            (_label(described, column.name), self._library.builder(column))
-            for column in described.columns
+            (_label(described, column.name), self._builder(index, column))
+            for index, column in enumerate(described.columns)
         ]
+
+    def _builder(self, index: int, column: Column) -> Callable[[list[Any]], Any]:
+        try:
+            build: Callable[[list[Any]], Any] = self._library.builder(column)
+        except ConfigError as error:
+            place = f"model.input.columns[{index}]:"
+            raise ConfigError(str(error).replace("model.input.columns:", place, 1)) from error
+        return build
 
     def frame(self, rows: Any) -> Any:
         """The rows as a DataFrame.
@@ -35,17 +49,26 @@ class Table:
         Raises:
             InvalidInput: a row does not fit; the message names it and the column.
         """
-        cells = zip(*self._cells(as_list(rows)), strict=True)
+        values = self._values(as_list(rows))
         return self._library.frame(
             {
-                label: build(list(values))
-                for (label, build), values in zip(self._columns, cells, strict=True)
+                label: build(column)
+                for (label, build), column in zip(self._columns, values, strict=True)
             }
         )
 
-    def _cells(self, rows: list[Any]) -> list[Sequence[Any]]:
-        """The values of each row, in the columns' order."""
-        return [self._row(row, index) for index, row in enumerate(rows)]
+    def _values(self, rows: list[Any]) -> list[list[Any]]:
+        """The values of each column."""
+        kinds = set(map(type, rows))
+        getters = self._getters.get(kinds.pop()) if len(kinds) == 1 else None
+        if getters and set(map(len, rows)) == self._size:
+            try:
+                return [list(map(get, rows)) for get in getters]
+            except KeyError:
+                pass
+        # Of rows that differ, some lists, some objects, or of one that does not fit.
+        cells = [self._row(row, index) for index, row in enumerate(rows)]
+        return [list(column) for column in zip(*cells, strict=True)]
 
     def _row(self, row: Any, index: int) -> Sequence[Any]:
         names = self._names

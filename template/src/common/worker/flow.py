@@ -4,20 +4,23 @@ Requests that have arrived together share one call of `predict` if that cannot c
 """
 
 import dataclasses
+import gc
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from .. import bodies
 from ..bodies import events
+from ..bodies.density import LARGE_BYTES
 from ..bodies.v2_codec import V2, Encoder
-from ..errors import InvalidInput, UnknownModel
+from ..errors import InvalidInput, TooLarge, UnknownModel, Unsendable, text_of
 from ..link.frames import PHASES, Kind, Request, Response, Stats
-from ..words import kind_of
+from ..words import kind_of, type_name
 from .calls import Call, merged
+from .first_rows import FirstRows
 from .fixed_size import FixedSize
 from .independence import Finding, Predict
 from .options import check_options
@@ -68,6 +71,8 @@ class Flow:
             one; 0 for as many as came.
         options: the keys beside `instances` that the template's own code reads.
         grpc: decodes and encodes gRPC's messages for the model, if there is a port for them.
+        first_rows: tries the first rows of large bodies.
+        max_answer_bytes: the size of the largest answer.
     """
 
     def __init__(
@@ -78,6 +83,8 @@ class Flow:
         fixed_size: int = 0,
         options: Sequence[str] = (),
         grpc: Tensors | None = None,
+        first_rows: FirstRows | None = None,
+        max_answer_bytes: int = 2**30,
     ) -> None:
         self._model = model
         self._sharing = sharing
@@ -88,6 +95,8 @@ class Flow:
         if grpc is not None:
             self._tensors[Kind.GRPC] = grpc
         self._options = options
+        self._first_rows = first_rows
+        self._max_answer_bytes = max_answer_bytes
 
     @property
     def max_batch_size(self) -> int:
@@ -100,7 +109,10 @@ class Flow:
             return self._answer_trial(frame)
         start = time.perf_counter()
         try:
-            body, encode = self._decode(frame)
+            if len(frame.body) < LARGE_BYTES:
+                body, encode = self._decode(frame)
+            else:
+                body, encode = self._decode_large(frame)
             request = _checked(body)
             if len(request) > 1:
                 check_options(request, self._options)
@@ -108,6 +120,8 @@ class Flow:
             prepared = self._model.preprocess(request)
             if type(prepared) is dict:
                 prepared = prepared.copy()  # the owner may use the same dict for the next request
+            elif prepared is None:
+                raise Unsendable("preprocess returned None, it must return a dict with instances")
             done = time.perf_counter()
             return Call(frame, encode, prepared, _rows(prepared), decoded - start, done - decoded)
         except BaseException as error:
@@ -165,6 +179,18 @@ class Flow:
             return self._tensors[frame.kind].decode(frame.body, frame.request_id)
         decode, encode = codec
         return decode(frame.body), encode
+
+    def _decode_large(self, frame: Request) -> tuple[Any, Encoder]:
+        """Decode without Python's search for cycles: a body has none, and millions of values."""
+        searches = gc.isenabled()
+        gc.disable()
+        try:
+            if self._first_rows is not None:
+                self._first_rows.check(frame.kind, frame.body)
+            return self._decode(frame)
+        finally:
+            if searches:
+                gc.enable()
 
     def _answer_group(self, group: Group) -> Iterator[Answered]:
         if len(group.calls) < 2 or self.max_batch_size == 1:
@@ -233,6 +259,8 @@ class Flow:
         start = time.perf_counter()
         try:
             response: Any = self._predict(call.request)
+            if response is None:
+                raise Unsendable("predict returned None, it must return a dict with predictions")
         except BaseException as error:
             response = _failure(call.frame, error, "predict")
         return response, time.perf_counter() - start
@@ -249,8 +277,11 @@ class Flow:
             final = self._postprocess(call, response)
             middle = time.perf_counter()
             if not isinstance(final, Response):
-                final = _encode(call, final)
+                final = self._encode(call, final)
             responses.append(final)
+            if len(final.body) > LARGE_BYTES:
+                yield responses, None
+                responses = []
             end = time.perf_counter()
             postprocessed += middle - start
             encoded += end - middle
@@ -268,12 +299,31 @@ class Flow:
         except BaseException as error:
             return _failure(call.frame, error, "postprocess")
 
+    def _encode(self, call: Call, final: Any) -> Response:
+        """The Response of what `postprocess` returned."""
+        limit = self._max_answer_bytes
+        try:
+            if type(final) is not dict and not isinstance(final, Mapping):
+                came = "None" if final is None else f"a {type_name(final)}"
+                raise Unsendable(
+                    f"postprocess returned {came}, it must return a dict with predictions"
+                )
+            predictions = final.get("predictions")
+            if getattr(predictions, "nbytes", 0) > limit and _least_bytes(predictions) > limit:
+                raise TooLarge(f"{_least_bytes(predictions)} or more", limit)
+            body = call.encode(final)
+            if len(body) > limit:
+                raise TooLarge(str(len(body)), limit)
+            return Response(call.frame.ident, 200, call.frame.kind, body)
+        except BaseException as error:
+            return _failure(call.frame, error, "encode")
 
-def _encode(call: Call, final: Any) -> Response:
-    try:
-        return Response(call.frame.ident, 200, call.frame.kind, call.encode(final))
-    except BaseException as error:
-        return _failure(call.frame, error, "encode")
+
+def _least_bytes(predictions: Any) -> int:
+    """How many bytes an array takes at least, in any form of body: a number in JSON has a comma."""
+    if not isinstance(predictions, np.ndarray):
+        return 0
+    return predictions.size * min(predictions.itemsize, 2)
 
 
 def _checked(request: Any) -> dict[str, Any]:
@@ -319,11 +369,16 @@ def _failure(frame: Request, error: BaseException, phase: str) -> Response:
     if isinstance(error, UnknownModel):
         return _error(frame, 404, str(error))
     if isinstance(error, (InvalidInput, bodies.DecodeError)):
-        return _error(frame, 400, str(error))
-    name = frame.request_id
-    logger.error("%s failed: %r", phase, error, exc_info=error, extra={"request_id": name})
-    reason = f"the server's log has the reason under request id {name}"
-    return _error(frame, 500, f"the model failed; {reason}")
+        return _error(frame, 400, text_of(error))
+    name, said = frame.request_id, "the model failed"
+    if isinstance(error, Unsendable):
+        logger.error("%s", error, extra={"request_id": name})
+        if isinstance(error, TooLarge):
+            said = str(error)
+    else:
+        text = f"{phase} failed: {type(error).__name__}: {text_of(error)}"
+        logger.error("%s", text, exc_info=error, extra={"request_id": name})
+    return _error(frame, 500, f"{said}; the server's log has the reason under request id {name}")
 
 
 def _error(frame: Request, status: int, message: str) -> Response:

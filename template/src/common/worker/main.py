@@ -21,7 +21,7 @@ from typing import Any
 
 from .. import logs
 from ..config import Config, Serving
-from ..errors import LoadError
+from ..errors import ConfigError, LoadError, text_of
 from ..link import launch
 from ..link.frames import Frame, Kind, Request, Response, Splitter, receive
 from ..model_file import MODEL_DIRECTORY
@@ -103,7 +103,9 @@ def load(config: Config) -> Any:
     v2 = bodies.V2(config.name, config.model.input)
     options = _import("common.worker.options").OPTIONS.get(config.framework, ())
     sharing, fixed_size = sharings.of_config(config), sharings.fixed_size(config)
-    flow = flows.Flow(model, sharing, v2, fixed_size, options, _grpc(config))
+    first = _import("common.worker.first_rows").FirstRows(model, config.model.input)
+    most = config.serving.max_answer_bytes
+    flow = flows.Flow(model, sharing, v2, fixed_size, options, _grpc(config), first, most)
     _warm_up(flow, config)
     _try_example(flow, config)
     return flow
@@ -150,6 +152,8 @@ def _inference_model(config: Config) -> Any:
         )
     try:
         return factory(config)
+    except ConfigError as error:
+        raise LoadError(str(error)) from error
     except Exception as error:
         logger.error("InferenceModel(config) failed", exc_info=error)
         reason = _reason(error)
@@ -171,7 +175,7 @@ def _reason(error: BaseException) -> str:
     """One line: the error, and how to fix it if that is known."""
     if isinstance(error, SyntaxError):
         return f"line {error.lineno} of {error.filename}: {error.msg}"
-    line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    line = f"{type(error).__name__}: {' '.join(text_of(error).split())}"
     if isinstance(error, ModuleNotFoundError):
         fix = "add the package that provides it to requirements.txt, or the module to src/model/"
         return f"{line}; {fix}"

@@ -194,7 +194,9 @@ class Sharing:
         if type(request) is not dict:
             return None
         instances = request.get("instances")
-        if not isinstance(instances, (list, np.ndarray)) or not len(instances):
+        if not isinstance(instances, (list, np.ndarray)):
+            return None
+        if not 0 < len(instances) <= self.max_batch_size:
             return None
         rows = self._likeness(instances)
         if rows is None:

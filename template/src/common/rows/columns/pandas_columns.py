@@ -68,7 +68,7 @@ def dtype_of(name: str) -> Any:
         if name.startswith("decimal"):
             return decimal_dtype(name) or pandas.api.types.pandas_dtype(name)
         return pandas.api.types.pandas_dtype(name)
-    except (TypeError, ValueError, ImportError) as error:
+    except (TypeError, ValueError, NotImplementedError, ImportError) as error:
         raise ConfigError(
             f"config.yaml: model.input.columns: pandas makes no dtype of {name!r}: {error}"
         ) from error

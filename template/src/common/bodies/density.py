@@ -1,0 +1,120 @@
+"""A limit for the lists and objects in a large body.
+
+Each takes up to two hundred bytes of memory. A body of msgpack can hold one in each byte, one of
+JSON one in two: `[],[],[]`. Of rows that hold a value each, none has more than one in two or in
+four. So what a body decodes to takes at most 75 times the body's size, whatever it holds: objects
+of one short key in msgpack come closest. Rows of a model whose `model.input` is known take less,
+as `worker/first_rows.py` refuses others before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain, repeat
+
+import msgpack  # type: ignore[import-untyped]
+import numpy as np
+import numpy.typing as npt
+
+from .values import DecodeError
+
+LARGE_BYTES = 1 << 20  # smaller bodies have no limit
+JSON_BYTES, MSGPACK_BYTES = 4, 2  # for one list or object: `[1],`, and an array of a small integer
+CHUNK_BYTES = 1 << 18  # what fits into the processor's cache
+
+Codes = npt.NDArray[np.uint8]
+_HEADERS = np.zeros(256, bool)  # the first bytes of msgpack's arrays and maps
+_HEADERS[[*range(0x80, 0xA0), *range(0xDC, 0xE0)]] = True
+
+
+def check_json(body: bytes | memoryview) -> None:
+    """Check how many lists and objects a body of JSON holds.
+
+    Raises:
+        DecodeError: it is a large body, and they are too many.
+    """
+    if len(body) < LARGE_BYTES:
+        return
+    most = len(body) // JSON_BYTES
+    if json_containers(body) <= most:
+        return
+    if sum(_opened(codes) for _, codes in outside_strings(body)) > most:
+        raise DecodeError(_refusal(len(body), most))
+
+
+def json_containers(body: bytes | memoryview) -> int:
+    """The most lists and objects that a body of JSON can hold."""
+    return sum(map(_opened, _parts(body)))
+
+
+def _opened(codes: Codes) -> int:
+    return int(np.count_nonzero(codes | 0x20 == ord("{")))  # [ and { differ in this bit
+
+
+def check_msgpack(body: bytes | memoryview) -> None:
+    """Check how many lists and objects a body of msgpack holds. It must be complete.
+
+    Raises:
+        DecodeError: it is a large body, and they are too many.
+    """
+    if len(body) < LARGE_BYTES:
+        return
+    most = len(body) // MSGPACK_BYTES
+    if sum(int(np.count_nonzero(_HEADERS[part])) for part in _parts(body)) <= most:
+        return
+    # Each list and each object becomes one of so many times None, before the next one is made.
+    nothing = chain(repeat(None, most), _refuse(len(body), most))
+    count = partial(next, nothing)
+    msgpack.unpackb(body, list_hook=count, object_hook=count, raw=True, strict_map_key=False)
+
+
+def _refuse(size: int, most: int) -> Iterator[None]:
+    raise DecodeError(_refusal(size, most))
+    yield
+
+
+def outside_strings(body: bytes | memoryview, start: int = 0) -> Iterator[tuple[int, Codes]]:
+    """The bytes of JSON in chunks, with 0 for those of strings.
+
+    Args:
+        body: the JSON.
+        start: where to start, outside of a string.
+
+    Yields:
+        Where a chunk starts, and its bytes.
+    """
+    within = False  # a string
+    while start < len(body):
+        chunk = _chunk(body, start)
+        codes = np.frombuffer(chunk, np.uint8)
+        if within or b'"' in chunk:
+            plain = chunk.replace(rb"\\", b"__").replace(rb"\"", b"__")
+            quotes = np.frombuffer(plain, np.uint8) == ord('"')
+            inside = (np.cumsum(quotes, dtype=np.uint8) & 1).astype(bool) ^ within
+            codes = np.where(inside, np.uint8(0), codes)
+            within = bool(inside[-1])
+        yield start, codes
+        start += len(chunk)
+
+
+def _chunk(body: bytes | memoryview, start: int) -> bytes:
+    """The bytes from a place on. They end with no part of an escape."""
+    end = start + CHUNK_BYTES
+    chunk = bytes(body[start:end])
+    if (len(chunk) - len(chunk.rstrip(b"\\"))) % 2:
+        chunk += bytes(body[end : end + 1])
+    return chunk
+
+
+def _parts(body: bytes | memoryview) -> Iterator[Codes]:
+    array = np.frombuffer(body, np.uint8)
+    for start in range(0, len(array), CHUNK_BYTES):
+        yield array[start : start + CHUNK_BYTES]
+
+
+def _refusal(size: int, most: int) -> str:
+    return (
+        f"the body has more than {most} lists and objects in {size} bytes, hardly any with a value:"
+        " send rows that hold values"
+    )

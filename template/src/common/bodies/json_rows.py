@@ -1,0 +1,153 @@
+"""The first rows of a body of JSON, before all of it is decoded."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .density import json_containers, outside_strings
+from .json_codec import json_decode
+
+WINDOW_BYTES = 1 << 14  # of the first rows
+OTHER_CONTAINERS = 1000  # under other keys
+MOST_BYTES = 1 << 18  # of further ones
+
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"[{")] = 1
+_STEPS[list(b"]}")] = -1
+_SPACE = re.compile(r"[ \t\n\r]*")
+_decoder: Any = json.JSONDecoder()
+# What the end of a window, and what is no JSON, leads to.
+_ENDS = (ValueError, StopIteration, IndexError, RecursionError)
+
+
+class JsonRows:
+    """Reads rows under `instances`, from the first one on.
+
+    Args:
+        body: the JSON.
+
+    Raises:
+        ValueError: no list under `instances` is in sight.
+    """
+
+    def __init__(self, body: bytes | memoryview) -> None:
+        self._body = memoryview(body)
+        try:
+            self._start = _start_of_rows(self._text(0, WINDOW_BYTES))
+        except _ENDS:
+            raise ValueError("no rows are in sight") from None
+        self._at: int | None = self._start  # of the next row
+
+    def batches(self) -> Iterator[list[Any]]:
+        """Rows, in their order. Ends before one that is larger than MOST_BYTES.
+
+        Raises:
+            DecodeError: what should be rows is no JSON.
+        """
+        size = WINDOW_BYTES
+        while self._at is not None:
+            window = bytes(self._body[self._at : self._at + size])
+            end, is_last = _end_of_rows(window)
+            if end:
+                yield json_decode(b"".join([b"[", window[:end], b"]"]))
+                self._at += end + 1  # behind the comma
+            elif size == MOST_BYTES:
+                return
+            if is_last:
+                self._at = None
+            size = MOST_BYTES
+
+    def next_row(self, most: int) -> tuple[int, int]:
+        """How many lists and objects, and how many values, the row after the batches begins with.
+
+        Args:
+            most: so many of both are enough.
+        """
+        if self._at is None:
+            return 0, 0
+        window = self._body[self._at : self._at + MOST_BYTES]
+        codes = np.concatenate([codes for _, codes in outside_strings(window)])
+        steps = _STEPS[codes]
+        if np.cumsum(steps, dtype=np.int32).min(initial=1) < 1:
+            return 0, 0  # it ends in the window, so it is no JSON
+        return int(np.count_nonzero(steps == 1)), int(np.count_nonzero(codes == ord(",")))
+
+    def exceed(self, lists: int, values: int) -> bool:
+        """Whether the body is too short for its lists, if each row has so many, and values."""
+        # Each takes two bytes at least: a list its brackets, a value one and a comma.
+        found = json_containers(self._body) - OTHER_CONTAINERS
+        return found * 2 * (lists + values) > len(self._body) * lists
+
+    def others(self) -> dict[str, Any]:
+        """The body without its rows.
+
+        Raises:
+            ValueError: it is no JSON, or has other rows too.
+        """
+        end = self._end()
+        found = json_decode(b"".join([self._body[: self._start], self._body[end:]]))
+        if found["instances"] != []:
+            raise ValueError("the body has two lists of instances")
+        del found["instances"]
+        return dict(found)
+
+    def _end(self) -> int:
+        """Where the list of rows is closed."""
+        depth = 1
+        for start, codes in outside_strings(self._body, self._start):
+            depths = depth + np.cumsum(_STEPS[codes], dtype=np.int32)
+            closed = np.flatnonzero(depths == 0)
+            if closed.size:
+                return start + int(closed[0])
+            depth = int(depths[-1])
+        raise ValueError("the rows have no end")
+
+    def _text(self, at: int, size: int) -> str:
+        """Bytes as a text in which each has its own place."""
+        return str(self._body[at : at + size], "latin-1")
+
+
+def _start_of_rows(text: str) -> int:
+    """Where the first row starts."""
+    at = _after(text, 0, "{")
+    while True:
+        key, at = _value(text, at)
+        at = _after(text, at, ":")
+        if key == "instances":
+            return _after(text, at, "[")
+        _, at = _value(text, at)
+        at = _after(text, at, ",")
+
+
+def _end_of_rows(window: bytes) -> tuple[int, bool]:
+    """Where the rows end that are whole, and whether no other rows follow."""
+    codes = np.concatenate([codes for _, codes in outside_strings(window)])
+    depths = np.cumsum(_STEPS[codes], dtype=np.int32)
+    closed = np.flatnonzero(depths < 0)
+    if closed.size:
+        return int(closed[0]), True
+    between = np.flatnonzero((codes == ord(",")) & (depths == 0))
+    return int(between[-1]) if between.size else 0, False
+
+
+def _value(text: str, at: int) -> tuple[Any, int]:
+    """The value at a place, and where it ends."""
+    value, end = _decoder.scan_once(text, _skip(text, at))
+    return value, end
+
+
+def _after(text: str, at: int, mark: str) -> int:
+    at = _skip(text, at)
+    if text[at] != mark:
+        raise ValueError(f"there is no {mark}")
+    return at + 1
+
+
+def _skip(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at

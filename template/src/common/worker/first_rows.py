@@ -1,0 +1,138 @@
+"""The first rows of a large body, tried before all of it is decoded.
+
+A body of a few megabytes may decode to a hundred times its size. Where its first rows, or some
+later one, are not what the model takes, this finds that out for the price of the rows before.
+
+Rows need not be as `model.input` says: the owner's code may convert them. So a row that does not
+fit is refused only if that code, asked with the row alone, refuses it in the same words.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from ..bodies.density import LARGE_BYTES
+from ..bodies.json_rows import JsonRows
+from ..bodies.msgpack_rows import MsgpackRows
+from ..errors import InvalidInput, text_of
+from ..link.frames import Kind
+from ..rows.extent import extent
+from ..schema import ModelInput
+from ..signature import Signature
+
+MOST_ROWS = 1_000_000  # that are tried where one among them cannot fit
+READERS: dict[int, Callable[[bytes | memoryview], "Rows"]] = {
+    Kind.JSON: JsonRows,
+    Kind.MSGPACK: MsgpackRows,
+}
+
+
+class Rows(Protocol):
+    """The rows of a body that is not decoded yet."""
+
+    def batches(self) -> Iterator[list[Any]]: ...
+    def next_row(self, most: int) -> tuple[int, int]: ...
+    def exceed(self, lists: int, values: int) -> bool: ...
+    def others(self) -> dict[str, Any]: ...
+
+
+class Model(Protocol):
+    """The owner's code that sees a request's rows."""
+
+    def preprocess(self, request: dict[str, Any]) -> dict[str, Any]: ...
+    def predict(self, request: dict[str, Any]) -> dict[str, Any]: ...
+
+
+class FirstRows:
+    """Refuses large bodies by a row of theirs.
+
+    Args:
+        model: the owner's InferenceModel.
+        described: `model.input` of a Config.
+    """
+
+    def __init__(self, model: Model, described: ModelInput | None) -> None:
+        self._model = model
+        self._signature = Signature(described)
+        self._extent = extent(described)
+        self._converts = described is None  # whether the owner's code takes rows that do not fit
+
+    def check(self, kind: int, body: bytes | memoryview) -> None:
+        """Check a body's first rows if it is large.
+
+        Raises:
+            InvalidInput: the model takes no such rows.
+        """
+        if len(body) < LARGE_BYTES or self._converts or kind not in READERS:
+            return
+        try:
+            self._try(READERS[kind](body))
+        except InvalidInput:
+            raise
+        except ValueError:  # what is wrong with the body, its decoder says
+            return
+
+    def _try(self, rows: Rows) -> None:
+        index = 0
+        goes_on: bool | None = None  # after two batches
+        for number, batch in enumerate(rows.batches()):
+            if (misfit := self._misfit(batch)) is not None:
+                self._refuse(rows, batch[misfit], index + misfit)
+                return
+            index += len(batch)
+            if number and goes_on is None:
+                goes_on = self._one_cannot_fit(rows)
+            if goes_on is False or index > MOST_ROWS:
+                return
+        self._check_next(rows, index)
+
+    def _misfit(self, batch: list[Any]) -> int | None:
+        """The first row that does not fit by itself."""
+        if self._refusal(batch) is None:
+            return None
+        alone = (index for index, row in enumerate(batch) if self._refusal([row]) is not None)
+        return next(alone, None)
+
+    def _one_cannot_fit(self, rows: Rows) -> bool:
+        """Whether the body is too short for what it holds."""
+        return self._extent is not None and rows.exceed(self._extent.lists, self._extent.values)
+
+    def _check_next(self, rows: Rows, index: int) -> None:
+        """Check a row that is too large to be decoded here: what it begins with may be too much."""
+        if self._extent is None:
+            return
+        most_values = self._extent.values + self._extent.names
+        lists, values = rows.next_row(self._extent.lists + most_values + 1)
+        if lists <= self._extent.lists and values <= most_values:
+            return
+        like_it: list[Any] = [0] * (most_values + 1)
+        if lists > self._extent.lists:
+            like_it = [[]] * (self._extent.lists + 1)
+        text = f"instances[{index}] holds more lists or values than a row of this model"
+        self._refuse(rows, like_it, index, text)
+
+    def _refuse(self, rows: Rows, row: Any, index: int, text: str | None = None) -> None:
+        """Raise InvalidInput for a row that does not fit, if the owner's code says so too."""
+        refusal = self._refusal([row])
+        if refusal is None:
+            return
+        try:
+            request = {**rows.others(), "instances": [row]}
+            self._model.predict(self._model.preprocess(request))
+        except InvalidInput as error:
+            if text_of(error) == refusal:
+                refusal = refusal.replace("instances[0]", f"instances[{index}]", 1)
+                raise InvalidInput(text or refusal) from None
+        except BaseException:  # the whole request shows what is wrong
+            return
+        else:
+            self._converts = True
+
+    def _refusal(self, rows: list[Any]) -> str | None:
+        """Why rows do not fit; None if they do."""
+        try:
+            self._signature.inputs(rows)
+        except InvalidInput as error:
+            return str(error)
+        except Exception:  # the owner's code shows what is wrong
+            return None
+        return None

@@ -1,0 +1,339 @@
+"""Large bodies: refused at the first wrong row, in little memory, and as the owner's code says."""
+
+import gc
+import json
+import random
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+
+from common.bodies import DecodeError, density, json_decode, json_encode, msgpack_decode
+from common.bodies.density import LARGE_BYTES
+from common.bodies.json_rows import JsonRows
+from common.bodies.msgpack_rows import MsgpackRows
+from common.errors import InvalidInput
+from common.link.frames import Kind
+from common.schema import ArrayInput, Column, ModelInput, TableInput, Tensor, TensorsInput
+from common.signature import Signature
+from common.worker.first_rows import FirstRows
+from common.worker.flow import Flow
+from support.servers.flows import ask, proved
+
+SIZE = LARGE_BYTES + 1000
+ARRAY = ArrayInput((4,), "float64")
+IMAGE = ArrayInput((2, 3), "float32")
+TABLE = TableInput(tuple(Column(name, "number", "float64") for name in "abcd"))
+TENSORS = TensorsInput(inputs=(Tensor("a", (4,), "float32"), Tensor("b", (), "float32")))
+HEAD, TAIL = b'{"instances": [', b"]}"
+RIGHT = {
+    ARRAY: [5.1, 3.5, 1.4, 0.2],
+    IMAGE: [[1.5, 2, 3], [4, 5, 6]],
+    TABLE: {"a": 1, "b": 2.5, "c": 3, "d": 4},
+    TENSORS: {"a": [1, 2, 3, 4.5], "b": 0},
+}
+
+
+class Summing:
+    """An owner's model as the template has it."""
+
+    def __init__(self, described: ModelInput | None) -> None:
+        self.signature = Signature(described)
+        self.asked: list[int] = []
+
+    def load(self) -> None: ...
+
+    def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+        return request
+
+    def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(len(request["instances"]))
+        self.signature.inputs(request["instances"])
+        return {"predictions": [len(request["instances"])]}
+
+    def postprocess(self, response: dict[str, Any]) -> dict[str, Any]:
+        return response
+
+
+def answer(
+    owner: Any, described: ModelInput | None, body: bytes, kind: Kind = Kind.JSON
+) -> tuple[int, Any]:
+    assert len(body) >= LARGE_BYTES
+    flow = Flow(owner, proved(256), first_rows=FirstRows(owner, described))
+    [found] = ask(owner, body, kind=kind, flow=flow)
+    return found
+
+
+def filled(unit: bytes, head: bytes = HEAD, tail: bytes = TAIL) -> bytes:
+    """JSON of a large size that repeats a part."""
+    return head + b",".join([unit] * (SIZE // (len(unit) + 1))) + tail
+
+
+def packed(unit: bytes, head: bytes = b"", unit_count: int = 0) -> bytes:
+    """msgpack of a large size whose rows repeat a part."""
+    count = SIZE // len(unit)
+    return b"\x81\xa9instances\xdd" + (unit_count + count).to_bytes(4, "big") + head + unit * count
+
+
+def one_row(unit: bytes) -> bytes:
+    """msgpack with one row that is a list of a repeated part."""
+    return b"\x81\xa9instances\x91\xdd" + SIZE.to_bytes(4, "big") + unit * SIZE
+
+
+FOUR = msgpack.packb([1.5, 2, 3, 4])
+JSON_ATTACKS = {
+    "lists": filled(b"[]"),
+    "objects": filled(b"{}"),
+    "one value": filled(b"[1]"),
+    "nulls": filled(b"null"),
+    "strings": filled(b'""'),
+    "escapes": filled(rb'"\"]"'),
+    "one row of lists": filled(b"[]", HEAD + b"[", b"]" + TAIL),
+    "columns": filled(b"1.5", HEAD + b"[", b"]" + TAIL),
+    "keys": filled(b'"k":1', HEAD + b"{", b"}" + TAIL),
+    "a key after": filled(b"[]", HEAD, b'], "a": "]"}'),
+    "a key before": filled(b"[]", b'{"a": {"b": "]["},"instances" :['),
+    "an escaped key": filled(b"[]", b'{"\\u0069nstances":['),
+    "deep": HEAD + b"[" * (SIZE // 2) + b"]" * (SIZE // 2) + TAIL,
+}
+MSGPACK_ATTACKS = {
+    "maps": packed(b"\x80"),
+    "lists": packed(b"\x90"),
+    "nil": packed(b"\xc0"),
+    "one value": packed(b"\x91\x05"),
+    "one row of lists": one_row(b"\x90"),
+    "one row of numbers": one_row(b"\x05"),
+}
+ATTACKS = [
+    pytest.param(kind, body, id=f"{kind.name} {name}")
+    for kind, bodies in ((Kind.JSON, JSON_ATTACKS), (Kind.MSGPACK, MSGPACK_ATTACKS))
+    for name, body in bodies.items()
+]
+
+
+@pytest.mark.parametrize(("kind", "body"), ATTACKS)
+def test_the_first_wrong_row_is_refused_before_the_rest_is_decoded(kind: Kind, body: bytes) -> None:
+    for described in RIGHT:
+        status, found = answer(Summing(described), described, body, kind)
+        assert status == 400 and found["error"].startswith("instances[0]"), found
+    tracemalloc.start()
+    answer(Summing(ARRAY), ARRAY, body, kind)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(body) + 10 * 2**20
+
+
+@pytest.mark.parametrize("described", RIGHT, ids=lambda form: form.kind)
+def test_a_later_row_is_named(described: ModelInput) -> None:
+    right = [RIGHT[described]] * 3000
+    text = json_encode(right)[1:-1]
+    status, found = answer(Summing(described), described, filled(b"[]", HEAD + text + b","))
+    assert status == 400 and "instances[3000]" in found["error"], found
+    head = b"".join([msgpack.packb(row) for row in right])
+    body = packed(b"\x90", head, len(right))
+    status, found = answer(Summing(described), described, body, Kind.MSGPACK)
+    assert status == 400 and "instances[3000]" in found["error"], found
+
+
+def test_a_large_second_row_is_named() -> None:
+    body = b"\x81\xa9instances\x92" + FOUR + b"\xdd" + SIZE.to_bytes(4, "big") + b"\x90" * SIZE
+    status, found = answer(Summing(ARRAY), ARRAY, body, Kind.MSGPACK)
+    assert status == 400 and found["error"].startswith("instances[1] holds more lists"), found
+
+
+@pytest.mark.parametrize("described", RIGHT, ids=lambda form: form.kind)
+@pytest.mark.parametrize("kind", [Kind.JSON, Kind.MSGPACK])
+def test_right_rows_are_asked_for_once(kind: Kind, described: ModelInput) -> None:
+    count = 3 * SIZE // len(msgpack.packb(RIGHT[described]))
+    request = {"instances": [RIGHT[described]] * count}
+    body = json_encode(request) if kind == Kind.JSON else msgpack.packb(request)
+    owner = Summing(described)
+    assert answer(owner, described, body, kind) == (200, {"predictions": [count]})
+    assert owner.asked == [count]
+
+
+def test_rows_larger_than_a_window_are_taken() -> None:
+    wide = ArrayInput((300_000,), "float32")
+    row = np.arange(300_000, dtype=np.float32)
+    for kind, body in (
+        (Kind.JSON, json_encode({"instances": [row, row]})),
+        (Kind.MSGPACK, msgpack.packb({"instances": [row.tolist()] * 2})),
+    ):
+        assert answer(Summing(wide), wide, body, kind)[0] == 200
+    short = json_encode({"instances": [row, row[:-1]]})
+    status, found = answer(Summing(wide), wide, short)
+    assert status == 400 and found["error"].startswith("instances[1] must be like instances[0]")
+
+
+class Converting(Summing):
+    """Makes four values of whatever a row is."""
+
+    def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {**request, "instances": [[0, 0, 0, 0] for _ in request["instances"]]}
+
+
+class Padding(Summing):
+    """Fills up short rows if the client says so."""
+
+    def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+        if not request.get("pad"):
+            return request
+        rows = [(row + [0, 0, 0, 0])[:4] for row in request["instances"]]
+        return {**request, "instances": rows}
+
+
+class Batches(Summing):
+    """Takes rows of any length, but not one alone."""
+
+    def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+        if len(request["instances"]) < 2:
+            raise InvalidInput("instances must hold two rows or more")
+        return {"predictions": [len(request["instances"])]}
+
+
+@pytest.mark.parametrize(
+    ("owner", "body"),
+    [
+        (Converting, filled(b'{"text": 1}')),
+        (Padding, filled(b"[1]", HEAD, b'], "pad": true}')),
+        (Padding, filled(b"[1]", b'{"pad": true, "instances": [')),
+        (Padding, filled(b"1.5", HEAD + b"[", b']], "pad": true}')),
+        (Batches, filled(b"[1]")),
+    ],
+)
+def test_the_owners_code_decides_what_a_row_is(
+    owner: Callable[[Any], Summing], body: bytes
+) -> None:
+    expected = len(json.loads(body)["instances"])
+    assert answer(owner(ARRAY), ARRAY, body) == (200, {"predictions": [expected]})
+
+
+def test_code_that_converts_rows_is_asked_once() -> None:
+    owner = Converting(ARRAY)
+    flow = Flow(owner, proved(256), first_rows=FirstRows(owner, ARRAY))
+    body = filled(b'{"text": 1}')
+    for _ in range(2):
+        assert ask(owner, body, flow=flow)[0][0] == 200
+    count = len(json.loads(body)["instances"])
+    assert owner.asked == [1, count, count]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (filled(b"[1]") + b"x", "the body is not JSON"),
+        (filled(b"[1]", b'{"instances": [1], "instances": ['), "instances[0]: the model takes"),
+        (filled(b"1", HEAD, b'], "instances": [[]]}'), "instances[0]: the model takes 4"),
+        (filled(b"1", HEAD, b"]"), "the body is not JSON"),
+        (filled(b"1", HEAD, b""), "the body is not JSON"),
+        (b'{"instances": [' + b"1" * SIZE + b"]}", "the body is not JSON"),
+        (b"[" + filled(b"1") + b"]", 'the body must be an object with "instances"'),
+        (filled(b"1", b'{"rows": ['), '"instances" is missing'),
+    ],
+)
+def test_what_is_wrong_besides_rows_is_said(body: bytes, message: str) -> None:
+    status, found = answer(Summing(ARRAY), ARRAY, body)
+    assert status == 400 and message in found["error"], found
+
+
+# ---- any rows ----
+
+
+@pytest.mark.parametrize(
+    "body", [filled(b"[]"), filled(b"{}"), filled(b"[[[[]]]]"), filled(b"[[]]")]
+)
+def test_empty_lists_are_limited_in_json(body: bytes) -> None:
+    with pytest.raises(DecodeError, match="lists and objects in 10"):
+        json_decode(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        filled(b"[1]"),
+        filled(b'"[[[[[[{{{{{{[[[[["'),
+        filled(rb'"[[[\"[[[{{{\\\\\"{{[[[[[\\"'),
+        filled(b'{"a":[]}'),
+        b"[]" * 10,
+    ],
+)
+def test_other_json_is_decoded(body: bytes) -> None:
+    try:
+        expected = json.loads(body)
+    except ValueError:
+        with pytest.raises(DecodeError, match="not JSON"):
+            json_decode(body)
+    else:
+        assert json_decode(body) == expected
+
+
+def test_empty_lists_are_limited_in_msgpack() -> None:
+    for unit in (b"\x80", b"\x90", b"\x91\x90"):
+        with pytest.raises(DecodeError, match="lists and objects in 10"):
+            msgpack_decode(packed(unit))
+    for unit in (b"\x91\x05", b"\x81\xa0\xc0", b"\xa1\x7f"):
+        body = packed(unit)
+        assert msgpack_decode(body) == msgpack.unpackb(body)
+    image = msgpack.packb({"instances": [b"\x90" * SIZE]})
+    assert msgpack_decode(image) == {"instances": [b"\x90" * SIZE]}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_search_for_cycles_is_as_it_was_before(enabled: bool) -> None:
+    if not enabled:
+        gc.disable()
+    try:
+        for body in (filled(b"[1,2,3,4]"), filled(b"[]"), filled(b"[1,2,3,4") + b"}"):
+            answer(Summing(ARRAY), ARRAY, body)
+            assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
+
+
+# ---- reading rows ----
+
+
+def test_strings_are_told_from_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The places of brackets, against a walk through the text one byte after the other."""
+    monkeypatch.setattr(density, "CHUNK_BYTES", 7)
+    chance = random.Random(0)
+    for _ in range(300):
+        items = [
+            "".join(chance.choices('\\"[]{}a,é', k=chance.randrange(12)))
+            for _ in range(chance.randrange(5))
+        ]
+        text = json.dumps([items, {"a": items}], ensure_ascii=False).encode()
+        found = b"".join(codes.tobytes() for _, codes in density.outside_strings(text))
+        assert found.replace(b"\0", b"") == without_strings(text)
+
+
+def without_strings(text: bytes) -> bytes:
+    kept, within, at = bytearray(), False, 0
+    while at < len(text):
+        if within and text[at : at + 1] == b"\\":
+            at += 1
+        elif text[at : at + 1] == b'"':
+            within = not within
+            kept += b'"' * (not within)  # the quote that closes is outside
+        elif not within:
+            kept.append(text[at])
+        at += 1
+    return bytes(kept)
+
+
+@pytest.mark.parametrize("pad", range(40))
+def test_rows_are_read_in_windows(pad: int) -> None:
+    """However a window cuts them, there are as many, and the other keys are what they are."""
+    rows = [[index, index + 0.5, "é]", {"a": [None, True]}] for index in range(2000)]
+    request = {"before": "x" * pad, "instances": rows, "after": ["]", {"b": 1}]}
+    bodies = {
+        JsonRows: json.dumps(request, ensure_ascii=False).encode(),
+        MsgpackRows: msgpack.packb(request),
+    }
+    for reader, body in bodies.items():
+        found = reader(body)
+        assert [row for batch in found.batches() for row in batch] == rows
+        assert found.others() == {"before": "x" * pad, "after": ["]", {"b": 1}]}
