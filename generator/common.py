@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from .template.src.common import schema
 from .template.src.common.bodies import json_encode
 from .template.src.common.errors import ConfigError
+from .template.src.common.link import guardian
 from .template.src.common.model_file import digest
 from .template.src.common.onnx_engine import OnnxModel
 from .template.src.common.outputs import Predictor, left_out, plain
@@ -28,6 +29,7 @@ __all__ = [
     "Signature",
     "column_example",
     "digest",
+    "guardian",
     "json_encode",
     "kind_of",
     "left_out",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import layout
+from ..common import guardian
 from ..environment.venvs import server_python
 from ..errors import ServingError
 
@@ -60,10 +61,17 @@ def serve(
     python = server_python(directory / layout.SERVER_REQUIREMENTS)
     defaults = {"MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", "LOG_LEVEL": "WARNING"}
     environ = {**defaults, **os.environ, "PORT": str(port), "LISTEN_ADDRESS": host}
-    command = [str(python), str(directory / layout.INFERENCE_SERVER)]
+    lifeline = guardian.Lifeline()
+    under_guard = [sys.executable, "-I", "-S", guardian.__file__, str(lifeline.reading)]
     process = subprocess.Popen(
-        command, env=environ, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*under_guard, str(python), str(directory / layout.INFERENCE_SERVER)],
+        env=environ,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        pass_fds=[lifeline.reading],
     )
+    os.close(lifeline.reading)
     log: deque[str] = deque(maxlen=LOG_LINES)
     ready = threading.Event()
     reader = threading.Thread(target=_forward, args=(process, log, ready), daemon=True)
@@ -75,6 +83,7 @@ def serve(
         yield Server(url, f"{url}/v1/models/{name}:predict", process)
     finally:
         _stop(process)
+        lifeline.close()
         reader.join(timeout=1)
         if process.stderr is not None:
             process.stderr.close()

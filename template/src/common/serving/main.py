@@ -4,13 +4,13 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
 
 from .. import logs
 from ..config import SOURCE, Config, config_path
 from ..errors import ConfigError, LoadError
 from ..link import launch
+from ..link.child import Child
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def main() -> int:
     # ignores signals to a container's first process that it does not handle.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     os.chdir(SOURCE)
-    workers: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+    workers: list[Child] = []
     try:
         config = Config.read(config_path())
         address = os.environ.get("LISTEN_ADDRESS", "")
@@ -47,7 +47,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     finally:
-        for worker, _ in workers:  # one that is loading does not see that the server ended
+        for worker in workers:  # one that is loading does not see that the server ended
             worker.kill()
     return 0
 

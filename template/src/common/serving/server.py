@@ -11,12 +11,13 @@ import signal
 import socket
 import struct
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 import uvicorn
 
 from ..config import Config
 from ..errors import ConfigError
+from ..link.child import Child
 from .asgi import Application, ASGIApplication
 from .http.connection import HTTPProtocol
 from .metrics import QUEUE
@@ -94,15 +95,13 @@ def refuse_connections(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
-async def serve(
-    config: Config, listener: socket.socket, workers: list[tuple[Any, socket.socket]]
-) -> None:
+async def serve(config: Config, listener: socket.socket, workers: list[Child]) -> None:
     """Serve until a signal stops the server.
 
     Args:
         config: the scaffold's configuration.
         listener: a socket bound to the port, not yet listening.
-        workers: each worker's process and socket, as `launch.start` returns them.
+        workers: the workers, as `launch.start` returns them.
 
     Raises:
         LoadError: a worker cannot load the model.

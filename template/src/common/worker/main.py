@@ -1,9 +1,10 @@
 """A worker: one process of the model's environment that owns one loaded model.
 
-    python -m common.worker FD
+    python -m common.worker FD LIFELINE
 
-FD is an open Unix socket. The server first sends the configuration. The worker answers that it is
-ready, or why it failed, and then answers requests until the server closes the socket.
+FD is an open Unix socket, LIFELINE what `link/guardian.py` watches. The server first sends the
+configuration. The worker answers that it is ready, or why it failed, and then answers requests
+until the server closes the socket.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from ..config import Config, Serving
 from ..errors import LoadError
 from ..link import launch
 from ..link.frames import Frame, Kind, Request, Response, Splitter, receive
+from ..link.guardian import guard, keep_from_forks
 from ..model_file import MODEL_DIRECTORY
 from .batch_window import BatchWindow
 
@@ -33,16 +35,19 @@ logger = logging.getLogger(__name__)
 # the processor to read what the clients send.
 FEW_FRAMES = 8
 AT_ONCE_SECONDS = 0.00005  # reading what has already arrived takes less
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 METHODS = ("load", "preprocess", "predict", "postprocess")
 
 
 def main() -> None:
     """Serve the model over the socket that the command line names."""
+    descriptor, lifeline = map(int, sys.argv[1:])
+    guard(lifeline, descriptor)
     logs.configure()
     # The owner's modules keep the names that they had in training. Last, so that none hides a
     # package.
     sys.path.append(str(MODEL_DIRECTORY.resolve()))
-    connection = _connect(int(sys.argv[1]))
+    connection = _connect(descriptor)
     splitter = Splitter()
     try:
         first, *rest = receive(connection, splitter)
@@ -56,10 +61,25 @@ def main() -> None:
 
 def _connect(descriptor: int) -> socket.socket:
     os.set_inheritable(descriptor, False)
-    # The server stops a worker by closing the socket.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    return socket.socket(fileno=descriptor)
+    connection = socket.socket(fileno=descriptor)
+    # The server stops a worker by closing the socket. A command that the owner's code runs gets no
+    # handler of ours, but would ignore what is ignored here.
+    for number in STOPPING:
+        signal.signal(number, lambda *_: None)
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING),
+        after_in_child=_end_as_usual,
+    )
+    keep_from_forks(connection)  # the server waits until nobody holds it
+    return connection
+
+
+def _end_as_usual() -> None:
+    """Let the signals end a forked process as they do outside a server."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def _start(connection: socket.socket, config: Config) -> Any:
