@@ -65,7 +65,8 @@ class Client:
             try:
                 self._connection.sendall(request.pack())
                 while (answer := self._next()).ident != self._ident:
-                    pass
+                    if answer.kind == Kind.BROKEN:
+                        raise LoadError(answer.body.decode())
             except (LoadError, OSError) as error:
                 self.close()
                 raise LoadError(f"the worker ended before it answered: {error}") from error

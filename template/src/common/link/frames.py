@@ -43,6 +43,7 @@ class Kind(IntEnum):
     V2 = 6
     EVENT = 8  # a structured CloudEvent
     TRIAL = 7  # to the worker: JSON with rows, to try whether they are independent
+    BROKEN = 8  # from the worker: why its model can answer nothing more
 
 
 @dataclass(slots=True)

@@ -84,6 +84,7 @@ class Worker(asyncio.Protocol):
             written together are likely to share a call of `predict`.
         progress: when it last sent something, by `time.monotonic`.
         stuck: whether it made no progress for `predict_timeout_seconds`.
+        broken: why its model can answer nothing more; None while it can.
         ready: whether it has loaded the model.
     """
 
@@ -94,6 +95,7 @@ class Worker(asyncio.Protocol):
     outgoing: list[bytes] = field(default_factory=list)
     progress: float = 0.0
     stuck: bool = False
+    broken: str | None = None
     ready: bool = False
     transport: asyncio.Transport | None = None
     splitter: Splitter = field(default_factory=Splitter)
@@ -124,6 +126,9 @@ class Worker(asyncio.Protocol):
             self.loaded.set_result(None)
         elif response.kind == Kind.FAILED and not self.loaded.done():
             self.loaded.set_exception(LoadError(response.body.decode()))
+        elif response.kind == Kind.BROKEN:
+            self.broken = response.body.decode()
+            self.kill()
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.loaded.done():
@@ -287,11 +292,7 @@ class Pool:
             self._fail(job, *self._loss(late))
         worker.jobs.clear()
         if worker.ready and not self._closing:
-            reason = "died"
-            if worker.stuck:
-                reason = "stuck"
-            metrics.WORKER_RESTARTS.labels(reason).inc()
-            logger.error("worker %d %s; starting another one", worker.process.pid, reason)
+            self._log_loss(worker)
             self._replacing += 1
             self._spawn(self._replace())
 
@@ -312,6 +313,15 @@ class Pool:
             while not worker.process.ended and time.monotonic() < deadline:
                 await asyncio.sleep(0.02)
             worker.kill()
+
+    def _log_loss(self, worker: Worker) -> None:
+        reason = what = "died"
+        if worker.stuck:
+            reason = what = "stuck"
+        if worker.broken is not None:
+            reason, what = "broken", f"broken ({worker.broken})"
+        metrics.WORKER_RESTARTS.labels(reason).inc()
+        logger.error("worker %d %s; starting another one", worker.process.pid, what)
 
     def _loss(self, late: bool) -> tuple[int, str]:
         """The status and the message for a request whose worker ended."""

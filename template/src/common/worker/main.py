@@ -54,7 +54,7 @@ def main() -> None:
         config = Config.from_document(json.loads(bytes(Request.unpack(first).body)))
         flow = _start(connection, config)
         if flow is not None:
-            _serve(connection, splitter, flow, rest, config.serving)
+            _serve_until_broken(connection, splitter, flow, rest, config.serving)
     except (EOFError, ConnectionError):
         return  # the server has ended: nobody waits for an answer
 
@@ -107,7 +107,7 @@ def load(config: Config) -> Any:
     _ensure_temporary_directory()
     _set_sklearn_config(config.model.sklearn_config)
     flows, sharings = _import("common.worker.flow"), _import("common.worker.sharing")
-    bodies = _import("common.bodies.v2_codec")
+    bodies, recoveries = _import("common.bodies.v2_codec"), _import("common.worker.recovery")
     if config.framework == "sklearn":
         with contextlib.suppress(ImportError):
             importlib.import_module("scipy.sparse")
@@ -124,7 +124,10 @@ def load(config: Config) -> Any:
     options = _import("common.worker.options").OPTIONS.get(config.framework, ())
     sharing, fixed_size = sharings.of_config(config), sharings.fixed_size(config)
     flow = flows.Flow(model, sharing, v2, fixed_size, options)
-    _warm_up(flow, config)
+    try:
+        _warm_up(flow, config)
+    except recoveries.Broken as error:
+        raise LoadError(f"the model cannot predict: {error}") from error
     _try_example(flow, config)
     return flow
 
@@ -195,12 +198,13 @@ def _warm_up(flow: Any, config: Config) -> None:
     if config.model.example is None:
         return
     body = json.dumps({"instances": config.model.example}).encode()
-    for responses, _ in flow.answer([flow.open(Request(0, Kind.JSON, "warm-up", body))]):
-        if responses[0].status != 200:
-            logger.warning(
-                "model.example in config.yaml gets no prediction, correct it or set it to null: %s",
-                responses[0].body.decode(),
-            )
+    refusal = flow.refusal(body, "warm-up")
+    if refusal is None:
+        flow.try_after_failures(body)
+        return
+    logger.warning(
+        "model.example in config.yaml gets no prediction, correct it or set it to null: %s", refusal
+    )
 
 
 def _try_example(flow: Any, config: Config) -> None:
@@ -211,6 +215,17 @@ def _try_example(flow: Any, config: Config) -> None:
     if getattr(config.model.output, "probabilities", False):
         others.append({"probabilities": True})
     flow.try_example(config.model.example, others)
+
+
+def _serve_until_broken(
+    connection: socket.socket, splitter: Splitter, flow: Any, first: list[Frame], serving: Serving
+) -> None:
+    from .recovery import Broken  # numpy is there once the model is loaded
+
+    try:
+        _serve(connection, splitter, flow, first, serving)
+    except Broken as error:
+        connection.sendall(Response(0, 500, Kind.BROKEN, str(error).encode()).pack())
 
 
 def _serve(
