@@ -18,7 +18,7 @@ from generator.errors import ModelError, SettingError
 from generator.owners import warn
 from generator.rows.body import body_rows
 
-from . import lengths
+from . import embeddings, lengths
 from .base import Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.pt"
@@ -129,6 +129,8 @@ class PyTorch(WrittenModelScaffoldDefinition):
         if sum(tensor.numel() for tensor in _leaves(first)) <= MOST_EXAMPLE_VALUES:
             example = body_rows(first)
         described = _input(batch, sample, _free_axes(model, batch))
+        found = embeddings.of_module(model, _by_name(first), _caller(model, batch))
+        described = embeddings.limited(described, found)
         return Description(described, _output(output), example, distributions)
 
     def served_input(self, description: Description, served: Any, sample: Any) -> Any:
@@ -137,7 +139,8 @@ class PyTorch(WrittenModelScaffoldDefinition):
             return description.input
         module = served.module()
         batch = _mapped(_batch(module, sample)[0], lambda tensor: tensor.cpu())
-        return _input(batch, sample, _free_axes(module, batch))
+        described = _input(batch, sample, _free_axes(module, batch))
+        return embeddings.limited(described, embeddings.limits(description.input))
 
     def predict(self, model: Any, inputs: Any) -> Any:
         batch, _ = _batch(model, inputs)
@@ -444,14 +447,19 @@ def _two_rows(batch: Any) -> Any:
 
 def _free_axes(model: Any, batch: Any) -> set[lengths.Axis]:
     """The axes of the batch that may have another length; a single tensor has the name ""."""
+    first = _part(batch, slice(1))
+    return lengths.free_axes(_by_name(first), _is_whole, _caller(model, batch))
 
-    def takes(inputs: Mapping[str, Any]) -> Any:
+
+def _caller(model: Any, batch: Any) -> Callable[[Mapping[str, Any]], Any]:
+    """Calls the model with other tensors for the batch's, by name; a single one has the name ""."""
+
+    def call(inputs: Mapping[str, Any]) -> Any:
         if isinstance(batch, dict):
             return _call(model, dict(inputs))
         return _call(model, inputs[""])
 
-    first = _part(batch, slice(1))
-    return lengths.free_axes(_by_name(first), _is_whole, takes)
+    return call
 
 
 def _by_name(batch: Any) -> dict[str, Any]:

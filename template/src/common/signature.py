@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import ConfigError, InvalidInput
 from .rows import texts
-from .rows.arrays import Array, fitting, numpy_dtype, sparse, tensor_array, to_array
+from .rows.arrays import Array, fitting, numpy_dtype, sparse, tensor_array, to_array, within
 from .rows.likeness import measure
 from .rows.parsed import as_list, named
 from .rows.tables import Table
@@ -100,7 +100,7 @@ def _array(described: ArrayInput, rows: Any) -> Any:
     names = described.names
     if names and isinstance(rows, list) and any(isinstance(row, dict) for row in rows):
         rows = [named(row, index, names) for index, row in enumerate(rows)]
-    array = fitting(rows, described.shape, described.dtype)
+    array = within(fitting(rows, described.shape, described.dtype), described.below)
     if described.sparse is not None:
         return sparse(described.sparse, array)
     return array

@@ -16,11 +16,12 @@ from ...rows.columns.formats import FORMS, json_schema
 from ...schema import (
     BYTES,
     TEXT,
+    ArrayInput,
     EstimatorOutput,
     JsonInput,
     ModelInput,
-    Shape,
     TableInput,
+    Tensor,
     TensorsInput,
     TextInput,
 )
@@ -132,20 +133,22 @@ def _row(described: ModelInput | None) -> dict[str, Any]:
         case TableInput():
             return _object({column.name: json_schema(column) for column in described.columns})
         case TensorsInput():
-            return _object({item.name: _lists(item.shape, item.dtype) for item in described.inputs})
-    return _lists(described.shape, described.dtype)
+            return _object({item.name: _lists(item) for item in described.inputs})
+    return _lists(described)
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
-def _lists(shape: Shape, dtype: str | None) -> dict[str, Any]:
+def _lists(described: ArrayInput | Tensor) -> dict[str, Any]:
     """The JSON schema of nested lists of a shape and a dtype."""
-    if shape is None:
+    if described.shape is None:
         return {}
-    row = _value(dtype)
-    for size in reversed(shape):
+    row = _value(described.dtype)
+    if described.below is not None:
+        row = {**row, "minimum": 0, "maximum": described.below - 1}
+    for size in reversed(described.shape):
         row = {"type": "array", "items": row}
         if size is not None:
             row |= {"minItems": size, "maxItems": size}
