@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 
 from common.bodies import json_encode, msgpack_encode
+from generator.environment.venvs import server_python
 from generator.scaffold import Scaffold
 from support.servers.running import (
     BINARY,
@@ -708,6 +710,43 @@ def test_a_port_in_use_is_one_clear_line(scaffold: Scaffold, tmp_path: Path, var
             scaffold.directory, port, tmp_path / "log", watch=variable != "PORT", **ports
         )
     assert f"port {taken} cannot be taken" in line and variable in line
+
+
+def test_one_port_for_both_is_one_clear_line(scaffold: Scaffold, tmp_path: Path) -> None:
+    port = free_port()
+    line = last_words(scaffold.directory, port, tmp_path / "log", GRPC_PORT=str(port))
+    assert f"PORT and GRPC_PORT are both {port}" in line
+
+
+def test_a_second_server_is_refused_while_the_first_loads(sums: Scaffold, tmp_path: Path) -> None:
+    """Before it starts a worker of its own."""
+    code = OWNERS_CODE.replace("        if pathlib", "        time.sleep(1000)\n        if pathlib")
+    directory, port = copied(sums, tmp_path / "slow", code), free_port()
+    first = launch(directory, port, tmp_path / "first")
+    try:
+        running = Running("", first, tmp_path / "first", 0)
+        until(running.workers, "the first server loads")
+        line = last_words(directory, port, tmp_path / "second", MODEL_PYTHON="/no/such/python")
+        assert f"port {port} cannot be taken" in line
+    finally:
+        end(first)
+
+
+def test_it_says_that_it_is_ready_when_it_is(sums: Scaffold) -> None:
+    port = free_port()
+    python = server_python(sums.directory / "server-requirements.txt")
+    command = [str(python), str(sums.directory / "src" / "inference_server.py")]
+    environ = {**os.environ, "MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", "PORT": str(port)}
+    process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        assert any(f"is ready at http://0.0.0.0:{port}/" in line for line in process.stderr)
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /v1/models/model HTTP/1.0\r\n\r\n")
+            assert b" 200 " in client.makefile("rb").readline()
+    finally:
+        end(process)
+        process.stderr.close()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from ..errors import ConfigError
 from ..link.child import Child
 from .asgi import Application, ASGIApplication
 from .http.connection import HTTPProtocol
+from .listener import BACKLOG, Port
 from .metrics import QUEUE
 from .pool import Pool
 
@@ -95,16 +96,18 @@ def refuse_connections(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
-async def serve(config: Config, listener: socket.socket, workers: list[Child]) -> None:
+async def serve(config: Config, http: Port, grpc: Port | None, workers: list[Child]) -> None:
     """Serve until a signal stops the server.
 
     Args:
         config: the scaffold's configuration.
-        listener: a socket bound to the port, not yet listening.
+        http: the port for HTTP.
+        grpc: the port for gRPC, if there is one.
         workers: the workers, as `launch.start` returns them.
 
     Raises:
         LoadError: a worker cannot load the model.
+        ConfigError: the port cannot be opened.
     """
     pool = Pool(config)
     fallback = _fallback(config, pool)
@@ -113,10 +116,12 @@ async def serve(config: Config, listener: socket.socket, workers: list[Child]) -
         QUEUE.set_function(lambda: pool.waiting)
         application = Application(config, pool, fallback.application)
         gc.freeze()  # what exists now stays: the collector need not examine it again
-        grpc = asyncio.create_task(fallback.serve_grpc())
-        await _serve_http(config, application, listener)
+        if grpc is not None:
+            grpc.close()  # gRPC takes it itself
+        serving_grpc = asyncio.create_task(fallback.serve_grpc())
+        await _serve_http(config, application, http.listen())
         await fallback.stop_grpc()
-        await grpc
+        await serving_grpc
     finally:
         await pool.close()
 
@@ -150,7 +155,7 @@ async def _serve_http(config: Config, application: Application, listener: socket
         lifespan="off",
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=math.ceil(config.serving.keep_alive_seconds),
-        backlog=2048,
+        backlog=BACKLOG,
     )
     server = Server(settings, application, listener, config.serving.drain_seconds)
     url = f"http://{_host(listener)}:{config.serving.http_port}/v1/models/{config.name}:predict"
