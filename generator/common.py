@@ -11,6 +11,7 @@ from .template.src.common import schema
 from .template.src.common.bodies import json_encode
 from .template.src.common.errors import ConfigError
 from .template.src.common.link import guardian
+from .template.src.common.link.lifeline import Lifeline
 from .template.src.common.model_file import digest
 from .template.src.common.onnx_engine import OnnxModel
 from .template.src.common.outputs import Predictor, left_out, plain
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigError",
+    "Lifeline",
     "OnnxModel",
     "Predictor",
     "Signature",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import layout
-from ..common import guardian
+from ..common import Lifeline, guardian
 from ..environment.venvs import server_python
 from ..errors import ServingError
 
@@ -61,7 +61,7 @@ def serve(
     python = server_python(directory / layout.SERVER_REQUIREMENTS)
     defaults = {"MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", "LOG_LEVEL": "WARNING"}
     environ = {**defaults, **os.environ, "PORT": str(port), "LISTEN_ADDRESS": host}
-    lifeline = guardian.Lifeline()
+    lifeline = Lifeline()
     under_guard = [sys.executable, "-I", "-S", guardian.__file__, str(lifeline.reading)]
     process = subprocess.Popen(
         [*under_guard, str(python), str(directory / layout.INFERENCE_SERVER)],

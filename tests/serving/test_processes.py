@@ -220,7 +220,7 @@ def test_nothing_outlives_a_server_that_is_killed(owners: Callable[..., Path]) -
         assert len(workers) == len(BUSY) + 1  # one has nothing to do
         threads = [begin(running, what) for what in BUSY]
         until(
-            lambda: sum("sleep" in args for pid in workers for args in group(pid)) == 2,
+            lambda: sum("sleep" in args for pid in workers for args in group(pid)) == 3,
             "what is to be left is there",
         )
         until(lambda: running.metric("scaffold_queue_length") == len(BUSY), "all are at work")

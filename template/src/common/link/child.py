@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-from .guardian import Lifeline, keep_from_forks
+from .lifeline import Lifeline, keep_from_forks
 
 
 class Child:

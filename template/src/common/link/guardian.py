@@ -1,64 +1,25 @@
 """Ends a group of processes when the process that started it has ended, however that ended.
 
-    python guardian.py FD COMMAND...
+    python guardian.py FD             waits for that
+    python guardian.py FD COMMAND...  starts one that waits, and becomes the command
 
-runs a command like that. FD is the reading end of a `Lifeline`. The process that started the group
-holds the other end, and the kernel closes it when that process ends.
+FD is the reading end of a `Lifeline`. The process that started the group holds the other end, and
+the kernel closes it when that process ends.
 
 A thread of the group could not do this: it waits while C code keeps the interpreter's lock. And a
-signal of the kernel (PR_SET_PDEATHSIG) would end one process of the group only.
+signal of the kernel (PR_SET_PDEATHSIG) would end one process of the group only. This file imports
+little: each worker has a guardian.
 """
 
 import os
 import signal
 import sys
 import time
-from typing import Protocol
-from weakref import WeakSet, finalize
 
 END_SECONDS = 1.0  # for the group to end by itself
 
 
-class Closable(Protocol):
-    """What can be closed."""
-
-    def close(self) -> None: ...
-
-
-_own: "WeakSet[Closable]" = WeakSet()
-
-
-def keep_from_forks(thing: Closable) -> None:
-    """Close a thing in every process that is forked from this one, whose own it is not."""
-    _own.add(thing)
-
-
-def _close_in_fork() -> None:
-    for thing in list(_own):
-        thing.close()
-
-
-os.register_at_fork(after_in_child=_close_in_fork)
-
-
-class Lifeline:
-    """A pipe: what a guardian watches lives until `close`, or until this process ends.
-
-    Attributes:
-        reading: the end for the guardian. Close it here once the group is started.
-    """
-
-    def __init__(self) -> None:
-        self.reading, writing = os.pipe()
-        self._close = finalize(self, os.close, writing)
-        keep_from_forks(self)
-
-    def close(self) -> None:
-        """End the group if it has not ended."""
-        self._close()
-
-
-def guard(lifeline: int, *others: int) -> None:
+def start(lifeline: int, *others: int) -> None:
     """Start the guardian of this process's group. Call it before anything else starts.
 
     The guardian is no child of this process: the owner's code may wait for all of its children.
@@ -74,22 +35,36 @@ def guard(lifeline: int, *others: int) -> None:
         return
     try:
         if not os.fork():
-            _watch(lifeline, others)
+            _become(lifeline, others)
     finally:
-        os._exit(0)
+        os._exit(1)
 
 
-def _watch(lifeline: int, others: tuple[int, ...]) -> None:
+def _become(lifeline: int, others: tuple[int, ...]) -> None:
     # What is meant for the group is not meant for its guardian.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    for descriptor in (0, 1, 2, *others):  # their other ends wait until nobody holds them
+    # Their other ends wait until nobody holds them.
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    for descriptor in others:
         os.close(descriptor)
+    os.set_inheritable(lifeline, True)
+    os.execv(sys.executable, [sys.executable, "-I", "-S", os.path.abspath(__file__), str(lifeline)])
+
+
+def watch(lifeline: int) -> None:
+    """Wait until the other end is closed, then end the group."""
+    os.chdir("/")
     os.read(lifeline, 1)
     time.sleep(END_SECONDS)
     os.kill(0, signal.SIGKILL)  # the group, and so this process
 
 
 if __name__ == "__main__":
-    guard(int(sys.argv[1]))
-    os.execvp(sys.argv[2], sys.argv[2:])
+    descriptor, command = int(sys.argv[1]), sys.argv[2:]
+    if not command:
+        watch(descriptor)
+    start(descriptor)
+    os.execvp(command[0], command)

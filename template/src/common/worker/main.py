@@ -23,9 +23,9 @@ from typing import Any
 from .. import logs
 from ..config import Config, Serving
 from ..errors import LoadError
-from ..link import launch
+from ..link import guardian, launch
 from ..link.frames import Frame, Kind, Request, Response, Splitter, receive
-from ..link.guardian import guard, keep_from_forks
+from ..link.lifeline import keep_from_forks
 from ..model_file import MODEL_DIRECTORY
 from .batch_window import BatchWindow
 
@@ -42,7 +42,7 @@ METHODS = ("load", "preprocess", "predict", "postprocess")
 def main() -> None:
     """Serve the model over the socket that the command line names."""
     descriptor, lifeline = map(int, sys.argv[1:])
-    guard(lifeline, descriptor)
+    guardian.start(lifeline, descriptor)
     logs.configure()
     # The owner's modules keep the names that they had in training. Last, so that none hides a
     # package.
