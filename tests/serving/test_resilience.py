@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -477,7 +478,8 @@ def test_two_workers_are_both_used(owners: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize("path", [PREDICT, "/v2/models/model/infer"])
 def test_sigterm_under_load_loses_no_request(scaffold: Scaffold, tmp_path: Path, path: str) -> None:
-    """Clients that honour Connection: close see no failure. The server stops with status 0."""
+    """Clients that honour Connection: close, or use a new connection for each request, see no
+    failure. The server stops with status 0."""
     body = {"instances": [ROW]}
     if path != PREDICT:
         tensor: Any = {"name": "x", "shape": [1, 4], "datatype": "FP64", "data": ROW}
@@ -488,7 +490,10 @@ def test_sigterm_under_load_loses_no_request(scaffold: Scaffold, tmp_path: Path,
     gone = threading.Event()
 
     def ask(index: int) -> None:
-        with running.client() as client:
+        limits = httpx.Limits(max_keepalive_connections=index % 2)
+        with httpx.Client(
+            base_url=running.url, timeout=PATIENCE, trust_env=False, limits=limits
+        ) as client:
             while not gone.is_set():
                 try:
                     answer = client.post(path, json=body)
@@ -540,6 +545,18 @@ def test_what_predict_works_on_is_answered_before_the_end(owners: Callable[..., 
         thread.join()
         assert answers[0].status_code == 200 and answers[0].headers["connection"] == "close"
         assert running.workers() == []
+
+
+@pytest.mark.sweep
+def test_a_call_of_predict_has_its_time_when_the_server_ends(owners: Callable[..., Path]) -> None:
+    """Longer than uvicorn, or a fixed number of seconds, would wait."""
+    with serving(owners(drain_seconds=0)) as running, ThreadPoolExecutor(1) as thread:
+        with running.client() as client:
+            answer = thread.submit(client.post, PREDICT, json=told("sleep", 35))
+            until(lambda: running.metric("scaffold_queue_length") == 1, "the request is at work")
+            running.process.send_signal(signal.SIGTERM)
+            assert answer.result().status_code == 200
+        assert running.process.wait(timeout=PATIENCE) == 0
 
 
 def test_workers_end_with_a_server_that_is_killed(owners: Callable[..., Path]) -> None:

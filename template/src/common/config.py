@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ FACTS: dict[str, tuple[type, str]] = {
     "example": (list, "a list or null"),
     "rows_independent": (bool, "true, false or null"),
 }
+MARGIN_SECONDS = 1  # for an answer to leave
 SHARES = ("batch_noise", "tolerance")  # of the largest number
 
 
@@ -60,6 +62,11 @@ class Serving:
     http_port: int = _rule(8080, 1, 65_535)
     grpc_port: int = _rule(8081, 0, 65_535)
     access_log: bool = False
+
+    @property
+    def grace_seconds(self) -> int:
+        """How long a server that ends waits for its last answers: as long as `predict` may take."""
+        return math.ceil(self.predict_timeout_seconds) + MARGIN_SECONDS
 
 
 @dataclass(frozen=True)

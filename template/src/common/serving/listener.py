@@ -10,6 +10,8 @@ from ..config import Config
 from ..errors import ConfigError
 
 BACKLOG = 2048
+SO_BINDTOIFINDEX = 62
+NO_INTERFACE = 2**31 - 1
 
 
 class Port:
@@ -48,6 +50,23 @@ class Port:
         except OSError as error:
             raise self._refused(error) from error
         return self.socket
+
+    def refuse(self) -> bool:
+        """Refuse new connections, but keep those that the kernel has accepted for us.
+
+        Closing the socket would reset those. On Linux it is bound to an interface that there is
+        not: no later connection finds it. Since Linux 5.7 any user may do that.
+
+        Returns:
+            Whether that was possible.
+        """
+        if sys.platform != "linux":
+            return False
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, NO_INTERFACE)
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Give the port back."""

@@ -2,20 +2,19 @@
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import importlib
 import logging
 import math
 import signal
 import socket
-import struct
+from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Protocol
 
 import uvicorn
 
-from ..config import Config
+from ..config import Config, Serving
 from ..errors import ConfigError
 from ..link.child import Child
 from .asgi import Application, ASGIApplication
@@ -26,9 +25,7 @@ from .pool import Pool
 
 logger = logging.getLogger(__name__)
 
-GRACE_SECONDS = 30
 QUIET_SECONDS = 0.5  # for the last connections to send their requests
-SO_ATTACH_FILTER = 26
 
 
 class Fallback(Protocol):
@@ -44,26 +41,48 @@ class Server(uvicorn.Server):
     """A uvicorn server that drains on SIGTERM.
 
     For `drain_seconds` it still takes requests, but it tells clients to close their connections
-    and probes that it is not ready. Then it refuses connections, answers what it has, and stops.
+    and probes that it is not ready. Then it refuses connections, answers what it has, and stops. It
+    waits for an answer as long as a call of `predict` may take.
 
     Args:
-        config: uvicorn's configuration.
         application: our application.
-        listener: the listening socket.
-        drain_seconds: how long it takes requests after SIGTERM.
+        http: the port, open.
+        serving: the settings.
+        stop_grpc: stops the server for gRPC once it has answered.
     """
 
     def __init__(
         self,
-        config: uvicorn.Config,
         application: Application,
-        listener: socket.socket,
-        drain_seconds: float,
+        http: Port,
+        serving: Serving,
+        stop_grpc: Callable[[], Awaitable[None]],
     ) -> None:
-        super().__init__(config)
+        settings = uvicorn.Config(
+            application,
+            http=HTTPProtocol,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,  # nothing here uses the client's address
+            lifespan="off",
+            timeout_graceful_shutdown=serving.grace_seconds,
+            timeout_keep_alive=math.ceil(serving.keep_alive_seconds),
+            backlog=BACKLOG,
+        )
+        super().__init__(settings)
         self._routes = application.routes
-        self._listener = listener
-        self._drain_seconds = drain_seconds
+        self._http = http
+        self._drain_seconds = serving.drain_seconds
+        self._stop_grpc = stop_grpc
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what was taken, by HTTP and by gRPC, and stop."""
+        stopping = asyncio.ensure_future(self._stop_grpc())
+        await super().shutdown(sockets)
+        if self.force_exit:
+            stopping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await stopping
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain on the first SIGTERM. Stop at once on SIGINT, or on a second signal."""
@@ -76,24 +95,13 @@ class Server(uvicorn.Server):
         asyncio.get_running_loop().call_later(self._drain_seconds, self._refuse)
 
     def _refuse(self) -> None:
-        refuse_connections(self._listener)
+        if not self._http.refuse():
+            for server in self.servers:
+                server.close()
         asyncio.get_running_loop().call_later(QUIET_SECONDS, self._stop)
 
     def _stop(self) -> None:
         self.should_exit = True
-
-
-def refuse_connections(listener: socket.socket) -> None:
-    """Refuse new connections, but keep those that the kernel has accepted for us.
-
-    Closing the socket would reset those. A packet filter that drops everything sent to the
-    listening socket does not; only Linux has it: socket(7), SO_ATTACH_FILTER.
-    """
-    # BPF_RET | BPF_K: keep 0 bytes.
-    drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))
-    program = struct.pack("HP", 1, ctypes.addressof(drop_all))
-    with contextlib.suppress(OSError):
-        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
 async def serve(config: Config, http: Port, grpc: Port | None, workers: list[Child]) -> None:
@@ -119,9 +127,10 @@ async def serve(config: Config, http: Port, grpc: Port | None, workers: list[Chi
         if grpc is not None:
             grpc.close()  # gRPC takes it itself
         serving_grpc = asyncio.create_task(fallback.serve_grpc())
-        await _serve_http(config, application, http.listen())
-        await fallback.stop_grpc()
-        await serving_grpc
+        await _serve_http(config, application, http, fallback)
+        serving_grpc.cancel()  # where it did not stop in time
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving_grpc
     finally:
         await pool.close()
 
@@ -145,21 +154,13 @@ def _fallback(config: Config, pool: Pool) -> Fallback:
     return made
 
 
-async def _serve_http(config: Config, application: Application, listener: socket.socket) -> None:
-    settings = uvicorn.Config(
-        application,
-        http=HTTPProtocol,
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,  # nothing here uses the client's address
-        lifespan="off",
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_keep_alive=math.ceil(config.serving.keep_alive_seconds),
-        backlog=BACKLOG,
-    )
-    server = Server(settings, application, listener, config.serving.drain_seconds)
+async def _serve_http(
+    config: Config, application: Application, http: Port, fallback: Fallback
+) -> None:
+    listener = http.listen()
     url = f"http://{_host(listener)}:{config.serving.http_port}/v1/models/{config.name}:predict"
     logger.info("%s is ready at %s", config.name, url)
+    server = Server(application, http, config.serving, fallback.stop_grpc)
     await server.serve(sockets=[listener])
 
 

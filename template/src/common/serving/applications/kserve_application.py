@@ -185,6 +185,7 @@ class FallbackApplication:
         self._dataplane = ReadyDataPlane(registry)
         self._extension = ModelRepositoryExtension(registry)
         self._grpc_port = config.serving.grpc_port
+        self._grace_seconds = config.serving.grace_seconds
         self._grpc: GRPCServer | None = None
         self.application = self._application(config)
 
@@ -206,10 +207,17 @@ class FallbackApplication:
         sizes = {
             f"grpc_max_{way}_message_length": MAX_GRPC_MESSAGE_BYTES for way in ("send", "receive")
         }
-        self._grpc = GRPCServer(self._grpc_port, self._dataplane, self._extension, kwargs=sizes)
+        self._grpc = GRPCServer(
+            self._grpc_port,
+            self._dataplane,
+            self._extension,
+            kwargs=sizes,
+            grace_period=self._grace_seconds,
+        )
         await self._grpc.start(GRPC_THREADS)
 
     async def stop_grpc(self) -> None:
+        """Refuse calls, and wait for those that were taken."""
         if self._grpc is not None:
             await self._grpc.stop()
 
