@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakSet
 
 from .lifeline import Lifeline, keep_from_forks
 
@@ -53,6 +54,12 @@ class Child:
             theirs.close()
             os.close(self._lifeline.reading)
         self.pid = self._process.pid
+        _children.add(self)
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether nobody has read its exit status yet."""
+        return self._process.returncode is None
 
     @property
     def ended(self) -> bool:
@@ -83,3 +90,19 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._lifeline.close()
+
+
+_children: "WeakSet[Child]" = WeakSet()
+
+
+def reap_orphans() -> None:
+    """Collect what has ended and was left to this process, as to the first one of a container.
+
+    This process's own children are in its session, or are a `Child`, and are waited for elsewhere.
+    """
+    with contextlib.suppress(ChildProcessError, ProcessLookupError):
+        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            own = any(child.pid == found.si_pid and child.is_waited_for for child in _children)
+            if own or os.getsid(found.si_pid) == os.getsid(0):
+                return
+            os.waitpid(found.si_pid, 0)

@@ -7,6 +7,7 @@ worker that dies loses only what it was working on.
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -16,7 +17,7 @@ from typing import Protocol, cast
 from ..config import Config
 from ..errors import LoadError, Unanswered
 from ..link import launch
-from ..link.child import Child
+from ..link.child import Child, reap_orphans
 from ..link.frames import LARGE_BYTES, Kind, Response, Splitter, Stats, request_head
 from . import metrics
 from .busy_poll import BusyPoll
@@ -27,6 +28,7 @@ WATCH_SECONDS = 0.1
 MAX_RETRY_SECONDS = 30.0
 CLOSE_SECONDS = 2.0  # for workers to end by themselves
 MAX_IN_FLIGHT = 2048  # requests at a worker, where a batch may have more rows
+FIRST_PROCESS = 1  # of a container: what has lost its parent is left to it
 FLUSH_PARTS = 32  # the worker starts on so many while the server still reads other requests
 
 
@@ -445,6 +447,8 @@ class Pool:
                 worker.stuck = worker.ready and bool(worker.jobs) and now - worker.progress > limit
                 if worker.stuck or worker.process.ended:
                     worker.kill()
+            if os.getpid() == FIRST_PROCESS:
+                reap_orphans()
             while self._queue and now - self._queue[0].since > limit and not self._any_ready:
                 late = self._queue.popleft()
                 self._fail(late, 503, "no worker became ready in time; try again later")
