@@ -1,11 +1,13 @@
 """Worker processes, what they start, and how all of them end."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +211,26 @@ def test_workers_do_not_end_at_the_signals_that_a_terminal_sends(
         for number in (signal.SIGINT, signal.SIGTERM):
             subprocess.run(["kill", f"-{number.value}", str(worker)], check=True)
         assert ask(running, "pid") == worker
+
+
+def test_a_worker_that_somebody_stopped_is_not_ready_until_it_goes_on(
+    owners: Callable[..., Path],
+) -> None:
+    with serving(owners()) as running, ThreadPoolExecutor(1) as thread:
+        [worker] = running.workers()
+        os.kill(worker, signal.SIGSTOP)
+        until(lambda: not running.ready(), "it is not ready")
+        answer = thread.submit(ask, running, "pid")
+        until(lambda: running.metric("scaffold_queue_length") == 1, "a request waits")
+        os.kill(worker, signal.SIGCONT)
+        assert answer.result() == worker
+        until(running.ready, "it is ready again")
+        os.kill(worker, signal.SIGSTOP)
+        until(lambda: not running.ready(), "it is not ready")
+        os.kill(worker, signal.SIGKILL)
+        until(running.ready, "another one takes its place")
+        assert ask(running, "pid") != worker
+        assert running.metric("scaffold_worker_restarts_total", reason="died") == 1
 
 
 BUSY = ["spin", "hold", "spin_in_threads", "leave_and_hold", "leave_deaf_and_sleep"]

@@ -62,6 +62,16 @@ class Child:
         return self._process.returncode is None
 
     @property
+    def stopped(self) -> bool:
+        """Whether somebody has stopped it, as SIGSTOP does, and it does not go on yet."""
+        if not hasattr(os, "waitid") or not self.is_waited_for:  # macOS, before Python 3.13
+            return False
+        asked = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+        with contextlib.suppress(ChildProcessError):
+            return os.waitid(os.P_PID, self.pid, asked) is not None
+        return False
+
+    @property
     def ended(self) -> bool:
         """Whether it has ended; what it started ends then."""
         if self._process.poll() is None:

@@ -87,7 +87,7 @@ class Worker(asyncio.Protocol):
         progress: when it last sent something, by `time.monotonic`.
         stuck: whether it made no progress for `predict_timeout_seconds`.
         broken: why its model can answer nothing more; None while it can.
-        ready: whether it has loaded the model.
+        ready: whether it has loaded the model, and nobody has stopped it.
     """
 
     pool: "Pool"
@@ -101,6 +101,11 @@ class Worker(asyncio.Protocol):
     ready: bool = False
     transport: asyncio.Transport | None = None
     splitter: Splitter = field(default_factory=Splitter)
+
+    @property
+    def has_loaded(self) -> bool:
+        """Whether it has ever been ready."""
+        return self.loaded.done() and not self.loaded.cancelled() and not self.loaded.exception()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
@@ -165,6 +170,7 @@ class Worker(asyncio.Protocol):
 
     def kill(self) -> None:
         """Kill the process and what it started. `connection_lost` follows."""
+        self.ready = False
         self.process.kill()
         if self.transport is not None:
             self.transport.abort()
@@ -293,7 +299,7 @@ class Pool:
             late = worker.stuck and now - job.since >= self._serving.predict_timeout_seconds
             self._fail(job, *self._loss(late))
         worker.jobs.clear()
-        if worker.ready and not self._closing:
+        if worker.has_loaded and not self._closing:
             self._log_loss(worker)
             self._replacing += 1
             self._spawn(self._replace())
@@ -444,9 +450,14 @@ class Pool:
             await asyncio.sleep(min(WATCH_SECONDS, limit / 4))
             now = time.monotonic()
             for worker in list(self._workers):
-                worker.stuck = worker.ready and bool(worker.jobs) and now - worker.progress > limit
+                waits = worker.has_loaded and bool(worker.jobs)
+                worker.stuck = waits and now - worker.progress > limit
                 if worker.stuck or worker.process.ended:
                     worker.kill()
+                else:
+                    worker.ready = worker.has_loaded and not worker.process.stopped
+            if self._queue:
+                self._dispatch()  # to one that goes on
             if os.getpid() == FIRST_PROCESS:
                 reap_orphans()
             while self._queue and now - self._queue[0].since > limit and not self._any_ready:
