@@ -42,6 +42,14 @@ class PyTorch(WrittenModelScaffoldDefinition):
             warnings.simplefilter("ignore")  # PyTorch warns about TorchScript, but still loads it
             return torch.load(path, map_location="cpu", weights_only=False)
 
+    def read_safely(self, path: Path) -> Any:
+        import torch
+
+        try:  # that is what a state_dict allows, which `check` refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception:  # a module is pickled, or it is no such file: `read` says which
+            return None
+
     def recognises(self, model: object) -> bool:
         torch = sys.modules.get("torch")
         base = getattr(getattr(torch, "nn", None), "Module", None)
