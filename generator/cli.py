@@ -21,7 +21,7 @@ from .scaffold import load
 
 EPILOG = """\
 examples:
-  python -m generator new model.joblib test_rfc
+  python -m generator new model.joblib test_rfc --trust-file
   python -m generator predict test_rfc '[[0, 0, 0, 0]]'
   python -m generator serve test_rfc --port 8080
   python -m generator verify test_rfc --environment isolated
@@ -66,7 +66,8 @@ def _add_new(commands: Any) -> None:
         "new",
         help="make a scaffold of a model that was saved to a file",
         description="Load MODEL_FILE and write a scaffold that serves the model into DIRECTORY."
-        " Loading a model can run code from its file: name only a file that you trust.",
+        " Loading a model can run code from its file: name only a file that you trust. A Keras file"
+        " without lambdas runs none; for any other you are asked, or pass --trust-file.",
     )
     new.add_argument(
         "model_file",
@@ -74,6 +75,11 @@ def _add_new(commands: Any) -> None:
         type=Path,
         help="the model: .keras as Keras saves it, .pt or .pth as torch.save does,"
         " any other as joblib or pickle does",
+    )
+    new.add_argument(
+        "--trust-file",
+        action="store_true",
+        help="run the code in MODEL_FILE without asking",
     )
     _add_making(new)
     new.add_argument(
@@ -259,7 +265,7 @@ def _add_template(parser: argparse.ArgumentParser) -> None:
 
 def _new(options: argparse.Namespace) -> None:
     print(f"loading {options.model_file}", file=sys.stderr)
-    model = _load_model(options.model_file)
+    model = _load_model(options.model_file, options.trust_file)
     sample = None
     if options.sample is not None:
         sample = _sample(options.sample)
@@ -349,10 +355,16 @@ def _end(number: int, _: Any) -> None:
     sys.exit(128 + number)
 
 
-def _load_model(path: Path) -> Any:
+def _load_model(path: Path, trusted: bool) -> Any:
     if not path.exists():
         raise ScaffoldError(f"MODEL_FILE {str(path)!r} does not exist")
     framework = reader(path.suffix)
+    if framework is not None and not trusted:
+        model = framework.read_safely(path)
+        if model is not None:
+            return model
+    if not trusted:
+        _ask_for_trust(path)
     kind = "joblib or pickle"
     try:
         if framework is not None:
@@ -371,6 +383,20 @@ def _load_model(path: Path) -> Any:
             f"MODEL_FILE {str(path)!r} does not hold a model that {kind} can load:"
             f" {' '.join(str(error).split())}"
         ) from error
+
+
+def _ask_for_trust(path: Path) -> None:
+    """Ask whether the code in a file may run, where somebody is there to answer.
+
+    Raises:
+        ScaffoldError: it may not.
+    """
+    what = f"loading MODEL_FILE {str(path)!r} runs the code in it"
+    if not sys.stdin.isatty():
+        raise ScaffoldError(f"{what}: pass --trust-file if you know where it comes from")
+    print(f"{what}. Do you know where it comes from? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise ScaffoldError(f"{what}, and was not trusted: nothing was loaded")
 
 
 def _sample(text: str) -> Any:

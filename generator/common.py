@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from .template.src.common import schema
 from .template.src.common.bodies import json_encode
 from .template.src.common.errors import ConfigError
+from .template.src.common.link import guardian
+from .template.src.common.link.lifeline import Lifeline
 from .template.src.common.model_file import digest
 from .template.src.common.onnx_engine import OnnxModel
 from .template.src.common.outputs import Predictor, left_out, plain
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigError",
+    "Lifeline",
     "OnnxModel",
     "Predictor",
     "Signature",
     "column_example",
     "digest",
+    "guardian",
     "json_encode",
     "kind_of",
     "left_out",

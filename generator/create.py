@@ -2,16 +2,16 @@
 
 import os
 import re
-import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import layout
+from .data import copy_data, data_files
 from .environment.installed import Environment
 from .environment.pins import infer
 from .errors import ScaffoldError, SettingError, TargetError
-from .files import beside, named_paths
+from .files import beside, plain_path
 from .hooks import NATIVE
 from .hooks.custom import Custom
 from .owners import guarded
@@ -107,8 +107,8 @@ def from_model(
     definition, model = recognised(model, framework)
     if target_directory is None:
         target_directory = _snake_case(type(model).__name__)
-    target = Path(target_directory)
-    files, source = _data_files(data), chosen_source(template, ref)
+    target = plain_path(target_directory)
+    files, source = data_files(data, target), chosen_source(template, ref)
     made: dict[str, Any] = {"requirements": requirements, "python_version": python_version}
     made |= {"format": format, "engine": engine, "code": code, "wheels": wheels}
     if overwrite and (target / layout.ANSWERS).exists():
@@ -120,7 +120,7 @@ def from_model(
             definition,
             model,
             sample_input=sample_input,
-            data=_data_by_name(files),
+            data={name: path.resolve() for name, path in files.items() if path.is_file()},
             change_signature=change_signature,
             **made,
         )
@@ -134,7 +134,7 @@ def from_model(
             with prepared.named() as needed:
                 render({**answers, "requirements": needed.text()}, directory, source)
                 prepared.write(directory, needed)
-            _copy_data(files, directory / layout.DATA)
+            copy_data(files, directory / layout.DATA)
             prepared.check(directory)
 
     complete(prepare(definition, model, sample_input, **made), make)
@@ -178,17 +178,17 @@ def new(
     Raises:
         SettingError, RequirementError, TargetError: as `from_model` does.
     """
-    target = Path(target_directory)
+    target = plain_path(target_directory)
     _check_free(target, overwrite)
     python = served_python(python_version)
     answers = _answers(name, image, Custom.name, python, server, platforms, NATIVE)
-    files = _data_files(data)
+    files = data_files(data, target)
     source = chosen_source(template, ref)
     needed = infer({}, Environment(), always=WORKER_NEEDS, given=requirements or ())
     with beside(target) as directory:
         render({**answers, "requirements": needed.text()}, directory, source)
         write_wheels(directory, needed.wheels)
-        _copy_data(files, directory / layout.DATA)
+        copy_data(files, directory / layout.DATA)
     return Scaffold(target)
 
 
@@ -283,29 +283,3 @@ def _occupied(target: Path, overwrite: bool) -> str | None:
     except (OSError, ValueError) as error:
         return f"cannot be used: {getattr(error, 'strerror', error)}; name another"
     return None
-
-
-def _data_files(data: Any) -> list[Path]:
-    """What to copy into `src/data/`: files, or the content of one directory."""
-    named = named_paths("data", data)
-    if len(named) == 1 and named[0].is_dir():
-        return sorted(named[0].iterdir())
-    return named
-
-
-def _data_by_name(files: list[Path]) -> dict[str, Path]:
-    """Path in `src/data/` to file, including the files in directories."""
-    found: dict[str, Path] = {}
-    for path in files:
-        for item in (path, *path.rglob("*")):
-            if item.is_file():
-                found[item.relative_to(path.parent).as_posix()] = item
-    return found
-
-
-def _copy_data(files: list[Path], directory: Path) -> None:
-    for path in files:
-        if path.is_dir():
-            shutil.copytree(path, directory / path.name)
-        else:
-            shutil.copy2(path, directory / path.name)

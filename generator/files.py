@@ -37,6 +37,15 @@ def named_paths(setting: str, given: Any) -> list[Path]:
     return paths
 
 
+def plain_path(given: "str | os.PathLike[str]") -> Path:
+    """A path without `..` behind a directory that may not exist, or be a link."""
+    path = Path(given)
+    if ".." not in path.parts:
+        return path
+    place = path.resolve()
+    return place if path.is_absolute() else Path(os.path.relpath(place))
+
+
 def exchange(directory: Path, files: Mapping[str, Path | None]) -> None:
     """Put files into a directory, in place of those with the same names.
 

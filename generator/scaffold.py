@@ -120,7 +120,7 @@ class Scaffold:
         Raises:
             ServingError: the server did not start.
         """
-        return serve(self.directory, self.name, port, host)
+        return serve(self.directory, self._config, port, host)
 
     @guarded("the scaffold cannot be verified", ScaffoldError)
     def verify(

@@ -71,6 +71,10 @@ class WrittenModelScaffoldDefinition(ABC):
         """The model in a file with one of the `suffixes`. Code in the file is run."""
         raise NotImplementedError
 
+    def read_safely(self, path: Path) -> Any:
+        """The same, without running code of the file; None if the file cannot be read so."""
+        return None
+
     @abstractmethod
     def recognises(self, model: object) -> bool:
         """Whether the model is of this framework. Imports nothing."""

@@ -15,7 +15,7 @@ from generator.errors import ModelError, SettingError
 from generator.owners import guarded, one_line
 from generator.rows.body import body_rows
 
-from . import lengths
+from . import embeddings, lengths
 from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.keras"
@@ -36,6 +36,14 @@ class Keras(WrittenModelScaffoldDefinition):
         import keras
 
         return keras.saving.load_model(path, compile=False, safe_mode=False)
+
+    def read_safely(self, path: Path) -> Any:
+        import keras
+
+        try:
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+        except Exception:  # it has a lambda in it, or is no such file: `read` says which
+            return None
 
     def recognises(self, model: object) -> bool:
         base = getattr(sys.modules.get("keras"), "Model", None)
@@ -309,7 +317,11 @@ def _inputs(model: Any, sample: Any) -> Any:
 
 
 def _declared(model: Any) -> Any:
-    return _mapped(_symbolic(model), lambda part: _row(part.shape, str(part.dtype), part.name))
+    def row(part: Any) -> schema.Tensor:
+        described = _row(part.shape, str(part.dtype), part.name)
+        return replace(described, below=embeddings.of_keras(model, part))
+
+    return _mapped(_symbolic(model), row)
 
 
 def _symbolic(model: Any) -> Any:
@@ -362,7 +374,7 @@ def _input(inputs: Any, sample: Any) -> schema.ModelInput | None:
     if inputs is None:
         return None
     if isinstance(inputs, schema.Tensor):
-        described = schema.ArrayInput(inputs.shape, inputs.dtype)
+        described = schema.ArrayInput(inputs.shape, inputs.dtype, below=inputs.below)
         if not hasattr(sample, "columns"):
             return described
         return replace(described, names=tuple(str(name) for name in sample.columns))

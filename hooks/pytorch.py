@@ -18,7 +18,7 @@ from generator.errors import ModelError, SettingError
 from generator.owners import warn
 from generator.rows.body import body_rows
 
-from . import lengths
+from . import embeddings, lengths
 from .base import Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.pt"
@@ -41,6 +41,14 @@ class PyTorch(WrittenModelScaffoldDefinition):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch warns about TorchScript, but still loads it
             return torch.load(path, map_location="cpu", weights_only=False)
+
+    def read_safely(self, path: Path) -> Any:
+        import torch
+
+        try:  # that is what a state_dict allows, which `check` refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception:  # a module is pickled, or it is no such file: `read` says which
+            return None
 
     def recognises(self, model: object) -> bool:
         torch = sys.modules.get("torch")
@@ -128,14 +136,13 @@ class PyTorch(WrittenModelScaffoldDefinition):
         example = None
         if sum(tensor.numel() for tensor in _leaves(first)) <= MOST_EXAMPLE_VALUES:
             example = body_rows(first)
-        free = _free_axes(model, batch)
-        described = lengths.varied(
-            _output(output),
-            _by_name(first),
-            free,
-            lambda inputs: _output(_taken(model, batch, inputs)),
+        free, call = _free_axes(model, batch), _caller(model, batch)
+        found = lengths.varied(
+            _output(output), _by_name(first), free, lambda inputs: _output(call(inputs))
         )
-        return Description(_input(batch, sample, free), described, example, distributions)
+        taken = embeddings.of_module(model, _by_name(first), call)
+        described = embeddings.limited(_input(batch, sample, free), taken)
+        return Description(described, found, example, distributions)
 
     def served_input(self, description: Description, served: Any, sample: Any) -> Any:
         """What one row of an exported program is: it may take fewer lengths than the module."""
@@ -143,7 +150,8 @@ class PyTorch(WrittenModelScaffoldDefinition):
             return description.input
         module = served.module()
         batch = _mapped(_batch(module, sample)[0], lambda tensor: tensor.cpu())
-        return _input(batch, sample, _free_axes(module, batch))
+        described = _input(batch, sample, _free_axes(module, batch))
+        return embeddings.limited(described, embeddings.limits(description.input))
 
     def predict(self, model: Any, inputs: Any) -> Any:
         batch, _ = _batch(model, inputs)
@@ -450,16 +458,19 @@ def _two_rows(batch: Any) -> Any:
 
 def _free_axes(model: Any, batch: Any) -> set[lengths.Axis]:
     """The axes of the batch that may have another length; a single tensor has the name ""."""
+    first = _part(batch, slice(1))
+    return lengths.free_axes(_by_name(first), _is_whole, _caller(model, batch))
 
-    first = _by_name(_part(batch, slice(1)))
-    return lengths.free_axes(first, _is_whole, lambda inputs: _taken(model, batch, inputs))
 
+def _caller(model: Any, batch: Any) -> Callable[[Mapping[str, Any]], Any]:
+    """Calls the model with other tensors for the batch's, by name; a single one has the name ""."""
 
-def _taken(model: Any, batch: Any, inputs: Mapping[str, Any]) -> Any:
-    """The model's output for other inputs, by name, in the structure of the batch."""
-    if isinstance(batch, dict):
-        return _call(model, dict(inputs))
-    return _call(model, inputs[""])
+    def call(inputs: Mapping[str, Any]) -> Any:
+        if isinstance(batch, dict):
+            return _call(model, dict(inputs))
+        return _call(model, inputs[""])
+
+    return call
 
 
 def _by_name(batch: Any) -> dict[str, Any]:

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import layout
+from ..common import Lifeline, guardian
 from ..environment.venvs import server_python
 from ..errors import ServingError
+from .runtime import Config
 
 POLL_SECONDS = 0.05
-STOP_SECONDS = 40
+STOP_SECONDS = 10  # beside a call of predict
 LOG_LINES = 50
 EVERY_ADDRESS = ("0.0.0.0", "::")
 # Without the proxies that the environment names: they cannot reach this machine's ports.
@@ -43,13 +45,13 @@ class Server:
 
 @contextlib.contextmanager
 def serve(
-    directory: Path, name: str, port: int = 8080, host: str = "127.0.0.1"
+    directory: Path, config: Config, port: int = 8080, host: str = "127.0.0.1"
 ) -> Iterator[Server]:
     """Serve the scaffold in a directory until the block ends.
 
     Args:
         directory: the scaffold's.
-        name: the model's name.
+        config: what its `config.yaml` says.
         port: the port to serve on; 0 takes a free one.
         host: the address to listen on.
 
@@ -60,21 +62,29 @@ def serve(
     python = server_python(directory / layout.SERVER_REQUIREMENTS)
     defaults = {"MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", "LOG_LEVEL": "WARNING"}
     environ = {**defaults, **os.environ, "PORT": str(port), "LISTEN_ADDRESS": host}
-    command = [str(python), str(directory / layout.INFERENCE_SERVER)]
+    lifeline = Lifeline()
+    under_guard = [sys.executable, "-I", "-S", guardian.__file__, str(lifeline.reading)]
     process = subprocess.Popen(
-        command, env=environ, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*under_guard, str(python), str(directory / layout.INFERENCE_SERVER)],
+        env=environ,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        pass_fds=[lifeline.reading],
     )
+    os.close(lifeline.reading)
     log: deque[str] = deque(maxlen=LOG_LINES)
     ready = threading.Event()
     reader = threading.Thread(target=_forward, args=(process, log, ready), daemon=True)
     reader.start()
     url = f"http://{_reached(host)}:{port}"
     try:
-        _wait_until_ready(process, reader, log, f"{url}/v1/models/{name}")
+        _wait_until_ready(process, reader, log, f"{url}/v1/models/{config.name}")
         ready.set()
-        yield Server(url, f"{url}/v1/models/{name}:predict", process)
+        yield Server(url, f"{url}/v1/models/{config.name}:predict", process)
     finally:
-        _stop(process)
+        _stop(process, config.serving.predict_timeout_seconds + STOP_SECONDS)
+        lifeline.close()
         reader.join(timeout=1)
         if process.stderr is not None:
             process.stderr.close()
@@ -109,12 +119,12 @@ def _reason(process: "subprocess.Popen[str]", log: "deque[str]") -> str:
     return (errors or list(log) or [f"exit status {process.returncode}"])[-1]
 
 
-def _stop(process: "subprocess.Popen[str]") -> None:
+def _stop(process: "subprocess.Popen[str]", seconds: float) -> None:
     """Ask the server to stop. It first answers the requests that it has accepted."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
-        process.wait(timeout=STOP_SECONDS)
+        process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

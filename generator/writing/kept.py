@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..common import Signature, schema
 from ..errors import ScaffoldError
 from ..hooks import WrittenModelScaffoldDefinition
 from ..layout import SMOKE_TEST
 
+Form = TypeVar("Form", schema.ArrayInput, schema.Tensor)
 TEXTS = (schema.TEXT, schema.BYTES)
 
 
@@ -30,19 +31,18 @@ class Kept:
     is_tested: bool
 
     def input_for(self, described: schema.ModelInput | None) -> schema.ModelInput:
-        """What a row is, with the dtypes that the new model itself declares.
+        """What a row is, with the dtypes and the limits of the new model itself.
 
         Args:
             described: what the framework says of the sample.
         """
         match self.input, described:
             case schema.ArrayInput(), schema.ArrayInput():
-                return replace(self.input, dtype=_declared(self.input, described))
+                return _with_facts(self.input, described)
             case schema.TensorsInput(), schema.TensorsInput():
                 found = {part.name: part for part in described.inputs}
                 inputs = [
-                    replace(part, dtype=_declared(part, found.get(part.name, part)))
-                    for part in self.input.inputs
+                    _with_facts(part, found.get(part.name, part)) for part in self.input.inputs
                 ]
                 return replace(self.input, inputs=tuple(inputs))
         return self.input
@@ -93,6 +93,11 @@ def _smoke_test_rows(directory: Path) -> list[Any] | None:
     return None
 
 
+def _with_facts(before: Form, described: Any) -> Form:
+    """An array or a tensor as it was described, with what the new model itself says of it."""
+    return replace(before, dtype=_declared(before, described), below=described.below)
+
+
 def _declared(before: Any, described: Any) -> str | None:
     """The dtype that the model declares where one was known before: one row tells none."""
     if before.dtype is None:
@@ -120,9 +125,10 @@ def _merged(old: schema.ModelInput, own: schema.ModelInput | None) -> schema.Mod
         case schema.TensorsInput(), schema.TensorsInput() if set(old.names) == set(own.names):
             known = {part.name: part for part in old.inputs}
             if all(_alike(known[part.name], part) for part in own.inputs):
-                return replace(own, inputs=tuple(known[part.name] for part in own.inputs))
+                parts = [replace(known[part.name], below=part.below) for part in own.inputs]
+                return replace(own, inputs=tuple(parts))
         case schema.ArrayInput(), schema.ArrayInput() if _alike(old, own):
-            return replace(old, names=old.names or own.names)
+            return replace(old, names=old.names or own.names, below=own.below)
         case (schema.TextInput(), schema.TextInput()) | (schema.JsonInput(), schema.JsonInput()):
             return old
     return None

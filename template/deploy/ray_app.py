@@ -29,6 +29,7 @@ from common.serving.applications import fallback_routes  # noqa: E402
 from common.serving.asgi import Message, Receive, Scope, Send  # noqa: E402
 from common.worker.flow import Flow  # noqa: E402
 from common.worker.main import load  # noqa: E402
+from common.worker.recovery import Broken  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Replica:
         self._idle.set()
         self._batches = metrics.Batches(config.name)
         self._progress = 0.0  # when the thread last showed that it goes forward
-        self._stuck = False
+        self._stuck = self._broken = False
         self._waiting = 0
         metrics.QUEUE.set_function(lambda: self._waiting)
         self.draining = False  # Serve itself sends nothing more to a replica that is to end
@@ -104,7 +105,10 @@ class Replica:
             f"predict took longer than {self._limit:g} seconds (predict_timeout_seconds);"
             " its replica was restarted"
         )
-        return [answers.get(request.ident, (504, limit)) for request in requests]
+        missing = (504, limit)
+        if self._broken:
+            missing = (503, "the replica that had this request ended; try again")
+        return [answers.get(request.ident, missing) for request in requests]
 
     def _work(self, requests: list[Request], answers: dict[int, Response]) -> None:
         """What the thread does: answer group by group."""
@@ -122,11 +126,18 @@ class Replica:
         while (left := self._progress + self._limit - time.monotonic()) > 0:
             await asyncio.wait([done], timeout=left)
             if done.done():
-                done.result()
+                try:
+                    done.result()
+                except Broken as error:
+                    self._broken = True
+                    self._end("broken", f"the model can answer nothing more: {error}")
                 return
+        self._end("stuck", "predict is stuck")
+
+    def _end(self, reason: str, why: str) -> None:
         self._stuck = True
-        metrics.WORKER_RESTARTS.labels("stuck").inc()
-        logger.error("predict is stuck, the replica ends and Serve starts another one in its place")
+        metrics.WORKER_RESTARTS.labels(reason).inc()
+        logger.error("%s; the replica ends and Serve starts another one in its place", why)
         # A thread cannot be ended, and Serve's health checks would take seconds to notice.
         asyncio.get_running_loop().call_later(LAST_ANSWERS_SECONDS, os._exit, 1)
 

@@ -273,8 +273,11 @@ def test_numbers_agree_with_config_yaml(scaffold: Scaffold) -> None:
     grace = pod(deployment)["terminationGracePeriodSeconds"]
     deadline = kserve["metadata"]["annotations"]["serving.knative.dev/progress-deadline"]
     assert int(deadline.removesuffix("s")) > serving.load_timeout_seconds
-    for seconds in (grace, predictor["timeout"]):
-        assert seconds > serving.predict_timeout_seconds + serving.drain_seconds
+    (server,) = pod(deployment)["containers"]
+    command, seconds = server["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == "sleep"
+    for given in (grace - int(seconds), predictor["timeout"]):
+        assert given >= serving.grace_seconds + serving.drain_seconds + 2  # its last connections
     (compose,) = documents(scaffold.directory, "compose.yaml")
     server = compose["services"]["server"]
     assert server["stop_grace_period"] == f"{grace}s"

@@ -1,6 +1,7 @@
 """The image: built with the commands that users paste, and run with the limits of a cluster."""
 
 import importlib.util
+import itertools
 import json
 import re
 import shutil
@@ -35,7 +36,7 @@ from support.servers.containers import (
     running,
     wait_until_ready,
 )
-from support.servers.running import configure, free_port
+from support.servers.running import configure, free_port, until
 
 pytestmark = pytest.mark.docker
 
@@ -208,6 +209,78 @@ def post_until_closed(url: str, body: Any, expected: Any) -> int:
             count += 1
             if answer.headers.get("connection") == "close":
                 return count
+
+
+@pytest.mark.sweep
+def test_its_end_resets_no_connection(engine: Engine, image: str, iris: Any) -> None:
+    """Of clients that use a new connection for each request, for a user without any right."""
+    body, answered, failures = {"instances": iris[0][:1].tolist()}, 0, list[str]()
+
+    def ask(url: str) -> int:
+        for count in itertools.count():
+            try:
+                answer = httpx.post(f"{url}/v1/models/model:predict", json=body, timeout=20)
+                assert answer.status_code == 200, answer.text
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                return count
+            except (httpx.HTTPError, AssertionError) as error:
+                failures.append(repr(error))
+        raise AssertionError
+
+    for _ in range(10):
+        with running(engine, image, *HARDENED) as container, ThreadPoolExecutor(16) as threads:
+            url = f"http://{container.address}:8080"
+            wait_until_ready(url)
+            clients = [threads.submit(ask, url) for _ in range(16)]
+            time.sleep(1)
+            engine("stop", container.name)
+            answered += sum(client.result(timeout=60) for client in clients)
+            assert container.inspect(".State.ExitCode") == "0", container.log
+    assert failures == [] and answered > 160
+
+
+LEAVING = """
+import subprocess
+
+
+class InferenceModel:
+    def __init__(self, config):
+        pass
+
+    def load(self):
+        pass
+
+    def preprocess(self, request):
+        return request
+
+    def predict(self, request):
+        leave = ["sh", "-c", "sleep 0.1 >&2 & echo $!"]
+        done = subprocess.run(leave, stdout=subprocess.PIPE, check=True)
+        return {"predictions": [int(done.stdout) for row in request["instances"]]}
+
+    def postprocess(self, response):
+        return response
+"""
+
+
+def test_the_first_process_collects_what_is_left_to_it(
+    engine: Engine, image: str, tmp_path: Path
+) -> None:
+    """A process whose parent has ended would stay in the container's table for ever."""
+    code = tmp_path / "leaving.py"
+    code.write_text(LEAVING)
+    code.chmod(0o644)
+    mount = f"{code}:/app/server/inference_model.py:ro"
+    with running(engine, image, *HARDENED, "--volume", mount) as container:
+        url = f"http://{container.address}:8080"
+        wait_until_ready(url)
+        answer = httpx.post(f"{url}/v1/models/model:predict", json={"instances": [[0]]})
+        [orphan] = answer.json()["predictions"]
+        left = f"test -e /proc/{orphan} && echo left || echo collected"
+        until(
+            lambda: engine("exec", container.name, "sh", "-c", left) == "collected",
+            "the orphan is collected",
+        )
 
 
 def test_stop_before_it_is_ready_ends_it_at_once(

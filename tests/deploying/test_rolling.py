@@ -1,5 +1,6 @@
 """A rolling replacement under load, as Kubernetes does it with `deploy/kubernetes.yaml`."""
 
+import dataclasses
 import os
 import shutil
 import sys
@@ -121,7 +122,9 @@ def replace(
     rows = iris[0][::12]
     expected = forest.predict(rows)
 
-    def replaced(replicas: int, *options: str) -> tuple[Load, list[str]]:
+    def replaced(
+        replicas: int, *options: str, manifest: Manifest = manifest
+    ) -> tuple[Load, list[str]]:
         with deployed(engine, image, manifest, nginx, tmp_path) as deployment:
             deployment.start(replicas, *options)
             with asking(deployment.proxy.url, rows, expected) as load:
@@ -142,12 +145,22 @@ def test_a_rolling_replacement_under_load_fails_no_request(
     assert len(load.leaving) == manifest.replicas
 
 
+def test_a_rolling_replacement_without_its_hook_fails_no_request_either(
+    replace: Replace, manifest: Manifest
+) -> None:
+    """As on Knative, which takes no hooks: `drain_seconds` is longer than proxies take to learn."""
+    load, statuses = replace(1, manifest=dataclasses.replace(manifest, before_stop=[]))
+    assert (load.failures, statuses) == ([], ["0"])
+
+
 def test_a_rolling_replacement_without_draining_fails_requests(
-    replace: Replace, scaffold: Scaffold, tmp_path: Path
+    replace: Replace, manifest: Manifest, scaffold: Scaffold, tmp_path: Path
 ) -> None:
     """This is why `drain_seconds` exists: the proxy learns late that a container stops."""
     directory = shutil.copytree(scaffold.directory, tmp_path / "hasty")
     configure(directory, drain_seconds=0)
     (directory / "config.yaml").chmod(0o644)
-    load, _ = replace(1, "--volume", f"{directory / 'config.yaml'}:/app/config.yaml:ro")
+    mount = f"{directory / 'config.yaml'}:/app/config.yaml:ro"
+    hasty = dataclasses.replace(manifest, before_stop=[])
+    load, _ = replace(1, "--volume", mount, manifest=hasty)
     assert load.failures

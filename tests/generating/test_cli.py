@@ -1,7 +1,9 @@
 """`python -m generator`: its output and its exit status, in a process of its own or in this one."""
 
+import io
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -92,7 +94,7 @@ def test_help(run: Run) -> None:
         "predict",
         "serve",
         "verify",
-        "python -m generator new model.joblib test_rfc",
+        "python -m generator new model.joblib test_rfc --trust-file",
         "docker build -f",
     ):
         assert text in done.stdout
@@ -110,6 +112,7 @@ def test_help(run: Run) -> None:
                 "--data",
                 "--sample",
                 "--overwrite",
+                "--trust-file",
                 "you trust",
             ],
         ),
@@ -153,6 +156,7 @@ def test_new(run: Run, model_file: Path, tmp_path: Path, forest: Any) -> None:
         *[
             "new",
             "model.joblib",
+            "--trust-file",
             "with space",
             "--name",
             "iris",
@@ -184,7 +188,7 @@ def test_new(run: Run, model_file: Path, tmp_path: Path, forest: Any) -> None:
 def test_the_commands_that_new_prints_are_quoted(
     run: Run, model_file: Path, tmp_path: Path
 ) -> None:
-    done = run("new", "model.joblib", "it's $HOME")
+    done = run("new", "--trust-file", "model.joblib", "it's $HOME")
     (serve,) = re.findall(r"python -m generator serve (.*)", done.stdout)
     named = subprocess.run(
         ["sh", "-c", f"printf %s {serve}"], capture_output=True, text=True, check=True
@@ -195,9 +199,11 @@ def test_the_commands_that_new_prints_are_quoted(
 def test_new_overwrites_only_with_its_option(call: Run, model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "rfc").mkdir()
     (tmp_path / "rfc" / "mine.txt").write_text("mine")
-    assert "'rfc' holds something already" in failed(call("new", "model.joblib", "rfc"))
+    assert "'rfc' holds something already" in failed(
+        call("new", "--trust-file", "model.joblib", "rfc")
+    )
     assert [path.name for path in (tmp_path / "rfc").iterdir()] == ["mine.txt"]
-    assert call("new", "model.joblib", "rfc", "--overwrite").returncode == 0
+    assert call("new", "--trust-file", "model.joblib", "rfc", "--overwrite").returncode == 0
     assert (tmp_path / "rfc" / "config.yaml").exists() and not (
         tmp_path / "rfc" / "mine.txt"
     ).exists()
@@ -220,7 +226,7 @@ def test_new_refuses(call: Run, model_file: Path, tmp_path: Path) -> None:
         (["model.joblib", "rfc", "--sample", "[[1, 2]]"], "sample_input has shape [1, 2]"),
         (["model.joblib", "rfc", "--sample", "rows.csv"], "sample_input 'rows.csv' cannot be read"),
     ]:
-        assert message in failed(call("new", *arguments))
+        assert message in failed(call("new", "--trust-file", *arguments))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "dict.joblib",
         "model.joblib",
@@ -230,7 +236,7 @@ def test_new_refuses(call: Run, model_file: Path, tmp_path: Path) -> None:
 
 def test_new_names_the_module_that_a_model_needs(call: Run, tmp_path: Path) -> None:
     (tmp_path / "model.pickle").write_bytes(b"cno_such_module\nThing\n.")
-    message = failed(call("new", "model.pickle", "rfc"))
+    message = failed(call("new", "--trust-file", "model.pickle", "rfc"))
     assert message == (
         "MODEL_FILE 'model.pickle' needs the module 'no_such_module': install what it was made with"
     )
@@ -244,12 +250,14 @@ def test_new_reads_the_files_of_pytorch(call: Run, tmp_path: Path) -> None:
     torch.save(module, tmp_path / "module.pt")
     torch.save(module.state_dict(), tmp_path / "weights.pth")
     (tmp_path / "broken.pt").write_text("nothing of torch's")
-    done = call("new", "module.pt", "linear", "--sample", "[[1, 2]]", "--format", "export")
+    done = call(
+        "new", "module.pt", "linear", *["--trust-file", "--sample", "[[1,2]]", "--format", "export"]
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "linear" / "src" / "model" / "model.pt2").exists()
     assert "model is a state_dict or a checkpoint" in failed(call("new", "weights.pth", "no"))
     assert "MODEL_FILE 'broken.pt' does not hold a model that pytorch can load: " in failed(
-        call("new", "broken.pt", "no")
+        call("new", "--trust-file", "broken.pt", "no")
     )
 
 
@@ -261,6 +269,58 @@ def test_new_reads_the_files_of_keras(call: Run, tmp_path: Path) -> None:
     done = call("new", "net.keras", "net", "--name", "net")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "net" / "keras-server.Dockerfile").exists()
+
+
+class Writes:
+    """Writes a file when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return Path.write_text, (Path("ran"), "")
+
+
+@pytest.mark.parametrize("ending", ["pickle", "joblib", "pt"])
+def test_new_runs_no_code_of_a_file_that_is_not_trusted(
+    call: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ending: str
+) -> None:
+    if ending == "pt":
+        pytest.importorskip("torch").save(Writes(), tmp_path / "model.pt")
+    else:
+        joblib.dump(Writes(), tmp_path / f"model.{ending}")
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    message = failed(call("new", f"model.{ending}", "rfc"))
+    assert "runs the code in it" in message and "--trust-file" in message
+    assert not (tmp_path / "ran").exists()
+    call("new", f"model.{ending}", "rfc", "--trust-file")
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "runs"), [("y", True), ("yes", True), ("n", False), ("", False)]
+)
+def test_new_asks_at_a_terminal(
+    call: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, runs: bool
+) -> None:
+    joblib.dump(Writes(), tmp_path / "model.joblib")
+    ours, terminal = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    with open(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        done = call("new", "model.joblib", "rfc")
+    os.close(ours)
+    assert done.returncode == 1 and "runs the code in it. Do you know" in done.stderr
+    assert ("nothing was loaded" in done.stderr) == (not runs)
+    assert (tmp_path / "ran").exists() == runs
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_new_asks_for_a_lambda_in_a_keras_file(
+    call: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    keras = pytest.importorskip("keras")
+    layers = [keras.Input((2,)), keras.layers.Lambda(lambda rows: rows * 2)]
+    keras.Sequential(layers).save(tmp_path / "net.keras")
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert "runs the code in it" in failed(call("new", "net.keras", "net"))
 
 
 # ---- init ----

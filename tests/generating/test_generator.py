@@ -598,6 +598,82 @@ def test_data_is_copied(linear: Any, make: Callable[..., Scaffold], tmp_path: Pa
     assert sorted(path.name for path in one.iterdir()) == [".gitkeep", "a.txt"]
 
 
+def is_refused(make: Callable[[], Any], directory: Path, words: str) -> None:
+    """A setting is refused, and nothing is written or left."""
+    before = sorted(directory.rglob("*"))
+    with pytest.raises(SettingError, match=words):
+        make()
+    assert sorted(directory.rglob("*")) == before
+
+
+def test_data_that_cannot_be_copied_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "deep").mkdir(parents=True)
+    (source / "a.txt").write_text("a")
+    (source / "deep" / "a.txt").write_text("another")
+
+    def refused(words: str, *data: Path, target: Path = tmp_path / "made") -> None:
+        given = list(data) or source
+        is_refused(lambda: generator.new(target, data=given), tmp_path, words)
+
+    (source / "deep" / "deep").mkdir()
+    same = [source / "a.txt", source / "deep" / "a.txt"]
+    refused(r"two files 'a.txt', .*source/a.txt and .*deep/a.txt", *same)
+    refused("two files 'deep'", source / "deep", source / "deep" / "deep")
+    for link, words in [
+        ("..", "link to a directory that holds it"),
+        (".", "link to a directory that holds it"),
+        ("nowhere", "link to something that does not exist"),
+        ("loop", "link to something that does not exist"),
+    ]:
+        (source / "deep" / "loop").symlink_to(link)
+        refused(words)
+        (source / "deep" / "loop").unlink()
+    os.mkfifo(source / "pipe")
+    refused("neither a file nor a directory")
+    (source / "pipe").unlink()
+    refused("holds target_directory", source, source / "a.txt", target=source / "made")
+    refused("holds target_directory", target=source / "deep" / "made")
+    refused("holds target_directory", Path("/"), target=tmp_path / "made")
+
+
+def test_data_may_be_links_and_may_be_where_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "v3"
+    (source / "empty").mkdir(parents=True)
+    (source / "a.txt").write_text("a")
+    (tmp_path / "current").symlink_to("v3")
+    (source / "same.txt").symlink_to("a.txt")
+    monkeypatch.chdir(source)
+    for number, data in enumerate([["."], [tmp_path / "current"], ["a.txt", "a.txt"]]):
+        several = [*data, source / "same.txt"] if number < 2 else data
+        made = generator.new(tmp_path / f"made{number}", data=several)
+        copied = made.directory / "src" / "data"
+        found = {path.relative_to(copied).as_posix() for path in copied.rglob("*")}
+        expected = {
+            0: {"v3", "v3/a.txt", "v3/empty", "v3/same.txt", "same.txt"},
+            1: {"current", "current/a.txt", "current/empty", "current/same.txt", "same.txt"},
+            2: {"a.txt"},
+        }
+        assert found == expected[number] | {".gitkeep"}
+        assert not any(path.is_symlink() for path in copied.rglob("*"))
+
+
+@pytest.mark.parametrize("target", ["../made", "no/../made", "link/../made", "../here/no/../made"])
+def test_a_target_with_dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "elsewhere" / "deep")
+    monkeypatch.chdir(tmp_path / "here")
+    made = generator.new(target)
+    place = {"../made": "made", "link/../made": "elsewhere/made"}.get(target, "here/made")
+    assert made.directory.resolve() == tmp_path / place
+    assert made.name == "model" and not (tmp_path / "here" / "no").exists()
+    assert str(made.directory) in made.docker_build_string
+    assert not Path(made.docker_build_string.split()[-1]).is_absolute()
+
+
 def test_overwrite(linear: Any, make: Callable[..., Scaffold], tmp_path: Path) -> None:
     """A directory that is not a scaffold is replaced. test_replacement.py has scaffolds."""
     target = tmp_path / "rfc"

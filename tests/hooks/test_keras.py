@@ -848,3 +848,15 @@ def test_a_layer_that_reads_a_file_of_this_machine_is_refused(
     model = keras.Model(inputs, layers.TFSMLayer(place, call_endpoint="serve", name="old")(inputs))
     with pytest.raises(ModelError, match=rf"layer 'old' \(TFSMLayer\) reads {place} of this"):
         generator.from_model(model, tmp_path / "made")
+
+
+def test_the_limit_of_ids_is_that_of_the_embedding_that_looks_them_up() -> None:
+    ids, other, rest = (keras.Input((3,), name=name) for name in ("ids", "other", "rest"))
+    parts = [layers.Embedding(20, 4)(ids), layers.Embedding(30, 4)(other), rest[:, :, None]]
+    joined = layers.Concatenate()([layers.Flatten()(part) for part in parts])
+    model = keras.Model([ids, other, rest], layers.Dense(1)(joined))
+    described: Any = by_name("keras").describe(model, None).input
+    assert [part.below for part in described.inputs] == [20, 30, None]
+    single = keras.Sequential([layers.Embedding(7, 4), layers.GlobalAveragePooling1D()])
+    single(np.zeros((1, 3)))
+    assert by_name("keras").describe(single, None).input.below == 7  # type: ignore[union-attr]

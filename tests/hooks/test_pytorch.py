@@ -25,7 +25,7 @@ from common.errors import InvalidInput, LoadError
 from common.link.frames import Kind, Request
 from common.worker.flow import Flow
 from generator.capture.pickle_references import references
-from generator.errors import ModelError, SettingError
+from generator.errors import ModelError, ServingError, SettingError
 from generator.hooks import by_name
 from generator.running.comparison import compare
 from generator.scaffold import Scaffold
@@ -986,3 +986,61 @@ def test_weights_over_two_gigabytes(worker: Any) -> None:
     rows = [[3, (1 << 17) - 1]]
     answer = np.array(predictions(worker(model, rows), rows), dtype=np.float32)
     np.testing.assert_array_equal(answer, in_memory(model, torch.tensor(rows)))
+
+
+# ---- numbers that an embedding looks up ----
+
+
+def looked_up(change: Callable[[Any], Any]) -> Any:
+    """A module that looks up what `change` makes of its input."""
+
+    class Words(nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.places = nn.Embedding(50, 4), nn.Embedding(3, 4)
+
+        def forward(self, ids: Any) -> Any:
+            return (self.words(change(ids)) + self.places(torch.arange(3))).sum((1, 2))
+
+    return Words()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda ids: ids, 50),
+        (lambda ids: ids.view(-1, 3), 50),
+        (lambda ids: ids.long(), 50),
+        (lambda ids: ids.clamp(0, 49), None),
+        (lambda ids: ids.clamp_(0, 49), None),
+        (lambda ids: ids % 50, None),
+        (lambda ids: torch.where(ids < 50, ids, 0), None),
+    ],
+)
+def test_the_limit_of_ids_is_known_where_they_are_looked_up_as_they_came(
+    change: Callable[[Any], Any], expected: int | None
+) -> None:
+    rows = np.array([[0, 1, 2], [4, 5, 6]])
+    described = by_name("pytorch").describe(looked_up(change), rows).input
+    assert described.below == expected  # type: ignore[union-attr]
+
+
+def test_the_limits_of_several_inputs(nets: Any) -> None:
+    sample = {"ids": np.array([[1, 2]]), "mask": np.array([[1.0, 1.0]], np.float32)}
+    described: Any = by_name("pytorch").describe(nets.Reader(), sample).input
+    assert [part.below for part in described.inputs] == [20, None]
+
+
+@pytest.mark.parametrize("format", [None, pytest.param("export", marks=pytest.mark.sweep)])
+def test_an_id_beyond_the_words_is_a_400(nets: Any, tmp_path: Path, format: str | None) -> None:
+    rows = np.array([[1, 2, 3], [4, 5, 6]])
+    made = generator.from_model(
+        nets.Tokens().eval(), tmp_path / "tokens", sample_input=rows, format=format
+    )
+    config = Config.read(tmp_path / "tokens" / "config.yaml", {})
+    assert config.model.input.below == 50  # type: ignore[union-attr]
+    with (
+        closing(made),
+        pytest.raises(ServingError, match=r"\[0\]\[2\] must be from 0 to 49, it is 50"),
+    ):
+        made.predict([[1, 2, 50]])

@@ -290,3 +290,36 @@ def made(usual: list[Any], odd: Any, shape: tuple[int, ...], target: Any) -> str
     except InvalidInput as error:
         return str(error)
     return f"{array.dtype} {array[-1:].tolist()!r}"
+
+
+# ---- numbers that name something ----
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "float32", None])
+@pytest.mark.parametrize("value", [-1, 50, 51, 127])
+def test_a_number_that_names_nothing_is_refused(dtype: str | None, value: int) -> None:
+    if dtype == "uint8" and value < 0:
+        pytest.skip("the dtype has none")
+    signature = Signature(ArrayInput((None,), dtype, below=50))
+    assert signature.inputs([[0, 49]]).tolist() == [[0, 49]]
+    for rows in ([[0, 49], [7, value]], np.array([[0, 49], [7, value]])):
+        with pytest.raises(
+            InvalidInput, match=r"instances\[1\]\[1\] must be from 0 to 49"
+        ) as raised:
+            signature.inputs(rows)
+        assert str(value) in str(raised.value)
+
+
+def test_a_number_that_names_nothing_is_refused_by_the_inputs_name() -> None:
+    parts = (Tensor("ids", (None,), "int64", below=7), Tensor("mask", (None,), "float32"))
+    signature = Signature(TensorsInput(inputs=parts))
+    assert signature.inputs([{"ids": [6], "mask": [9]}])["ids"].tolist() == [[6]]
+    with pytest.raises(
+        InvalidInput, match=r"'ids' of instances\[0\]\[0\] must be from 0 to 6, it is"
+    ):
+        signature.inputs([{"ids": [7], "mask": [9]}])
+
+
+def test_what_is_not_a_number_names_nothing() -> None:
+    with pytest.raises(InvalidInput, match="it is nan"):
+        Signature(ArrayInput((1,), "float32", below=5)).inputs([[None]])

@@ -66,6 +66,10 @@ INPUTS: list[tuple[str, Any]] = [
         "{kind: array, shape: [9], dtype: float32, sparse: csr_matrix}",
         ArrayInput((9,), "float32", sparse="csr_matrix"),
     ),
+    (
+        "{kind: array, shape: [null], dtype: int64, below: 50}",
+        ArrayInput((None,), "int64", below=50),
+    ),
     ("{kind: text}", TextInput()),
     ("{kind: text, dtype: bytes}", TextInput("bytes")),
     ("{kind: json}", JsonInput()),

@@ -7,10 +7,12 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy as np
 import pytest
 
 from common.bodies import json_encode, msgpack_encode
+from generator.environment.venvs import server_python
 from generator.scaffold import Scaffold
 from support.servers.running import (
     BINARY,
@@ -475,7 +478,8 @@ def test_two_workers_are_both_used(owners: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize("path", [PREDICT, "/v2/models/model/infer"])
 def test_sigterm_under_load_loses_no_request(scaffold: Scaffold, tmp_path: Path, path: str) -> None:
-    """Clients that honour Connection: close see no failure. The server stops with status 0."""
+    """Clients that honour Connection: close, or use a new connection for each request, see no
+    failure. The server stops with status 0."""
     body = {"instances": [ROW]}
     if path != PREDICT:
         tensor: Any = {"name": "x", "shape": [1, 4], "datatype": "FP64", "data": ROW}
@@ -486,7 +490,10 @@ def test_sigterm_under_load_loses_no_request(scaffold: Scaffold, tmp_path: Path,
     gone = threading.Event()
 
     def ask(index: int) -> None:
-        with running.client() as client:
+        limits = httpx.Limits(max_keepalive_connections=index % 2)
+        with httpx.Client(
+            base_url=running.url, timeout=PATIENCE, trust_env=False, limits=limits
+        ) as client:
             while not gone.is_set():
                 try:
                     answer = client.post(path, json=body)
@@ -538,6 +545,18 @@ def test_what_predict_works_on_is_answered_before_the_end(owners: Callable[..., 
         thread.join()
         assert answers[0].status_code == 200 and answers[0].headers["connection"] == "close"
         assert running.workers() == []
+
+
+@pytest.mark.sweep
+def test_a_call_of_predict_has_its_time_when_the_server_ends(owners: Callable[..., Path]) -> None:
+    """Longer than uvicorn, or a fixed number of seconds, would wait."""
+    with serving(owners(drain_seconds=0)) as running, ThreadPoolExecutor(1) as thread:
+        with running.client() as client:
+            answer = thread.submit(client.post, PREDICT, json=told("sleep", 35))
+            until(lambda: running.metric("scaffold_queue_length") == 1, "the request is at work")
+            running.process.send_signal(signal.SIGTERM)
+            assert answer.result().status_code == 200
+        assert running.process.wait(timeout=PATIENCE) == 0
 
 
 def test_workers_end_with_a_server_that_is_killed(owners: Callable[..., Path]) -> None:
@@ -708,6 +727,43 @@ def test_a_port_in_use_is_one_clear_line(scaffold: Scaffold, tmp_path: Path, var
             scaffold.directory, port, tmp_path / "log", watch=variable != "PORT", **ports
         )
     assert f"port {taken} cannot be taken" in line and variable in line
+
+
+def test_one_port_for_both_is_one_clear_line(scaffold: Scaffold, tmp_path: Path) -> None:
+    port = free_port()
+    line = last_words(scaffold.directory, port, tmp_path / "log", GRPC_PORT=str(port))
+    assert f"PORT and GRPC_PORT are both {port}" in line
+
+
+def test_a_second_server_is_refused_while_the_first_loads(sums: Scaffold, tmp_path: Path) -> None:
+    """Before it starts a worker of its own."""
+    code = OWNERS_CODE.replace("        if pathlib", "        time.sleep(1000)\n        if pathlib")
+    directory, port = copied(sums, tmp_path / "slow", code), free_port()
+    first = launch(directory, port, tmp_path / "first")
+    try:
+        running = Running("", first, tmp_path / "first", 0)
+        until(running.workers, "the first server loads")
+        line = last_words(directory, port, tmp_path / "second", MODEL_PYTHON="/no/such/python")
+        assert f"port {port} cannot be taken" in line
+    finally:
+        end(first)
+
+
+def test_it_says_that_it_is_ready_when_it_is(sums: Scaffold) -> None:
+    port = free_port()
+    python = server_python(sums.directory / "server-requirements.txt")
+    command = [str(python), str(sums.directory / "src" / "inference_server.py")]
+    environ = {**os.environ, "MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", "PORT": str(port)}
+    process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        assert any(f"is ready at http://0.0.0.0:{port}/" in line for line in process.stderr)
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /v1/models/model HTTP/1.0\r\n\r\n")
+            assert b" 200 " in client.makefile("rb").readline()
+    finally:
+        end(process)
+        process.stderr.close()
 
 
 @pytest.mark.parametrize(

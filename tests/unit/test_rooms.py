@@ -10,6 +10,7 @@ from support.rendering.checkouts import ROOT
 GENERATOR: Order = [
     ("errors", "layout", "importing", "template"),
     ("common", "files", "owners", "yaml_edit"),
+    ("data",),
     ("environment", "rows"),
     ("capture", "rendering"),
     ("running",),

@@ -1,6 +1,7 @@
 """`config.yaml`, read and checked once. Environment variables override some of `serving`."""
 
 import dataclasses
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -39,6 +40,7 @@ MODEL_NOTES = ("code", "class", "trained_with")  # of `model`, which the generat
 # It stands in routes, headers, metrics and HTML, where these characters need no escape.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 NAME_RULE = "1 to 128 letters, digits, '.', '_' or '-', with a letter or digit first"
+MARGIN_SECONDS = 1  # for an answer to leave
 SHARES = ("batch_noise", "tolerance")  # of the largest number
 
 
@@ -81,6 +83,11 @@ class Serving:
     grpc_port: int = _rule(8081, 0, 65_535)
     access_log: bool = False
     cors_origins: tuple[str, ...] = ()
+
+    @property
+    def grace_seconds(self) -> int:
+        """How long a server that ends waits for its last answers: as long as `predict` may take."""
+        return math.ceil(self.predict_timeout_seconds) + MARGIN_SECONDS
 
 
 @dataclass(frozen=True)

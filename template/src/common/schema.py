@@ -101,6 +101,12 @@ def _dtype_or_null(place: str, value: Any) -> str | None:
     )
 
 
+def _count_or_null(place: str, value: Any) -> int | None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise ConfigError.value(place, "a whole number of 1 or more, or null", value)
+    return value
+
+
 def _flag_or_null(place: str, value: Any) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise ConfigError.value(place, "true, false or null", value)
@@ -217,6 +223,7 @@ class ArrayInput:
         names: the names of the values in a row of shape [n]: rows may be objects keyed by them,
             too.
         sparse: SciPy's class that the rows become, such as `csr_matrix`. Zeros are then absent.
+        below: how many things the numbers may name, as token ids do: they go from 0 to one less.
     """
 
     kind: ClassVar[Literal["array"]] = "array"
@@ -225,15 +232,17 @@ class ArrayInput:
     dtype: str | None = _key(_dtype_or_null, None)
     names: tuple[str, ...] | None = _key(_names_or_null, None, optional=True)
     sparse: str | None = _key(_one_of(*SPARSE), None, optional=True)
+    below: int | None = _key(_count_or_null, None, optional=True)
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One of several inputs or outputs. Shape and dtype are as in `ArrayInput`."""
+    """One of several inputs or outputs. Shape, dtype and `below` are as in `ArrayInput`."""
 
     name: str = _key(_text)
     shape: Shape = _key(_shape)
     dtype: str | None = _key(_dtype_or_null, None)
+    below: int | None = _key(_count_or_null, None, optional=True)
 
 
 def _tensor(place: str, value: Any) -> Tensor:

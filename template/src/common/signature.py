@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import ConfigError, InvalidInput
 from .rows import texts
-from .rows.arrays import Array, fitting, numpy_dtype, sparse, tensor_array, to_array
+from .rows.arrays import Array, fitting, numpy_dtype, sparse, tensor_array, to_array, within
 from .rows.likeness import measure
 from .rows.parsed import as_list, named
 from .rows.tables import Table
@@ -101,7 +101,7 @@ def _array(described: ArrayInput, rows: Any) -> Any:
     if names and isinstance(rows, list) and any(isinstance(row, dict) for row in rows):
         rows = [named(row, index, names) for index, row in enumerate(rows)]
     try:
-        array = fitting(rows, described.shape, described.dtype)
+        array = within(fitting(rows, described.shape, described.dtype), described.below)
     except InvalidInput:
         if isinstance(rows, list) and described.shape != ():
             _refuse_objects(rows)

@@ -56,6 +56,7 @@ class Manifest:
     surge: int
     unavailable: int
     grace: int
+    before_stop: list[str]
     port: int
     startup: Probe
     readiness: Probe
@@ -69,7 +70,8 @@ class Manifest:
         rolling = kinds["Deployment"]["strategy"]["rollingUpdate"]
         pod = kinds["Deployment"]["template"]["spec"]
         (container,) = pod["containers"]
-        assert "lifecycle" not in container, "hooks are not imitated"
+        hooks = container["lifecycle"]
+        assert hooks.keys() == {"preStop"} and hooks["preStop"].keys() == {"exec"}, "not imitated"
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         (target,) = [
             port["targetPort"] for port in kinds["Service"]["ports"] if port["name"] == "http"
@@ -79,6 +81,7 @@ class Manifest:
             surge=rolling["maxSurge"],
             unavailable=rolling["maxUnavailable"],
             grace=pod["terminationGracePeriodSeconds"],
+            before_stop=hooks["preStop"]["exec"]["command"],
             port=ports[target],
             startup=_probe(container["startupProbe"], ports),
             readiness=_probe(container["readinessProbe"], ports),
@@ -118,11 +121,13 @@ class Pod:
         self._changed()
 
     def end(self) -> None:
-        """End the container, which does not wait until it is out of the service; kill it after its
-        grace."""
-        self.container.engine(
-            "stop", "--time", str(self._manifest.grace), self.container.name, timeout=PATIENCE * 2
-        )
+        """End the container after its hook, which does not wait until it is out of the service;
+        kill it after its grace."""
+        engine, name, start = self.container.engine, self.container.name, time.monotonic()
+        if self._manifest.before_stop:
+            engine("exec", name, *self._manifest.before_stop, timeout=self._manifest.grace)
+        left = round(self._manifest.grace - (time.monotonic() - start))
+        engine("stop", "--time", str(left), name, timeout=PATIENCE * 2)
         self.forget()
 
     def forget(self) -> None:

@@ -1,5 +1,6 @@
 """A worker without a server, as `generator.load(directory).predict(...)` uses it."""
 
+import contextlib
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -32,7 +33,8 @@ class Client:
         log: IO[bytes] | None = None,
         python: str | None = None,
     ) -> None:
-        self._process, self._connection = launch.start(config, path, log, python)
+        self._child = launch.start(config, path, log, python)
+        self._connection = self._child.connection
         self._splitter = Splitter()
         self._frames: list[Frame] = []
         self._lock = threading.Lock()
@@ -63,7 +65,8 @@ class Client:
             try:
                 self._connection.sendall(request.pack())
                 while (answer := self._next()).ident != self._ident:
-                    pass
+                    if answer.kind == Kind.BROKEN:
+                        raise LoadError(answer.body.decode())
             except (LoadError, OSError) as error:
                 self.close()
                 raise LoadError(f"the worker ended before it answered: {error}") from error
@@ -72,22 +75,21 @@ class Client:
     @property
     def closed(self) -> bool:
         """Whether the worker was closed, or has ended."""
-        return self._connection.fileno() == -1 or self._process.poll() is not None
+        return self._connection.fileno() == -1 or self._child.ended
 
     def close(self) -> None:
         """Stop the worker."""
         self._connection.close()
-        try:
-            self._process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(timeout=1)
+        self._child.kill()
+        self._child.wait()
 
     def _next(self) -> Response:
         if not self._frames:
             try:
                 self._frames = receive(self._connection, self._splitter)
             except EOFError:
-                code = self._process.wait()
+                code = self._child.wait()
                 raise LoadError(f"exit status {code}") from None
         return Response.unpack(self._frames.pop(0))

@@ -44,6 +44,7 @@ class Kind(IntEnum):
     EVENT = 8  # a structured CloudEvent
     TRIAL = 7  # to the worker: JSON with rows, to try whether they are independent
     GRPC = 9
+    BROKEN = 10  # from the worker: why its model can answer nothing more
 
 
 @dataclass(slots=True)

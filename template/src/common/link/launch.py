@@ -1,9 +1,9 @@
 """Starts a worker: a process of the model's environment, connected by a Unix socket pair."""
 
+import contextlib
 import json
 import math
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import IO
 
 from ..config import SOURCE, Config
 from ..errors import LoadError
+from .child import Child
 from .frames import Kind, Request
 
 SOCKET_BYTES = 1 << 21
@@ -29,7 +30,7 @@ def start(
     path: Sequence[str] | None = None,
     log: IO[bytes] | None = None,
     python: str | None = None,
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
+) -> Child:
     """Start a worker and send it its configuration; it answers READY or FAILED on the socket.
 
     `MODEL_PYTHON` in the environment is the interpreter of the model's environment, by default
@@ -42,36 +43,28 @@ def start(
         log: the file for its log. By default it goes to this process's standard error.
         python: the interpreter of another environment, isolated from `PYTHONPATH`.
 
-    Returns:
-        The process, and the server's end of the socket pair.
-
     Raises:
         LoadError: the interpreter cannot be started.
     """
     interpreter = _interpreter(path, python)
-    ours, theirs = socket.socketpair()
-    with theirs:
-        for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
-        try:
-            process = subprocess.Popen(
-                [*interpreter, "-m", "common.worker", str(theirs.fileno())],
-                cwd=SOURCE,
-                env=environment(config, path),
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C in a terminal interrupts the server only
-            )
-        except OSError as error:
-            ours.close()
-            command = interpreter[0]
-            raise LoadError(
-                f"the worker cannot be started with {command}: {error.strerror}; see MODEL_PYTHON"
-            ) from error
+    try:
+        child = Child(
+            [*interpreter, "-m", "common.worker"],
+            SOCKET_BYTES,
+            cwd=SOURCE,
+            env=environment(config, path),
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+        )
+    except OSError as error:
+        command = interpreter[0]
+        raise LoadError(
+            f"the worker cannot be started with {command}: {error.strerror}; see MODEL_PYTHON"
+        ) from error
     body = json.dumps(config.as_document(), default=str).encode()  # YAML reads some texts as dates
-    ours.sendall(Request(0, Kind.CONFIG, "", body).pack())
-    return process, ours
+    with contextlib.suppress(ConnectionError):  # it has ended: whoever waits for it is told
+        child.connection.sendall(Request(0, Kind.CONFIG, "", body).pack())
+    return child
 
 
 def _interpreter(path: Sequence[str] | None, python: str | None) -> list[str]:

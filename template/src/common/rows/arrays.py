@@ -16,7 +16,16 @@ from .many_rows import FEW_ROWS, many
 from .numbers import Array, DType
 from .parsed import as_list
 
-__all__ = ["STAND_INS", "Array", "fitting", "numpy_dtype", "sparse", "tensor_array", "to_array"]
+__all__ = [
+    "STAND_INS",
+    "Array",
+    "fitting",
+    "numpy_dtype",
+    "sparse",
+    "tensor_array",
+    "to_array",
+    "within",
+]
 
 # numpy's dtypes for those that it lacks, as PyTorch names them.
 STAND_INS = {
@@ -33,7 +42,7 @@ ITEMS: dict[str | None, texts.Item] = {TEXT: texts.text_or_bytes, BYTES: texts.t
 def tensor_array(tensor: Tensor, values: list[Any]) -> Array:
     """The values of one input, one of each row."""
     try:
-        return fitting(values, tensor.shape, tensor.dtype)
+        return within(fitting(values, tensor.shape, tensor.dtype), tensor.below)
     except InvalidInput as error:
         raise InvalidInput(f"{tensor.name!r} of {error}") from None
 
@@ -59,6 +68,24 @@ def fitting(rows: Any, shape: Shape, dtype: str | None) -> Array:
     if shape is not None and not _fits(array.shape[1:], shape):
         raise InvalidInput(_misfit(rows[0], array.shape[1:], shape))
     return numbers.cast(array, target)
+
+
+def within(array: Array, below: int | None) -> Array:
+    """The array, if all of its numbers name one of so many things: on a GPU, one that does not
+    leaves the model broken.
+
+    Raises:
+        InvalidInput: a number does not; the message has the first.
+    """
+    if below is None or array.dtype.kind not in numbers.WHOLE + "f":
+        return array
+    wrong = ~((array > -1) & (array < below))  # not a number is wrong too
+    if wrong.any():
+        index = tuple(int(part) for part in np.argwhere(wrong)[0])
+        raise InvalidInput(
+            f"{numbers.place(index)} must be from 0 to {below - 1}, it is {array[index]}"
+        )
+    return array
 
 
 @lru_cache(maxsize=64)

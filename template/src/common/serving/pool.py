@@ -7,8 +7,7 @@ worker that dies loses only what it was working on.
 import asyncio
 import contextlib
 import logging
-import socket
-import subprocess
+import os
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -18,6 +17,7 @@ from typing import Protocol, cast
 from ..config import Config
 from ..errors import LoadError, Unanswered
 from ..link import launch
+from ..link.child import Child, reap_orphans
 from ..link.frames import LARGE_BYTES, Kind, Response, Splitter, Stats, request_head
 from . import metrics
 from .busy_poll import BusyPoll
@@ -26,8 +26,9 @@ logger = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.1
 MAX_RETRY_SECONDS = 30.0
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 2.0  # for workers to end by themselves
 MAX_IN_FLIGHT = 2048  # requests at a worker, where a batch may have more rows
+FIRST_PROCESS = 1  # of a container: what has lost its parent is left to it
 FLUSH_PARTS = 32  # the worker starts on so many while the server still reads other requests
 
 
@@ -85,19 +86,26 @@ class Worker(asyncio.Protocol):
             written together are likely to share a call of `predict`.
         progress: when it last sent something, by `time.monotonic`.
         stuck: whether it made no progress for `predict_timeout_seconds`.
-        ready: whether it has loaded the model.
+        broken: why its model can answer nothing more; None while it can.
+        ready: whether it has loaded the model, and nobody has stopped it.
     """
 
     pool: "Pool"
-    process: "subprocess.Popen[bytes]"
+    process: Child
     loaded: "asyncio.Future[None]"
     jobs: dict[int, Job] = field(default_factory=dict)
     outgoing: list[bytes] = field(default_factory=list)
     progress: float = 0.0
     stuck: bool = False
+    broken: str | None = None
     ready: bool = False
     transport: asyncio.Transport | None = None
     splitter: Splitter = field(default_factory=Splitter)
+
+    @property
+    def has_loaded(self) -> bool:
+        """Whether it has ever been ready."""
+        return self.loaded.done() and not self.loaded.cancelled() and not self.loaded.exception()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
@@ -125,6 +133,9 @@ class Worker(asyncio.Protocol):
             self.loaded.set_result(None)
         elif response.kind == Kind.FAILED and not self.loaded.done():
             self.loaded.set_exception(LoadError(response.body.decode()))
+        elif response.kind == Kind.BROKEN:
+            self.broken = response.body.decode()
+            self.kill()
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.loaded.done():
@@ -158,9 +169,9 @@ class Worker(asyncio.Protocol):
             self.transport.writelines(parts)
 
     def kill(self) -> None:
-        """Kill the process. `connection_lost` follows."""
-        if self.process.poll() is None:
-            self.process.kill()
+        """Kill the process and what it started. `connection_lost` follows."""
+        self.ready = False
+        self.process.kill()
         if self.transport is not None:
             self.transport.abort()
 
@@ -210,11 +221,11 @@ class Pool:
         """The number of requests that wait or are being answered."""
         return len(self._queue) + sum(len(worker.jobs) for worker in self._workers)
 
-    async def start(self, started: list[tuple["subprocess.Popen[bytes]", socket.socket]]) -> None:
+    async def start(self, started: list[Child]) -> None:
         """Connect to workers that were started, and wait until each has loaded the model.
 
         Args:
-            started: each worker's process and socket, as `launch.start` returns them.
+            started: the workers, as `launch.start` returns them.
 
         Raises:
             LoadError: a worker cannot load the model.
@@ -225,8 +236,8 @@ class Pool:
             poll_seconds = 0
         self.busy_poll = BusyPoll(poll_seconds)
         self._spawn(self._watch())
-        for child, connection in started:
-            await self._connect(child, connection)
+        for child in started:
+            await self._connect(child)
         await asyncio.gather(*(self._loaded(worker) for worker in self._workers))
 
     def submit(self, kind: Kind, body: bytes, request_id: str) -> "asyncio.Future[Response]":
@@ -281,18 +292,15 @@ class Pool:
         if worker not in self._workers:
             return
         self._workers.remove(worker)
-        self._reap(worker)
+        if not self._closing:  # else `close` gives it the time to end by itself
+            self._reap(worker)
         now = time.monotonic()
         for job in worker.jobs.values():
             late = worker.stuck and now - job.since >= self._serving.predict_timeout_seconds
             self._fail(job, *self._loss(late))
         worker.jobs.clear()
-        if worker.ready and not self._closing:
-            reason = "died"
-            if worker.stuck:
-                reason = "stuck"
-            metrics.WORKER_RESTARTS.labels(reason).inc()
-            logger.error("worker %d %s; starting another one", worker.process.pid, reason)
+        if worker.has_loaded and not self._closing:
+            self._log_loss(worker)
             self._replacing += 1
             self._spawn(self._replace())
 
@@ -304,14 +312,24 @@ class Pool:
         for job in self._queue:
             self._fail(job, 503, "the server is stopping")
         self._queue.clear()
-        for worker in list(self._workers):
+        workers = list(self._workers)
+        for worker in workers:
             if worker.transport is not None:
                 worker.transport.close()
         deadline = time.monotonic() + CLOSE_SECONDS
-        for worker in list(self._workers):
-            while worker.process.poll() is None and time.monotonic() < deadline:
+        for worker in workers:
+            while not worker.process.ended and time.monotonic() < deadline:
                 await asyncio.sleep(0.02)
             worker.kill()
+
+    def _log_loss(self, worker: Worker) -> None:
+        reason = what = "died"
+        if worker.stuck:
+            reason = what = "stuck"
+        if worker.broken is not None:
+            reason, what = "broken", f"broken ({worker.broken})"
+        metrics.WORKER_RESTARTS.labels(reason).inc()
+        logger.error("worker %d %s; starting another one", worker.process.pid, what)
 
     def _loss(self, late: bool) -> tuple[int, str]:
         """The status and the message for a request whose worker ended."""
@@ -353,13 +371,13 @@ class Pool:
             else:
                 worker.send(job)
 
-    async def _connect(self, child: "subprocess.Popen[bytes]", connection: socket.socket) -> Worker:
+    async def _connect(self, child: Child) -> Worker:
         loop = asyncio.get_running_loop()
         worker = Worker(self, child, loop.create_future())
         worker.loaded.add_done_callback(_retrieve)
         self._workers.append(worker)
-        connection.setblocking(False)
-        await loop.create_unix_connection(lambda: worker, sock=connection)
+        child.connection.setblocking(False)
+        await loop.create_unix_connection(lambda: worker, sock=child.connection)
         return worker
 
     async def _replace(self) -> None:
@@ -383,7 +401,7 @@ class Pool:
         """
         worker = None
         try:
-            worker = await self._connect(*launch.start(self._config))
+            worker = await self._connect(launch.start(self._config))
             await self._loaded(worker)
         except (LoadError, OSError) as error:
             logger.error(
@@ -432,9 +450,16 @@ class Pool:
             await asyncio.sleep(min(WATCH_SECONDS, limit / 4))
             now = time.monotonic()
             for worker in list(self._workers):
-                worker.stuck = worker.ready and bool(worker.jobs) and now - worker.progress > limit
-                if worker.stuck or worker.process.poll() is not None:
+                waits = worker.has_loaded and bool(worker.jobs)
+                worker.stuck = waits and now - worker.progress > limit
+                if worker.stuck or worker.process.ended:
                     worker.kill()
+                else:
+                    worker.ready = worker.has_loaded and not worker.process.stopped
+            if self._queue:
+                self._dispatch()  # to one that goes on
+            if os.getpid() == FIRST_PROCESS:
+                reap_orphans()
             while self._queue and now - self._queue[0].since > limit and not self._any_ready:
                 late = self._queue.popleft()
                 self._fail(late, 503, "no worker became ready in time; try again later")

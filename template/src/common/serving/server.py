@@ -1,32 +1,29 @@
 """The server process: uvicorn, our application, KServe's or KFServing's, and the workers."""
 
 import asyncio
-import contextlib
-import ctypes
 import gc
 import importlib
 import logging
 import math
 import signal
 import socket
-import struct
 from types import FrameType
 from typing import Any, Protocol
 
 import uvicorn
 
-from ..config import Config
+from ..config import Config, Serving
 from ..errors import ConfigError
+from ..link.child import Child
 from .asgi import Application, ASGIApplication
 from .http.connection import HTTPProtocol
+from .listener import BACKLOG, Port
 from .metrics import QUEUE
 from .pool import Pool
 
 logger = logging.getLogger(__name__)
 
-GRACE_SECONDS = 30
 QUIET_SECONDS = 0.5  # for the last connections to send their requests
-SO_ATTACH_FILTER = 26
 
 
 class Fallback(Protocol):
@@ -47,29 +44,50 @@ class Server(uvicorn.Server):
     """A uvicorn server that drains on SIGTERM.
 
     For `drain_seconds` it still takes requests, but it tells clients to close their connections
-    and probes that it is not ready. Then it refuses connections, answers what it has, and stops.
+    and probes that it is not ready. Then it refuses connections, answers what it has, and stops. It
+    waits for an answer as long as a call of `predict` may take.
 
     Args:
-        config: uvicorn's configuration.
         application: our application.
-        listener: the listening socket.
-        drain_seconds: how long it takes requests after SIGTERM.
+        http: the port, open.
+        serving: the settings.
         grpc: the gRPC server, which stops at the same time; None if there is none.
     """
 
     def __init__(
         self,
-        config: uvicorn.Config,
         application: Application,
-        listener: socket.socket,
-        drain_seconds: float,
+        http: Port,
+        serving: Serving,
         grpc: GRPC | None,
     ) -> None:
-        super().__init__(config)
-        self._grpc = grpc
+        settings = uvicorn.Config(
+            application,
+            http=HTTPProtocol,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,  # nothing here uses the client's address
+            lifespan="off",
+            timeout_graceful_shutdown=serving.grace_seconds,
+            timeout_keep_alive=math.ceil(serving.keep_alive_seconds),
+            backlog=BACKLOG,
+        )
+        super().__init__(settings)
         self._routes = application.routes
-        self._listener = listener
-        self._drain_seconds = drain_seconds
+        self._http = http
+        self._serving = serving
+        self._grpc = grpc
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what was taken, by HTTP and by gRPC, and stop."""
+        if self._grpc is None:
+            return await super().shutdown(sockets)
+        stopping = asyncio.create_task(self._grpc.stop(self._serving.grace_seconds))
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await self._grpc.stop(0)
+        await stopping
+        return None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain on the first SIGTERM. Stop at once on SIGINT, or on a second signal."""
@@ -78,53 +96,31 @@ class Server(uvicorn.Server):
             self.should_exit = True
             return
         self._routes.drain()
-        logger.info("draining for %g seconds", self._drain_seconds)
-        asyncio.get_running_loop().call_later(self._drain_seconds, self._refuse)
+        logger.info("draining for %g seconds", self._serving.drain_seconds)
+        asyncio.get_running_loop().call_later(self._serving.drain_seconds, self._refuse)
 
     def _refuse(self) -> None:
-        refuse_connections(self._listener)
+        if not self._http.refuse():
+            for server in self.servers:
+                server.close()
         asyncio.get_running_loop().call_later(QUIET_SECONDS, self._stop)
 
     def _stop(self) -> None:
         self.should_exit = True
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuse connections, and wait for the requests that are being answered."""
-        if self._grpc is None:
-            return await super().shutdown(sockets)
-        stopping = asyncio.create_task(self._grpc.stop(GRACE_SECONDS))
-        await super().shutdown(sockets)
-        if self.force_exit:
-            await self._grpc.stop(0)
-        await stopping
-        return None
 
-
-def refuse_connections(listener: socket.socket) -> None:
-    """Refuse new connections, but keep those that the kernel has accepted for us.
-
-    Closing the socket would reset those. A packet filter that drops everything sent to the
-    listening socket does not; only Linux has it: socket(7), SO_ATTACH_FILTER.
-    """
-    # BPF_RET | BPF_K: keep 0 bytes.
-    drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))
-    program = struct.pack("HP", 1, ctypes.addressof(drop_all))
-    with contextlib.suppress(OSError):
-        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
-
-
-async def serve(
-    config: Config, listener: socket.socket, workers: list[tuple[Any, socket.socket]]
-) -> None:
+async def serve(config: Config, http: Port, grpc: Port | None, workers: list[Child]) -> None:
     """Serve until a signal stops the server.
 
     Args:
         config: the scaffold's configuration.
-        listener: a socket bound to the port, not yet listening.
-        workers: each worker's process and socket, as `launch.start` returns them.
+        http: the port for HTTP.
+        grpc: the port for gRPC, if there is one.
+        workers: the workers, as `launch.start` returns them.
 
     Raises:
         LoadError: a worker cannot load the model.
+        ConfigError: the port cannot be opened.
     """
     pool = Pool(config)
     fallback = _fallback(config, pool)
@@ -133,8 +129,10 @@ async def serve(
         QUEUE.set_function(lambda: pool.waiting)
         application = Application(config, pool, fallback.application)
         gc.freeze()  # what exists now stays: the collector need not examine it again
-        grpc = await _start_grpc(config, pool, application, fallback)
-        await _serve_http(config, application, listener, grpc)
+        if grpc is not None:
+            grpc.close()  # gRPC takes it itself
+        grpc_server = await _start_grpc(config, pool, application, fallback)
+        await _serve_http(config, application, http, grpc_server)
     finally:
         await pool.close()
 
@@ -175,22 +173,12 @@ async def _start_grpc(
 
 
 async def _serve_http(
-    config: Config, application: Application, listener: socket.socket, grpc: GRPC | None
+    config: Config, application: Application, http: Port, grpc: GRPC | None
 ) -> None:
-    settings = uvicorn.Config(
-        application,
-        http=HTTPProtocol,
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,  # nothing here uses the client's address
-        lifespan="off",
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_keep_alive=math.ceil(config.serving.keep_alive_seconds),
-        backlog=2048,
-    )
-    server = Server(settings, application, listener, config.serving.drain_seconds, grpc)
+    listener = http.listen()
     url = f"http://{_host(listener)}:{config.serving.http_port}/v1/models/{config.name}:predict"
     logger.info("%s is ready at %s", config.name, url)
+    server = Server(application, http, config.serving, grpc)
     await server.serve(sockets=[listener])
 
 

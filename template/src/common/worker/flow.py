@@ -24,6 +24,7 @@ from .first_rows import FirstRows
 from .fixed_size import FixedSize
 from .independence import Finding, Predict
 from .options import check_options
+from .recovery import Failure, Recovery
 from .responses import Uncut, cut, kept, shown
 from .sharing import MOST_CHECKED, Group, Sharing
 
@@ -34,6 +35,9 @@ CODECS: dict[int, tuple[Callable[[bytes | memoryview], Any], Encoder]] = {
     Kind.MSGPACK: (bodies.msgpack_decode, bodies.msgpack_encode),
 }
 NO_SECONDS = (0.0,) * len(PHASES)
+NO_MEMORY = (
+    "the request needs more of the GPU's memory than is free: try again later, or send fewer rows"
+)
 PIECE = 32  # responses; the server sends them while the next ones are encoded
 
 
@@ -97,6 +101,7 @@ class Flow:
         self._options = options
         self._first_rows = first_rows
         self._max_answer_bytes = max_answer_bytes
+        self._recovery = Recovery()
 
     @property
     def max_batch_size(self) -> int:
@@ -125,16 +130,20 @@ class Flow:
             done = time.perf_counter()
             return Call(frame, encode, prepared, _rows(prepared), decoded - start, done - decoded)
         except BaseException as error:
-            return _failure(frame, error, "preprocess")
+            return self._failure(frame, error, "preprocess")
 
     def answer(self, opened: list[Call | Response]) -> Iterator[Answered]:
         """Answer opened requests that have arrived together.
 
         Yields:
             Responses as soon as they are known. Statistics follow with the last of each call.
+
+        Raises:
+            Broken: the model cannot go on. What was not answered must be asked elsewhere.
         """
         if refused := [outcome for outcome in opened if isinstance(outcome, Response)]:
             yield refused, None
+            self._recovery.check()
         calls = [outcome for outcome in opened if isinstance(outcome, Call)]
         if len(calls) == 1 or self.max_batch_size == 1:
             yield from self._answer_each(calls)
@@ -143,6 +152,18 @@ class Flow:
                 yield from self._answer_group(group)
         if ended := self._sharing.take_ended():
             yield [], Stats(0, 0, NO_SECONDS, ended)
+
+    def try_after_failures(self, body: bytes) -> None:
+        """After failures, try a JSON body that the model has answered: it tells if it can go on."""
+        self._recovery = Recovery(lambda: self.refusal(body, "example"))
+
+    def refusal(self, body: bytes, request_id: str) -> str | None:
+        """Why a JSON body gets no predictions; None if it does."""
+        request = Request(0, Kind.JSON, request_id, body)
+        answered = [part for parts, _ in self.answer([self.open(request)]) for part in parts]
+        if answered[0].status == 200:
+            return None
+        return answered[0].body.decode()
 
     def try_example(self, rows: list[Any], others: list[dict[str, Any]]) -> None:
         """Try whether rows are independent, with each of some other keys. If not, none share."""
@@ -202,6 +223,7 @@ class Flow:
         elif (together := self._try_together(group)) is not None:
             yield from self._finish(*together)
         else:
+            self._recovery.check()
             yield from self._answer_each(group.calls)
 
     def _try_together(self, group: Group) -> Predicted | None:
@@ -214,7 +236,8 @@ class Flow:
         except Uncut as error:
             self._sharing.end(Finding(reason=str(error)))
             return None
-        except BaseException:  # one request must not fail the others
+        except BaseException as error:  # one request must not fail the others
+            self._recovery.note(error)
             logger.debug("a shared call of predict failed", exc_info=True)
             return None
         if not self._sharing.is_known(group, response):
@@ -227,7 +250,7 @@ class Flow:
         for call in group.calls:
             response, took = self._predict_alone(call)
             if isinstance(response, Response):
-                yield [response], None
+                yield from self._failed(response)
                 continue
             answered.append((call, kept(response)))
             yield from self._finish([(call, response)], took)
@@ -250,9 +273,14 @@ class Flow:
         for call in calls:
             response, took = self._predict_alone(call)
             if isinstance(response, Response):
-                yield [response], None
+                yield from self._failed(response)
             else:
                 yield from self._finish([(call, response)], took)
+
+    def _failed(self, response: Response) -> Iterator[Answered]:
+        """Answer a failed request, and then go on with the others if the model can."""
+        yield [response], None
+        self._recovery.check()
 
     def _predict_alone(self, call: Call) -> tuple[Any, float]:
         """What `predict` returns, or the Response of an error; and the seconds it took."""
@@ -262,7 +290,7 @@ class Flow:
             if response is None:
                 raise Unsendable("predict returned None, it must return a dict with predictions")
         except BaseException as error:
-            response = _failure(call.frame, error, "predict")
+            response = self._failure(call.frame, error, "predict")
         return response, time.perf_counter() - start
 
     def _finish(self, answered: list[tuple[Call, Any]], predicted: float) -> Iterator[Answered]:
@@ -291,13 +319,15 @@ class Flow:
         preprocessed = sum(call.preprocessed for call in calls)
         seconds = decoded, preprocessed, predicted, postprocessed, encoded
         yield responses, Stats(len(calls), sum(call.rows for call in calls), seconds)
+        if self._recovery.failed:
+            self._recovery.check()
 
     def _postprocess(self, call: Call, response: Any) -> Any:
         """The postprocessed response, or the Response of an error."""
         try:
             return self._model.postprocess(response)
         except BaseException as error:
-            return _failure(call.frame, error, "postprocess")
+            return self._failure(call.frame, error, "postprocess")
 
     def _encode(self, call: Call, final: Any) -> Response:
         """The Response of what `postprocess` returned."""
@@ -316,7 +346,39 @@ class Flow:
                 raise TooLarge(str(len(body)), limit)
             return Response(call.frame.ident, 200, call.frame.kind, body)
         except BaseException as error:
-            return _failure(call.frame, error, "encode")
+            return self._failure(call.frame, error, "encode")
+
+    def _failure(self, frame: Request, error: BaseException, phase: str) -> Response:
+        """The Response of an error.
+
+        The client's mistake is a 400 with its message. All else reveals nothing about the model;
+        its traceback is in the log.
+        """
+        if isinstance(error, UnknownModel):
+            return _error(frame, 404, text_of(error))
+        if isinstance(error, Unsendable):
+            return _unsendable(frame, error)
+        failure = self._recovery.note(error)
+        if failure == Failure.INPUT:
+            return _error(frame, 400, text_of(error))
+        text = f"{phase} failed: {type(error).__name__}: {text_of(error)}"
+        logger.error("%s", text, exc_info=error, extra={"request_id": frame.request_id})
+        if failure == Failure.OUT_OF_MEMORY:
+            return _error(frame, 503, NO_MEMORY)
+        return _error(frame, 500, _logged(frame, "the model failed"))
+
+
+def _unsendable(frame: Request, error: Unsendable) -> Response:
+    """The Response where what the owner's methods returned cannot be sent."""
+    logger.error("%s", error, extra={"request_id": frame.request_id})
+    said = "the model failed"
+    if isinstance(error, TooLarge):
+        said = str(error)
+    return _error(frame, 500, _logged(frame, said))
+
+
+def _logged(frame: Request, said: str) -> str:
+    return f"{said}; the server's log has the reason under request id {frame.request_id}"
 
 
 def _least_bytes(predictions: Any) -> int:
@@ -358,27 +420,6 @@ def _rows(request: Any) -> int:
     if isinstance(instances, (list, np.ndarray)):
         return len(instances)
     return 1
-
-
-def _failure(frame: Request, error: BaseException, phase: str) -> Response:
-    """The Response of an error.
-
-    The client's mistake is a 400 with its message. All else is a 500 that reveals nothing
-    about the model; its traceback is in the log.
-    """
-    if isinstance(error, UnknownModel):
-        return _error(frame, 404, str(error))
-    if isinstance(error, (InvalidInput, bodies.DecodeError)):
-        return _error(frame, 400, text_of(error))
-    name, said = frame.request_id, "the model failed"
-    if isinstance(error, Unsendable):
-        logger.error("%s", error, extra={"request_id": name})
-        if isinstance(error, TooLarge):
-            said = str(error)
-    else:
-        text = f"{phase} failed: {type(error).__name__}: {text_of(error)}"
-        logger.error("%s", text, exc_info=error, extra={"request_id": name})
-    return _error(frame, 500, f"{said}; the server's log has the reason under request id {name}")
 
 
 def _error(frame: Request, status: int, message: str) -> Response:

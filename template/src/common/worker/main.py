@@ -1,9 +1,10 @@
 """A worker: one process of the model's environment that owns one loaded model.
 
-    python -m common.worker FD
+    python -m common.worker FD LIFELINE
 
-FD is an open Unix socket. The server first sends the configuration. The worker answers that it is
-ready, or why it failed, and then answers requests until the server closes the socket.
+FD is an open Unix socket, LIFELINE what `link/guardian.py` watches. The server first sends the
+configuration. The worker answers that it is ready, or why it failed, and then answers requests
+until the server closes the socket.
 """
 
 import contextlib
@@ -22,8 +23,9 @@ from typing import Any
 from .. import logs
 from ..config import Config, Serving
 from ..errors import ConfigError, LoadError, text_of
-from ..link import launch
+from ..link import guardian, launch
 from ..link.frames import Frame, Kind, Request, Response, Splitter, receive
+from ..link.lifeline import keep_from_forks
 from ..model_file import MODEL_DIRECTORY
 from .batch_window import BatchWindow
 
@@ -33,33 +35,51 @@ logger = logging.getLogger(__name__)
 # the processor to read what the clients send.
 FEW_FRAMES = 8
 AT_ONCE_SECONDS = 0.00005  # reading what has already arrived takes less
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 METHODS = ("load", "preprocess", "predict", "postprocess")
 
 
 def main() -> None:
     """Serve the model over the socket that the command line names."""
+    descriptor, lifeline = map(int, sys.argv[1:])
+    guardian.start(lifeline, descriptor)
     logs.configure()
     # The owner's modules keep the names that they had in training. Last, so that none hides a
     # package.
     sys.path.append(str(MODEL_DIRECTORY.resolve()))
-    connection = _connect(int(sys.argv[1]))
+    connection = _connect(descriptor)
     splitter = Splitter()
     try:
         first, *rest = receive(connection, splitter)
         config = Config.from_document(json.loads(bytes(Request.unpack(first).body)))
         flow = _start(connection, config)
         if flow is not None:
-            _serve(connection, splitter, flow, rest, config.serving)
+            _serve_until_broken(connection, splitter, flow, rest, config.serving)
     except (EOFError, ConnectionError):
         return  # the server has ended: nobody waits for an answer
 
 
 def _connect(descriptor: int) -> socket.socket:
     os.set_inheritable(descriptor, False)
-    # The server stops a worker by closing the socket.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    return socket.socket(fileno=descriptor)
+    connection = socket.socket(fileno=descriptor)
+    # The server stops a worker by closing the socket. A command that the owner's code runs gets no
+    # handler of ours, but would ignore what is ignored here.
+    for number in STOPPING:
+        signal.signal(number, lambda *_: None)
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING),
+        after_in_child=_end_as_usual,
+    )
+    keep_from_forks(connection)  # the server waits until nobody holds it
+    return connection
+
+
+def _end_as_usual() -> None:
+    """Let the signals end a forked process as they do outside a server."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def _start(connection: socket.socket, config: Config) -> Any:
@@ -87,7 +107,7 @@ def load(config: Config) -> Any:
     _ensure_temporary_directory()
     _set_sklearn_config(config.model.sklearn_config)
     flows, sharings = _import("common.worker.flow"), _import("common.worker.sharing")
-    bodies = _import("common.bodies.v2_codec")
+    bodies, recoveries = _import("common.bodies.v2_codec"), _import("common.worker.recovery")
     if config.framework == "sklearn":
         with contextlib.suppress(ImportError):
             importlib.import_module("scipy.sparse")
@@ -106,7 +126,10 @@ def load(config: Config) -> Any:
     first = _import("common.worker.first_rows").FirstRows(model, config.model.input)
     most = config.serving.max_answer_bytes
     flow = flows.Flow(model, sharing, v2, fixed_size, options, _grpc(config), first, most)
-    _warm_up(flow, config)
+    try:
+        _warm_up(flow, config)
+    except recoveries.Broken as error:
+        raise LoadError(f"the model cannot predict: {error}") from error
     _try_example(flow, config)
     return flow
 
@@ -187,12 +210,13 @@ def _warm_up(flow: Any, config: Config) -> None:
     if config.model.example is None:
         return
     body = json.dumps({"instances": config.model.example}).encode()
-    for responses, _ in flow.answer([flow.open(Request(0, Kind.JSON, "warm-up", body))]):
-        if responses[0].status != 200:
-            logger.warning(
-                "model.example in config.yaml gets no prediction, correct it or set it to null: %s",
-                responses[0].body.decode(),
-            )
+    refusal = flow.refusal(body, "warm-up")
+    if refusal is None:
+        flow.try_after_failures(body)
+        return
+    logger.warning(
+        "model.example in config.yaml gets no prediction, correct it or set it to null: %s", refusal
+    )
 
 
 def _try_example(flow: Any, config: Config) -> None:
@@ -203,6 +227,17 @@ def _try_example(flow: Any, config: Config) -> None:
     if getattr(config.model.output, "probabilities", False):
         others.append({"probabilities": True})
     flow.try_example(config.model.example, others)
+
+
+def _serve_until_broken(
+    connection: socket.socket, splitter: Splitter, flow: Any, first: list[Frame], serving: Serving
+) -> None:
+    from .recovery import Broken  # numpy is there once the model is loaded
+
+    try:
+        _serve(connection, splitter, flow, first, serving)
+    except Broken as error:
+        connection.sendall(Response(0, 500, Kind.BROKEN, str(error).encode()).pack())
 
 
 def _serve(

@@ -11,6 +11,7 @@ from ...rows.columns.formats import B64, FORMS, json_schema, numpy_name, words
 from ...schema import (
     BYTES,
     TEXT,
+    ArrayInput,
     ArrayOutput,
     Column,
     EstimatorOutput,
@@ -95,8 +96,8 @@ def _row(described: ModelInput | None) -> Schema:
         case TableInput():
             return _object({column.name: _cell(column) for column in described.columns})
         case TensorsInput():
-            return _object({item.name: _sent(item.shape, item.dtype) for item in described.inputs})
-    return _sent(described.shape, described.dtype)
+            return _object({item.name: _taken(item) for item in described.inputs})
+    return _taken(described)
 
 
 def _cell(column: Column) -> Schema:
@@ -116,6 +117,13 @@ def _kind(values: tuple[Any, ...]) -> Schema:
     if kinds <= {int, float}:
         return NUMBER
     return {}
+
+
+def _taken(described: ArrayInput | Tensor) -> Schema:
+    value = _value(described.dtype)
+    if described.below is not None:
+        value = {**value, "minimum": 0, "maximum": described.below - 1}
+    return _lists(described.shape, value)
 
 
 def _sent(shape: Shape, dtype: str | None) -> Schema:
