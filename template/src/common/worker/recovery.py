@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from ..bodies import DecodeError
-from ..errors import InvalidInput
+from ..errors import InvalidInput, text_of
 
 PAUSE_SECONDS = 1.0
 PAUSE_SHARE = 10  # times as long as a try took: failures cost a tenth of the time at most
@@ -48,7 +48,7 @@ class Failure(Enum):
         cause = error.__cause__ if refused else error
         if cause is None:
             return cls.INPUT
-        names, text = {kind.__name__ for kind in type(cause).__mro__}, _text(cause)
+        names, text = {kind.__name__ for kind in type(cause).__mro__}, text_of(cause)
         device = not isinstance(cause, OF_A_VALUE)
         if names & OUT_OF_MEMORY_CLASSES or (device and OUT_OF_MEMORY.search(text)):
             return cls.OUT_OF_MEMORY
@@ -84,7 +84,7 @@ class Recovery:
             return failure
         self.failed = True
         if failure == Failure.FINAL:
-            self._final = f"{type(error).__name__}: {' '.join(_text(error).split())}"
+            self._final = f"{type(error).__name__}: {' '.join(text_of(error).split())}"
         # A framework's refusal, as PyTorch's of a shape, may be a failure that was taken for one.
         self._unknown = self._unknown or failure in (Failure.UNKNOWN, Failure.INPUT)
         self._out_of_memory = self._out_of_memory or failure == Failure.OUT_OF_MEMORY
@@ -116,13 +116,6 @@ class Recovery:
             raise Broken(
                 f"model.example of config.yaml, which it has answered, fails now: {reason}"
             )
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # of the owner's class
-        return ""
 
 
 def _empty_cache() -> None:
