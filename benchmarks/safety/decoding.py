@@ -1,0 +1,197 @@
+"""Measures what a worker takes for bodies that are made to cost it much.
+
+    python benchmarks/safety/decoding.py                         # all, of 64 MiB: five minutes
+    python benchmarks/safety/decoding.py --bodies lists nested   # some
+    python benchmarks/safety/decoding.py --models any --mib 16
+
+Each body goes through the flow of a worker in a process of its own, without a server. The columns:
+the seconds until the answer, the growth of the process's memory at its peak as a multiple of the
+body's size, the status, and the message. The bodies that start with `right` are what the model
+takes.
+"""
+
+import argparse
+import gc
+import os
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__).resolve().parents[2] / "template" / "src"
+JSON, MSGPACK, V2 = 0, 1, 6  # of common.link.frames.Kind
+COLUMNS = [{"name": name, "type": "number", "dtype": "float64"} for name in "abcd"]
+MODELS: dict[str, dict[str, Any] | None] = {
+    "array": {"kind": "array", "shape": [4], "dtype": "float64"},
+    "table": {"kind": "table", "columns": COLUMNS},
+    "image": {"kind": "array", "shape": [3, 8], "dtype": "float32"},
+    "two": {
+        "kind": "tensors",
+        "inputs": [
+            {"name": "a", "shape": [4], "dtype": "float32"},
+            {"name": "b", "shape": [], "dtype": "float32"},
+        ],
+    },
+    "any": {"kind": "json"},
+}
+HEAD, TAIL = b'{"instances":[', b"]}"
+Make = Callable[[int], bytes]
+
+
+def repeated(part: bytes, head: bytes = HEAD, tail: bytes = TAIL) -> Make:
+    """JSON that repeats a part."""
+    return lambda size: head + b",".join([part] * (size // (len(part) + 1))) + tail
+
+
+def packed(row: bytes, first: bytes = b"", firsts: int = 0) -> Make:
+    """msgpack whose rows repeat one, after some others."""
+
+    def make(size: int) -> bytes:
+        count = size // len(row)
+        return b"\x81\xa9instances\xdd" + struct.pack(">I", firsts + count) + first + row * count
+
+    return make
+
+
+def array_of(item: bytes, head: bytes, tail: bytes = b"") -> Make:
+    """msgpack with one array of a repeated item."""
+    return lambda size: head + b"\xdd" + struct.pack(">I", size) + item * size + tail
+
+
+def v2(part: bytes, shape: bytes, datatype: bytes) -> Make:
+    """V2 in JSON with one tensor, whose data repeats a part."""
+    head = b'{"inputs":[{"name":"x","shape":%s,"datatype":"%s","data":[' % (shape, datatype)
+    make = repeated(part, head, b"]}]}")
+    return lambda size: bytes(4) + make(size)
+
+
+def v2_elements(size: int) -> bytes:
+    """V2 with one raw tensor of texts without a letter."""
+    count = size // 4
+    described = b'"datatype":"BYTES","parameters":{"binary_data_size":%d}' % (4 * count)
+    head = b'{"inputs":[{"name":"x","shape":[%d],%s}]}' % (count, described)
+    return struct.pack("!I", len(head)) + head + bytes(4 * count)
+
+
+def half(size: int) -> bytes:
+    return repeated(b"[]", repeated(b"[5.1,3.5,1.4,0.2]", tail=b",")(size // 2))(size // 2)
+
+
+ROW = b"\x94" + (b"\xcb" + struct.pack(">d", 5.1)) * 4
+BODIES: dict[str, tuple[int, Make]] = {
+    "right rows": (JSON, repeated(b"[5.1,3.5,1.4,0.2]")),
+    "right objects": (JSON, repeated(b'{"a":1.5,"b":1.5,"c":1.5,"d":1.5}')),
+    "right msgpack": (MSGPACK, packed(ROW)),
+    "lists": (JSON, repeated(b"[]")),
+    "objects": (JSON, repeated(b"{}")),
+    "short rows": (JSON, repeated(b"[1]")),
+    "after half of right rows": (JSON, half),
+    "a wrong last row": (JSON, repeated(b"[5.1,3.5,1.4,0.2]", tail=b',[1,2,3,"x"]]}')),
+    "one row of lists": (JSON, repeated(b"[]", HEAD + b"[", b"]" + TAIL)),
+    "one row of numbers": (JSON, repeated(b"1.5", HEAD + b"[", b"]" + TAIL)),
+    "one object of keys": (JSON, repeated(b'"k":[]', HEAD + b"{", b"}" + TAIL)),
+    "another key": (JSON, repeated(b"[]", b'{"other":[', b'],"instances":[[1,2,3,4]]}')),
+    "nested": (JSON, lambda size: HEAD + b"[" * (size // 2) + b"]" * (size // 2) + TAIL),
+    "nested rows": (JSON, repeated(b"[" * 1000 + b"]" * 1000)),
+    "long number": (JSON, lambda size: HEAD + b"1" * size + TAIL),
+    "long numbers": (JSON, repeated(b"1" * 300)),
+    "escapes": (JSON, lambda size: HEAD + b'"' + rb"\n" * (size // 2) + b'"' + TAIL),
+    "texts": (JSON, repeated(b'"ab"')),
+    "nulls": (JSON, repeated(b"[true,false,true,null]")),
+    "msgpack maps": (MSGPACK, packed(b"\x80")),
+    "msgpack lists": (MSGPACK, packed(b"\x90", ROW, 1)),
+    "msgpack row of lists": (MSGPACK, array_of(b"\x90", b"\x81\xa9instances\x91")),
+    "msgpack other key": (MSGPACK, array_of(b"\x90", b"\x82\xa1a", b"\xa9instances\x90")),
+    "msgpack one key": (MSGPACK, packed(b"\x81\xa0\xc0")),
+    "msgpack arrays": (MSGPACK, packed(b"\x83\xc4\x02nd\xc2\xc4\x04type\xa2?1\xc4\x04data\xc0")),
+    "V2 lists": (V2, v2(b"[]", b"[1,4]", b"FP64")),
+    "V2 short lists": (V2, v2(b"[1]", b"[1,4]", b"FP64")),
+    "V2 texts": (V2, v2(b'""', b"[1,4]", b"BYTES")),
+    "V2 raw texts": (V2, v2_elements),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bodies", nargs="+", default=list(BODIES), choices=BODIES)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--mib", type=int, default=64)
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        measure(options.bodies[0], options.models[0], options.mib << 20)
+        return
+    print(f"{'body':26}{'model':8}{'seconds':>8}{'memory':>9}  answer")
+    for body in options.bodies:
+        for model in options.models:
+            command = [sys.executable, __file__, "--one", "--mib", str(options.mib)]
+            command += ["--bodies", body, "--models", model]
+            done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(SOURCE)})
+            if done.returncode:
+                print(f"{body:26}{model:8} ended with {done.returncode}")
+
+
+def measure(body: str, model: str, size: int) -> None:
+    """Print what a body takes."""
+    from common.link.frames import Request
+
+    kind, make = BODIES[body]
+    content = make(size)
+    flow = flow_of(MODELS[model])
+    gc.collect()
+    gc.freeze()  # as a worker does
+    Path("/proc/self/clear_refs").write_text("5")
+    before = memory("VmRSS")
+    start = time.perf_counter()
+    [(responses, _), *_] = list(flow.answer([flow.open(Request(1, kind, "id", content))]))
+    took, grown = time.perf_counter() - start, memory("VmHWM") - before
+    said = bytes(responses[0].body[:80]).decode("ascii", "replace")
+    row = f"{body:26}{model:8}{took:8.2f}{grown / len(content):8.1f}x"
+    print(f"{row}  {responses[0].status} {said}", flush=True)
+
+
+def memory(field: str) -> int:
+    """A figure of this process's memory, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(field))
+
+
+def flow_of(described: dict[str, Any] | None) -> Any:
+    """A worker's flow with a model that takes rows as described, and predicts zeros."""
+    import numpy as np
+
+    from common.bodies.v2_codec import V2 as V2Bodies
+    from common.schema import read_input
+    from common.signature import Signature
+    from common.worker.first_rows import FirstRows
+    from common.worker.flow import Flow
+    from common.worker.sharing import Sharing
+
+    form = read_input(described)
+
+    class Zeros:
+        signature = Signature(form)
+
+        def load(self) -> None: ...
+
+        def preprocess(self, request: dict[str, Any]) -> dict[str, Any]:
+            return request
+
+        def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+            self.signature.inputs(request["instances"])
+            return {"predictions": np.zeros(len(request["instances"]))}
+
+        def postprocess(self, response: dict[str, Any]) -> dict[str, Any]:
+            return response
+
+    model = Zeros()
+    sharing = Sharing(256, Zeros.signature.likeness, True, first=0)
+    bodies = V2Bodies("model", form)
+    return Flow(model, sharing, bodies, first_rows=FirstRows(model, form))
+
+
+if __name__ == "__main__":
+    main()
