@@ -324,6 +324,12 @@ def without_strings(text: bytes) -> bytes:
     return bytes(kept)
 
 
+def test_brackets_in_texts_are_no_lists() -> None:
+    rows = JsonRows(filled(b'{"a":"[[[]]][[[[","b":0}'))
+    assert not rows.exceed(1, 2)
+    assert JsonRows(filled(b"[]")).exceed(1, 2)
+
+
 @pytest.mark.parametrize("pad", range(40))
 def test_rows_are_read_in_windows(pad: int) -> None:
     """However a window cuts them, there are as many, and the other keys are what they are."""

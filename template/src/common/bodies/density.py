@@ -37,15 +37,15 @@ def check_json(body: bytes | memoryview) -> None:
     if len(body) < LARGE_BYTES:
         return
     most = len(body) // JSON_BYTES
-    if json_containers(body) <= most:
-        return
-    if sum(_opened(codes) for _, codes in outside_strings(body)) > most:
+    if holds_more(body, most):
         raise DecodeError(_refusal(len(body), most))
 
 
-def json_containers(body: bytes | memoryview) -> int:
-    """The most lists and objects that a body of JSON can hold."""
-    return sum(map(_opened, _parts(body)))
+def holds_more(body: bytes | memoryview, most: int) -> bool:
+    """Whether a body of JSON holds more than so many lists and objects."""
+    if sum(map(_opened, _parts(body))) <= most:  # which takes a tenth of the time
+        return False
+    return sum(_opened(codes) for _, codes in outside_strings(body)) > most
 
 
 def _opened(codes: Codes) -> int:

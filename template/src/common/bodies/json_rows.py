@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .density import json_containers, outside_strings
+from .density import holds_more, outside_strings
 from .json_codec import json_decode
 
 WINDOW_BYTES = 1 << 14  # of the first rows
@@ -80,8 +80,8 @@ class JsonRows:
     def exceed(self, lists: int, values: int) -> bool:
         """Whether the body is too short for its lists, if each row has so many, and values."""
         # Each takes two bytes at least: a list its brackets, a value one and a comma.
-        found = json_containers(self._body) - OTHER_CONTAINERS
-        return found * 2 * (lists + values) > len(self._body) * lists
+        most = len(self._body) * lists // (2 * (lists + values)) + OTHER_CONTAINERS
+        return holds_more(self._body, most)
 
     def others(self) -> dict[str, Any]:
         """The body without its rows.
