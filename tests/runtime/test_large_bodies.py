@@ -147,9 +147,9 @@ def test_a_large_second_row_is_named() -> None:
 @pytest.mark.parametrize("described", RIGHT, ids=lambda form: form.kind)
 @pytest.mark.parametrize("kind", [Kind.JSON, Kind.MSGPACK])
 def test_right_rows_are_asked_for_once(kind: Kind, described: ModelInput) -> None:
-    count = 3 * SIZE // len(msgpack.packb(RIGHT[described]))
-    request = {"instances": [RIGHT[described]] * count}
-    body = json_encode(request) if kind == Kind.JSON else msgpack.packb(request)
+    encode = json_encode if kind == Kind.JSON else msgpack.packb
+    count = SIZE // len(encode(RIGHT[described]))
+    body = encode({"instances": [RIGHT[described]] * count})
     owner = Summing(described)
     assert answer(owner, described, body, kind) == (200, {"predictions": [count]})
     assert owner.asked == [count]
@@ -330,7 +330,7 @@ def test_brackets_in_texts_are_no_lists() -> None:
     assert JsonRows(filled(b"[]")).exceed(1, 2)
 
 
-@pytest.mark.parametrize("pad", range(40))
+@pytest.mark.parametrize("pad", range(0, 40, 7))
 def test_rows_are_read_in_windows(pad: int) -> None:
     """However a window cuts them, there are as many, and the other keys are what they are."""
     rows = [[index, index + 0.5, "é]", {"a": [None, True]}] for index in range(2000)]

@@ -19,7 +19,6 @@ from ..rows.extent import extent
 from ..schema import ModelInput
 from ..signature import Signature
 
-MOST_ROWS = 1_000_000  # that are tried where one among them cannot fit
 READERS: dict[int, Callable[[bytes | memoryview], "Rows"]] = {
     Kind.JSON: JsonRows,
     Kind.MSGPACK: MsgpackRows,
@@ -81,7 +80,7 @@ class FirstRows:
             index += len(batch)
             if number and goes_on is None:
                 goes_on = self._one_cannot_fit(rows)
-            if goes_on is False or index > MOST_ROWS:
+            if goes_on is False:
                 return
         self._check_next(rows, index)
 
