@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import Model
+from ..errors import text_of
 from .calls import Call, among_copies, merged
 from .responses import Difference, Uncut, cut, differences, kept, largest, shown
 
@@ -151,7 +152,7 @@ def examined(
 
 
 def _failed(error: BaseException) -> Finding:
-    said = " ".join(str(error).split())[:200]
+    said = " ".join(text_of(error).split())[:200]
     reason = (
         "predict fails for rows of several requests, and for none of them alone:"
         f" {type(error).__name__}: {said}"
