@@ -468,11 +468,19 @@ def test_lengths_that_may_vary_are_found(parts: Any, sample: Any, shape: Any) ->
     assert described.shape == shape
 
 
-def test_a_value_out_of_range_is_invalid_input(served: Any) -> None:
-    model = keras.Sequential([keras.Input((2,), dtype="int32"), layers.Embedding(4, 3)])
-    with pytest.raises(
-        InvalidInput, match=r"cannot take these instances: indices\[0,1\] = 9 is not in \[0, 4\)$"
-    ):
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (0, r"instances\[0\]\[1\] must be from 0 to 3, it is 9$"),
+        (1, r"cannot take these instances: indices\[0,1\] = 10 is not in \[0, 4\)$"),
+    ],
+    ids=["of the input", "of what is made of it"],
+)
+def test_a_value_out_of_range_is_invalid_input(served: Any, more: int, message: str) -> None:
+    ids = keras.Input((2,), dtype="int32")
+    looked_up = ids + more if more else ids
+    model = keras.Model(ids, layers.Embedding(4, 3)(looked_up))
+    with pytest.raises(InvalidInput, match=message):
         served(model, [[0, 9]])
 
 
