@@ -18,7 +18,7 @@ from ...config import Config
 from . import openapi
 from .error_answers import FIXED, HANDLERS, UNEXPLAINED
 
-UNREAD = "this server takes neither encoded bodies nor events here: send plain JSON"
+UNREAD = "this server takes no CloudEvents: send plain JSON"
 
 
 def application(config: Config, ready: Callable[[], bool], server: str, version: str) -> FastAPI:
@@ -70,8 +70,6 @@ class _Routes:
             ("GET", "/v2/models/{model_name}", self.model_metadata),
             ("GET", "/v2/models/{model_name}/ready", self.model_ready),
             ("GET", "/v2/models/{model_name}/versions/{version}/ready", self.versioned),
-            ("POST", "/v2/models/{model_name}/infer", self.unread),
-            ("POST", "/v2/models/{model_name}/versions/{version}/infer", self.versioned),
             ("POST", "/v2/repository/models/{model_name}/load", self.load),
             ("POST", "/v2/repository/models/{model_name}/unload", self.unload),
         ]
@@ -123,8 +121,7 @@ class _Routes:
         raise HTTPException(501, f"the model has no versions: leave out versions/{version}")
 
     async def unread(self, model_name: str) -> None:
-        """A body of a media type that the predict routes do not take."""
-        self._check(model_name)
+        """A CloudEvent: plain bodies never come here."""
         raise HTTPException(415, UNREAD)
 
     def _check(self, model_name: str) -> None:
