@@ -28,7 +28,7 @@ GENERATIONS = 5
 WORKER_IMPORTS = """
 import re, sys
 sys.path.insert(0, sys.argv[1])
-import common.worker.main, common.worker.flow, common.bodies.v2_codec, joblib, sklearn.ensemble
+import common.worker.main, common.worker.flow, common.bodies.v2.v2_codec, joblib, sklearn.ensemble
 print(int(re.search(r"(?m)^Pss: +(\\d+)", open("/proc/self/smaps_rollup").read())[1]) << 10)
 """
 # Prints the seconds of `from_model`, with the import of the generator but not of scikit-learn.

@@ -28,7 +28,7 @@ from support.session.shared import Shared, is_worker, name_the_run, run_name
 # A shell's background job ignores it, and so does all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-UNIT_FOLDERS = ("unit", "runtime")
+UNIT_FOLDERS = {"unit", "runtime"}
 
 
 def pytest_configure() -> None:
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     docker = {item.path for item in items if item.get_closest_marker("docker")}
 
     def turn(item: pytest.Item) -> tuple[bool, bool]:
-        return item.path not in docker, item.path.parent.name in UNIT_FOLDERS
+        return item.path not in docker, not UNIT_FOLDERS.isdisjoint(item.path.parts)
 
     items.sort(key=turn)
 

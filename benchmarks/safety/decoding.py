@@ -163,7 +163,7 @@ def flow_of(described: dict[str, Any] | None) -> Any:
     """A worker's flow with a model that takes rows as described, and predicts zeros."""
     import numpy as np
 
-    from common.bodies.v2_codec import V2 as V2Bodies
+    from common.bodies.v2.v2_codec import V2 as V2Bodies
     from common.schema import read_input
     from common.signature import Signature
     from common.worker.first_rows import FirstRows

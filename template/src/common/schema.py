@@ -5,7 +5,7 @@ the rule for its value; `read_input`, `read_output` and `as_document` need no ch
 a field is added.
 
 This module is pure data: it needs neither numpy nor pandas, so the server's environment can read
-it. `signature.py` makes arrays and tables of rows; `bodies/v2_metadata.py` and
+it. `signature.py` makes arrays and tables of rows; `bodies/v2/v2_metadata.py` and
 `serving/applications/openapi_schemas.py` describe the rows to clients.
 """
 

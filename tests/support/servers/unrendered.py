@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from common.bodies import v2_metadata
-from common.bodies.v2_codec import V2
+from common.bodies.v2 import v2_metadata
+from common.bodies.v2.v2_codec import V2
 from common.config import Config
 from common.link.frames import V2_HEAD, Kind, Request
 from common.worker.flow import Flow

@@ -15,7 +15,7 @@ import numpy as np
 from .. import bodies
 from ..bodies import events
 from ..bodies.density import LARGE_BYTES
-from ..bodies.v2_codec import V2, Encoder
+from ..bodies.v2.v2_codec import V2, Encoder
 from ..errors import InvalidInput, TooLarge, UnknownModel, Unsendable, text_of
 from ..link.frames import PHASES, Kind, Request, Response, Stats
 from ..words import kind_of, type_name

@@ -107,7 +107,7 @@ def load(config: Config) -> Any:
     _ensure_temporary_directory()
     _set_sklearn_config(config.model.sklearn_config)
     flows, sharings = _import("common.worker.flow"), _import("common.worker.sharing")
-    bodies, recoveries = _import("common.bodies.v2_codec"), _import("common.worker.recovery")
+    bodies, recoveries = _import("common.bodies.v2.v2_codec"), _import("common.worker.recovery")
     if config.framework == "sklearn":
         with contextlib.suppress(ImportError):
             importlib.import_module("scipy.sparse")
@@ -138,7 +138,7 @@ def _grpc(config: Config) -> Any:
     """What decodes and encodes gRPC's messages; None if no port is set for them."""
     if not config.serving.grpc_port:
         return None
-    codec = _import("common.bodies.grpc_codec")
+    codec = _import("common.bodies.v2.grpc_codec")
     return codec.ModelInfer(config.name, config.model.input)
 
 

@@ -18,7 +18,8 @@ from kserve.protocol.rest.server import RESTServer
 from kserve.utils.utils import create_response_cloudevent
 
 from ... import bodies
-from ...bodies import events, v2_metadata
+from ...bodies import events
+from ...bodies.v2 import v2_metadata
 from ...config import Config
 from ...errors import Unanswered
 from ...link.frames import Kind

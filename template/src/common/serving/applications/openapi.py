@@ -11,7 +11,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from ...bodies import v2_metadata
+from ...bodies.v2 import v2_metadata
 from ...config import Config
 from .openapi_schemas import NAMES, STRING, Schema, components, ref
 

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 
-from ...bodies import grpc_codec, protobuf
+from ...bodies.v2 import grpc_codec, protobuf
 from ...bodies.values import DecodeError
 from ...errors import Unanswered
 from ...link.frames import Kind, Response

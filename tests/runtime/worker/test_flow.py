@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from common import config_file
-from common.bodies import json_encode, v2_tensors
+from common.bodies import json_encode
+from common.bodies.v2 import v2_tensors
 from common.config import Config
 from common.errors import ConfigError, InvalidInput
 from common.link.frames import LARGE_BYTES, Kind, Request, Response, Splitter, Stats, receive

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InvalidInput
-from ..rows.columns.formats import form_name
-from ..schema import (
+from ...errors import InvalidInput
+from ...rows.columns.formats import form_name
+from ...schema import (
     BYTES,
     TEXT,
     ArrayInput,
@@ -21,9 +21,9 @@ from ..schema import (
     TensorsInput,
     TextInput,
 )
-from ..words import shown
-from .json_codec import json_decode, json_encode
-from .values import DecodeError, array_to_list, time_to_iso
+from ...words import shown
+from ..json_codec import json_decode, json_encode
+from ..values import DecodeError, array_to_list, time_to_iso
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Read = Callable[[bytes | str], Any]

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InvalidInput
-from ..link.frames import V2_HEAD
-from ..schema import ModelInput
-from ..words import kind_of, listing, shown
-from .json_codec import json_decode, json_encode
-from .ndarray_codec import build_array, check_size, parse_shape
+from ...errors import InvalidInput
+from ...link.frames import V2_HEAD
+from ...schema import ModelInput
+from ...words import kind_of, listing, shown
+from ..json_codec import json_decode, json_encode
+from ..ndarray_codec import build_array, check_size, parse_shape
+from ..values import Array, DecodeError
 from .v2_tensors import (
     DATATYPES,
     datatype,
@@ -25,7 +26,6 @@ from .v2_tensors import (
     tensors_of_response,
     without_null,
 )
-from .values import Array, DecodeError
 
 Encoder = Callable[[Any], bytes]
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UnknownModel
-from ..schema import ModelInput
-from ..words import shown
+from ...errors import UnknownModel
+from ...schema import ModelInput
+from ...words import shown
+from ..ndarray_codec import parse_shape
+from ..values import Array, DecodeError
 from . import protobuf
-from .ndarray_codec import parse_shape
 from .protobuf import BYTES, FIXED32, FIXED64, VARINT, Budget, Repeated, Scalar
 from .v2_codec import (
     BINARY_OUTPUT,
@@ -41,7 +42,6 @@ from .v2_tensors import (
     tensors_of_response,
     without_null,
 )
-from .values import Array, DecodeError
 
 # ModelInferRequest, and ModelInferResponse up to OUTPUTS.
 MODEL_NAME, MODEL_VERSION, ID, PARAMETERS, INPUTS, REQUESTED, RAW_INPUTS = range(1, 8)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[2] / "template" / "src"
+SOURCE = Path(__file__).resolve().parents[3] / "template" / "src"
 # A process that what loses its parent is left to, as to a container's first.
 PROGRAM = """
 import ctypes, os, subprocess, sys, time

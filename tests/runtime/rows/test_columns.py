@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common.bodies import json_encode, v2_metadata, v2_tensors
+from common.bodies import json_encode
+from common.bodies.v2 import v2_metadata, v2_tensors
 from common.errors import ConfigError, InvalidInput
 from common.rows.columns import times
 from common.rows.columns.formats import json_schema

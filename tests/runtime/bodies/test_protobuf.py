@@ -1,4 +1,4 @@
-"""protobuf's wire format, as bodies/protobuf.py reads and writes it."""
+"""protobuf's wire format, as bodies/v2/protobuf.py reads and writes it."""
 
 import tracemalloc
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.bodies import protobuf
-from common.bodies.protobuf import BYTES, FIXED32, FIXED64, VARINT, Budget, Repeated, Scalar
+from common.bodies.v2 import protobuf
+from common.bodies.v2.protobuf import BYTES, FIXED32, FIXED64, VARINT, Budget, Repeated, Scalar
 from common.bodies.values import DecodeError
 from support.packages.late import imported_late
 

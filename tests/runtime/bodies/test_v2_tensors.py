@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.bodies import v2_metadata, v2_tensors
+from common.bodies.v2 import v2_metadata, v2_tensors
 from common.errors import InvalidInput
 from common.schema import Tensor, TensorsInput
 from common.signature import Signature

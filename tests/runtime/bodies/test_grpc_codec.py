@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.bodies import protobuf
-from common.bodies.grpc_codec import ModelInfer
-from common.bodies.v2_codec import V2
+from common.bodies.v2 import protobuf
+from common.bodies.v2.grpc_codec import ModelInfer
+from common.bodies.v2.v2_codec import V2
 from common.bodies.values import DecodeError
 from common.errors import InvalidInput, UnknownModel
 from common.link.frames import V2_HEAD, Kind, Request, Response

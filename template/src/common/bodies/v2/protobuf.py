@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .values import Array, DecodeError
+from ..values import Array, DecodeError
 
 VARINT, FIXED64, BYTES, GROUP, END_GROUP, FIXED32 = range(6)
 SIZES = {FIXED64: 8, FIXED32: 4}

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.bodies import json_encode, msgpack_decode, msgpack_encode, v2_tensors
+from common.bodies import json_encode, msgpack_decode, msgpack_encode
+from common.bodies.v2 import v2_tensors
 from common.errors import ConfigError, InvalidInput
 from common.rows.arrays import to_array
 from common.schema import ArrayInput, JsonInput, Tensor, TensorsInput, TextInput

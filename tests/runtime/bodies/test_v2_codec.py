@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common.bodies import v2_tensors
-from common.bodies.v2_codec import V2
+from common.bodies.v2 import v2_tensors
+from common.bodies.v2.v2_codec import V2
 from common.bodies.values import DecodeError
 from common.errors import InvalidInput
 from common.link.frames import V2_HEAD, Kind, Request, Response

@@ -16,7 +16,7 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from common.bodies import v2_metadata, v2_tensors
+from common.bodies.v2 import v2_metadata, v2_tensors
 from common.errors import InvalidInput
 from common.schema import ArrayOutput, JsonInput, ListOutput, NamedOutput, TensorsOutput
 from support.models.objects import Cells, Lengths, Longest, Sums

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..config import Config
-from ..rows import texts
-from ..rows.arrays import STAND_INS
-from ..rows.columns.formats import form_name, numpy_name
-from ..schema import (
+from ...config import Config
+from ...rows import texts
+from ...rows.arrays import STAND_INS
+from ...rows.columns.formats import form_name, numpy_name
+from ...schema import (
     ArrayInput,
     ArrayOutput,
     Column,
@@ -28,7 +28,7 @@ from ..schema import (
     TensorsOutput,
     TextInput,
 )
-from .json_codec import json_encode
+from ..json_codec import json_encode
 from .v2_tensors import DATATYPES, V2_BYTES
 
 EXTENSIONS = ["binary_tensor_data"]

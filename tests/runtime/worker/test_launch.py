@@ -16,7 +16,7 @@ from common.link import launch
 from generator.scaffold import Scaffold
 from support.servers.running import copied
 
-TEMPLATE = Path(__file__).resolve().parents[2] / "template"
+TEMPLATE = Path(__file__).resolve().parents[3] / "template"
 IN_BUILD = re.compile(r'python3? -c "(import common\.worker[^"]*)"')
 # The end of loading fails: nobody has written an inference_model.py there.
 STARTS = """
