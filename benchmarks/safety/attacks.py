@@ -26,7 +26,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -346,9 +346,9 @@ def served() -> Iterator[tuple[Target, int, Callable[[], bool]]]:
             target = Target(parts.hostname, parts.port, name)
 
             def is_right() -> bool:
-                connection = HTTPConnection(target.host, target.port, timeout=PATIENCE_SECONDS)
+                connected = HTTPConnection(target.host, target.port, timeout=PATIENCE_SECONDS)
                 body = json.dumps({"instances": flowers.tolist()})
-                with suppress(OSError, HTTPException, ValueError):
+                with closing(connected) as connection, suppress(OSError, HTTPException, ValueError):
                     connection.request("POST", target.predict, body, {"Content-Type": JSON})
                     answer = json.loads(connection.getresponse().read())
                     return bool(answer == {"predictions": expected})
