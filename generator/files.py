@@ -38,8 +38,14 @@ def named_paths(setting: str, given: Any) -> list[Path]:
 
 
 def plain_path(given: "str | os.PathLike[str]") -> Path:
-    """A path without `..` behind a directory that may not exist, or be a link."""
+    """A target's path, without `..` behind a directory that may not exist, or be a link.
+
+    Raises:
+        TargetError: no path can be so.
+    """
     path = Path(given)
+    if "\0" in str(path):
+        raise TargetError(f"target_directory {str(path)!r} cannot be used: a null byte is in it")
     if ".." not in path.parts:
         return path
     place = path.resolve()
