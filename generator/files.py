@@ -45,7 +45,9 @@ def plain_path(given: "str | os.PathLike[str]") -> Path:
     """
     path = Path(given)
     if "\0" in str(path):
-        raise TargetError(f"target_directory {str(path)!r} cannot be used: a null byte is in it")
+        raise TargetError(
+            f"target_directory {str(path)!r} cannot be used: a null byte is in it; name another"
+        )
     if ".." not in path.parts:
         return path
     place = path.resolve()
