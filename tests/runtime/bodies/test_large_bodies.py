@@ -9,14 +9,15 @@ from typing import Any
 
 import msgpack
 import numpy as np
+import orjson
 import pytest
 
-from common.bodies import DecodeError, density, json_decode, json_encode, msgpack_decode
+from common.bodies import DecodeError, density, json_decode, json_encode, json_rows, msgpack_decode
 from common.bodies.density import LARGE_BYTES
-from common.bodies.json_rows import JsonRows
+from common.bodies.json_rows import JsonPieces, JsonRows
 from common.bodies.msgpack_rows import MsgpackRows
 from common.errors import InvalidInput
-from common.link.frames import Kind
+from common.link.frames import Kind, Request, Response
 from common.schema import ArrayInput, Column, ModelInput, TableInput, Tensor, TensorsInput
 from common.signature import Signature
 from common.worker.first_rows import FirstRows
@@ -343,3 +344,144 @@ def test_rows_are_read_in_windows(pad: int) -> None:
         found = reader(body)
         assert [row for batch in found.batches() for row in batch] == rows
         assert found.others() == {"before": "x" * pad, "after": ["]", {"b": 1}]}
+
+
+def pieces_of(body: bytes) -> tuple[int, Any]:
+    """How many pieces a body of JSON is decoded in, and what comes out."""
+    pieces = JsonPieces(body)
+    return sum(1 for _ in pieces), pieces.value
+
+
+def any_value(chance: random.Random, depth: int = 0) -> Any:
+    if depth < 4 and chance.random() < 0.5:
+        items = [any_value(chance, depth + 1) for _ in range(chance.randrange(4))]
+        if chance.random() < 0.5:
+            return items
+        return {chance.choice(["instances", "a", 'é"\\', "]"]): item for item in items}
+    return chance.choice(
+        [1, -0.0, 1e300, 2**64 - 1, True, None, "", "],[", '\\"', "é\n", "\U0001f600"]
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_in_pieces_a_body_comes_out_as_whole(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal values in equal order, or None; and never a value where the whole is refused."""
+    monkeypatch.setattr(json_rows, "WINDOW_BYTES", 60)
+    monkeypatch.setattr(json_rows, "MOST_BYTES", 90)
+    chance = random.Random(seed)
+    taken = 0
+    for _ in range(300):
+        keys = [
+            key for key in ("k", "instances", "m") if key == "instances" or chance.random() < 0.5
+        ]
+        request = {key: any_value(chance, 3) for key in keys}
+        request["instances"] = [any_value(chance, 1) for _ in range(chance.randrange(40))]
+        text = json.dumps(
+            request,
+            ensure_ascii=chance.random() < 0.5,
+            indent=chance.choice([None, None, 1]),
+        )
+        body = bytearray(text.encode())
+        if chance.random() < 0.5:  # a mistake
+            at = chance.randrange(len(body))
+            body[at : at + chance.randrange(2)] = chance.choice(b'[]{},:"\\ 1x\xff').to_bytes(
+                1, "big"
+            )
+        count, value = pieces_of(bytes(body))
+        if value is None:
+            continue
+        whole = json_decode(bytes(body))
+        assert json.dumps(value) == json.dumps(whole)
+        taken += count > 2
+    assert taken > 30
+
+
+ROWS = b",".join([b"[1, 2]"] * 50_000)
+
+
+@pytest.mark.parametrize(
+    ("body", "in_pieces"),
+    [
+        (b'{"instances": [%b]}', True),
+        (b' {"a": [{}], "instances" :\n[ %b ] , "b": null} ', True),
+        (b'{"\\u0069nstances": [%b], "a": "\\u0069nstances"}', True),
+        (b'{"a": 1, "a": 2, "instances": [%b], "a": 3}', True),
+        (b'{"instances": [%b], "instances": []}', False),
+        (b'{"instances": [%b], "instances": ["x"]}', False),
+        (b'{"instances": [%b], "\\u0069nstances": ["xx"]}', False),
+        (b'{"instances": [], "instances": [%b]}', False),
+        (b'{"instances": [[%b]]}', False),
+        (b'{"instances": {"a": [%b]}}', False),
+        (b'{"b": [%b], "instances": [1]}', False),
+        (b"[%b]", False),
+    ],
+)
+def test_the_form_of_a_body_decides_whether_it_is_taken_apart(body: bytes, in_pieces: bool) -> None:
+    text = body.replace(b"%b", ROWS)
+    count, value = pieces_of(text)
+    assert (value is not None) == in_pieces
+    if in_pieces:
+        assert count > 1
+        assert list(value.items()) == list(json_decode(text).items())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"instances": [%b,]}',
+        b'{"instances": [%b, ]}',
+        b'{"instances": [,%b]}',
+        b'{"instances": [%b,,1]}',
+        b'{"instances": [%b 1]}',
+        b'{"instances": [%b]',
+        b'{"instances": [%b}}',
+        b'{"instances": [%b]}}',
+        b'{"instances": [%b]} {}',
+        b'{"instances": [%b], }',
+        b'{"a": NaN, "instances": [%b]}',
+        b'{"instances": [%b, NaN]}',
+        b'{"instances": [%b, "\\ud800"]}',
+        b'{"instances": [%b, ' + 1023 * b"[" + 1023 * b"]" + b"]}",
+        b'{1: 2, "instances": [%b]}',
+    ],
+)
+def test_what_is_no_json_is_left_to_the_decoder(body: bytes) -> None:
+    text = body.replace(b"%b", ROWS)
+    assert pieces_of(text)[1] is None
+    with pytest.raises(DecodeError):
+        json_decode(text)
+
+
+def test_rows_are_as_deep_as_in_the_whole_body() -> None:
+    text = b'{"instances": [%b, ' + 1022 * b"[" + 1022 * b"]" + b"]}"
+    text = text.replace(b"%b", ROWS)
+    assert orjson.dumps(pieces_of(text)[1]["instances"][:-1]) == b"[%b]" % ROWS.replace(b" ", b"")
+    json_decode(text)
+
+
+def test_too_many_lists_are_refused_in_pieces_too() -> None:
+    body = HEAD + b",".join([b"[]"] * 500_000) + TAIL
+    assert pieces_of(body) == (0, None)
+
+
+def opened_in_pieces(flow: Flow, body: bytes) -> Any:
+    (outcome,) = [
+        each for each in flow.open_in_pieces(Request(1, Kind.JSON, "a", body)) if each is not None
+    ]
+    return outcome
+
+
+def test_a_large_request_is_opened_in_pieces_as_at_once() -> None:
+    model = Summing(ARRAY)
+    flow = Flow(model, proved(256), first_rows=FirstRows(model, ARRAY))
+    for row in (b"[1, 2, 3, 4.5]", b"[1, 2, 3]", b"[1, 2, 3, 4.5, {]", b'[1, 2, 3, "a"]'):
+        body = HEAD + b",".join([b"[1, 2, 3, 4.5]"] * 100_000 + [row]) + TAIL
+        apart = opened_in_pieces(flow, body)
+        once = flow.open(Request(1, Kind.JSON, "a", body))
+        assert type(apart) is type(once)
+        if isinstance(once, Response):
+            assert (apart.status, apart.body) == (once.status, once.body)
+        else:
+            assert apart.request == once.request
+            assert apart.decoded > 0
+    assert gc.isenabled()

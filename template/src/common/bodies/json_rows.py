@@ -1,4 +1,4 @@
-"""The first rows of a body of JSON, before all of it is decoded."""
+"""The rows of a body of JSON, some at a time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .density import holds_more, outside_strings
+from .density import check_json, holds_more, outside_strings
 from .json_codec import json_decode
+from .values import DecodeError
 
 WINDOW_BYTES = 1 << 14  # of the first rows
 OTHER_CONTAINERS = 1000  # under other keys
@@ -42,6 +43,7 @@ class JsonRows:
         except _ENDS:
             raise ValueError("no rows are in sight") from None
         self._at: int | None = self._start  # of the next row
+        self._close = 0  # the place of the bracket after the last row, once that was read
 
     def batches(self) -> Iterator[list[Any]]:
         """Rows, in their order. Ends before one that is larger than MOST_BYTES.
@@ -53,8 +55,13 @@ class JsonRows:
         while self._at is not None:
             window = bytes(self._body[self._at : self._at + size])
             end, is_last = _end_of_rows(window)
+            if is_last and self._at > self._start and not window[:end].strip():
+                raise DecodeError("no row follows a comma")
+            if is_last:
+                self._close = self._at + end
             if end:
-                yield json_decode(b"".join([b"[", window[:end], b"]"]))
+                # As deep as in the body, whose depth has a limit.
+                yield json_decode(b"".join([b'{"":[', window[:end], b"]}"]))[""]
                 self._at += end + 1  # behind the comma
             elif size == MOST_BYTES:
                 return
@@ -96,6 +103,24 @@ class JsonRows:
         del found["instances"]
         return dict(found)
 
+    def around(self, rows: list[Any]) -> dict[str, Any]:
+        """The whole body, with what `batches` returned as its rows.
+
+        Raises:
+            ValueError: it is no JSON, has other rows too, or they have not all been read.
+        """
+        if not self._close:
+            raise ValueError("not all rows have been read")
+        rest = bytes(self._body[self._close :])
+        mark = "x" * len(rest)  # too long for any other list of instances
+        found = json_decode(
+            b"".join([self._body[: self._start], b'"', mark.encode(), b'"', rest]),
+        )
+        if found["instances"] != [mark]:
+            raise ValueError("the body has two lists of instances")
+        found["instances"] = rows
+        return dict(found)
+
     def _end(self) -> int:
         """Where the list of rows is closed."""
         depth = 1
@@ -110,6 +135,35 @@ class JsonRows:
     def _text(self, at: int, size: int) -> str:
         """Bytes as a text in which each has its own place."""
         return str(self._body[at : at + size], "latin-1")
+
+
+class JsonPieces:
+    """Decodes a body of JSON that has many rows, some of them at a time.
+
+    Args:
+        body: the JSON.
+
+    Attributes:
+        value: what `json_decode` returns for the body, once all pieces are decoded. None where it
+            has to decode the body, or to say what is wrong with it.
+    """
+
+    def __init__(self, body: bytes | memoryview) -> None:
+        self._body = body
+        self.value: dict[str, Any] | None = None
+
+    def __iter__(self) -> Iterator[None]:
+        """Decode, with a pause after each piece. A piece takes a few milliseconds."""
+        decoded: list[Any] = []
+        try:
+            check_json(self._body)
+            rows = JsonRows(self._body)
+            for batch in rows.batches():
+                decoded += batch
+                yield
+            self.value = rows.around(decoded)
+        except Exception:  # `json_decode` shows what is wrong
+            return
 
 
 def _start_of_rows(text: str) -> int:

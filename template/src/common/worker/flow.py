@@ -3,6 +3,7 @@
 Requests that have arrived together share one call of `predict` if that cannot change an answer.
 """
 
+import contextlib
 import dataclasses
 import gc
 import logging
@@ -15,6 +16,7 @@ import numpy as np
 from .. import bodies
 from ..bodies import events
 from ..bodies.density import LARGE_BYTES
+from ..bodies.json_rows import JsonPieces
 from ..bodies.v2.v2_codec import V2, Encoder
 from ..errors import InvalidInput, TooLarge, UnknownModel, Unsendable, text_of
 from ..link.frames import PHASES, Kind, Request, Response, Stats
@@ -108,8 +110,33 @@ class Flow:
         """How many rows may share a call of `predict` now."""
         return self._sharing.max_batch_size
 
-    def open(self, frame: Request) -> Call | Response:
-        """Decode and preprocess a request. The result is a Response if that failed."""
+    def open_in_pieces(self, frame: Request) -> Iterator[Call | Response | None]:
+        """As `open`, for large JSON. Yields None in between, when others can be answered."""
+        seconds, start = 0.0, time.perf_counter()
+        pieces = JsonPieces(frame.body)
+        with _no_search():
+            try:
+                self._check_first_rows(frame)
+            except BaseException as error:
+                yield self._failure(frame, error, "preprocess")
+                return
+            for _ in pieces:
+                seconds += time.perf_counter() - start
+                yield None
+                start = time.perf_counter()
+        outcome = self.open(frame, pieces)
+        if isinstance(outcome, Call):
+            outcome.decoded += seconds
+        yield outcome
+        yield None  # freeing the rows takes a while, too
+
+    def open(self, frame: Request, pieces: JsonPieces | None = None) -> Call | Response:
+        """Decode and preprocess a request. The result is a Response if that failed.
+
+        Args:
+            frame: the request.
+            pieces: its body, where that was checked and decoded before.
+        """
         if frame.kind == Kind.TRIAL:
             return self._answer_trial(frame)
         start = time.perf_counter()
@@ -117,7 +144,7 @@ class Flow:
             if len(frame.body) < LARGE_BYTES:
                 body, encode = self._decode(frame)
             else:
-                body, encode = self._decode_large(frame)
+                body, encode = self._decode_large(frame, pieces)
             request = _checked(body)
             if len(request) > 1:
                 check_options(request, self._options)
@@ -201,17 +228,17 @@ class Flow:
         decode, encode = codec
         return decode(frame.body), encode
 
-    def _decode_large(self, frame: Request) -> tuple[Any, Encoder]:
-        """Decode without Python's search for cycles: a body has none, and millions of values."""
-        searches = gc.isenabled()
-        gc.disable()
-        try:
-            if self._first_rows is not None:
-                self._first_rows.check(frame.kind, frame.body)
+    def _decode_large(self, frame: Request, pieces: JsonPieces | None) -> tuple[Any, Encoder]:
+        if pieces is not None and pieces.value is not None:
+            return pieces.value, bodies.json_encode
+        with _no_search():
+            if pieces is None:
+                self._check_first_rows(frame)
             return self._decode(frame)
-        finally:
-            if searches:
-                gc.enable()
+
+    def _check_first_rows(self, frame: Request) -> None:
+        if self._first_rows is not None:
+            self._first_rows.check(frame.kind, frame.body)
 
     def _answer_group(self, group: Group) -> Iterator[Answered]:
         if len(group.calls) < 2 or self.max_batch_size == 1:
@@ -366,6 +393,18 @@ class Flow:
         if failure == Failure.OUT_OF_MEMORY:
             return _error(frame, 503, NO_MEMORY)
         return _error(frame, 500, _logged(frame, "the model failed"))
+
+
+@contextlib.contextmanager
+def _no_search() -> Iterator[None]:
+    """Decode without Python's search for cycles: a body has none, and millions of values."""
+    searches = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searches:
+            gc.enable()
 
 
 def _unsendable(frame: Request, error: Unsendable) -> Response:

@@ -18,13 +18,14 @@ import socket
 import sys
 import tempfile
 import time
+from collections import deque
 from typing import Any
 
 from .. import logs
 from ..config import Config, Serving
 from ..errors import ConfigError, LoadError, text_of
 from ..link import guardian, launch
-from ..link.frames import Frame, Kind, Request, Response, Splitter, receive
+from ..link.frames import Frame, Kind, Request, Response, Splitter, receive, receive_arrived
 from ..link.lifeline import keep_from_forks
 from ..model_file import MODEL_DIRECTORY
 from .batch_window import BatchWindow
@@ -35,6 +36,10 @@ logger = logging.getLogger(__name__)
 # the processor to read what the clients send.
 FEW_FRAMES = 8
 AT_ONCE_SECONDS = 0.00005  # reading what has already arrived takes less
+# JSON of this size and more waits while smaller bodies are answered: decoding it takes longer than
+# a call of `predict` that it could share.
+ASIDE_BYTES = 1 << 22
+MOST_SECONDS = 0.1  # of decoding a large body before smaller ones are answered again
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 METHODS = ("load", "preprocess", "predict", "postprocess")
 
@@ -247,16 +252,16 @@ def _serve(
     if launch.cores() == 1:
         poll_seconds = 0
     window = BatchWindow()
-    opened = _open(flow, first or receive(connection, splitter))
+    large: deque[Request] = deque()
+    opened = _open(flow, first or receive(connection, splitter), large)
     while True:
         begin = time.perf_counter()
-        for responses, stats in flow.answer(opened):
-            packed = [response.pack() for response in responses]
-            if stats is not None:
-                packed.append(Response(0, 200, Kind.STATS, stats.pack()).pack())
-            connection.sendall(b"".join(packed))
+        _answer(connection, flow, opened)
         served, end = len(opened), time.perf_counter()
-        window.observe(served, end - begin)
+        if served:
+            window.observe(served, end - begin)
+        while large:
+            _serve_large(connection, splitter, flow, large)
         if served <= FEW_FRAMES:
             frames = receive(connection, splitter, poll_seconds)
         else:
@@ -266,10 +271,45 @@ def _serve(
         if time.perf_counter() - end < AT_ONCE_SECONDS:
             expected += len(frames)
         wanted = min(expected, flow.max_batch_size) - len(frames)
-        opened = _open(flow, frames)
+        opened = _open(flow, frames, large)
         for frames in window.collect(connection, splitter, wanted):
-            opened += _open(flow, frames)
+            opened += _open(flow, frames, large)
 
 
-def _open(flow: Any, frames: list[Frame]) -> list[Any]:
-    return [flow.open(Request.unpack(frame)) for frame in frames]
+def _serve_large(
+    connection: socket.socket, splitter: Splitter, flow: Any, large: deque[Request]
+) -> None:
+    """Answer the first large request, and before it the smaller ones that come meanwhile.
+
+    Decoding gets as much time as those take, so that it comes to an end however many there are.
+    """
+    until = 0.0
+    for outcome in flow.open_in_pieces(large.popleft()):
+        begin = time.perf_counter()
+        if outcome is not None:
+            _answer(connection, flow, [outcome])
+        elif begin >= until:
+            frames = receive_arrived(connection, splitter)
+            _answer(connection, flow, _open(flow, frames, large))
+            end = time.perf_counter()
+            until = end + min(end - begin, MOST_SECONDS)
+
+
+def _open(flow: Any, frames: list[Frame], large: deque[Request]) -> list[Any]:
+    """Open requests. Those with large JSON are added to the others that wait."""
+    opened = []
+    for frame in frames:
+        request = Request.unpack(frame)
+        if len(frame) < ASIDE_BYTES or request.kind != Kind.JSON:
+            opened.append(flow.open(request))
+        else:
+            large.append(request)
+    return opened
+
+
+def _answer(connection: socket.socket, flow: Any, opened: list[Any]) -> None:
+    for responses, stats in flow.answer(opened):
+        packed = [response.pack() for response in responses]
+        if stats is not None:
+            packed.append(Response(0, 200, Kind.STATS, stats.pack()).pack())
+        connection.sendall(b"".join(packed))
