@@ -76,6 +76,26 @@ class InferenceModel:
         return response
 """
 
+# Answers how many calls there were before, and what the values of all rows add up to.
+COUNTING = """
+class InferenceModel:
+    def __init__(self, config):
+        self.calls = 0
+
+    def load(self): ...
+
+    def preprocess(self, request):
+        return request
+
+    def predict(self, request):
+        self.calls += 1
+        total = sum(map(sum, request["instances"]))
+        return {"predictions": [self.calls, total]}
+
+    def postprocess(self, response):
+        return response
+"""
+
 
 def told(what: str, *arguments: Any) -> dict[str, Any]:
     return {"instances": [[what, *arguments]]}
@@ -404,6 +424,32 @@ def test_a_stuck_predict_is_504_and_health_checks_answer_meanwhile(
         assert fresh != stuck
         until(lambda: running.workers() == [fresh], "the stuck worker is gone")
         assert running.metric("scaffold_worker_restarts_total", reason="stuck") == 1
+
+
+@pytest.mark.sweep
+def test_a_large_body_holds_up_no_small_ones(sums: Scaffold, tmp_path: Path) -> None:
+    """While it is decoded others are answered, and all get the answers of their own rows."""
+    rows = 1_500_000
+    large = b'{"instances": [' + b",".join([b"[5.5, 3.5, 1.0, 0.0]"] * rows) + b"]}"
+    with serving(copied(sums, tmp_path / "counting", COUNTING)) as running:
+
+        def post(body: bytes) -> Any:
+            with running.client() as client:
+                answer = client.post(
+                    PREDICT, content=body, headers={"Content-Type": "application/json"}
+                )
+                assert answer.status_code == 200, answer.text
+                return answer.json()["predictions"]
+
+        with ThreadPoolExecutor() as pool:
+            waiting = [pool.submit(post, large) for _ in range(2)]
+            small = []
+            while not all(each.done() for each in waiting):
+                small.append(post(b'{"instances": [[%d]]}' % len(small)))
+        turns = sorted(each.result()[0] for each in waiting)
+    assert all(each.result()[1] == 10 * rows for each in waiting)
+    assert [total for _, total in small] == list(range(len(small)))
+    assert sum(turns[0] < turn < turns[1] for turn, _ in small) > 3
 
 
 def test_a_full_queue_is_503_and_what_it_holds_is_answered(owners: Callable[..., Path]) -> None:

@@ -1,8 +1,11 @@
 """Large bodies: refused at the first wrong row, in little memory, and as the owner's code says."""
 
+import contextlib
 import gc
 import json
 import random
+import socket
+import threading
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -16,12 +19,14 @@ from common.bodies import DecodeError, density, json_decode, json_encode, json_r
 from common.bodies.density import LARGE_BYTES
 from common.bodies.json_rows import JsonPieces, JsonRows
 from common.bodies.msgpack_rows import MsgpackRows
+from common.config import Serving
 from common.errors import InvalidInput
-from common.link.frames import Kind, Request, Response
+from common.link.frames import Kind, Request, Response, Splitter, receive
 from common.schema import ArrayInput, Column, ModelInput, TableInput, Tensor, TensorsInput
 from common.signature import Signature
 from common.worker.first_rows import FirstRows
 from common.worker.flow import Flow
+from common.worker.main import _serve
 from support.servers.flows import ask, proved
 
 SIZE = LARGE_BYTES + 1000
@@ -29,6 +34,7 @@ ARRAY = ArrayInput((4,), "float64")
 IMAGE = ArrayInput((2, 3), "float32")
 TABLE = TableInput(tuple(Column(name, "number", "float64") for name in "abcd"))
 TENSORS = TensorsInput(inputs=(Tensor("a", (4,), "float32"), Tensor("b", (), "float32")))
+ONE = b'{"instances": [[1, 2, 3, 4.5]]}'
 HEAD, TAIL = b'{"instances": [', b"]}"
 RIGHT = {
     ARRAY: [5.1, 3.5, 1.4, 0.2],
@@ -484,4 +490,48 @@ def test_a_large_request_is_opened_in_pieces_as_at_once() -> None:
         else:
             assert apart.request == once.request
             assert apart.decoded > 0
+    assert gc.isenabled()
+
+
+def answered_by_worker(flow: Flow, frames: bytes, count: int) -> list[Response]:
+    """The answers of a worker to frames that are sent at once, in the order of their arrival."""
+    near, far = socket.socketpair()
+    with near, far:
+
+        def work() -> None:
+            with contextlib.suppress(EOFError):
+                _serve(far, Splitter(), flow, [], Serving())
+
+        threads = [
+            threading.Thread(target=work),
+            threading.Thread(target=near.sendall, args=[frames]),
+        ]
+        for thread in threads:
+            thread.start()
+        splitter, answers = Splitter(), []
+        while len(answers) < count:
+            came = [Response.unpack(frame) for frame in receive(near, splitter)]
+            answers += [response for response in came if response.ident]
+        near.shutdown(socket.SHUT_WR)
+        for thread in threads:
+            thread.join()
+    return answers
+
+
+def test_small_requests_overtake_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two large ones the first that came is answered first, and a wrong one harms no other."""
+    monkeypatch.setattr(json_rows, "MOST_BYTES", 1 << 16)
+    model = Summing(ARRAY)
+    flow = Flow(model, proved(256), first_rows=FirstRows(model, ARRAY))
+    many = HEAD + b",".join([b"[1, 2, 3, 4.5]"] * 400_000)
+    bodies = [many + TAIL, ONE, ONE, many + b"]", ONE, many + b", 7" + TAIL, ONE]
+    frames = [Request(at, Kind.JSON, f"id-{at}", body) for at, body in enumerate(bodies, 1)]
+    sent = b"".join(frame.pack() for frame in frames)
+    answers = answered_by_worker(flow, sent, len(frames))
+    assert [response.ident for response in answers] == [2, 3, 5, 7, 1, 4, 6]
+    assert [response.status for response in answers] == [200] * 5 + [400] * 2
+    said = {response.ident: json.loads(response.body) for response in answers}
+    assert said[1] == {"predictions": [400_000]}
+    assert said[2] == said[7] == {"predictions": [1]}
+    assert "instances[400000]" in said[6]["error"]
     assert gc.isenabled()

@@ -172,21 +172,6 @@ def receive(connection: socket.socket, splitter: Splitter, poll_seconds: float =
             return frames
 
 
-def receive_arrived(connection: socket.socket, splitter: Splitter) -> list[Frame]:
-    """The frames that have arrived, without waiting for one.
-
-    Raises:
-        EOFError: the other side has closed.
-    """
-    try:
-        chunk = connection.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return []
-    if not chunk:
-        raise EOFError
-    return splitter.feed(chunk)
-
-
 def _poll(connection: socket.socket, seconds: float) -> bytes | None:
     """What arrives within the time; None if nothing does."""
     end = time.perf_counter() + seconds

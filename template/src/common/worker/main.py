@@ -13,6 +13,7 @@ import importlib
 import json
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -25,7 +26,7 @@ from .. import logs
 from ..config import Config, Serving
 from ..errors import ConfigError, LoadError, text_of
 from ..link import guardian, launch
-from ..link.frames import Frame, Kind, Request, Response, Splitter, receive, receive_arrived
+from ..link.frames import Frame, Kind, Request, Response, Splitter, receive
 from ..link.lifeline import keep_from_forks
 from ..model_file import MODEL_DIRECTORY
 from .batch_window import BatchWindow
@@ -288,8 +289,8 @@ def _serve_large(
         begin = time.perf_counter()
         if outcome is not None:
             _answer(connection, flow, [outcome])
-        elif begin >= until:
-            frames = receive_arrived(connection, splitter)
+        elif begin >= until and select.select([connection], [], [], 0)[0]:
+            frames = receive(connection, splitter)
             _answer(connection, flow, _open(flow, frames, large))
             end = time.perf_counter()
             until = end + min(end - begin, MOST_SECONDS)
