@@ -26,6 +26,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -323,6 +324,21 @@ def events(target: Target) -> "Counter[str]":
             target.post(f"/v2/models/{target.model}/versions/1/infer", body),
         ]
     )
+
+
+@attack("right rows of 54 MB, and the longest that one row waits meanwhile")
+def rows(target: Target) -> "Counter[str]":
+    body = repeated(b'{"instances": [', b"[5.1,3.5,1.4,0.2],", b"]}", 54_000_000)
+    found: Counter[str] = Counter()
+    slowest = 0.0
+    with ThreadPoolExecutor(1) as pool:
+        large = pool.submit(target.post, target.predict, body)
+        while not large.done():
+            start = time.perf_counter()
+            found.update([target.post(target.predict, ROW)])
+            slowest = max(slowest, time.perf_counter() - start)
+        found.update([large.result()])
+    return found + Counter([f"a wait of {slowest:.2f} s"])
 
 
 # ---- the run ----

@@ -493,6 +493,34 @@ def test_a_large_request_is_opened_in_pieces_as_at_once() -> None:
     assert gc.isenabled()
 
 
+def test_no_search_for_cycles_looks_at_the_rows_of_a_large_body() -> None:
+    """While it is decoded and predicted; then the owner's thresholds are in force again."""
+    flow = Flow(Summing(None), proved(256))
+    body = HEAD + b",".join([b"[1, 2, 3, 4.5]"] * 100_000) + TAIL
+    searches: list[str] = []
+
+    def note(phase: str, _: dict[str, int]) -> None:
+        searches.append(phase)
+
+    before = gc.get_threshold()
+    gc.collect()
+    gc.callbacks.append(note)
+    try:
+        for outcome in flow.open_in_pieces(Request(1, Kind.JSON, "a", body)):
+            if outcome is not None:
+                [(responses, _)] = flow.answer([outcome])
+                assert responses[0].status == 200
+                assert not searches
+                cycles = [[index] for index in range(2 * before[0])]
+                assert searches  # they are searched for as at other times
+                del cycles
+            del outcome
+    finally:
+        gc.callbacks.remove(note)
+    assert gc.get_threshold() == before
+    assert gc.isenabled()
+
+
 def answered_by_worker(flow: Flow, frames: bytes, count: int) -> list[Response]:
     """The answers of a worker to frames that are sent at once, in the order of their arrival."""
     near, far = socket.socketpair()

@@ -113,22 +113,25 @@ class Flow:
     def open_in_pieces(self, frame: Request) -> Iterator[Call | Response | None]:
         """As `open`, for large JSON. Yields None in between, when others can be answered."""
         seconds, start = 0.0, time.perf_counter()
+        thresholds = gc.get_threshold()
         pieces = JsonPieces(frame.body)
-        with _no_search():
-            try:
-                self._check_first_rows(frame)
-            except BaseException as error:
-                yield self._failure(frame, error, "preprocess")
-                return
-            for _ in pieces:
-                seconds += time.perf_counter() - start
-                yield None
-                start = time.perf_counter()
-        outcome = self.open(frame, pieces)
-        if isinstance(outcome, Call):
-            outcome.decoded += seconds
-        yield outcome
-        yield None  # freeing the rows takes a while, too
+        try:
+            with _no_search():
+                if (refusal := self._refusal_of_first(frame)) is not None:
+                    yield refusal
+                    return
+                for _ in pieces:
+                    seconds += time.perf_counter() - start
+                    yield None
+                    start = time.perf_counter()
+                _leave_out_of_count(thresholds)
+            outcome = self.open(frame, pieces)
+            if isinstance(outcome, Call):
+                outcome.decoded += seconds
+            yield outcome
+            yield None  # freeing the rows takes a while, too
+        finally:
+            gc.set_threshold(*thresholds)
 
     def open(self, frame: Request, pieces: JsonPieces | None = None) -> Call | Response:
         """Decode and preprocess a request. The result is a Response if that failed.
@@ -235,6 +238,14 @@ class Flow:
             if pieces is None:
                 self._check_first_rows(frame)
             return self._decode(frame)
+
+    def _refusal_of_first(self, frame: Request) -> Response | None:
+        """The Response where the model does not take the first rows."""
+        try:
+            self._check_first_rows(frame)
+        except BaseException as error:
+            return self._failure(frame, error, "preprocess")
+        return None
 
     def _check_first_rows(self, frame: Request) -> None:
         if self._first_rows is not None:
@@ -405,6 +416,15 @@ def _no_search() -> Iterator[None]:
     finally:
         if searches:
             gc.enable()
+
+
+def _leave_out_of_count(thresholds: tuple[int, int, int]) -> None:
+    """Let the next search wait for as many objects as it would without those that are there.
+
+    It would look at all rows of a large body, up to three times while `predict` runs.
+    """
+    if thresholds[0]:  # else there is no search
+        gc.set_threshold(thresholds[0] + gc.get_count()[0], *thresholds[1:])
 
 
 def _unsendable(frame: Request, error: Unsendable) -> Response:
