@@ -26,6 +26,7 @@ SEEN = {
     "trickle": {"408"},
     "connections": {"closed"},
     "deaf": {"closed"},
+    "rows": {"200"},
     "empty_lists": {"400"},
     "values": {"400"},
     "maps": {"400"},
