@@ -88,7 +88,7 @@ class Application:
             answer = error_answer(error.status, error)
         took = time.perf_counter() - start
         fields, body = routes.response(answer, request_id)
-        if coding := routes.coding(headers, body):
+        if len(body) >= routes.compress_from and (coding := routes.coding(headers)):
             fields, body = await compressed(coding, fields, body)
         await send({"type": "http.response.start", "status": answer.status, "headers": fields})
         await send({"type": "http.response.body", "body": body})

@@ -265,9 +265,10 @@ class Pool:
             raise Unanswered(503, "the model is not ready; try again later")
         self._ident += 1
         size = sum(map(len, parts))
-        self.held.size += size
-        if self.held.is_full and self.held.size > size and not self._has_room():
-            self.held.size -= size
+        held = self.held
+        held.size += size
+        if held.size > held.limit and held.size > size and not self._has_room():
+            held.size -= size
             raise Unanswered(503, full(self.held.limit))
         frame = [request_head(self._ident, kind, request_id, size), *parts]
         job = Job(self._ident, frame, answer, time.monotonic(), size)

@@ -5,6 +5,7 @@ Source of the routes: KServe's V1 and V2 protocols, and Truss's `predict_binary`
 
 import json
 import logging
+import math
 import re
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ class PredictRoutes:
         max_head_bytes: the limit of a request line, and of header fields.
         answers_pages: whether pages of other origins may read answers, which ASGI then gives.
         max_body_bytes: the limit of a body.
+        compress_from: the size of the smallest response that may be compressed.
         by_target: the routes by a request's target, as clients usually write it.
     """
 
@@ -109,7 +111,7 @@ class PredictRoutes:
         self._name = config.name
         self.max_head_bytes = config.serving.max_head_bytes
         self.answers_pages = bool(config.serving.cors_origins)
-        self._compress_from = config.serving.compress_from_bytes
+        self.compress_from = config.serving.compress_from_bytes or math.inf
         self.max_body_bytes = config.serving.max_body_bytes
         self._access_log = config.serving.access_log
         self._workers = workers
@@ -220,10 +222,8 @@ class PredictRoutes:
             headers += self.extra_headers(answer.status)
         return headers, body
 
-    def coding(self, headers: "Headers", body: bytes) -> bytes | None:
-        """The coding to try for the body of a response; None for none."""
-        if not self._compress_from or len(body) < self._compress_from:
-            return None
+    def coding(self, headers: "Headers") -> bytes | None:
+        """The coding to try for a large body of a response; None for none."""
         fields = [value for name, value in headers.fields if name == b"accept-encoding"]
         return accepted(b",".join(fields))
 

@@ -23,13 +23,12 @@ from ..predict_routes import (
 )
 from .connections import Connections, Wait
 from .exchange import Exchange, response_head
+from .lingering import linger
 from .write_buffer import WriteBuffer
 
 PIECE_BYTES = 2048  # parsed at a time, where requests may end in them
 MAX_PIPELINED = 32  # requests on a connection that wait behind another
 SMALL_BODY_BYTES = 1 << 14  # the connections' limit bounds smaller bodies
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 1 << 23
 
 
 class Stage(IntEnum):
@@ -388,33 +387,3 @@ class HTTPProtocol(HttpToolsProtocol):
             cycle.parts.clear()
         else:
             cycle.body.clear()
-
-
-class Lingering(asyncio.Protocol):
-    """Drops what a client still sends that has got its last answer.
-
-    To close at once would reset the connection, and the client might lose the answer: RFC 9112,
-    9.6.
-    """
-
-    def __init__(self, connection: HTTPProtocol) -> None:
-        self._connection = connection
-        self._left = LINGER_BYTES
-
-    def data_received(self, data: bytes) -> None:
-        self._left -= len(data)
-        if self._left < 0:
-            self._connection.buffer.hold_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._connection.connection_lost(exc)
-
-
-def linger(transport: Any, connection: HTTPProtocol, loop: asyncio.AbstractEventLoop) -> None:
-    """Close a connection when its client does, or a little later."""
-    transport.set_protocol(Lingering(connection))
-    transport.release_reading()
-    transport.resume_reading()
-    if transport.can_write_eof():
-        transport.write_eof()
-    loop.call_later(LINGER_SECONDS, transport.abort)

@@ -89,7 +89,7 @@ class Exchange:
         """Send the response. The pool checks `done` first."""
         routes = self._protocol.routes
         headers, body = routes.response(answer, self._request_id)
-        if coding := routes.coding(self._headers, body):
+        if len(body) >= routes.compress_from and (coding := routes.coding(self._headers)):
             done = compressed(coding, headers, body)
             done.add_done_callback(lambda message: self._send(answer.status, *message.result()))
         else:
