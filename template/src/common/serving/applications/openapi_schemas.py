@@ -126,10 +126,6 @@ def _taken(described: ArrayInput | Tensor) -> Schema:
     return _lists(described.shape, value)
 
 
-def _sent(shape: Shape, dtype: str | None) -> Schema:
-    return _lists(shape, _value(dtype))
-
-
 def _lists(shape: Shape, value: Schema) -> Schema:
     """Nested lists of a shape; anything where that is not known."""
     if shape is None:
