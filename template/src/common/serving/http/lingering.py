@@ -5,7 +5,7 @@ import asyncio
 from .write_buffer import WriteBuffer
 
 LINGER_SECONDS = 2.0
-LINGER_BYTES = 1 << 23
+LINGER_BYTES = 1 << 21
 
 
 class Lingering(asyncio.Protocol):
