@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import json
 import os
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,6 +63,7 @@ def import_private(
     install(write_wheel(directory / "built", name, "1.0+own", {f"{name}.py": source}), site)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+    sys.modules.pop(name, None)  # of another test's package
     return importlib.import_module(name)
 
 
