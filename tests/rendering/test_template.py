@@ -340,7 +340,9 @@ def test_a_scaffold_holds_one_server(server: str, copie_session: Any, plain: Pat
     directory = copied(copie_session, plain, framework="sklearn", server=server)
     both = ("kserve", "kfserving")
     assert [
-        name for name in both if (directory / f"src/common/serving/{name}_application.py").exists()
+        name
+        for name in both
+        if (directory / f"src/common/serving/applications/{name}_application.py").exists()
     ] == [server]
     assert [
         name
