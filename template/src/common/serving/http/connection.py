@@ -27,6 +27,7 @@ from .lingering import linger
 from .write_buffer import WriteBuffer
 
 PIECE_BYTES = 2048  # parsed at a time, where requests may end in them
+LARGE_READ_BYTES = 1 << 16  # after which other connections have their turn
 MAX_PIPELINED = 32  # requests on a connection that wait behind another
 SMALL_BODY_BYTES = 1 << 14  # the connections' limit bounds smaller bodies
 
@@ -93,10 +94,12 @@ class HTTPProtocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
         if self._waits:
             self._kept = b"".join((self._kept, data))
-        elif len(data) <= PIECE_BYTES or len(data) <= self._body_left:
+        elif len(data) <= PIECE_BYTES:
             self._parse(data)
         else:
             self._parse_pieces(memoryview(data))
+            if len(data) > LARGE_READ_BYTES:
+                self.buffer.give_way()
 
     def _parse_pieces(self, data: memoryview) -> None:
         """Parse data until so many requests wait that the rest of it must wait too."""

@@ -39,6 +39,21 @@ class WriteBuffer:
         if not self._is_paused:
             self._transport.resume_reading()
 
+    def give_way(self) -> None:
+        """Read no more in this iteration of the event loop: libuv would read 32 times at once."""
+        if not self._may_read():
+            return
+        self._transport.pause_reading()
+        self._loop.call_soon(self._read_again)
+
+    def _read_again(self) -> None:
+        if self._may_read():
+            self._transport.resume_reading()
+
+    def _may_read(self) -> bool:
+        """Whether nothing but this buffer keeps the transport from reading."""
+        return not (self.is_held or self._is_paused or self._transport.is_closing())
+
     def pause_reading(self) -> None:
         self._is_paused = True
         self._transport.pause_reading()
