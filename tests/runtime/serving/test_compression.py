@@ -70,6 +70,14 @@ def test_a_bomb_is_refused_before_it_is_whole(coding: bytes) -> None:
         decompress(coding, bomb, LIMIT)
 
 
+@pytest.mark.parametrize("coding", [GZIP, ZSTD])
+def test_many_empty_members_are_refused(coding: bytes) -> None:
+    empty = ENCODERS[coding](b"")
+    assert decompress(coding, empty * 4000 + ENCODERS[coding](BODY), LIMIT) == BODY
+    with pytest.raises(Malformed, match="more than 4096 members"):
+        decompress(coding, empty * 2_000_000, LIMIT)
+
+
 def test_a_frame_of_zstd_that_asks_for_much_memory_is_refused() -> None:
     parameters = zstandard.ZstdCompressionParameters(window_log=27)
     stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()

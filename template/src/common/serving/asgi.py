@@ -11,7 +11,7 @@ from ..errors import Unanswered
 from .compression import (
     ACCEPTED,
     DECODERS,
-    THREADS,
+    REQUESTS,
     HeaderList,
     Malformed,
     TooLarge,
@@ -128,7 +128,7 @@ class Application:
             raise Refused(415, f"Content-Encoding must be one of {known}, it is {name}")
         limit, loop = self.routes.max_body_bytes, asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(THREADS, decompress, coding, body, limit)
+            return await loop.run_in_executor(REQUESTS, decompress, coding, body, limit)
         except Malformed as error:
             raise Refused(400, str(error)) from None
         except TooLarge:

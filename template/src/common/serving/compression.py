@@ -19,15 +19,20 @@ GZIP_WINDOW, RAW_WINDOW = 31, -15  # zlib's `wbits`
 # The most memory that a zstd frame may ask for: what every decoder must support.
 ZSTD_WINDOW_BYTES = 1 << 23
 PIECE_BYTES = 1 << 20
+INPUT_BYTES = 1 << 16
 ZSTD_INPUT_BYTES = 256  # four bytes may stand for 128 KiB
+MOST_MEMBERS = 4096  # of gzip, or frames of zstd: empty ones would take for ever
+TOO_MANY = f"it has more than {MOST_MEMBERS} members or frames"
 TRUNCATED = "it is truncated"
 LEVEL = 1
 SAMPLE_BYTES = 1 << 14
 MOST_KEPT = 0.8  # of a sample, for compression to pay
 
 
-# Both libraries let other threads run. Two at a time, so that few bodies are held twice.
-THREADS = ThreadPoolExecutor(2, "compression")
+# Both libraries let other threads run. Few at a time, so that few bodies are held twice. Answers do
+# not wait for the bodies of others.
+REQUESTS = ThreadPoolExecutor(2, "decompression")
+ANSWERS = ThreadPoolExecutor(2, "compression")
 HeaderList = list[tuple[bytes, bytes]]
 Message = tuple[HeaderList, bytes]
 
@@ -107,7 +112,7 @@ def compressed(coding: bytes, headers: HeaderList, body: bytes) -> "asyncio.Futu
     A thread compresses it, so that the event loop goes on.
     """
     loop = asyncio.get_running_loop()
-    return loop.run_in_executor(THREADS, _message, coding, headers, body)
+    return loop.run_in_executor(ANSWERS, _message, coding, headers, body)
 
 
 def _message(coding: bytes, headers: HeaderList, body: bytes) -> Message:
@@ -122,19 +127,23 @@ def _message(coding: bytes, headers: HeaderList, body: bytes) -> Message:
 
 def _zlib_members(body: bytes, window: int) -> Iterator[bytes]:
     """The contents of one or more members of gzip, or of a stream of deflate."""
-    while True:
+    at = 0
+    for _ in range(MOST_MEMBERS):
         stream = zlib.decompressobj(window)
         while not stream.eof:
-            piece = stream.decompress(body, PIECE_BYTES)
-            body = stream.unconsumed_tail
-            if not piece and not body and not stream.eof:
+            part = stream.unconsumed_tail
+            if not part:
+                part = body[at : at + INPUT_BYTES]
+                at += len(part)
+            if not part:
                 raise EOFError(TRUNCATED)
-            yield piece
-        body = stream.unused_data
-        if not body:
+            yield stream.decompress(part, PIECE_BYTES)
+        at -= len(stream.unused_data)
+        if at == len(body):
             return
         if window != GZIP_WINDOW:
-            raise EOFError(f"{len(body)} bytes follow its end")
+            raise EOFError(f"{len(body) - at} bytes follow its end")
+    raise EOFError(TOO_MANY)
 
 
 def _deflate(body: bytes) -> Iterator[bytes]:
@@ -151,15 +160,19 @@ def _has_zlib_header(body: bytes) -> bool:
 
 def _zstd_frames(body: bytes) -> Iterator[bytes]:
     decoder = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
-    while body:
+    at = 0
+    for _ in range(MOST_MEMBERS):
         stream = decoder.decompressobj()
-        for at in range(0, len(body), ZSTD_INPUT_BYTES):
-            yield stream.decompress(body[at : at + ZSTD_INPUT_BYTES])
-            if stream.eof:
-                break
-        else:
-            raise EOFError(TRUNCATED)
-        body = stream.unused_data + body[at + ZSTD_INPUT_BYTES :]
+        while not stream.eof:
+            part = body[at : at + ZSTD_INPUT_BYTES]
+            if not part:
+                raise EOFError(TRUNCATED)
+            at += len(part)
+            yield stream.decompress(part)
+        at -= len(stream.unused_data)
+        if at == len(body):
+            return
+    raise EOFError(TOO_MANY)
 
 
 def _with_zlib(window: int) -> Callable[[bytes], bytes]:
