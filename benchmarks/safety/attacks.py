@@ -9,9 +9,9 @@ attack goes on, another process asks for readiness every 20 ms. After each attac
 predict what the model in memory predicts. The exit status is 1 where it does not, or where it
 answers a client's mistake with 5xx.
 
-The columns: what the attacker saw (statuses, or "closed"), how long the attack took, the slowest
-and the median health check, how many of them failed, and by how much the memory of the server and
-its worker grew.
+Each line shows how long the attack took, the slowest and the median health check, and how many of
+them failed. Then it shows by how much the memory of the server and its worker grew, and what the
+attacker saw: statuses, or "closed".
 """
 
 import argparse

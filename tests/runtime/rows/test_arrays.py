@@ -1,6 +1,7 @@
 """Rows as arrays: numbers that do not change, bytes, sparse rows, and refusals that are true."""
 
 import json
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -296,11 +297,14 @@ def made(usual: list[Any], odd: Any, shape: tuple[int, ...], target: Any) -> str
 # ---- numbers that name something ----
 
 
-@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "float32", None])
-@pytest.mark.parametrize("value", [-1, 50, 51, 127])
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        *product(["int64", "int32", "float32", None], [-1, 50, 51, 127]),
+        *product(["uint8"], [50, 51, 127]),
+    ],
+)
 def test_a_number_that_names_nothing_is_refused(dtype: str | None, value: int) -> None:
-    if dtype == "uint8" and value < 0:
-        pytest.skip("the dtype has none")
     signature = Signature(ArrayInput((None,), dtype, below=50))
     assert signature.inputs([[0, 49]]).tolist() == [[0, 49]]
     for rows in ([[0, 49], [7, value]], np.array([[0, 49], [7, value]])):

@@ -50,7 +50,7 @@ class Receiver:
         return bytes(message)
 
     def add(self, arrival: "_Arrival") -> None:
-        """Give a place to a message that has not come at once."""
+        """Give a place to a message that is slow."""
         if len(self._slow) == self._places:
             longest = next(iter(self._slow))
             del self._slow[longest]
@@ -59,7 +59,7 @@ class Receiver:
 
 
 class _Arrival:
-    """A message that is to come, for the task that runs."""
+    """A message that the current task waits for."""
 
     def __init__(self, receiver: Receiver) -> None:
         self.refusal: Refused | None = None

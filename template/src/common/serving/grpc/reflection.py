@@ -1,4 +1,4 @@
-"""gRPC's server reflection, by which tools such as grpcurl find the services and their messages."""
+"""gRPC's server reflection: tools such as grpcurl find the services and their messages with it."""
 
 import asyncio
 from collections.abc import AsyncIterator
