@@ -14,7 +14,7 @@ from . import layout
 from .create import from_model
 from .create import new as new_scaffold
 from .errors import ScaffoldError, ServingError
-from .hooks import reader
+from .hooks import names, reader
 from .rows import samples
 from .running.verification import CURRENT, ENVIRONMENTS
 from .scaffold import load
@@ -102,7 +102,7 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "--framework",
-        help="sklearn, keras, pytorch, or custom for any object with a predict (detected)",
+        help=f"one of {', '.join(names())}; custom takes any object with a predict (detected)",
     )
     new.add_argument(
         "--format",

@@ -78,7 +78,7 @@ def from_model(
         platforms: where the scaffold will run, which decides what `deploy/` holds: any of
             "kubernetes", "kserve", "compose" and "ray"; by default all but "ray". With server
             "kfserving", "kserve" means KFServing.
-        framework: "sklearn", "keras", "pytorch" or "custom"; by default it is detected.
+        framework: a name in the README's table of frameworks; by default it is detected.
         format: "export" saves a PyTorch module as a program of `torch.export`, traced on
             `sample_input`, for any number of rows. Nothing is pickled, and no class of yours is
             needed. By default the module is saved as it is.

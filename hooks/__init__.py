@@ -4,7 +4,7 @@
 """
 
 from .base import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition
-from .registry import DEFINITIONS, by_name, find, reader
+from .registry import DEFINITIONS, by_name, find, names, reader, table
 
 __all__ = [
     "DEFINITIONS",
@@ -14,5 +14,7 @@ __all__ = [
     "WrittenModelScaffoldDefinition",
     "by_name",
     "find",
+    "names",
     "reader",
+    "table",
 ]

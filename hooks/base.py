@@ -57,6 +57,15 @@ class WrittenModelScaffoldDefinition(ABC):
     name: ClassVar[str]
     """The framework as `copier.yml` and `config.yaml` name it."""
 
+    label: ClassVar[str]
+    """What people call it: its choice in `copier.yml`."""
+
+    models: ClassVar[str]
+    """Which models it takes, for the table in the README."""
+
+    files: ClassVar[tuple[str, ...]]
+    """What the model's file in `src/model/` may be called."""
+
     tolerance: ClassVar[float] = 0.0
     """How far a served number may be from the one in memory, as a fraction of the largest."""
 

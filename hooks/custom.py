@@ -24,6 +24,9 @@ class Custom(WrittenModelScaffoldDefinition):
     """Any object with a `predict`. It recognises no model: the caller names it."""
 
     name: ClassVar[str] = "custom"
+    label: ClassVar[str] = "another, or none"
+    models: ClassVar[str] = "any object that has a `predict` and can be pickled, where you name it"
+    files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
 
     def recognises(self, model: object) -> bool:
         return False

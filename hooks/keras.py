@@ -28,6 +28,9 @@ class Keras(WrittenModelScaffoldDefinition):
     """Keras models that were built, compiled or not."""
 
     name: ClassVar[str] = "keras"
+    label: ClassVar[str] = "Keras"
+    models: ClassVar[str] = "Sequential, functional and subclassed models, on TensorFlow or torch"
+    files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
     suffixes: ClassVar[tuple[str, ...]] = (".keras",)
     # A compiled graph and another batch size change the last bits.
     tolerance: ClassVar[float] = 1e-6

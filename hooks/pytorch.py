@@ -31,6 +31,9 @@ class PyTorch(WrittenModelScaffoldDefinition):
     """`torch.nn.Module`, `torch.jit.ScriptModule`, and programs of `torch.export`."""
 
     name: ClassVar[str] = "pytorch"
+    label: ClassVar[str] = "PyTorch"
+    models: ClassVar[str] = "modules, TorchScript, and what `torch.export` makes of a module"
+    files: ClassVar[tuple[str, ...]] = (MODEL_FILE, PROGRAM_FILE)
     suffixes: ClassVar[tuple[str, ...]] = (".pt", ".pth")
     # Another number of threads, and an exported program, change the last bits.
     tolerance: ClassVar[float] = 1e-6

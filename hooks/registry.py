@@ -69,6 +69,25 @@ def _kind(model: Any) -> str:
     return " ".join(name.split()).removeprefix("builtins.")
 
 
+def names() -> list[str]:
+    """The frameworks' names, as `framework=` takes them."""
+    return [definition.name for definition in DEFINITIONS]
+
+
+def table() -> str:
+    """The frameworks as a table in Markdown, for the README."""
+    rows = [
+        f"| {each.label} | `{each.name}` | {each.models} | {_files(each)} |" for each in DEFINITIONS
+    ]
+    return "\n".join(
+        ["| framework | `framework=` | models | in `src/model/` |", "|---|---|---|---|", *rows]
+    )
+
+
+def _files(definition: WrittenModelScaffoldDefinition) -> str:
+    return ", ".join(f"`{name}`" for name in definition.files)
+
+
 def reader(suffix: str) -> WrittenModelScaffoldDefinition | None:
     """The framework of files with this ending; None if the ending is not a framework's own."""
     return next((definition for definition in DEFINITIONS if suffix in definition.suffixes), None)
@@ -79,6 +98,4 @@ def by_name(name: str) -> WrittenModelScaffoldDefinition:
     for definition in DEFINITIONS:
         if definition.name == name:
             return definition
-    raise ModelError(
-        f"config.yaml: framework is {name!r}, known are {', '.join(d.name for d in DEFINITIONS)}"
-    )
+    raise ModelError(f"config.yaml: framework is {name!r}, known are {', '.join(names())}")

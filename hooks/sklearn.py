@@ -36,6 +36,11 @@ class SKLearn(WrittenModelScaffoldDefinition):
     """scikit-learn's estimators, pipelines and search objects, and XGBoost's and the like."""
 
     name: ClassVar[str] = "sklearn"
+    label: ClassVar[str] = "scikit-learn"
+    models: ClassVar[str] = (
+        "estimators, pipelines and search objects, and whatever else has their interface"
+    )
+    files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
 
     def tolerance_of(self, config: Any) -> float:
         if getattr(config, "onnx_sha256", None) or getattr(config, "engine", None) == ONNX:

@@ -168,7 +168,13 @@ def test_needs_no_trust() -> None:
 
 
 def test_frameworks_are_those_with_hooks() -> None:
-    assert [definition.name for definition in generator.hooks.DEFINITIONS] == FRAMEWORKS
+    choices = {definition.label: definition.name for definition in generator.hooks.DEFINITIONS}
+    assert QUESTIONS["framework"]["choices"] == choices
+    assert list(choices.values()) == FRAMEWORKS
+
+
+def test_the_readme_has_the_table_of_frameworks() -> None:
+    assert generator.hooks.table() in (ROOT / "README.md").read_text()
 
 
 def refusal(template: Path, directory: Path, **answers: Any) -> str:

@@ -30,7 +30,7 @@ ENVIRONMENT = {"WORKERS": "workers", "PORT": "http_port", "GRPC_PORT": "grpc_por
 # The keys of `model` that are not forms of schema.py, and what the value of each must be.
 FACTS: dict[str, tuple[type, str]] = {
     **dict.fromkeys(("file", "sha256", "onnx_sha256", "backend"), (str, "a string or null")),
-    **dict.fromkeys(("custom_objects", "sklearn_config"), (dict, "a mapping or null")),
+    **dict.fromkeys(("custom_objects", "settings", "sklearn_config"), (dict, "a mapping or null")),
     "example": (list, "a list or null"),
     "rows_independent": (bool, "true, false or null"),
 }
@@ -106,6 +106,7 @@ class Model:
     tolerance: float | None = None
     backend: str | None = None
     custom_objects: dict[str, str] | None = None
+    settings: dict[str, Any] | None = None  # what inference_model.py needs beside the file
     sklearn_config: dict[str, Any] | None = None  # scikit-learn's own, where it is not the default
 
 
