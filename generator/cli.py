@@ -105,6 +105,19 @@ def _add_new(commands: Any) -> None:
         help=f"one of {', '.join(names())}; custom takes any object with a predict (detected)",
     )
     new.add_argument(
+        "--method",
+        metavar="NAME",
+        action="append",
+        help="the method of the model that answers, once for each: predict_proba, transform, ..."
+        " (predict)",
+    )
+    new.add_argument(
+        "--parameter",
+        metavar="NAME",
+        action="append",
+        help="a parameter of the method that a request may set, once for each",
+    )
+    new.add_argument(
         "--format",
         help="export saves a PyTorch module as a program of torch.export; needs --sample",
     )
@@ -277,6 +290,8 @@ def _new(options: argparse.Namespace) -> None:
         framework=options.framework,
         code=options.code,
         wheels=options.wheels,
+        method=options.method and _one_or_all(options.method),
+        parameters=options.parameter,
         format=options.format,
         engine=options.engine,
         change_signature=options.change_signature,
@@ -285,6 +300,12 @@ def _new(options: argparse.Namespace) -> None:
     print(f"{scaffold.directory} is ready. Try:\n")
     print(f"  python -m generator serve {shlex.quote(str(scaffold.directory))}")
     print(f"  {scaffold.docker_build_string}")
+
+
+def _one_or_all(names: list[str]) -> str | list[str]:
+    if len(names) == 1:
+        return names[0]
+    return names
 
 
 def _init(options: argparse.Namespace) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from .template.src.common import schema
 from .template.src.common.bodies import json_encode
+from .template.src.common.config import Model as ModelFacts
 from .template.src.common.errors import ConfigError
 from .template.src.common.link import guardian
 from .template.src.common.link.lifeline import Lifeline
+from .template.src.common.methods import Methods, method_names
 from .template.src.common.model_file import digest
 from .template.src.common.onnx_engine import OnnxModel
 from .template.src.common.outputs import Predictor, left_out, plain
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigError",
     "Lifeline",
+    "Methods",
+    "ModelFacts",
     "OnnxModel",
     "Predictor",
     "Signature",
@@ -36,6 +40,7 @@ __all__ = [
     "kind_of",
     "left_out",
     "listing",
+    "method_names",
     "plain",
     "schema",
     "shown",

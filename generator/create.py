@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ def from_model(
     server: str = "kserve",
     platforms: Sequence[str] | None = None,
     framework: str | None = None,
+    method: "str | Sequence[str] | None" = None,
+    parameters: "Sequence[str] | Mapping[str, Any] | None" = None,
     format: str | None = None,
     engine: str | None = None,
     template: str | None = None,
@@ -49,8 +51,8 @@ def from_model(
 
     Args:
         model: a fitted scikit-learn estimator with a `predict`, a Keras model that is built, a
-            PyTorch module, scripted or not, or, with `framework="custom"`, any object that has a
-            `predict` and can be pickled.
+            PyTorch module, scripted or not, a function, or any object that has a `predict`, or the
+            `method` that you name, and can be pickled.
         target_directory: the directory to create; by default named after the model's class.
         name: the model's name, as in `/v1/models/NAME:predict`.
         image: the image's name in `deploy/` and in the README, as in
@@ -79,6 +81,13 @@ def from_model(
             "kubernetes", "kserve", "compose" and "ray"; by default all but "ray". With server
             "kfserving", "kserve" means KFServing.
         framework: a name in the README's table of frameworks; by default it is detected.
+        method: the method of the model that answers, as in "predict_proba", "transform" or
+            "kneighbors", or several: each prediction is then an object with their names. By default
+            `predict`; of a model without one, `transform`, `kneighbors` or `score_samples`; of a
+            function, the call itself. Only scikit-learn's models, functions and objects take one.
+        parameters: the names of parameters of the method that a request may set under
+            `parameters`, as in `["return_std"]`, or a dict of names to other defaults. All others
+            are refused.
         format: "export" saves a PyTorch module as a program of `torch.export`, traced on
             `sample_input`, for any number of rows. Nothing is pickled, and no class of yours is
             needed. By default the module is saved as it is.
@@ -104,7 +113,7 @@ def from_model(
         RequirementError: something the model needs cannot be written as a requirement.
         TargetError: the directory cannot be written, or is not empty.
     """
-    definition, model = recognised(model, framework)
+    definition, model = recognised(model, framework, method, parameters)
     if target_directory is None:
         target_directory = _snake_case(type(model).__name__)
     target = plain_path(target_directory)
@@ -117,7 +126,7 @@ def from_model(
         replace_model(
             target,
             scaffold.framework,
-            definition,
+            definition.answering(model, *scaffold.answering(method, parameters)),
             model,
             sample_input=sample_input,
             data={name: path.resolve() for name, path in files.items() if path.is_file()},

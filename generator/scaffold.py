@@ -155,7 +155,7 @@ class Scaffold:
         """
         if environment not in ENVIRONMENTS:
             raise SettingError(f"environment {environment!r} is none of {', '.join(ENVIRONMENTS)}")
-        definition = by_name(self.framework)
+        definition = by_name(self.framework).as_configured(self._config.model)
         if tolerance is None:
             tolerance = definition.tolerance_of(self._config.model)
         if sample_input is None:
@@ -177,6 +177,8 @@ class Scaffold:
         expected: Any = None,
         requirements: Sequence[str] | None = None,
         python_version: str | None = None,
+        method: "str | Sequence[str] | None" = None,
+        parameters: "Sequence[str] | Mapping[str, Any] | None" = None,
         format: str | None = None,
         engine: str | None = None,
         code: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
@@ -199,6 +201,8 @@ class Scaffold:
             requirements: requirement lines (PEP 508) that are added to those that were given
                 before.
             python_version: "3.10" to "3.13"; by default the running one.
+            method: as `from_model` takes it; by default the scaffold's.
+            parameters: as `from_model` takes them; by default the scaffold's.
             format: as `from_model` takes it.
             engine: "native" or "onnx", as `from_model` takes it; by default the scaffold's.
             code: as `from_model` takes it. Files that were named for the old model only are
@@ -217,7 +221,8 @@ class Scaffold:
                 edited, or the scaffold is from an older template.
             TargetError: the directory cannot be written.
         """
-        definition, model = recognised(model, self.framework)
+        method, parameters = self.answering(method, parameters)
+        definition, model = recognised(model, self.framework, method, parameters)
         replace_model(
             self.directory,
             self.framework,
@@ -277,6 +282,16 @@ class Scaffold:
     def _config(self) -> Config:
         """`config.yaml` as it is now."""
         return Runtime(self.directory).config()
+
+    def answering(self, method: Any = None, parameters: Any = None) -> tuple[Any, Any]:
+        """The methods that answer, and what a request may set: as given, else as they are."""
+        facts = self._config.model
+        if method is None:
+            method = getattr(facts, "method", None)
+        if parameters is None:
+            recorded = getattr(facts, "parameters", None) or ()
+            parameters = {each.name: each.default for each in recorded} or None
+        return method, parameters
 
     def _check(self) -> None:
         """Refuse a directory that holds no scaffold."""

@@ -88,6 +88,37 @@ class WrittenModelScaffoldDefinition(ABC):
     def recognises(self, model: object) -> bool:
         """Whether the model is of this framework. Imports nothing."""
 
+    def answering(
+        self, model: Any, method: Any = None, parameters: Any = None
+    ) -> "WrittenModelScaffoldDefinition":
+        """This framework, with the methods that answer and what a request may set of them.
+
+        Args:
+            model: the model in memory.
+            method: the name of a method, or several; None for the framework's default.
+            parameters: the names of parameters, or a dict of names to defaults; None for none.
+
+        Raises:
+            SettingError: the model has no such method, or the method no such parameter.
+            ModelError: the model has none of the default methods.
+        """
+        for key, value in (("method", method), ("parameters", parameters)):
+            if value is not None:
+                raise SettingError(f"{key} {value!r} is not for {self.name}: leave it out")
+        return self
+
+    def tried(self, model: Any, sample: Any) -> "WrittenModelScaffoldDefinition":
+        """This framework, with what the parameters of a request were found to bring.
+
+        Raises:
+            SettingError: one brings what no answer can hold.
+        """
+        return self
+
+    def as_configured(self, config: Any) -> "WrittenModelScaffoldDefinition":
+        """This framework, as a scaffold has it. `config` is `model` of a Config."""
+        return self
+
     def sampled(self, model: Any, sample: Any) -> Any:
         """A sample as the model takes it: rows as a client would send them may become a table.
 

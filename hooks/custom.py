@@ -1,4 +1,4 @@
-"""No framework: any object with a `predict` that can be pickled, if the caller asks for it."""
+"""No framework: any object with a `predict` that can be pickled, which no other framework takes."""
 
 import pickle
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from generator.owners import guarded
 from generator.rows import arrays, tables
 from generator.rows.body import body_rows
 
-from . import sklearn_config
+from . import outputs, sklearn_config
 from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.pickle"
@@ -21,22 +21,22 @@ SCIPY = {"scipy": "rows become the sparse array that the model takes"}
 
 
 class Custom(WrittenModelScaffoldDefinition):
-    """Any object with a `predict`. It recognises no model: the caller names it."""
+    """Any object with a `predict` that no other framework recognises."""
 
     name: ClassVar[str] = "custom"
     label: ClassVar[str] = "another, or none"
-    models: ClassVar[str] = "any object that has a `predict` and can be pickled, where you name it"
+    models: ClassVar[str] = "any other object that has a `predict` and can be pickled"
     files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
 
     def recognises(self, model: object) -> bool:
-        return False
+        return callable(getattr(model, "predict", None))
 
     def check(self, model: Any) -> None:
-        if not callable(getattr(model, "predict", None)):
+        if not self.recognises(model):
             raise ModelError(
                 f"{type(model).__name__} has no predict: pass an object whose predict takes rows,"
-                " or make a scaffold without a model with generator.new, and write load and predict"
-                " in it"
+                " or method=NAME with the method that does, or make a scaffold without a model with"
+                " generator.new, and write load and predict in it"
             )
 
     def describe(self, model: Any, sample: Any) -> Description:
@@ -46,16 +46,17 @@ class Custom(WrittenModelScaffoldDefinition):
         described = _input(sample)
         example = body_rows(sample)[:1]
         with guarded(CANNOT_PREDICT, SettingError):
-            prediction = model.predict(Signature(described).inputs(example))
+            prediction = self.predict(model, Signature(described).inputs(example))
         distributions = sklearn_config.distributions()
         if isinstance(described, schema.TableInput):
             distributions |= tables.distributions(described, sample)
         if getattr(described, "sparse", None) is not None:
             distributions |= SCIPY
-        return Description(described, _output(prediction), example, distributions, prediction)
+        output = outputs.described(prediction)
+        return Description(described, output, example, distributions, prediction)
 
     def facts(self, model: Any) -> dict[str, Any]:
-        return sklearn_config.facts()
+        return {**super().facts(model), **sklearn_config.facts()}
 
     def predict(self, model: Any, inputs: Any) -> Any:
         return model.predict(inputs)
@@ -98,38 +99,3 @@ def _holds_bytes(value: Any) -> bool:
     elif not isinstance(value, (list, tuple)):
         return isinstance(value, bytes)
     return any(map(_holds_bytes, value))
-
-
-def _output(prediction: Any) -> schema.ModelOutput | None:
-    """What a prediction is; None if the predictions are no arrays, and form none."""
-    if hasattr(prediction, "shape") and hasattr(prediction, "dtype"):
-        return schema.ArrayOutput(tuple(prediction.shape[1:]), str(prediction.dtype))
-    if not isinstance(prediction, list):
-        return None
-    if names := _names(prediction):
-        parts = ((name, [row[name] for row in prediction]) for name in names)
-        return schema.TensorsOutput(
-            tuple(schema.NamedOutput(name, _output(part)) for name, part in parts)
-        )
-    return _listed(prediction)
-
-
-def _names(rows: list[Any]) -> list[str]:
-    """The keys that all rows have; none if they are no objects, or differ."""
-    if not rows or not all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
-        return []
-    return [name for name in rows[0] if isinstance(name, str)]
-
-
-def _listed(rows: list[Any]) -> schema.ArrayOutput | None:
-    """What rows of numbers or texts are, alone or in lists, which may have any length."""
-    try:
-        array = np.asarray(rows)
-    except ValueError:
-        return None
-    shape = (None,) * (array.ndim - 1)
-    if array.dtype.kind in arrays.NUMBERS:
-        return schema.ArrayOutput(shape, str(array.dtype))
-    if all(isinstance(item, str) for item in np.asarray(rows, dtype=object).flat):
-        return schema.ArrayOutput(shape, schema.TEXT)
-    return None

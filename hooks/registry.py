@@ -7,19 +7,32 @@ from generator.errors import ModelError, SettingError
 
 from .base import WrittenModelScaffoldDefinition
 from .custom import Custom
+from .function import Function
 from .keras import Keras
 from .pytorch import PyTorch
 from .sklearn import SKLearn
 
-DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (SKLearn(), Keras(), PyTorch(), Custom())
+FUNCTION, CUSTOM = Function(), Custom()
+DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (
+    SKLearn(),
+    Keras(),
+    PyTorch(),
+    FUNCTION,
+    CUSTOM,
+)
+NO_MODELS = (str, bytes, os.PathLike)
 
 
-def find(model: Any, framework: str | None = None) -> WrittenModelScaffoldDefinition:
+def find(
+    model: Any, framework: str | None = None, *, names_method: bool = False
+) -> WrittenModelScaffoldDefinition:
     """The framework of a model.
 
     Args:
         model: the model in memory.
         framework: the framework's name, if the caller gives one.
+        names_method: whether the caller names the method that answers, or its parameters: then any
+            object may be one of `Function`.
 
     Raises:
         ModelError: it is not a model, or not one of a known framework, or of the given one.
@@ -30,10 +43,20 @@ def find(model: Any, framework: str | None = None) -> WrittenModelScaffoldDefini
             f"{model.__name__} is a class, not a model: pass an instance of it that was trained"
         )
     if framework is not None:
-        return _given(model, framework)
+        definition = _given(model, framework)
+    else:
+        definition = _recognised(model, names_method)
+    if definition is CUSTOM and names_method:
+        return FUNCTION
+    return definition
+
+
+def _recognised(model: Any, names_method: bool) -> WrittenModelScaffoldDefinition:
     for definition in DEFINITIONS:
         if definition.recognises(model):
             return definition
+    if names_method and not isinstance(model, NO_MODELS):
+        return FUNCTION
     raise ModelError(f"model is {_unknown(model)}")
 
 
@@ -44,12 +67,11 @@ def _unknown(model: Any) -> str:
         return f"the string {model[:60]!r}, {load}"
     if isinstance(model, os.PathLike):
         return f"the path {os.fspath(model)!r}, {load}"
-    known = ", ".join(
-        definition.name for definition in DEFINITIONS if definition.name != Custom.name
-    )
+    known = ", ".join(each.name for each in DEFINITIONS if each not in (FUNCTION, CUSTOM))
     return (
         f"a {_kind(model)}, whose framework is not known: pass a trained model of one of {known},"
-        f" or framework={Custom.name!r} with any object that has a predict"
+        " a function, or an object with a predict; for another method of an object, pass"
+        " method=NAME"
     )
 
 
@@ -57,7 +79,7 @@ def _given(model: Any, framework: str) -> WrittenModelScaffoldDefinition:
     named = {definition.name: definition for definition in DEFINITIONS}
     if framework not in named:
         raise SettingError(f"framework {framework!r} is none of {', '.join(named)}")
-    if framework != Custom.name and not named[framework].recognises(model):
+    if framework not in (FUNCTION.name, CUSTOM.name) and not named[framework].recognises(model):
         raise ModelError(
             f"model is a {_kind(model)}, which is not a model of {framework}: leave framework out"
         )

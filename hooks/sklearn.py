@@ -4,7 +4,9 @@ import contextlib
 import copy
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,13 +16,17 @@ from generator.owners import guarded, one_line, warn
 from generator.rows import arrays, samples, tables
 from generator.rows.body import body_rows
 
-from . import sklearn_columns, sklearn_config
-from .base import CANNOT_PREDICT, NATIVE, ONNX, Description, WrittenModelScaffoldDefinition
+from . import outputs, sklearn_columns, sklearn_config
+from .base import CANNOT_PREDICT, NATIVE, ONNX, Description
+from .methods import PREDICT, WithMethods
 from .onnx import check, convert
 
 MODEL_FILE = "model.joblib"
 MOST_CLASSES = 1000
-INTERFACE = ("fit", "predict", "get_params", "set_params")
+INTERFACE = ("fit", "get_params", "set_params")
+Predict = Callable[[Any], Any]
+"""What the model in memory gives for rows."""
+
 FLOATS = ("float64", "float32")
 LEARNED = ("cluster_centers_", "coef_", "means_")  # in the dtype of the rows
 TEXT_STEPS = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
@@ -32,10 +38,11 @@ KINDS = {
 }
 
 
-class SKLearn(WrittenModelScaffoldDefinition):
+class SKLearn(WithMethods):
     """scikit-learn's estimators, pipelines and search objects, and XGBoost's and the like."""
 
     name: ClassVar[str] = "sklearn"
+    defaults: ClassVar[tuple[str, ...]] = (PREDICT, "transform", "kneighbors", "score_samples")
     label: ClassVar[str] = "scikit-learn"
     models: ClassVar[str] = (
         "estimators, pipelines and search objects, and whatever else has their interface"
@@ -56,7 +63,7 @@ class SKLearn(WrittenModelScaffoldDefinition):
         if not samples.are_objects(sample):
             return sample
         names = _names(model)
-        if names is None and _takes_objects(model, sample):
+        if names is None and _takes_objects(partial(self.predict, model), sample):
             return sample
         return samples.frame(sample, names)
 
@@ -69,11 +76,6 @@ class SKLearn(WrittenModelScaffoldDefinition):
             raise ModelError(
                 f"{name} has the interface of scikit-learn's estimators: install scikit-learn"
             ) from None
-        if not callable(getattr(model, "predict", None)):
-            raise ModelError(
-                f"{name} has no predict: pass the estimator that predicts, or a pipeline that ends"
-                " in one"
-            )
         try:
             check_is_fitted(model)
         except NotFittedError:
@@ -84,8 +86,9 @@ class SKLearn(WrittenModelScaffoldDefinition):
             raise ModelError(f"{name} is not an estimator: {error}") from error
 
     def describe(self, model: Any, sample: Any) -> Description:
-        described = _input(model, sample)
-        example, prediction, untried = _example(model, described, sample)
+        predict = partial(self.predict, model)
+        described = _input(model, sample, predict)
+        example, prediction, untried = _example(model, described, sample, predict)
         if sample is None and untried is None:
             untried = _unsaid(model, described)
         distributions = {"joblib": f"reads {MODEL_FILE}"}
@@ -94,7 +97,7 @@ class SKLearn(WrittenModelScaffoldDefinition):
         if isinstance(described, schema.TableInput):
             distributions |= tables.distributions(described, sample)
         distributions = {**sklearn_config.distributions(), **distributions}
-        output = _output(model, prediction)
+        output = self._output(model, prediction)
         return Description(described, output, example, distributions, prediction, untried)
 
     def compiled(
@@ -102,6 +105,10 @@ class SKLearn(WrittenModelScaffoldDefinition):
     ) -> bytes | None:
         if engine in (None, NATIVE):
             return None
+        if not self.predicts or self.parameters:
+            raise SettingError(
+                f"engine {engine!r} answers predict alone: leave method and parameters out"
+            )
         if engine != ONNX:
             raise SettingError(f"engine {engine!r} is none of {NATIVE}, {ONNX}")
         convert.require()
@@ -115,15 +122,23 @@ class SKLearn(WrittenModelScaffoldDefinition):
             return None
 
     def facts(self, model: Any) -> dict[str, Any]:
-        return sklearn_config.facts()
+        return {**super().facts(model), **sklearn_config.facts()}
+
+    def _output(self, model: Any, prediction: Any) -> schema.ModelOutput | None:
+        if self.predicts:
+            return _estimator_output(model, prediction)
+        return outputs.described(prediction)
 
     def predict(self, model: Any, inputs: Any) -> Any:
         # A copy, because the rows of a request are a copy too. BLAS multiplies an array
         # differently if the model itself keeps it.
-        predictions = model.predict(copy.deepcopy(inputs))
-        if hasattr(predictions, "toarray"):
-            return predictions.toarray()
-        return predictions
+        def call(method: str, inputs: Any, **parameters: Any) -> Any:
+            found = getattr(model, method)(copy.deepcopy(inputs), **parameters)
+            if hasattr(found, "toarray"):
+                return found.toarray()
+            return found
+
+        return self.called(call, inputs)
 
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         import joblib
@@ -141,7 +156,7 @@ def _is_built_on_it(model: object) -> bool:
 # ---- what a row is ----
 
 
-def _input(model: Any, sample: Any) -> schema.ModelInput | None:
+def _input(model: Any, sample: Any, predict: Predict) -> schema.ModelInput | None:
     """What one row is: dtypes from the sample, names and the number of features from the model."""
     names = _names(model)
     if tables.is_frame(sample):
@@ -150,7 +165,7 @@ def _input(model: Any, sample: Any) -> schema.ModelInput | None:
     if names is not None:
         _check_width(sample, len(names))
         if not samples.can_make_tables():
-            return _without_tables(model, sample, names)
+            return _without_tables(model, sample, names, predict)
         return tables.of_columns(_columns(model, names, sample))
     if _takes_text(model):
         return schema.TextInput()
@@ -159,21 +174,23 @@ def _input(model: Any, sample: Any) -> schema.ModelInput | None:
         return _sampled(sample, count)
     if count is None:
         return None
-    return _unsampled(model, int(count))
+    return _unsampled(model, int(count), predict)
 
 
-def _unsampled(model: Any, count: int) -> schema.ArrayInput:
+def _unsampled(model: Any, count: int, predict: Predict) -> schema.ArrayInput:
     """What one row is, of the dtypes the first in which the model predicts from zeros."""
     tried: list[str | None] = [None, *FLOATS]
     if _takes_numbers(model):
         tried = sorted(FLOATS, key=lambda name: name != _fitted_dtype(model))
     rows = [schema.ArrayInput((count,), dtype) for dtype in tried]
-    return next((row for row in rows if _guessed(model, row)[0] is not None), rows[0])
+    return next((row for row in rows if _guessed(model, row, predict)[0] is not None), rows[0])
 
 
-def _without_tables(model: Any, sample: Any, names: list[str]) -> schema.ArrayInput:
+def _without_tables(
+    model: Any, sample: Any, names: list[str], predict: Predict
+) -> schema.ArrayInput:
     """What one row is where no library for tables is installed."""
-    described = _unsampled(model, len(names))
+    described = _unsampled(model, len(names), predict)
     if sample is not None:
         described = arrays.described(_as_array(sample))
     return replace(described, names=tuple(names))
@@ -277,11 +294,11 @@ def _tags(model: Any) -> Any:
         return None
 
 
-def _takes_objects(model: Any, sample: Any) -> bool:
+def _takes_objects(predict: Predict, sample: Any) -> bool:
     """Whether the model in memory predicts from rows that are objects, as DictVectorizer does."""
     with warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
-        model.predict(copy.deepcopy(sample))
+        predict(sample)
         return True
     return False
 
@@ -305,21 +322,21 @@ def _takes_numbers(model: Any) -> bool:
 
 
 def _example(
-    model: Any, described: schema.ModelInput | None, sample: Any
+    model: Any, described: schema.ModelInput | None, sample: Any, predict: Predict
 ) -> tuple[list[Any] | None, Any, str | None]:
     """One row and its prediction: the sample's first row, else zeros if the model takes them.
 
     The third part is why there is none.
     """
     if sample is None:
-        return _guessed(model, described)
+        return _guessed(model, described, predict)
     row = body_rows(arrays.first(sample))
     with guarded(CANNOT_PREDICT, SettingError):
-        return row, _prediction(model, described, row), None
+        return row, _prediction(predict, described, row), None
 
 
 def _guessed(
-    model: Any, described: schema.ModelInput | None
+    model: Any, described: schema.ModelInput | None, predict: Predict
 ) -> tuple[list[Any] | None, Any, str | None]:
     row = _zeros(described)
     if row is None:
@@ -329,7 +346,7 @@ def _guessed(
             known = sklearn_columns.first_categories(model, described.names)
             row = body_rows([{**row[0], **known}])
     try:
-        return row, _prediction(model, described, row), None
+        return row, _prediction(predict, described, row), None
     except Exception as error:
         return None, None, f"it does not predict from {_tried(row)}: {one_line(error)}"
 
@@ -340,10 +357,10 @@ def _tried(row: list[Any]) -> str:
     return written(row[0])
 
 
-def _prediction(model: Any, described: schema.ModelInput | None, row: list[Any]) -> Any:
+def _prediction(predict: Predict, described: schema.ModelInput | None, row: list[Any]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return model.predict(Signature(described).inputs(row))
+        return predict(Signature(described).inputs(row))
 
 
 def _zeros(described: schema.ModelInput | None) -> list[Any] | None:
@@ -360,7 +377,7 @@ def _zeros(described: schema.ModelInput | None) -> list[Any] | None:
 # ---- what a prediction is ----
 
 
-def _output(model: Any, prediction: Any) -> schema.EstimatorOutput:
+def _estimator_output(model: Any, prediction: Any) -> schema.EstimatorOutput:
     """What a prediction is, as `model.output` describes it."""
     output = schema.EstimatorOutput(
         kind=_output_kind(model),

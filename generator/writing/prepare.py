@@ -347,19 +347,25 @@ def complete(prepared: Prepared, make: Callable[[Prepared], None]) -> None:
             prepared = error.prepared
 
 
-def recognised(model: Any, framework: str | None) -> tuple[WrittenModelScaffoldDefinition, Any]:
+def recognised(
+    model: Any, framework: str | None, method: Any = None, parameters: Any = None
+) -> tuple[WrittenModelScaffoldDefinition, Any]:
     """The framework of a model, and the model without a wrapper that training put around it.
+
+    The framework has the methods that answer, and what a request may set of them.
 
     Raises:
         ModelError: the object is not a trained model that can be served.
-        SettingError: there is no such framework.
+        SettingError: there is no such framework, method or parameter.
     """
     kind = type(model).__name__
     with guarded(f"{kind} cannot be examined"):
-        definition = find(model, framework)
+        names_method = method is not None or parameters is not None
+        definition = find(model, framework, names_method=names_method)
     with _taken_for(model, definition):
         model = definition.unwrapped(model)
         definition.check(model)
+        definition = definition.answering(model, method, parameters)
     return definition, model
 
 
@@ -404,6 +410,8 @@ def prepare(
         captured = capturing(())
         version = served_python(python_version, captured.by_value)
         description = definition.describe(model, sample)
+        if sample is not None:
+            definition = definition.tried(model, sample)
         if sample is not None and description.example is not None:
             tried = few(distinct(body_rows(sample), TRIED_ROWS))
             description = replace(description, example=tried)

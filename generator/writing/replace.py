@@ -40,6 +40,9 @@ from .config_file import read_config, read_facts, value_at, write_facts, write_v
 from .kept import Kept, kept
 from .prepare import Prepared, complete, prepare
 
+# Facts that a model may lack.
+OF_ONE_MODEL = ("sklearn_config", "wheels", "method", "parameters", "settings")
+
 
 def replace_model(
     directory: Path,
@@ -218,10 +221,8 @@ def _write(
     """
     if facts.get("engine", NATIVE) != NATIVE or facts.get("onnx_sha256"):
         write_facts(copy / CONFIG, {"engine": NATIVE, "onnx_sha256": None})
-    if facts.get("sklearn_config"):
-        write_facts(copy / CONFIG, {"sklearn_config": None})
-    if facts.get("wheels"):
-        write_facts(copy / CONFIG, {"wheels": None})
+    gone = [key for key in OF_ONE_MODEL if facts.get(key)]
+    write_facts(copy / CONFIG, dict.fromkeys(gone))
     names = prepared.write(copy, needed)
     generated = _generated_pins(answers)
     if (copy / REQUIREMENTS).exists():

@@ -23,7 +23,7 @@ import pytest
 import scipy.sparse
 import yaml
 from packaging.requirements import Requirement
-from sklearn.cluster import KMeans
+from sklearn.cluster import DBSCAN, KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -955,8 +955,8 @@ def unpicklable() -> Any:
         (make_pipeline(StandardScaler(), Ridge()), "Pipeline is not fitted: call fit(X, y)"),
         (GridSearchCV(Ridge(), {"alpha": [1]}), "GridSearchCV is not fitted: call fit(X, y)"),
         (
-            StandardScaler().fit(X),
-            "StandardScaler has no predict: pass the estimator that predicts",
+            DBSCAN().fit(X),
+            "DBSCAN has no 'predict', 'transform', 'kneighbors', 'score_samples': name the method",
         ),
         (unpicklable(), "cannot be pickled: model.steps[0][1].func: "),
         (

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .config import Config
     from .errors import InvalidInput
+    from .methods import Methods as Methods  # type: ignore[import-not-found, unused-ignore]
     from .model_file import model_path
     from .outputs import Predictor as Predictor  # type: ignore[import-not-found, unused-ignore]
     from .outputs import plain as plain  # type: ignore[import-not-found, unused-ignore]
@@ -31,6 +32,7 @@ __all__ = ["Config", "InvalidInput", "Signature", "model_path"]
 MODULES = {
     "Config": "config",
     "InvalidInput": "errors",
+    "Methods": "methods",
     "Predictor": "outputs",
     "Signature": "signature",
     "Threads": "threads",

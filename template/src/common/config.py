@@ -13,13 +13,16 @@ from .errors import ConfigError
 from .schema import (
     ModelInput,
     ModelOutput,
+    Parameter,
     any_of,
     as_document,
     check_json,
     check_spelling,
     nearest,
     read_input,
+    read_method,
     read_output,
+    read_parameters,
 )
 from .words import written
 
@@ -96,6 +99,8 @@ class Model:
 
     file: str | None = None
     sha256: str | None = None
+    method: str | tuple[str, ...] | None = None
+    parameters: tuple[Parameter, ...] | None = None
     engine: str = ENGINES[0]
     onnx_sha256: str | None = None
     input: ModelInput | None = None
@@ -169,6 +174,7 @@ class Config:
             **vars(self.model),
             "input": as_document(self.model.input),
             "output": as_document(self.model.output),
+            "parameters": [as_document(each) for each in self.model.parameters or ()] or None,
         }
         return {
             "model_name": self.name,
@@ -240,6 +246,8 @@ def _model(section: dict[str, Any]) -> Model:
         raise ConfigError.value("model.engine", any_of(ENGINES), engine)
     facts["input"] = read_input(facts.get("input"))
     facts["output"] = read_output(facts.get("output"))
+    facts["method"] = read_method(facts.get("method"))
+    facts["parameters"] = read_parameters(facts.get("parameters"))
     check_json("model", section)
     return Model(**facts)
 

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from .errors import ConfigError
 
 TYPES = ("number", "boolean", "string", "list", "object", "any")
+PARAMETER_TYPES = ("boolean", "integer", "number", "string", "any")
 FORMATS = (  # `rows/columns/formats.py` says what each looks like
     "date-time",
     "date",
@@ -432,6 +433,66 @@ class ListOutput:
 
 
 ModelOutput = ArrayOutput | EstimatorOutput | TensorsOutput | ListOutput
+
+
+# ---- what a request may set: `model.parameters` ----
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of the model's methods that a request may set.
+
+    Attributes:
+        name: the parameter's name.
+        type: what its value is in JSON: `boolean`, `integer`, `number`, `string`, or `any`.
+        default: its value where the request does not set it; None for the method's own.
+        methods: the methods of `model.method` that take it; None for all of them.
+        outputs: what each prediction holds where a flag is the other way round, if that is known
+            to change it.
+    """
+
+    name: str = _key(_text)
+    type: str = _key(_one_of(*PARAMETER_TYPES), "any")
+    default: Any = _key(lambda place, value: value, None, optional=True)
+    methods: tuple[str, ...] | None = _key(_names_or_null, None, optional=True)
+    outputs: tuple[str, ...] | None = _key(_names_or_null, None, optional=True)
+
+
+def _parameter(place: str, value: Any) -> Parameter:
+    return _read(Parameter, place, value)
+
+
+def read_parameters(document: Any) -> tuple[Parameter, ...] | None:
+    """`model.parameters` of a parsed `config.yaml`.
+
+    Raises:
+        ConfigError: a value is not what its key may have; names the key as
+            `model.parameters[0].type`.
+    """
+    if document is None:
+        return None
+    found: tuple[Parameter, ...] = _named_parts(_parameter)("model.parameters", document)
+    return found
+
+
+def read_method(document: Any) -> str | tuple[str, ...] | None:
+    """`model.method` of a parsed `config.yaml`: a name, or several.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    place, rule = "model.method", "the name of a method, a list of different names, or null"
+    if document is None or _is_name(document):
+        return document  # type: ignore[no-any-return]
+    if not isinstance(document, (list, tuple)) or not all(map(_is_name, document)):
+        raise ConfigError.value(place, rule, document)
+    if not document or len(set(document)) < len(document):
+        raise ConfigError.value(place, rule, document)
+    return tuple(document)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value.isidentifier()
 
 
 # ---- reading and writing ----

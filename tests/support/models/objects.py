@@ -65,3 +65,15 @@ class Stored:
 
 def total_seconds(frame: Any) -> Any:
     return frame.apply(lambda column: column.dt.total_seconds())
+
+
+class Encoder:
+    """Answers with another method than predict."""
+
+    def encode(self, texts: Any, scale: float = 1.0) -> list[list[float]]:
+        return [[len(text) * scale] for text in texts]
+
+
+def scaled(rows: Any, by: float = 1.0) -> Any:
+    """The sum of each row, times a number."""
+    return np.asarray(rows).sum(axis=1) * by

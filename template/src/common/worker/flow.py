@@ -8,7 +8,7 @@ import dataclasses
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,7 +25,7 @@ from .calls import Call, merged
 from .first_rows import FirstRows
 from .fixed_size import FixedSize
 from .independence import Finding, Predict
-from .options import check_options
+from .options import Options
 from .recovery import Failure, Recovery
 from .responses import Uncut, cut, kept, shown
 from .sharing import MOST_CHECKED, Group, Sharing
@@ -75,7 +75,7 @@ class Flow:
         v2: decodes and encodes V2 bodies for the model.
         fixed_size: the number of rows of each call of `predict`, for as long as requests may share
             one; 0 for as many as came.
-        options: the keys beside `instances` that the template's own code reads.
+        options: checks the keys beside `instances` that the template's own code reads.
         grpc: decodes and encodes gRPC's messages for the model, if there is a port for them.
         first_rows: tries the first rows of large bodies.
         max_answer_bytes: the size of the largest answer.
@@ -87,7 +87,7 @@ class Flow:
         sharing: Sharing,
         v2: V2 | None = None,
         fixed_size: int = 0,
-        options: Sequence[str] = (),
+        options: Options | None = None,
         grpc: Tensors | None = None,
         first_rows: FirstRows | None = None,
         max_answer_bytes: int = 2**30,
@@ -100,7 +100,7 @@ class Flow:
         self._tensors: dict[int, Tensors] = {Kind.V2: v2 or V2()}
         if grpc is not None:
             self._tensors[Kind.GRPC] = grpc
-        self._options = options
+        self._options = options or Options()
         self._first_rows = first_rows
         self._max_answer_bytes = max_answer_bytes
         self._recovery = Recovery()
@@ -150,7 +150,7 @@ class Flow:
                 body, encode = self._decode_large(frame, pieces)
             request = _checked(body)
             if len(request) > 1:
-                check_options(request, self._options)
+                self._options.check(request)
             decoded = time.perf_counter()
             prepared = self._model.preprocess(request)
             if type(prepared) is dict:

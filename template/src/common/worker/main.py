@@ -127,7 +127,7 @@ def load(config: Config) -> Any:
         logger.error("load() failed", exc_info=error)
         raise LoadError(f"the model cannot be loaded: {_reason(error)}") from error
     v2 = bodies.V2(config.name, config.model.input)
-    options = _import("common.worker.options").OPTIONS.get(config.framework, ())
+    options = _import("common.worker.options").Options.of_config(config)
     sharing, fixed_size = sharings.of_config(config), sharings.fixed_size(config)
     first = _import("common.worker.first_rows").FirstRows(model, config.model.input)
     most = config.serving.max_answer_bytes

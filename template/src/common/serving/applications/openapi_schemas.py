@@ -3,6 +3,7 @@
 Source: https://spec.openapis.org/oas/v3.1.0, https://spec.openapis.org/registry/format/
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from ...bodies.v2.v2_tensors import DATATYPES, V2_BYTES
@@ -20,6 +21,7 @@ from ...schema import (
     ModelInput,
     ModelOutput,
     NamedOutput,
+    Parameter,
     Shape,
     TableInput,
     Tensor,
@@ -58,6 +60,8 @@ def components(config: Config) -> dict[str, Schema]:
         asked = "Answer `probabilities` as well"
         request["probabilities"] = {"type": "boolean", "description": asked}
         response["probabilities"] = _array(_probabilities(output))
+    if config.model.parameters:
+        request["parameters"] = _parameters(config.model.parameters)
     return {
         "PredictRequest": _object(request, ["instances"]),
         "PredictResponse": _object(response, ["predictions"]),
@@ -67,6 +71,26 @@ def components(config: Config) -> dict[str, Schema]:
         **V2,
         **HEALTH,
     }
+
+
+def _parameters(described: Sequence[Parameter]) -> Schema:
+    """What a request may set under `parameters`."""
+    properties = {each.name: _parameter(each) for each in described}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _parameter(described: Parameter) -> Schema:
+    schema: Schema = {}
+    if described.type != "any":
+        schema["type"] = described.type
+    if described.default is not None:
+        schema["default"] = described.default
+    if described.outputs is not None:
+        named = ", ".join(described.outputs)
+        schema["description"] = (
+            f"Where it is not the default, a prediction is an object with {named}"
+        )
+    return schema
 
 
 def ref(name: str) -> Schema:
