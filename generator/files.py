@@ -59,7 +59,8 @@ def exchange(directory: Path, files: Mapping[str, Path | None]) -> None:
 
     Args:
         directory: where to put them.
-        files: maps a path in the directory to the file that is copied there; None removes the path.
+        files: maps a path in the directory to the file that is copied there, or to the directory
+            that is there afterwards with nothing else in it; None removes the path.
 
     Raises:
         OSError: a file cannot be written; the directory is unchanged.
@@ -82,21 +83,34 @@ def _copied(source: Path | None, to: Path) -> Path | None:
     """A copy of the file beside its destination, so that it only has to be renamed."""
     if source is None:
         return None
+    if _is_directory(source):
+        return Path(shutil.copytree(source, to, symlinks=True))
     shutil.copy2(source, to, follow_symlinks=False)
     return to
 
 
+def _is_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 def _replace(target: Path, file: Path | None, old: Path, undo: contextlib.ExitStack) -> None:
     if target.is_symlink() or target.exists():
-        mode = target.lstat().st_mode
+        mode, kind = target.lstat().st_mode, _is_directory(target)
         undo.callback(_restore, old, target)
         os.replace(target, old)
-        if file is not None and not file.is_symlink():
+        if file is not None and not file.is_symlink() and _is_directory(file) == kind:
             file.chmod(mode)
     if file is not None:
         _make_parents(target.parent, undo)
-        undo.callback(target.unlink, missing_ok=True)
+        undo.callback(_remove, target)
         os.replace(file, target)
+
+
+def _remove(path: Path) -> None:
+    if _is_directory(path):
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _restore(old: Path, target: Path) -> None:
@@ -109,6 +123,26 @@ def _make_parents(directory: Path, undo: contextlib.ExitStack) -> None:
         _make_parents(directory.parent, undo)
         directory.mkdir()
         undo.callback(directory.rmdir)
+
+
+def without_links(directory: Path) -> None:
+    """Put what they lead to in place of all links in a directory.
+
+    Raises:
+        OSError: a link leads nowhere.
+    """
+    if not _is_directory(directory):
+        return
+    for entry in list(directory.iterdir()):
+        if entry.is_symlink():
+            source = entry.resolve(strict=True)
+            entry.unlink()
+            if source.is_dir():
+                shutil.copytree(source, entry)
+            else:
+                shutil.copy2(source, entry)
+        else:
+            without_links(entry)
 
 
 def edit(path: Path, change: Callable[[str], str]) -> None:

@@ -205,4 +205,8 @@ class WrittenModelScaffoldDefinition(ABC):
 
     @abstractmethod
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
-        """Write the model into the scaffold's `src/model/`; returns the file."""
+        """Write the model into the scaffold's `src/model/`; returns its file there.
+
+        Or the directory there that holds all of its files. It needs a name of its own, such as
+        `model`, and what it holds is written by this call alone.
+        """

@@ -20,6 +20,7 @@ from ..environment.isolation import lacking
 from ..environment.lines import Requirements
 from ..environment.venvs import RUNNING
 from ..errors import ModelError, SettingError
+from ..files import without_links
 from ..hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find
 from ..hooks.custom import Custom
 from ..owners import guarded, warn
@@ -100,14 +101,16 @@ class Prepared:
             yield needed
 
     def serialized(self, place: Path) -> Path:
-        """Write the model alone into a directory; returns the file.
+        """Write the model alone into a directory; returns its file, or its own directory there.
 
         Raises:
             ModelError: it cannot be written.
             OSError: the disk is full, or cannot be written to.
         """
         with self._writing():
-            return self.definition.serialize_model_to_directory(self.served, place)
+            path = self.definition.serialize_model_to_directory(self.served, place)
+            without_links(path)
+        return path
 
     def _writing(self) -> "contextlib.AbstractContextManager[None]":
         doing = f"{type(self.model).__name__} cannot be written"
@@ -134,11 +137,12 @@ class Prepared:
             needed: what `named` yields.
 
         Returns:
-            The paths of the files in `src/model/` and `wheels/`.
+            The paths of the files in `src/model/` and `wheels/`, and of the model's directory
+            where it is one.
         """
         place = directory / layout.MODEL
         file = self.serialized(place)
-        self._check_names(file.name)
+        self._check_names(file)
         self.captured.write(place)
         facts = {**self._facts(file, needed), **self.definition.facts(self.model)}
         names = [file.name, *self.captured.digests]
@@ -154,13 +158,19 @@ class Prepared:
         wheels = write_wheels(directory, needed.wheels)
         return [*(f"{layout.MODEL}/{name}" for name in names), *wheels]
 
-    def _check_names(self, file: str) -> None:
-        """Refuse a file of the owner's that would replace one of the scaffold's own."""
-        for name in (file, layout.ONNX_FILE, "__init__.py"):
-            if name in self.captured.data or name in self.captured.files:
+    def _check_names(self, file: Path) -> None:
+        """Refuse a file of the owner's that would replace one of the scaffold's own.
+
+        Nor may a module have the name of the model's directory, which may hide it.
+        """
+        taken = {file.name, layout.ONNX_FILE, "__init__.py"}
+        if file.is_dir():
+            taken.add(f"{file.name}.py")
+        for name in (*self.captured.data, *self.captured.files):
+            if name in taken or Path(name).parts[0] == file.name:
                 raise SettingError(
-                    f"{layout.MODEL}/{name} is a file of the scaffold's own: rename yours, or leave"
-                    " it out of code"
+                    f"{layout.MODEL}/{name} has the name of a file of the scaffold's own: rename"
+                    " yours, or leave it out of code"
                 )
 
     def _facts(self, file: Path, needed: Requirements) -> dict[str, Any]:

@@ -102,6 +102,7 @@ def replace_model(
         stale = _stale_files(directory, MODEL, facts.get("code") or {}, files)
         with tempfile.TemporaryDirectory(prefix="scaffold-replace.") as place:
             copy = _copied(directory, Path(place) / "scaffold", [*stale, *model_files])
+            _check_free(copy, definition.files)
             with prepared.named() as needed:
                 old_wheels = _stale_wheels(directory, facts.get("wheels") or {}, needed.wheels)
                 written = _write(prepared, needed, copy, answers, facts)
@@ -186,9 +187,24 @@ def _generated_pins(answers: Answers) -> str:
 
 
 def _model_files(facts: Mapping[str, Any]) -> list[str]:
-    """The names of the old model's files in `src/model/`."""
+    """The names of the old model's files in `src/model/`; a directory is one of them."""
     compiled = facts.get("onnx_sha256") and ONNX_FILE
     return [name for name in (facts.get("file"), compiled) if name]
+
+
+def _check_free(copy: Path, names: Sequence[str]) -> None:
+    """Refuse to write a model into a directory in which the owner has put something.
+
+    Args:
+        copy: the scaffold without the old model.
+        names: what the new model's file or directory may be called.
+    """
+    for name in names:
+        place = copy / MODEL / name
+        if place.is_dir() and any(place.iterdir()):
+            raise ScaffoldError(
+                f"{MODEL}/{name} holds files of yours, and is the new model's place: move them"
+            )
 
 
 def _changes(

@@ -1,6 +1,9 @@
-"""The serialized model: its path, and a check that it is the file that was written."""
+"""The serialized model, a file or a directory, and a check that it is what was written."""
 
 import hashlib
+import os
+from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 from .config import Config
@@ -8,14 +11,16 @@ from .errors import LoadError
 
 MODEL_DIRECTORY = Path("model")
 ONNX_FILE = "model.onnx"
+# In a directory, what .dockerignore keeps out of the image: it is no part of the model.
+LEFT_OUT = (".git", ".DS_Store", ".ipynb_checkpoints", ".*_cache", "__pycache__", "*.py[co]")
 
 
 def model_path(config: Config) -> Path:
-    """The path of the model file, with the SHA-256 that `config.yaml` records.
+    """The path of the model's file or directory, with the digest that `config.yaml` records.
 
     Raises:
-        LoadError: `config.yaml` names no file, the file is missing, or is not the one that
-            `config.yaml` records.
+        LoadError: `config.yaml` names none, it is missing, or is not the one that `config.yaml`
+            records.
     """
     if config.model.file is None:
         raise LoadError(
@@ -23,7 +28,7 @@ def model_path(config: Config) -> Path:
             " a model into src/model/ and name its file under model.file in config.yaml"
         )
     path = MODEL_DIRECTORY / config.model.file
-    if not path.is_file():
+    if not path.exists():
         raise LoadError(
             f"src/{path} is missing: write the model there with {_writing(f'src/{path}')},"
             " or make the scaffold with generator.from_model(model, ...)"
@@ -64,14 +69,55 @@ def _writing(path: str) -> str:
         ".pt": f"torch.save(model, '{path}')",
         ".pt2": f"torch.export.save(program, '{path}')",
         ".pickle": f"pickle.dump(model, open('{path}', 'wb'))",
+        "": "its framework's own call, as a directory",
     }
     return calls.get(Path(path).suffix, f"joblib.dump(model, '{path}')")
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """The SHA-256 of a file, or of a directory's files, in hexadecimal.
+
+    That of a directory is the SHA-256 of what `sha256sum -z` prints for its files, in the order of
+    their paths in it:
+
+        find * -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum -z | sha256sum
+
+    A link to a file counts as that file. Empty directories and what `LEFT_OUT` names do not count.
+
+    Raises:
+        LoadError: the directory holds a link to a directory, or something that is no file.
+    """
+    if not path.is_dir():
+        return _digest(path)
+    lines = hashlib.sha256()
+    for name, file in sorted((os.fsencode(f.relative_to(path).as_posix()), f) for f in files(path)):
+        lines.update(f"{_digest(file)}  ".encode() + name + b"\0")
+    return lines.hexdigest()
+
+
+def files(directory: Path) -> Iterator[Path]:
+    """The files of a model that is a directory, in no order.
+
+    Raises:
+        LoadError: there is a link to a directory, or something that is no file.
+    """
+    for entry in directory.iterdir():
+        if any(fnmatch(entry.name, pattern) for pattern in LEFT_OUT):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            yield from files(entry)
+        elif entry.is_file():
+            yield entry
+        else:
+            raise LoadError(
+                f"src/{entry} is no file, or a link to a directory: a model that is a directory"
+                " holds files and directories"
+            )
+
+
+def _digest(file: Path) -> str:
     sha256 = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
+    with file.open("rb") as opened:
+        while chunk := opened.read(1 << 20):
             sha256.update(chunk)
     return sha256.hexdigest()
