@@ -21,6 +21,7 @@ import generator
 from common.config import Config
 from generator import ServingError
 from generator.environment.venvs import server_python
+from generator.hooks import DEFINITIONS
 from generator.layout import ANSWERS
 from generator.rendering.render import without_git
 from generator.writing.prepare import PYTHON_VERSIONS
@@ -30,14 +31,21 @@ TEMPLATE = yaml.safe_load((ROOT / "copier.yml").read_text())
 QUESTIONS = {name: question for name, question in TEMPLATE.items() if not name.startswith("_")}
 ASKED = {name: question for name, question in QUESTIONS.items() if question.get("when", True)}
 REQUIREMENTS = QUESTIONS["requirements"]["default"]
-FILES = {"keras": "model.keras", "pytorch": "model.pt", "sklearn": "model.joblib", "custom": None}
+# The owner of these writes load, whatever the file is.
+FILES = {each.name: each.files[0] for each in DEFINITIONS} | {"function": None, "custom": None}
 PACKAGES = {
     "keras": ["keras", "tensorflow"],
     "pytorch": ["torch"],
     "sklearn": ["joblib", "scikit-learn"],
+    "function": [],
     "custom": [],
 }
 FRAMEWORKS = list(QUESTIONS["framework"]["choices"].values())
+# The others differ from these in a file or two.
+FIRST = ("sklearn", "keras", "pytorch", "custom")
+RENDERED = [
+    pytest.param(name, marks=[] if name in FIRST else [pytest.mark.sweep]) for name in FRAMEWORKS
+]
 BIN = Path(sys.executable).parent
 
 
@@ -168,7 +176,7 @@ def test_needs_no_trust() -> None:
 
 
 def test_frameworks_are_those_with_hooks() -> None:
-    choices = {definition.label: definition.name for definition in generator.hooks.DEFINITIONS}
+    choices = {definition.label: definition.name for definition in DEFINITIONS}
     assert QUESTIONS["framework"]["choices"] == choices
     assert list(choices.values()) == FRAMEWORKS
 
@@ -293,7 +301,7 @@ def test_refuses_unknown_choices(answers: dict[str, str], plain: Path, tmp_path:
 # ---- rendered files ----
 
 
-@pytest.fixture(scope="session", params=FRAMEWORKS)
+@pytest.fixture(scope="session", params=RENDERED)
 def scaffold_files(
     request: pytest.FixtureRequest, copie_session: Any, plain: Path
 ) -> tuple[str, Path]:
