@@ -11,12 +11,14 @@ from .function import Function
 from .keras import Keras
 from .pytorch import PyTorch
 from .sklearn import SKLearn
+from .statsmodels import Statsmodels
 
 FUNCTION, CUSTOM = Function(), Custom()
 DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (
     SKLearn(),
     Keras(),
     PyTorch(),
+    Statsmodels(),
     FUNCTION,
     CUSTOM,
 )

@@ -31,12 +31,13 @@ TEMPLATE = yaml.safe_load((ROOT / "copier.yml").read_text())
 QUESTIONS = {name: question for name, question in TEMPLATE.items() if not name.startswith("_")}
 ASKED = {name: question for name, question in QUESTIONS.items() if question.get("when", True)}
 REQUIREMENTS = QUESTIONS["requirements"]["default"]
-# The owner of these writes load, whatever the file is.
-FILES = {each.name: each.files[0] for each in DEFINITIONS} | {"function": None, "custom": None}
+UNSAVED = ("statsmodels", "function", "custom")  # whoever copies the template writes load
+FILES = {each.name: each.files[0] for each in DEFINITIONS} | dict.fromkeys(UNSAVED)
 PACKAGES = {
     "keras": ["keras", "tensorflow"],
     "pytorch": ["torch"],
     "sklearn": ["joblib", "scikit-learn"],
+    "statsmodels": ["statsmodels"],
     "function": [],
     "custom": [],
 }
