@@ -83,6 +83,11 @@ def _add_new(commands: Any) -> None:
     )
     _add_making(new)
     new.add_argument(
+        "--version",
+        metavar="TEXT",
+        help="the model's version, which clients are told (digits of its file's SHA-256)",
+    )
+    new.add_argument(
         "--sample",
         metavar="ROWS",
         help="rows to verify the scaffold on: JSON, - for standard input, or a .csv, .parquet or"
@@ -287,6 +292,7 @@ def _new(options: argparse.Namespace) -> None:
         model,
         options.directory,
         sample_input=sample,
+        version=options.version,
         framework=options.framework,
         code=options.code,
         wheels=options.wheels,

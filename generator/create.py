@@ -28,6 +28,7 @@ def from_model(
     target_directory: "str | os.PathLike[str] | None" = None,
     *,
     name: str = "model",
+    version: str | None = None,
     image: str | None = None,
     sample_input: Any = None,
     requirements: Sequence[str] | None = None,
@@ -55,6 +56,9 @@ def from_model(
             `method` that you name, and can be pickled.
         target_directory: the directory to create; by default named after the model's class.
         name: the model's name, as in `/v1/models/NAME:predict`.
+        version: what clients are told of which model answers, as in "1.10" or "2024-05-01": up to
+            64 letters, digits, and ".", "_", "-" or "+"; by default the first 12 digits of the
+            SHA-256 of the model's file.
         image: the image's name in `deploy/` and in the README, as in
             "registry.example.org/iris:1.0"; by default the model's name.
         sample_input: rows as the model's `predict` takes them, of shape [n, features], or a
@@ -120,6 +124,7 @@ def from_model(
     files, source = data_files(data, target), chosen_source(template, ref)
     made: dict[str, Any] = {"requirements": requirements, "python_version": python_version}
     made |= {"format": format, "engine": engine, "code": code, "wheels": wheels}
+    made["version"] = version
     if overwrite and (target / layout.ANSWERS).exists():
         scaffold = Scaffold(target, model)
         _check_unchanged(scaffold, name, image, server, platforms, template or ref)

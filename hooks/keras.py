@@ -66,8 +66,8 @@ class Keras(WrittenModelScaffoldDefinition):
         if keras.config.backend() not in BACKENDS:
             raise ModelError(
                 f"Keras runs on {keras.config.backend()!r}, a scaffold takes"
-                f" {listing(list(BACKENDS))}: save the model, set KERAS_BACKEND to one of them, load"
-                " it and pass that"
+                f" {listing(list(BACKENDS))}: save the model, set KERAS_BACKEND to one of them,"
+                " load it and pass that"
             )
         if not model.built:
             raise ModelError(

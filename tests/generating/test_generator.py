@@ -1032,6 +1032,16 @@ def test_refuses_a_bad_name(
     assert "model_name" in message and str(name).strip() in message
 
 
+@pytest.mark.parametrize(
+    "version", ["", " ", "1 0", "-1", "..", "a/b", "é", "x" * 65, "1\n", 1.1, 2, True]
+)
+def test_refuses_a_bad_version(
+    version: Any, make: Callable[..., Scaffold], linear: Any, tmp_path: Path
+) -> None:
+    message = refused(SettingError, tmp_path, lambda: make(linear, version=version))
+    assert f"version {version!r}: must be a string of 1 to 64 letters" in message
+
+
 @pytest.mark.parametrize("python_version", ["3.9", "3.14", "", "3", "3.11.7", 3.11])
 def test_refuses_a_bad_python_version(
     python_version: Any, make: Callable[..., Scaffold], linear: Any, tmp_path: Path

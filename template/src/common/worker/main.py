@@ -126,7 +126,7 @@ def load(config: Config) -> Any:
     except (Exception, SystemExit) as error:
         logger.error("load() failed", exc_info=error)
         raise LoadError(f"the model cannot be loaded: {_reason(error)}") from error
-    v2 = bodies.V2(config.name, config.model.input)
+    v2 = bodies.V2(config.name, config.model.input, config.model.version)
     options = _import("common.worker.options").Options.of_config(config)
     sharing, fixed_size = sharings.of_config(config), sharings.fixed_size(config)
     first = _import("common.worker.first_rows").FirstRows(model, config.model.input)
@@ -145,7 +145,7 @@ def _grpc(config: Config) -> Any:
     if not config.serving.grpc_port:
         return None
     codec = _import("common.bodies.v2.grpc_codec")
-    return codec.ModelInfer(config.name, config.model.input)
+    return codec.ModelInfer(config.name, config.model.input, config.model.version)
 
 
 def _set_sklearn_config(settings: dict[str, Any] | None) -> None:

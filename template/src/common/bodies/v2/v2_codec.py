@@ -53,10 +53,18 @@ class V2:
     Args:
         name: the model's name.
         described: what a row is, `model.input` of a Config.
+        version: the model's version, if it has one.
     """
 
-    def __init__(self, name: str = "model", described: ModelInput | None = None) -> None:
-        self._name = name
+    def __init__(
+        self,
+        name: str = "model",
+        described: ModelInput | None = None,
+        version: str | None = None,
+    ) -> None:
+        self._model = {"model_name": name}
+        if version is not None:
+            self._model["model_version"] = version
         self._described = described
 
     def decode(self, body: bytes | memoryview, request_id: str) -> tuple[dict[str, Any], Encoder]:
@@ -107,7 +115,7 @@ class V2:
                 outputs[-1]["parameters"] = {"binary_data_size": len(raw[-1])}
             else:
                 outputs[-1]["data"] = _json_data(name, array)
-        head = json_encode({"id": answer_id, "model_name": self._name, "outputs": outputs})
+        head = json_encode({"id": answer_id, **self._model, "outputs": outputs})
         return b"".join([V2_HEAD.pack(len(head) if raw else 0), head, *raw])
 
 
