@@ -6,12 +6,24 @@ from typing import Any
 from generator.errors import ModelError, SettingError
 
 from .base import WrittenModelScaffoldDefinition
+from .catboost import CatBoost
 from .custom import Custom
 from .keras import Keras
+from .lightgbm import LightGBM
 from .pytorch import PyTorch
 from .sklearn import SKLearn
+from .xgboost import XGBoost
 
-DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (SKLearn(), Keras(), PyTorch(), Custom())
+# The boosters come first: their estimators have scikit-learn's interface too.
+DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (
+    XGBoost(),
+    LightGBM(),
+    CatBoost(),
+    SKLearn(),
+    Keras(),
+    PyTorch(),
+    Custom(),
+)
 
 
 def find(model: Any, framework: str | None = None) -> WrittenModelScaffoldDefinition:

@@ -9,7 +9,8 @@ import numpy as np
 from ..errors import InvalidInput
 from ..words import kind_of
 
-OPTIONS = {"sklearn": ("probabilities",)}  # framework to keys; each is true or false
+# Framework to keys; each is true or false.
+OPTIONS = dict.fromkeys(("sklearn", "xgboost", "lightgbm", "catboost"), ("probabilities",))
 ALIKE = 0.9  # difflib's ratio: one letter too few, or two that changed places
 MOST_LETTERS = 40
 
