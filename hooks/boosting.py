@@ -1,4 +1,4 @@
-"""What XGBoost, LightGBM and CatBoost have in common: their own classes, saved in their own formats."""
+"""What XGBoost, LightGBM and CatBoost have in common: each saves models in a format of its own."""
 
 import sys
 from collections.abc import Callable
@@ -107,9 +107,7 @@ class Rows:
         names: their names; None if it was trained without names.
     """
 
-    def __init__(
-        self, predict: Callable[[Any], Any], count: int, names: list[str] | None
-    ) -> None:
+    def __init__(self, predict: Callable[[Any], Any], count: int, names: list[str] | None) -> None:
         self.predict = predict
         self.n_features_in_ = count
         if names is not None:

@@ -50,9 +50,8 @@ class CatBoost(Boosting):
 
     def check(self, model: Any) -> None:
         if not model.is_fitted():
-            raise ModelError(
-                f"{type(model).__name__} is not fitted: call fit(X, y) before making a scaffold of it"
-            )
+            name = type(model).__name__
+            raise ModelError(f"{name} is not fitted: call fit(X, y) before making a scaffold of it")
 
     def facts(self, model: Any) -> dict[str, Any]:
         return {"settings": {"class": type(model).__name__}}

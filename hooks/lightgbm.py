@@ -36,12 +36,11 @@ class LightGBM(Boosting):
     )
 
     def _is_whole_in_its_file(self, model: Any) -> bool:
-        if type(model).__name__ != BOOSTER and not model.__sklearn_is_fitted__():
-            return not callable(model.objective)
-        objective = getattr(model, "objective_", None)
-        if callable(objective) or not _is_plain(_booster(model).pandas_categorical or []):
-            return False
-        return not hasattr(model, "classes_") or _is_plain(model.classes_.tolist())
+        objectives = (getattr(model, name, None) for name in ("objective", "objective_"))
+        classes = getattr(model, "classes_", None)
+        return not any(map(callable, objectives)) and (
+            classes is None or _is_plain(classes.tolist())
+        )
 
     def read(self, path: Path) -> Any:
         import lightgbm
