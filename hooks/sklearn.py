@@ -37,7 +37,7 @@ KINDS = {
 
 
 class SKLearn(WrittenModelScaffoldDefinition):
-    """scikit-learn's estimators, pipelines and search objects, and XGBoost's and the like."""
+    """scikit-learn's estimators, pipelines and search objects, and what has their interface."""
 
     name: ClassVar[str] = "sklearn"
     label: ClassVar[str] = "scikit-learn"

@@ -30,13 +30,25 @@ TEMPLATE = yaml.safe_load((ROOT / "copier.yml").read_text())
 QUESTIONS = {name: question for name, question in TEMPLATE.items() if not name.startswith("_")}
 ASKED = {name: question for name, question in QUESTIONS.items() if question.get("when", True)}
 REQUIREMENTS = QUESTIONS["requirements"]["default"]
-FILES = {"keras": "model.keras", "pytorch": "model.pt", "sklearn": "model.joblib", "custom": None}
+FILES = {
+    "xgboost": "model.ubj",
+    "lightgbm": "model.txt",
+    "catboost": "model.cbm",
+    "keras": "model.keras",
+    "pytorch": "model.pt",
+    "sklearn": "model.joblib",
+    "custom": None,
+}
 PACKAGES = {
+    "xgboost": ["scikit-learn", "xgboost"],
+    "lightgbm": ["lightgbm"],
+    "catboost": ["catboost"],
     "keras": ["keras", "tensorflow"],
     "pytorch": ["torch"],
     "sklearn": ["joblib", "scikit-learn"],
     "custom": [],
 }
+IN_SWEEP = {"xgboost", "lightgbm", "catboost"}
 FRAMEWORKS = list(QUESTIONS["framework"]["choices"].values())
 BIN = Path(sys.executable).parent
 
@@ -293,7 +305,13 @@ def test_refuses_unknown_choices(answers: dict[str, str], plain: Path, tmp_path:
 # ---- rendered files ----
 
 
-@pytest.fixture(scope="session", params=FRAMEWORKS)
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(name, marks=[pytest.mark.sweep] if name in IN_SWEEP else [])
+        for name in FRAMEWORKS
+    ],
+)
 def scaffold_files(
     request: pytest.FixtureRequest, copie_session: Any, plain: Path
 ) -> tuple[str, Path]:
@@ -425,7 +443,12 @@ def test_every_setting_is_in_config_with_its_default_and_a_comment(
         "model_metadata": {"framework": framework, "model": {"file": "m"}},
     }
     defaults = Config.from_document(document).as_document()["model_metadata"]["serving"]
-    if framework == "sklearn":  # a call costs as much for one row as for hundreds
+    if framework in (
+        "xgboost",
+        "lightgbm",
+        "catboost",
+        "sklearn",
+    ):  # a call costs as much for one row as for hundreds
         defaults["max_batch_size"] = 4096
     assert written == defaults
     for setting in set(written) - {"http_port"}:  # its comment is that of both ports
