@@ -67,13 +67,15 @@ def _add_new(commands: Any) -> None:
         help="make a scaffold of a model that was saved to a file",
         description="Load MODEL_FILE and write a scaffold that serves the model into DIRECTORY."
         " Loading a model can run code from its file: name only a file that you trust. A Keras file"
-        " without lambdas runs none; for any other you are asked, or pass --trust-file.",
+        " without lambdas runs none, nor does one of XGBoost, LightGBM or CatBoost; for any other"
+        " you are asked, or pass --trust-file.",
     )
     new.add_argument(
         "model_file",
         metavar="MODEL_FILE",
         type=Path,
-        help="the model: .keras as Keras saves it, .pt or .pth as torch.save does,"
+        help="the model: .keras as Keras saves it, .pt or .pth as torch.save does, .ubj or .json as"
+        " XGBoost does, .txt as LightGBM does, .cbm as CatBoost does,"
         " any other as joblib or pickle does",
     )
     new.add_argument(
@@ -251,7 +253,7 @@ def _add_verify(commands: Any) -> None:
         metavar="FRACTION",
         type=float,
         help="how far a number may differ, as a fraction of the largest"
-        " (0 for sklearn and custom, else 1e-6)",
+        " (1e-6 for keras and pytorch, else 0)",
     )
     verify.set_defaults(run=_verify)
 

@@ -12,7 +12,7 @@ from .environment.installed import Environment
 from .environment.pins import infer
 from .errors import ScaffoldError, SettingError, TargetError
 from .files import beside, plain_path
-from .hooks import NATIVE
+from .hooks import NATIVE, ONNX, by_name
 from .hooks.custom import Custom
 from .owners import guarded
 from .rendering.render import chosen_source, render
@@ -117,10 +117,13 @@ def from_model(
         RequirementError: something the model needs cannot be written as a requirement.
         TargetError: the directory cannot be written, or is not empty.
     """
-    definition, model = recognised(model, framework, method, parameters)
     if target_directory is None:
         target_directory = _snake_case(type(model).__name__)
     target = plain_path(target_directory)
+    if framework is None:
+        names_method = method is not None or parameters is not None
+        framework = _implied(model, target, overwrite, engine, names_method)
+    definition, model = recognised(model, framework, method, parameters)
     files, source = data_files(data, target), chosen_source(template, ref)
     made: dict[str, Any] = {"requirements": requirements, "python_version": python_version}
     made |= {"format": format, "engine": engine, "code": code, "wheels": wheels}
@@ -297,3 +300,19 @@ def _occupied(target: Path, overwrite: bool) -> str | None:
     except (OSError, ValueError) as error:
         return f"cannot be used: {getattr(error, 'strerror', error)}; name another"
     return None
+
+
+def _implied(
+    model: Any, target: Path, overwrite: bool, engine: str | None, names_method: bool
+) -> str | None:
+    """The framework that the other arguments ask for, where more than one takes the model.
+
+    A scaffold keeps its own, and scikit-learn's hook has an engine and methods that the libraries'
+    hooks lack.
+    """
+    wanted = []
+    if overwrite and (target / layout.ANSWERS).exists():
+        wanted.append(Scaffold(target).framework)
+    if engine == ONNX or names_method:
+        wanted.append("sklearn")
+    return next((name for name in wanted if by_name(name).recognises(model)), None)

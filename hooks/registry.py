@@ -6,15 +6,22 @@ from typing import Any
 from generator.errors import ModelError, SettingError
 
 from .base import WrittenModelScaffoldDefinition
+from .catboost import CatBoost
 from .custom import Custom
 from .function import Function
 from .keras import Keras
+from .lightgbm import LightGBM
 from .pytorch import PyTorch
 from .sklearn import SKLearn
 from .statsmodels import Statsmodels
+from .xgboost import XGBoost
 
 FUNCTION, CUSTOM = Function(), Custom()
+# The boosters come first: their estimators have scikit-learn's interface too.
 DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (
+    XGBoost(),
+    LightGBM(),
+    CatBoost(),
     SKLearn(),
     Keras(),
     PyTorch(),

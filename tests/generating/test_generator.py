@@ -311,16 +311,20 @@ def unknown_rows(named: bool, package: str) -> Any:
 def test_an_estimator_of_another_package(
     make: Callable[..., Scaffold], package: str, named: bool, sampled: bool
 ) -> None:
-    """scikit-learn is pinned if it is needed to load. XGBoost's pickle does not name it."""
+    """Pickled, as where `framework` asks for that.
+
+    scikit-learn is pinned if it is needed to load. XGBoost's pickle does not name it.
+    """
     kind, x = "array", X
     if named:
         kind, x = "table", pandas.DataFrame(X, columns=["sepal length", "b", "c", "d"])
     model = BOOSTERS[package]().fit(x, Y)
     if sampled:
-        served = recorded(scaffold := make(model, sample_input=x))
+        served = recorded(scaffold := make(model, sample_input=x, framework="sklearn"))
     else:
         with unknown_rows(named, package):
-            served = (scaffold := make(model)).predict(X)["predictions"]
+            scaffold = make(model, framework="sklearn")
+        served = scaffold.predict(X)["predictions"]
     assert equal(model.predict(x), served)
     assert facts(scaffold)["input"]["kind"] == kind
     assert {distribution(package), "joblib"} <= pins(scaffold).keys()
@@ -944,7 +948,8 @@ def unpicklable() -> Any:
         ("model.joblib", "model is the string 'model.joblib', not a model: load the model"),
         (
             {"model": 1},
-            "model is a dict, whose framework is not known: pass a trained model of one of sklearn",
+            "model is a dict, whose framework is not known: pass a trained model of one of xgboost,"
+            " lightgbm, catboost, sklearn, keras",
         ),
         (None, "model is a NoneType, whose framework is not known"),
         (NotAModel(), "test_generator.NotAModel, whose framework is not known"),

@@ -34,6 +34,9 @@ REQUIREMENTS = QUESTIONS["requirements"]["default"]
 UNSAVED = ("statsmodels", "function", "custom")  # whoever copies the template writes load
 FILES = {each.name: each.files[0] for each in DEFINITIONS} | dict.fromkeys(UNSAVED)
 PACKAGES = {
+    "xgboost": ["scikit-learn", "xgboost"],
+    "lightgbm": ["lightgbm"],
+    "catboost": ["catboost"],
     "keras": ["keras", "tensorflow"],
     "pytorch": ["torch"],
     "sklearn": ["joblib", "scikit-learn"],
@@ -434,7 +437,12 @@ def test_every_setting_is_in_config_with_its_default_and_a_comment(
         "model_metadata": {"framework": framework, "model": {"file": "m"}},
     }
     defaults = Config.from_document(document).as_document()["model_metadata"]["serving"]
-    if framework == "sklearn":  # a call costs as much for one row as for hundreds
+    if framework in (
+        "xgboost",
+        "lightgbm",
+        "catboost",
+        "sklearn",
+    ):  # a call costs as much for one row as for hundreds
         defaults["max_batch_size"] = 4096
     assert written == defaults
     for setting in set(written) - {"http_port"}:  # its comment is that of both ports

@@ -114,7 +114,7 @@ def load(config: Config) -> Any:
     _set_sklearn_config(config.model.sklearn_config)
     flows, sharings = _import("common.worker.flow"), _import("common.worker.sharing")
     bodies, recoveries = _import("common.bodies.v2.v2_codec"), _import("common.worker.recovery")
-    if config.framework == "sklearn":
+    if config.framework in ("sklearn", "xgboost", "lightgbm", "catboost"):
         with contextlib.suppress(ImportError):
             importlib.import_module("scipy.sparse")
     logs.reset_warnings()  # after numpy's and SciPy's filters, before the owner's
