@@ -38,8 +38,9 @@ logger = logging.getLogger(__name__)
 FEW_FRAMES = 8
 AT_ONCE_SECONDS = 0.00005  # reading what has already arrived takes less
 # JSON of this size and more waits while smaller bodies are answered: decoding it takes longer than
-# a call of `predict` that it could share.
+# a call of `predict` that it could share. So does msgpack.
 ASIDE_BYTES = 1 << 22
+IN_PIECES = (Kind.JSON, Kind.MSGPACK)
 MOST_SECONDS = 0.1  # of decoding a large body before smaller ones are answered again
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 METHODS = ("load", "preprocess", "predict", "postprocess")
@@ -297,11 +298,11 @@ def _serve_large(
 
 
 def _open(flow: Any, frames: list[Frame], large: deque[Request]) -> list[Any]:
-    """Open requests. Those with large JSON are added to the others that wait."""
+    """Open requests. Large ones that are decoded in pieces are added to the others that wait."""
     opened = []
     for frame in frames:
         request = Request.unpack(frame)
-        if len(frame) < ASIDE_BYTES or request.kind != Kind.JSON:
+        if len(frame) < ASIDE_BYTES or request.kind not in IN_PIECES:
             opened.append(flow.open(request))
         else:
             large.append(request)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...errors import InvalidInput
 from ...link.frames import V2_HEAD
+from ...rows.packed import are_many, packed
 from ...schema import ModelInput
 from ...words import kind_of, listing, shown
 from ..json_codec import json_decode, json_encode
@@ -387,6 +388,8 @@ def _numbers(data: list[Any], dtype: np.dtype[Any]) -> Array:
 
 
 def _to_array(data: list[Any], dtype: np.dtype[Any]) -> Array:
+    if data and are_many(data) and (found := packed(data)) is not None:
+        return found
     values = np.array(data)
     if values.dtype.kind == "O" and dtype.kind == "f" and None in _flatten(data):
         return np.array([np.nan if item is None else item for item in _flatten(data)])
