@@ -56,7 +56,7 @@ ODD = [
     np.float32(1.5),
     np.int32(1),
     np.array(1.5),
-    object(),
+    print,
 ]
 
 
