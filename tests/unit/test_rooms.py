@@ -26,7 +26,7 @@ COMMON: Order = [
     ("errors",),
     ("schema", "config_file"),
     ("config", "rows"),
-    ("model_file", "health", "fast_path", "signature"),
+    ("methods", "model_file", "health", "fast_path", "signature"),
     ("onnx_engine",),
     ("link",),
     ("bodies",),
