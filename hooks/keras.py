@@ -33,7 +33,7 @@ class Keras(WrittenModelScaffoldDefinition):
         "Sequential, functional and subclassed models, on TensorFlow, torch or JAX"
     )
     files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
-    suffixes: ClassVar[tuple[str, ...]] = (".keras",)
+    suffixes: ClassVar[tuple[str, ...]] = (".keras", ".h5")
     # A compiled graph and another batch size change the last bits.
     tolerance: ClassVar[float] = 1e-6
 
@@ -45,6 +45,8 @@ class Keras(WrittenModelScaffoldDefinition):
     def read_safely(self, path: Path) -> Any:
         import keras
 
+        if path.suffix == ".h5":  # in which some versions of Keras 3 run lambdas
+            return None
         try:
             return keras.saving.load_model(path, compile=False, safe_mode=True)
         except Exception:  # it has a lambda in it, or is no such file: `read` says which

@@ -1,6 +1,7 @@
 """The frameworks, in the order in which a model is offered to them."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from generator.errors import ModelError, SettingError
@@ -11,6 +12,7 @@ from .custom import Custom
 from .function import Function
 from .keras import Keras
 from .lightgbm import LightGBM
+from .mlflow import MLflow
 from .pytorch import PyTorch
 from .sklearn import SKLearn
 from .statsmodels import Statsmodels
@@ -26,6 +28,7 @@ DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (
     Keras(),
     PyTorch(),
     Statsmodels(),
+    MLflow(),
     FUNCTION,
     CUSTOM,
 )
@@ -119,9 +122,9 @@ def _files(definition: WrittenModelScaffoldDefinition) -> str:
     return ", ".join(f"`{name}`" for name in definition.files)
 
 
-def reader(suffix: str) -> WrittenModelScaffoldDefinition | None:
-    """The framework of files with this ending; None if the ending is not a framework's own."""
-    return next((definition for definition in DEFINITIONS if suffix in definition.suffixes), None)
+def reader(path: Path) -> WrittenModelScaffoldDefinition | None:
+    """The framework that reads a file or a directory; None if no framework says that it does."""
+    return next((definition for definition in DEFINITIONS if definition.reads(path)), None)
 
 
 def by_name(name: str) -> WrittenModelScaffoldDefinition:

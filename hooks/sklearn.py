@@ -16,7 +16,7 @@ from generator.owners import guarded, one_line, warn
 from generator.rows import arrays, samples, tables
 from generator.rows.body import body_rows
 
-from . import outputs, sklearn_columns, sklearn_config
+from . import outputs, sklearn_columns, sklearn_config, sklearn_skops
 from .base import CANNOT_PREDICT, NATIVE, ONNX, Description
 from .methods import PREDICT, WithMethods
 from .onnx import check, convert
@@ -42,7 +42,7 @@ KINDS = {
 }
 
 
-class SKLearn(WithMethods):
+class SKLearn(sklearn_skops.WithSkops, WithMethods):
     """scikit-learn's estimators, pipelines and search objects, and what has their interface."""
 
     name: ClassVar[str] = "sklearn"
@@ -51,7 +51,7 @@ class SKLearn(WithMethods):
     models: ClassVar[str] = (
         "estimators, pipelines and search objects, and whatever else has their interface"
     )
-    files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
+    files: ClassVar[tuple[str, ...]] = (MODEL_FILE, sklearn_skops.SKOPS_FILE)
 
     def tolerance_of(self, config: Any) -> float:
         if getattr(config, "onnx_sha256", None) or getattr(config, "engine", None) == ONNX:
@@ -152,6 +152,8 @@ class SKLearn(WithMethods):
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         import joblib
 
+        if isinstance(model, sklearn_skops.Skops):
+            return sklearn_skops.write(model.model, directory / sklearn_skops.SKOPS_FILE)
         path = directory / MODEL_FILE
         joblib.dump(model, path)
         return path

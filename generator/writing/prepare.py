@@ -147,6 +147,7 @@ class Prepared:
         self._check_names(file)
         self.captured.write(place)
         facts = {**self._facts(file, needed), **self.definition.facts(self.model)}
+        facts |= self.definition.served_facts(self.served, file)
         names = [file.name, *self.captured.digests]
         before = read_facts(directory / layout.CONFIG)
         if before.get("rows_independent") is not None:

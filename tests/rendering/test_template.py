@@ -41,6 +41,7 @@ PACKAGES = {
     "pytorch": ["torch"],
     "sklearn": ["joblib", "scikit-learn"],
     "statsmodels": ["statsmodels"],
+    "mlflow": ["mlflow-skinny"],
     "function": [],
     "custom": [],
 }

@@ -18,6 +18,8 @@ GENERATOR: Order = [
     ("writing",),
     ("scaffold",),
     ("create",),
+    ("sources",),
+    ("create_from",),
     ("cli", "__init__"),
     ("__main__",),
 ]
