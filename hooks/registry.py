@@ -10,13 +10,19 @@ from .custom import Custom
 from .function import Function
 from .keras import Keras
 from .pytorch import PyTorch
+from .sentence_transformers import SentenceTransformers
 from .sklearn import SKLearn
+from .spacy import SpaCy
+from .transformers import Transformers
 
 FUNCTION, CUSTOM = Function(), Custom()
 DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (
     SKLearn(),
     Keras(),
+    SentenceTransformers(),
     PyTorch(),
+    Transformers(),
+    SpaCy(),
     FUNCTION,
     CUSTOM,
 )

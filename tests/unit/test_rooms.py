@@ -22,7 +22,7 @@ GENERATOR: Order = [
     ("__main__",),
 ]
 COMMON: Order = [
-    ("words", "logs", "threads"),
+    ("words", "logs", "threads", "documents"),
     ("errors",),
     ("schema", "config_file"),
     ("config", "rows"),
@@ -31,6 +31,7 @@ COMMON: Order = [
     ("link",),
     ("bodies",),
     ("outputs",),
+    ("pipelines",),
     ("serving", "worker"),
     ("__init__",),  # for owners alone
 ]
