@@ -7,7 +7,7 @@ and every hook, imports from here what it needs. A scaffold has a copy of its ow
 
 from typing import TYPE_CHECKING
 
-from .template.src.common import schema
+from .template.src.common import documents, schema
 from .template.src.common.bodies import json_encode
 from .template.src.common.config import VERSION, VERSION_RULE
 from .template.src.common.config import Model as ModelFacts
@@ -18,6 +18,7 @@ from .template.src.common.methods import Methods, method_names
 from .template.src.common.model_file import digest
 from .template.src.common.onnx_engine import OnnxModel
 from .template.src.common.outputs import Predictor, left_out, plain
+from .template.src.common.pipelines import predictions as pipeline_predictions
 from .template.src.common.rows.columns.formats import example as column_example
 from .template.src.common.signature import Signature
 from .template.src.common.words import kind_of, listing, shown, written
@@ -38,12 +39,14 @@ __all__ = [
     "Signature",
     "column_example",
     "digest",
+    "documents",
     "guardian",
     "json_encode",
     "kind_of",
     "left_out",
     "listing",
     "method_names",
+    "pipeline_predictions",
     "plain",
     "schema",
     "shown",

@@ -359,7 +359,9 @@ def _from_numbers(values: Any) -> Any:
     except (TypeError, ValueError) as error:
         raise SettingError(
             "sample_input must be a tensor, an array or a list of rows of numbers, or a dict of"
-            f" them keyed by input name: {' '.join(str(error).split())}"
+            f" them keyed by input name: {' '.join(str(error).split())}; for rows that are texts or"
+            " images pass what makes tensors of them too, as in"
+            " transformers.pipeline(TASK, model=model, tokenizer=tokenizer)"
         ) from error
 
 
@@ -410,7 +412,7 @@ def _call(model: Any, batch: Any) -> Any:
 def _raw_output(model: Any, batch: Any) -> Any:
     import torch
 
-    with _evaluating(model), torch.inference_mode(), warnings.catch_warnings():
+    with evaluating(model), torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if isinstance(batch, dict):
             return model(**batch)
@@ -428,7 +430,7 @@ def _array(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
+def evaluating(model: Any) -> Iterator[None]:
     """Put the model into evaluation mode; afterwards every part has its earlier mode again."""
     training = [module for module in model.modules() if getattr(module, "training", False)]
     for module in training:
@@ -470,7 +472,7 @@ def _program(model: Any, rows: Any, free: set[lengths.Axis]) -> Any:
     }
     for name, axis in free:
         dynamic[name][axis] = torch.export.Dim.AUTO
-    with warnings.catch_warnings(), _evaluating(model), _plain_outputs(model):
+    with warnings.catch_warnings(), evaluating(model), _plain_outputs(model):
         warnings.simplefilter("ignore")
         if isinstance(rows, dict):
             return torch.export.export(model, (), rows, dynamic_shapes=dynamic)

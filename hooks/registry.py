@@ -14,8 +14,11 @@ from .keras import Keras
 from .lightgbm import LightGBM
 from .mlflow import MLflow
 from .pytorch import PyTorch
+from .sentence_transformers import SentenceTransformers
 from .sklearn import SKLearn
+from .spacy import SpaCy
 from .statsmodels import Statsmodels
+from .transformers import Transformers
 from .xgboost import XGBoost
 
 FUNCTION, CUSTOM = Function(), Custom()
@@ -26,7 +29,10 @@ DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (
     CatBoost(),
     SKLearn(),
     Keras(),
+    SentenceTransformers(),
     PyTorch(),
+    Transformers(),
+    SpaCy(),
     Statsmodels(),
     MLflow(),
     FUNCTION,

@@ -24,7 +24,7 @@ GENERATOR: Order = [
     ("__main__",),
 ]
 COMMON: Order = [
-    ("words", "logs", "threads"),
+    ("words", "logs", "threads", "documents"),
     ("errors",),
     ("schema", "config_file"),
     ("config", "rows"),
@@ -33,6 +33,7 @@ COMMON: Order = [
     ("link",),
     ("bodies",),
     ("outputs",),
+    ("pipelines",),
     ("serving", "worker"),
     ("__init__",),  # for owners alone
 ]
