@@ -5,9 +5,9 @@
     python benchmarks/safety/decoding.py --models any --mib 16
 
 Each body goes through the flow of a worker in a process of its own, without a server. The columns:
-the seconds until the answer, the growth of the process's memory at its peak as a multiple of the
-body's size, the status, and the message. The bodies that start with `right` are what the model
-takes.
+the processor's seconds until the answer, the growth of the process's memory at its peak as a
+multiple of the body's size, the status, and the message. The bodies that start with `right` are
+what the model takes.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 SOURCE = Path(__file__).resolve().parents[2] / "template" / "src"
-JSON, MSGPACK, V2 = 0, 1, 6  # of common.link.frames.Kind
+JSON, MSGPACK, V2, EVENT, GRPC = 0, 1, 6, 8, 9  # of common.link.frames.Kind
 COLUMNS = [{"name": name, "type": "number", "dtype": "float64"} for name in "abcd"]
 MODELS: dict[str, dict[str, Any] | None] = {
     "array": {"kind": "array", "shape": [4], "dtype": "float64"},
@@ -35,6 +35,7 @@ MODELS: dict[str, dict[str, Any] | None] = {
             {"name": "b", "shape": [], "dtype": "float32"},
         ],
     },
+    "text": {"kind": "text"},
     "any": {"kind": "json"},
 }
 HEAD, TAIL = b'{"instances":[', b"]}"
@@ -61,25 +62,90 @@ def array_of(item: bytes, head: bytes, tail: bytes = b"") -> Make:
     return lambda size: head + b"\xdd" + struct.pack(">I", size) + item * size + tail
 
 
-def v2(part: bytes, shape: bytes, datatype: bytes) -> Make:
-    """V2 in JSON with one tensor, whose data repeats a part."""
-    head = b'{"inputs":[{"name":"x","shape":%s,"datatype":"%s","data":[' % (shape, datatype)
-    make = repeated(part, head, b"]}]}")
-    return lambda size: bytes(4) + make(size)
+def v2(part: bytes, shape: bytes, datatype: bytes, tail: bytes = b"") -> Make:
+    """V2 in JSON with one tensor, whose data repeats a part.
+
+    Args:
+        part: the part.
+        shape: may hold %d, how often the part is repeated.
+        datatype: V2's name.
+        tail: further keys of the tensor.
+    """
+
+    def make(size: int) -> bytes:
+        shaped = shape.replace(b"%d", str(size // (len(part) + 1)).encode())
+        head = b'{"inputs":[{"name":"x","shape":%s,"datatype":"%s","data":[' % (shaped, datatype)
+        return bytes(4) + repeated(part, head, b"]%s}]}" % tail)(size)
+
+    return make
 
 
-def v2_elements(size: int) -> bytes:
-    """V2 with one raw tensor of texts without a letter."""
-    count = size // 4
-    described = b'"datatype":"BYTES","parameters":{"binary_data_size":%d}' % (4 * count)
-    head = b'{"inputs":[{"name":"x","shape":[%d],%s}]}' % (count, described)
-    return struct.pack("!I", len(head)) + head + bytes(4 * count)
+def v2_after(size: int) -> bytes:
+    """V2 in JSON whose tensor has its shape and datatype after its data."""
+    tail = b'],"datatype":"FP64","shape":[1,4]}]}'
+    return bytes(4) + repeated(b"[1]", b'{"inputs":[{"name":"x","data":[', tail)(size)
+
+
+def v2_half(size: int) -> bytes:
+    """V2 in JSON whose data is right in its first half, then empty lists with a space."""
+    rows, lists = size // 2 // 18, size // 2 // 4
+    count = 4 * ((4 * rows + lists) // 4)
+    head = b'{"inputs":[{"name":"x","shape":[%d,4],"datatype":"FP64","data":[' % (count // 4)
+    right = repeated(b"[5.1,3.5,1.4,0.2]", head, b",")(size // 2)
+    return bytes(4) + repeated(b"[ ]", right, b"]}]}")(size // 2)
+
+
+def raw(element: bytes, datatype: str, row: str = "") -> Make:
+    """V2 with one raw tensor of a repeated element."""
+
+    def make(size: int) -> bytes:
+        count = size // len(element)
+        shape = f"[{count}]"
+        if row:
+            shape = f"[{count // int(row)},{row}]"
+        data = f'"datatype":"{datatype}","parameters":{{"binary_data_size":{count * len(element)}}}'
+        head = f'{{"inputs":[{{"name":"x","shape":{shape},{data}}}]}}'.encode()
+        return struct.pack("!I", len(head)) + head + element * count
+
+    return make
+
+
+def grpc(element: bytes, datatype: bytes, content: int = 0, row: int = 0) -> Make:
+    """A gRPC message with one tensor of a repeated element; raw if there is no field for it.
+
+    Args:
+        element: the element, with its tag where each has one.
+        datatype: V2's name.
+        content: the field of InferTensorContents, if all elements are packed in one; -1 if each
+            has a tag.
+        row: how many elements a row has; 0 for rows that are no lists.
+    """
+
+    def make(size: int) -> bytes:
+        from common.bodies.v2.protobuf import field, varint
+
+        count = size // len(element)
+        sizes = [count // row, row] if row else [count]
+        data = element * count
+        tensor = field(1, b"x") + field(2, datatype) + field(3, b"".join(map(varint, sizes)))
+        if content:
+            tensor += field(5, data if content < 0 else field(content, data))
+        message = field(1, b"model") + field(5, tensor)
+        if not content:
+            message += field(7, data)
+        return message
+
+    return make
 
 
 def half(size: int) -> bytes:
     return repeated(b"[]", repeated(b"[5.1,3.5,1.4,0.2]", tail=b",")(size // 2))(size // 2)
 
 
+EVENT_HEAD = (
+    b'{"id":"1","source":"a","specversion":"1.0","type":"t","time":"2026-01-01T00:00:00Z",'
+    b'"data":{"instances":['
+)
 ROW = b"\x94" + (b"\xcb" + struct.pack(">d", 5.1)) * 4
 BODIES: dict[str, tuple[int, Make]] = {
     "right rows": (JSON, repeated(b"[5.1,3.5,1.4,0.2]")),
@@ -107,10 +173,29 @@ BODIES: dict[str, tuple[int, Make]] = {
     "msgpack other key": (MSGPACK, array_of(b"\x90", b"\x82\xa1a", b"\xa9instances\x90")),
     "msgpack one key": (MSGPACK, packed(b"\x81\xa0\xc0")),
     "msgpack arrays": (MSGPACK, packed(b"\x83\xc4\x02nd\xc2\xc4\x04type\xa2?1\xc4\x04data\xc0")),
+    "right V2": (V2, v2(b"5.1,3.5,1.4,0.2", b"[%d,4]", b"FP64")),
+    "right V2 rows": (V2, v2(b"[5.1,3.5,1.4,0.2]", b"[%d,4]", b"FP64")),
+    "right V2 raw": (V2, raw(struct.pack("<d", 5.1), "FP64", "4")),
+    "right V2 texts": (V2, v2(b'"ab"', b"[%d]", b"BYTES")),
+    "right V2 raw texts": (V2, raw(struct.pack("<I", 2) + b"ab", "BYTES")),
     "V2 lists": (V2, v2(b"[]", b"[1,4]", b"FP64")),
+    "V2 spaced lists": (V2, v2(b"[ ]", b"[%d]", b"FP64")),
     "V2 short lists": (V2, v2(b"[1]", b"[1,4]", b"FP64")),
+    "V2 short rows": (V2, v2(b"[1]", b"[%d,1]", b"FP64")),
+    "V2 shape at the end": (V2, v2_after),
+    "V2 after half of right rows": (V2, v2_half),
     "V2 texts": (V2, v2(b'""', b"[1,4]", b"BYTES")),
-    "V2 raw texts": (V2, v2_elements),
+    "V2 many texts": (V2, v2(b'""', b"[%d]", b"BYTES")),
+    "V2 raw texts": (V2, raw(bytes(4), "BYTES")),
+    "V2 raw row of texts": (V2, lambda size: raw(bytes(4), "BYTES", str(size // 4))(size)),
+    "V2 raw bools": (V2, raw(b"\1", "BOOL")),
+    "gRPC raw texts": (GRPC, grpc(bytes(4), b"BYTES")),
+    "gRPC texts": (GRPC, grpc(b"\x42\0", b"BYTES", -1)),
+    "gRPC integers": (GRPC, grpc(b"\1", b"INT64", 3)),
+    "gRPC tagged integers": (GRPC, grpc(b"\x18\1", b"INT64", -1)),
+    "gRPC wrong field": (GRPC, grpc(b"\1", b"FP64", 2, 4)),
+    "event of lists": (EVENT, repeated(b"[1]", EVENT_HEAD, b"]}}")),
+    "another key of lists": (JSON, repeated(b"[1]", b'{"other":[', b'],"instances":[[1,2]]}')),
 }
 
 
@@ -145,9 +230,9 @@ def measure(body: str, model: str, size: int) -> None:
     gc.freeze()  # as a worker does
     Path("/proc/self/clear_refs").write_text("5")
     before = memory("VmRSS")
-    start = time.perf_counter()
+    start = time.process_time()
     [(responses, _), *_] = list(flow.answer([flow.open(Request(1, kind, "id", content))]))
-    took, grown = time.perf_counter() - start, memory("VmHWM") - before
+    took, grown = time.process_time() - start, memory("VmHWM") - before
     said = bytes(responses[0].body[:80]).decode("ascii", "replace")
     row = f"{body:26}{model:8}{took:8.2f}{grown / len(content):8.1f}x"
     print(f"{row}  {responses[0].status} {said}", flush=True)
@@ -163,6 +248,7 @@ def flow_of(described: dict[str, Any] | None) -> Any:
     """A worker's flow with a model that takes rows as described, and predicts zeros."""
     import numpy as np
 
+    from common.bodies.v2.grpc_codec import ModelInfer
     from common.bodies.v2.v2_codec import V2 as V2Bodies
     from common.schema import read_input
     from common.signature import Signature
@@ -189,8 +275,8 @@ def flow_of(described: dict[str, Any] | None) -> Any:
 
     model = Zeros()
     sharing = Sharing(256, Zeros.signature.likeness, True, first=0)
-    bodies = V2Bodies("model", form)
-    return Flow(model, sharing, bodies, first_rows=FirstRows(model, form))
+    bodies, messages = V2Bodies("model", form), ModelInfer("model", form)
+    return Flow(model, sharing, bodies, grpc=messages, first_rows=FirstRows(model, form, messages))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,15 @@ def holds_more(body: bytes | memoryview, most: int) -> bool:
     return sum(_opened(codes) for _, codes in outside_strings(body)) > most
 
 
+def most_marks(body: bytes | memoryview) -> tuple[int, int]:
+    """How many commas, and how many lists and objects, a body of JSON has at most."""
+    commas = lists = 0
+    for part in _parts(body):
+        commas += int(np.count_nonzero(part == ord(",")))
+        lists += _opened(part)
+    return commas, lists
+
+
 def _opened(codes: Codes) -> int:
     return int(np.count_nonzero(codes | 0x20 == ord("{")))  # [ and { differ in this bit
 

@@ -25,14 +25,22 @@ def decode(body: bytes | memoryview) -> tuple[Any, Encoder]:
         DecodeError: the body is not JSON, or its attributes are too long.
     """
     event = json_decode(body)
-    if not isinstance(event, dict) or not event.keys() >= REQUIRED:
+    request = request_in(event)
+    if request is event:
         return event, lambda response: V2_HEAD.pack(0) + json_encode(response)
-    request = event.pop("data")
+    del event["data"]
     attributes = json_encode(event)
     if len(attributes) > MOST_BYTES:
         raise DecodeError(f"the event's attributes have more than {MOST_BYTES} bytes")
     head = V2_HEAD.pack(len(attributes)) + attributes
     return request, lambda response: head + json_encode(response)
+
+
+def request_in(event: Any) -> Any:
+    """The request of a decoded body: what is under `data` of an event; else the body itself."""
+    if isinstance(event, dict) and event.keys() >= REQUIRED:
+        return event["data"]
+    return event
 
 
 def parted(response: bytes) -> tuple[dict[str, Any], bytes]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
+from . import events
 from .density import check_json, holds_more, outside_strings
 from .json_codec import json_decode
 from .values import DecodeError
@@ -36,10 +37,12 @@ class JsonRows:
         ValueError: no list under `instances` is in sight.
     """
 
+    within: ClassVar[tuple[str, ...]] = ()  # keys of objects that may hold the rows
+
     def __init__(self, body: bytes | memoryview) -> None:
         self._body = memoryview(body)
         try:
-            self._start = _start_of_rows(self._text(0, WINDOW_BYTES))
+            self._start = _start_of_rows(self._text(0, WINDOW_BYTES), self.within)
         except _ENDS:
             raise ValueError("no rows are in sight") from None
         self._at: int | None = self._start  # of the next row
@@ -54,7 +57,7 @@ class JsonRows:
         size = WINDOW_BYTES
         while self._at is not None:
             window = bytes(self._body[self._at : self._at + size])
-            end, is_last = _end_of_rows(window)
+            end, is_last = end_of_rows(window)
             if is_last and self._at > self._start and not window[:end].strip():
                 raise DecodeError("no row follows a comma")
             if is_last:
@@ -97,7 +100,7 @@ class JsonRows:
             ValueError: it is no JSON, or has other rows too.
         """
         end = self._end()
-        found = json_decode(b"".join([self._body[: self._start], self._body[end:]]))
+        found = self._request(json_decode(b"".join([self._body[: self._start], self._body[end:]])))
         if found["instances"] != []:
             raise ValueError("the body has two lists of instances")
         del found["instances"]
@@ -121,6 +124,10 @@ class JsonRows:
         found["instances"] = rows
         return dict(found)
 
+    def _request(self, body: Any) -> Any:
+        """The request in a body."""
+        return body
+
     def _end(self) -> int:
         """Where the list of rows is closed."""
         depth = 1
@@ -135,6 +142,15 @@ class JsonRows:
     def _text(self, at: int, size: int) -> str:
         """Bytes as a text in which each has its own place."""
         return str(self._body[at : at + size], "latin-1")
+
+
+class EventRows(JsonRows):
+    """Reads rows under `instances` of the request in a structured CloudEvent."""
+
+    within = ("data",)
+
+    def _request(self, body: Any) -> Any:
+        return events.request_in(body)
 
 
 class JsonPieces:
@@ -169,19 +185,22 @@ class JsonPieces:
             return
 
 
-def _start_of_rows(text: str) -> int:
-    """Where the first row starts."""
+def _start_of_rows(text: str, within: Sequence[str]) -> int:
+    """Where the first row starts, in the object itself or under keys of other objects."""
     at = _after(text, 0, "{")
     while True:
         key, at = _value(text, at)
         at = _after(text, at, ":")
         if key == "instances":
             return _after(text, at, "[")
+        if key in within and text[_skip(text, at)] == "{":
+            at = _after(text, at, "{")
+            continue
         _, at = _value(text, at)
         at = _after(text, at, ",")
 
 
-def _end_of_rows(window: bytes) -> tuple[int, bool]:
+def end_of_rows(window: bytes) -> tuple[int, bool]:
     """Where the rows end that are whole, and whether no other rows follow."""
     codes = np.concatenate([codes for _, codes in outside_strings(window)])
     depths = np.cumsum(_STEPS[codes], dtype=np.int32)

@@ -1,12 +1,13 @@
 """How much a row holds, where `model.input` says that."""
 
 import itertools
+import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..schema import BYTES, TEXT, ArrayInput, ModelInput, TableInput, TensorsInput
+from ..schema import BYTES, TEXT, ArrayInput, ModelInput, TableInput, TensorsInput, TextInput
 from .columns.formats import form_name
 
 CONTAINERS = ("list", "object", "any", "bytes")  # forms of values that may be lists or objects
@@ -30,6 +31,24 @@ class Extent:
         return Extent(
             self.lists + other.lists, self.values + other.values, self.names + other.names
         )
+
+
+def most_values(described: ModelInput | None) -> int | None:
+    """How many values each row has in tensors, at most; None where rows may differ in that."""
+    match described:
+        case ArrayInput(shape=shape, dtype=dtype):
+            if shape is None or None in shape:
+                return None
+            pair = 2 if (dtype or "").startswith("complex") else 1  # [re, im]
+            return math.prod(size for size in shape if size is not None) * pair
+        case TensorsInput(inputs=tensors):
+            sizes = [most_values(ArrayInput(part.shape, part.dtype)) for part in tensors]
+            return None if None in sizes else max(size for size in sizes if size is not None)
+        case TableInput(columns=columns):
+            return len(columns)
+        case TextInput():
+            return 1
+    return None
 
 
 def extent(described: ModelInput | None) -> Extent | None:

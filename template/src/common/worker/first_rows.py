@@ -7,12 +7,15 @@ Rows need not be as `model.input` says: the owner's code may convert them. So a 
 fit is refused only if that code, asked with the row alone, refuses it in the same words.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from ..bodies.density import LARGE_BYTES
-from ..bodies.json_rows import JsonRows
+from ..bodies.json_rows import EventRows, JsonRows
 from ..bodies.msgpack_rows import MsgpackRows
+from ..bodies.v2 import first_row
+from ..bodies.v2.long_lists import Unseen
 from ..errors import InvalidInput, text_of
 from ..link.frames import Kind
 from ..rows.extent import extent
@@ -22,7 +25,9 @@ from ..signature import Signature
 READERS: dict[int, Callable[[bytes | memoryview], "Rows"]] = {
     Kind.JSON: JsonRows,
     Kind.MSGPACK: MsgpackRows,
+    Kind.EVENT: EventRows,
 }
+TENSORS = (Kind.V2, Kind.GRPC)
 
 
 class Rows(Protocol):
@@ -47,10 +52,13 @@ class FirstRows:
     Args:
         model: the owner's InferenceModel.
         described: `model.input` of a Config.
+        grpc: decodes gRPC's messages, if there is a port for them.
     """
 
-    def __init__(self, model: Model, described: ModelInput | None) -> None:
+    def __init__(self, model: Model, described: ModelInput | None, grpc: Any = None) -> None:
         self._model = model
+        self._grpc = grpc
+        self._described = described
         self._signature = Signature(described)
         self._extent = extent(described)
         self._converts = described is None  # whether the owner's code takes rows that do not fit
@@ -60,8 +68,14 @@ class FirstRows:
 
         Raises:
             InvalidInput: the model takes no such rows.
+            DecodeError: they are tensors, and not as V2 specifies them.
         """
-        if len(body) < LARGE_BYTES or self._converts or kind not in READERS:
+        if len(body) < LARGE_BYTES or self._converts:
+            return
+        if kind in TENSORS:
+            with contextlib.suppress(Unseen):
+                self._try_tensors(kind, body)
+        if kind not in READERS:
             return
         try:
             self._try(READERS[kind](body))
@@ -83,6 +97,20 @@ class FirstRows:
             if goes_on is False:
                 return
         self._check_next(rows, index)
+
+    def _try_tensors(self, kind: int, body: bytes | memoryview) -> None:
+        """Check the first row of tensors, and that their data is as much as their shapes say."""
+        if kind == Kind.V2:
+            found = first_row.of_v2(body, self._described)
+        else:
+            found = self._grpc.first_row(body)
+        for first in found:
+            refusal = self._refusal(first.request["instances"])
+            if refusal is None:
+                return
+            said, row = refusal, first
+        text = _too_large(0) if row.too_large else said
+        self._ask(row.request, said, text)
 
     def _misfit(self, batch: list[Any]) -> int | None:
         """The first row that does not fit by itself."""
@@ -106,27 +134,33 @@ class FirstRows:
         like_it: list[Any] = [0] * (most_values + 1)
         if lists > self._extent.lists:
             like_it = [[]] * (self._extent.lists + 1)
-        text = f"instances[{index}] holds more lists or values than a row of this model"
-        self._refuse(rows, like_it, index, text)
+        self._refuse(rows, like_it, index, _too_large(index))
 
     def _refuse(self, rows: Rows, row: Any, index: int, text: str | None = None) -> None:
         """Raise InvalidInput for a row that does not fit, if the owner's code says so too."""
         refusal = self._refusal([row])
         if refusal is None:
             return
+        text = text or refusal.replace("instances[0]", f"instances[{index}]", 1)
         try:
-            request = {**rows.others(), "instances": [row]}
+            others = rows.others()
+        except Exception:  # the decoder shows what is wrong
+            return
+        self._ask({**others, "instances": [row]}, refusal, text)
+
+    def _ask(self, request: dict[str, Any], refusal: str, text: str) -> None:
+        """Raise InvalidInput with a text if the owner's code refuses a request as expected."""
+        try:
             self._model.predict(self._model.preprocess(request))
         except InvalidInput as error:
             if text_of(error) == refusal:
-                refusal = refusal.replace("instances[0]", f"instances[{index}]", 1)
-                raise InvalidInput(text or refusal) from None
+                raise InvalidInput(text) from None
         except BaseException:  # the whole request shows what is wrong
             return
         else:
             self._converts = True
 
-    def _refusal(self, rows: list[Any]) -> str | None:
+    def _refusal(self, rows: Any) -> str | None:
         """Why rows do not fit; None if they do."""
         try:
             self._signature.inputs(rows)
@@ -135,3 +169,7 @@ class FirstRows:
         except Exception:  # the owner's code shows what is wrong
             return None
         return None
+
+
+def _too_large(index: int) -> str:
+    return f"instances[{index}] holds more lists or values than a row of this model"

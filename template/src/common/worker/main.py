@@ -130,9 +130,10 @@ def load(config: Config) -> Any:
     v2 = bodies.V2(config.name, config.model.input, config.model.version)
     options = _import("common.worker.options").Options.of_config(config)
     sharing, fixed_size = sharings.of_config(config), sharings.fixed_size(config)
-    first = _import("common.worker.first_rows").FirstRows(model, config.model.input)
+    grpc = _grpc(config)
+    first = _import("common.worker.first_rows").FirstRows(model, config.model.input, grpc)
     most = config.serving.max_answer_bytes
-    flow = flows.Flow(model, sharing, v2, fixed_size, options, _grpc(config), first, most)
+    flow = flows.Flow(model, sharing, v2, fixed_size, options, grpc, first, most)
     try:
         _warm_up(flow, config)
     except recoveries.Broken as error:

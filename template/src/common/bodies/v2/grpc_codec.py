@@ -6,6 +6,7 @@ Source: KServe's Open Inference Protocol (V2), grpc_predict_v2.proto. Triton's h
 parameters.
 """
 
+import math
 import struct
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
@@ -19,6 +20,7 @@ from ...words import no_version, shown
 from ..ndarray_codec import parse_shape
 from ..values import Array, DecodeError
 from . import protobuf
+from .first_row import Cut, First
 from .protobuf import BYTES, FIXED32, FIXED64, VARINT, Budget, Repeated, Scalar
 from .v2_codec import (
     BINARY_OUTPUT,
@@ -55,6 +57,7 @@ BOOL, INT64, STRING, DOUBLE, UINT64 = range(1, 6)
 
 SHAPES = Scalar(VARINT, np.dtype(np.int64))
 MOST_SIZES = 1024  # of a shape
+FEW_BYTES = 1 << 14  # of contents that are decoded whole for their first row
 # InferTensorContents: each field's name, its values, and the datatypes that they may be of.
 FIELDS: dict[int, tuple[str, Scalar, tuple[str, ...]]] = {
     1: ("bool_contents", Scalar(VARINT, np.dtype(np.bool_)), ("BOOL",)),
@@ -103,13 +106,27 @@ class ModelInfer:
             UnknownModel: it is for another model, or another version.
             InvalidInput: its tensors do not form rows.
         """
-        message = _Message(memoryview(body))
+        message = Message(memoryview(body))
         check_model(self._name, self._version, message.model_name, message.model_version)
         tensors = message.tensors()
         message.parameters.pop(BINARY_OUTPUT, None)
         request = {**message.parameters, **request_of_tensors(tensors, self._described)}
         answer_id = message.id or request_id
         return request, partial(self._encode, answer_id, message.outputs, bool(message.raw))
+
+    def first_row(self, body: bytes | memoryview) -> Iterator[First]:
+        """The request of a message's first row.
+
+        Raises:
+            DecodeError, UnknownModel, InvalidInput: as `decode`.
+            Unseen: only decoding can tell.
+        """
+        message = Message(memoryview(body))
+        check_model(self._name, message.model_name, message.model_version)
+        cut = Cut(self._described)
+        tensors = message.tensors(partial(_first_typed, cut), cut.raw)
+        message.parameters.pop(BINARY_OUTPUT, None)
+        yield cut.first(message.parameters, tensors)
 
     def _encode(
         self, answer_id: str, requested: Collection[str], raw: bool, response: Any
@@ -154,7 +171,7 @@ def check_model(served: str, known: str | None, name: str, version: str) -> None
         raise UnknownModel(no_version(version, known))
 
 
-class _Message:
+class Message:
     """A ModelInferRequest. Its inputs and outputs are by name.
 
     Raises:
@@ -188,8 +205,18 @@ class _Message:
             elif number == RAW_INPUTS:
                 self.raw.append(value)
 
-    def tensors(self) -> dict[str, Array]:
-        """The tensors under `inputs`."""
+    def tensors(
+        self,
+        from_contents: Callable[[dict[str, Any], Budget], Array] | None = None,
+        from_raw: Callable[[dict[str, Any], memoryview], Array] | None = None,
+    ) -> dict[str, Array]:
+        """The tensors under `inputs`.
+
+        Args:
+            from_contents: decodes a tensor whose data is in its contents; by default, all of it.
+            from_raw: decodes a tensor whose data is raw; by default, all of it.
+        """
+        from_contents, from_raw = from_contents or typed, from_raw or decode_raw
         if self.raw and len(self.raw) != len(self.inputs):
             raise DecodeError(
                 f"raw_input_contents: must have {len(self.inputs)} entries, one for each input, "
@@ -198,17 +225,16 @@ class _Message:
         tensors = {}
         for place, (name, tensor) in enumerate(self.inputs.items()):
             try:
-                tensors[name] = parsed(self._tensor(tensor, place), tensor["parameters"])
+                if self.raw and tensor["contents"]:
+                    raise DecodeError("it has contents beside raw_input_contents: send one of them")
+                if self.raw:
+                    array = from_raw(tensor, self.raw[place])
+                else:
+                    array = from_contents(tensor, self._budget)
+                tensors[name] = parsed(array, tensor["parameters"])
             except DecodeError as error:
                 raise DecodeError(f"inputs: the tensor {name!r}: {error}") from None
         return tensors
-
-    def _tensor(self, tensor: dict[str, Any], place: int) -> Array:
-        if not self.raw:
-            return _typed(tensor, self._budget)
-        if tensor["contents"]:
-            raise DecodeError("it has contents beside raw_input_contents: send one of them")
-        return decode_raw(tensor, self.raw[place])
 
 
 # ---- reading ----
@@ -294,27 +320,54 @@ READERS: dict[tuple[int, int], Callable[[Any], Any]] = {
 }
 
 
-def _typed(tensor: dict[str, Any], budget: Budget) -> Array:
-    """The tensor whose data is in its contents."""
+def typed(tensor: dict[str, Any], budget: Budget) -> Array:
+    """The tensor whose data is in its contents.
+
+    Raises:
+        DecodeError: the data does not fit the datatype and the shape.
+    """
+    shape = parse_shape(tensor["shape"], "shape")
+    count = math.prod(shape)
+    values = first_values(tensor, budget, count + 1)
+    if len(values) > count:
+        raise DecodeError(f"data: must have {count} elements, as the shape says, it has more")
+    return reshape(values, shape)
+
+
+def first_values(tensor: dict[str, Any], budget: Budget, count: int) -> Array:
+    """The first values of a tensor whose data is in its contents. There may be fewer.
+
+    Raises:
+        DecodeError: they do not fit the datatype.
+    """
     name = tensor["datatype"]
     if name in RAW_ONLY:
         raise DecodeError(f"datatype: V2 has no contents for {name}: send raw_input_contents")
-    dtype, shape = dtype_of(tensor), parse_shape(tensor["shape"], "shape")
-    contents = {number: Repeated(scalar) for number, (_, scalar, _) in FIELDS.items()}
+    dtype = dtype_of(tensor)
+    contents = {number: Repeated(scalar, 1) for number, (_, scalar, _) in FIELDS.items()}
+    right = NUMBERS[name]
+    contents[right] = Repeated(FIELDS[right][1], count)
     for part in tensor["contents"]:
         protobuf.read_repeated(part, contents, budget)
-    right = NUMBERS[name]
     for number, repeated in contents.items():
         if number != right and repeated:
             raise DecodeError(
                 f"contents: {name} must be in {FIELDS[right][0]}, it is in {FIELDS[number][0]}"
             )
-    values = contents[right].values()
+    values = contents[right].values()[:count]
     if isinstance(values, list):
-        return reshape(objects_array(values), shape)
+        return objects_array(values)
     if dtype is not None and dtype.itemsize < values.dtype.itemsize and len(values):
         check_range(values, dtype)
-    return reshape(values.astype(dtype, copy=False), shape)
+    return values.astype(dtype, copy=False)
+
+
+def _first_typed(cut: Cut, tensor: dict[str, Any], budget: Budget) -> Array:
+    """The first row of a tensor whose data is in its contents."""
+    if sum(map(len, tensor["contents"])) < FEW_BYTES:
+        return cut.first_of(tensor, typed(tensor, budget))
+    shape = parse_shape(tensor["shape"], "shape")
+    return cut.values(tensor, shape, partial(first_values, tensor, budget))
 
 
 # ---- writing ----

@@ -6,6 +6,7 @@ message takes a long time.
 Source: https://protobuf.dev/programming-guides/encoding
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -90,29 +91,40 @@ def signed(value: int) -> int:
 
 
 class Repeated:
-    """Collects the values of one repeated field, packed or not."""
+    """Collects the values of one repeated field, packed or not.
 
-    def __init__(self, scalar: Scalar) -> None:
+    Args:
+        scalar: their type.
+        most: so many values are enough: of the rest, hardly any are read.
+    """
+
+    def __init__(self, scalar: Scalar, most: int = sys.maxsize) -> None:
         self._scalar = scalar
+        self._most = most
         self._arrays: list[Array] = []
         self._items: list[bytes] = []
 
     def read(self, data: memoryview, at: int) -> int:
         """Collect the fields that start at `at` and have one tag; returns where they end."""
-        scalar, wire = self._scalar, data[at] & 7
+        scalar, wire, most = self._scalar, data[at] & 7, self._most - len(self)
         if scalar.dtype is None:
-            return _read_items(data, at, self._items)
+            return _read_items(data, at, self._items, self._most)
         if wire == BYTES:
             size, start = _varint(data, at + 1)
             values = _bytes(data, start, size)
-            self._arrays.append(packed(values, scalar))
+            self._arrays.append(packed(values, scalar, most))
             return start + size
         run = _varint_run if wire == VARINT else _fixed_run
-        return run(data, at, scalar.dtype, self._arrays)
+        return run(data, at, scalar.dtype, self._arrays, most)
 
     def takes(self, wire: int) -> bool:
         """Whether a field of this wire type holds such values. If not, it is an unknown field."""
         return wire in (self._scalar.wire, BYTES)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are enough values."""
+        return len(self) >= self._most
 
     def __len__(self) -> int:
         return len(self._items) + sum(map(len, self._arrays))
@@ -127,7 +139,7 @@ class Repeated:
 
 
 def read_repeated(data: memoryview, known: dict[int, Repeated], budget: Budget) -> None:
-    """Collect the repeated fields of a message whose numbers are below 16.
+    """Collect the repeated fields of a message whose numbers are below 16, until one is full.
 
     Args:
         data: the message.
@@ -138,7 +150,7 @@ def read_repeated(data: memoryview, known: dict[int, Repeated], budget: Budget) 
         DecodeError: it is not protobuf's wire format, or has too many fields.
     """
     at = 0
-    while at < len(data):
+    while at < len(data) and not any(repeated.is_full for repeated in known.values()):
         repeated = known.get(data[at] >> 3)
         if data[at] < 0x80 and repeated is not None and repeated.takes(data[at] & 7):
             budget.spend()
@@ -151,21 +163,24 @@ def read_repeated(data: memoryview, known: dict[int, Repeated], budget: Budget) 
             raise DecodeError("the message is malformed: a tag is longer than it needs to be")
 
 
-def packed(data: memoryview, scalar: Scalar) -> Array:
-    """The numbers of a packed field.
+def packed(data: memoryview, scalar: Scalar, most: int = sys.maxsize) -> Array:
+    """The numbers of a packed field; the first ones if there are more than `most`.
 
     Raises:
         DecodeError: the data is no list of such numbers.
     """
     assert scalar.dtype is not None
     if scalar.wire == VARINT:
-        return _packed_varints(np.frombuffer(data, np.uint8), scalar.dtype)
+        codes = np.frombuffer(data, np.uint8)
+        if len(codes) > most * MOST_BYTES:
+            codes = _whole_varints(codes[: most * MOST_BYTES])
+        return _packed_varints(codes, scalar.dtype)
     if len(data) % scalar.dtype.itemsize:
         raise DecodeError(
             f"a packed field must have a multiple of {scalar.dtype.itemsize} bytes, "
             f"it has {len(data)}"
         )
-    values: Array = np.frombuffer(data, scalar.dtype).copy()
+    values: Array = np.frombuffer(data, scalar.dtype)[:most].copy()
     return values
 
 
@@ -222,10 +237,10 @@ def _bytes(data: memoryview, at: int, size: int) -> memoryview:
     return data[at : at + size]
 
 
-def _read_items(data: memoryview, at: int, items: list[bytes]) -> int:
+def _read_items(data: memoryview, at: int, items: list[bytes], most: int) -> int:
     """Collect the consecutive fields with the tag at `at`, whose values are bytes."""
     tag, size = data[at], FIRST_PIECE
-    while at < len(data) and data[at] == tag:
+    while at < len(data) and data[at] == tag and len(items) < most:
         done = _read_short(bytes(data[at : at + size]), tag, items)
         at, size = at + done, min(4 * size, PIECE)
         if not done:
@@ -248,6 +263,14 @@ def _read_short(piece: bytes, tag: int, items: list[bytes]) -> int:
 
 
 # ---- many numbers ----
+
+
+def _whole_varints(data: Array) -> Array:
+    """The first varints of a part that holds them."""
+    ends = np.flatnonzero(data < 0x80)
+    if not len(ends):
+        raise DecodeError("the message is malformed: a varint has more than 10 bytes")
+    return data[: int(ends[-1]) + 1]
 
 
 def _packed_varints(data: Array, dtype: np.dtype[Any]) -> Array:
@@ -286,10 +309,12 @@ def _of_varints(data: Array, starts: Array, ends: Array, dtype: np.dtype[Any]) -
     return values.astype(f"u{dtype.itemsize}").view(dtype)
 
 
-def _varint_run(data: memoryview, at: int, dtype: np.dtype[Any], arrays: list[Array]) -> int:
+def _varint_run(
+    data: memoryview, at: int, dtype: np.dtype[Any], arrays: list[Array], most: int
+) -> int:
     """Collect the numbers of consecutive fields with the tag at `at`. A tag is a varint too."""
     tag, size = data[at], FIRST_PIECE
-    while at < len(data) and data[at] == tag:
+    while at < len(data) and data[at] == tag and most > 0:
         piece = np.frombuffer(data[at : at + size], np.uint8)
         ends = np.flatnonzero(piece < 0x80)
         pairs = len(ends) // 2
@@ -301,16 +326,19 @@ def _varint_run(data: memoryview, at: int, dtype: np.dtype[Any], arrays: list[Ar
         count = pairs if same.all() else int(same.argmin())
         arrays.append(_of_varints(piece, tags[:count] + 1, ends[:count], dtype))
         at += int(ends[count - 1]) + 1
+        most -= count
         if count < pairs:
             break
         size = min(4 * size, PIECE)
     return at
 
 
-def _fixed_run(data: memoryview, at: int, dtype: np.dtype[Any], arrays: list[Array]) -> int:
+def _fixed_run(
+    data: memoryview, at: int, dtype: np.dtype[Any], arrays: list[Array], most: int
+) -> int:
     """Collect the numbers of consecutive fields with the tag at `at`, of a fixed size."""
     tag, step, rows = data[at], 1 + dtype.itemsize, FIRST_PIECE
-    while at < len(data) and data[at] == tag:
+    while at < len(data) and data[at] == tag and most > 0:
         complete = min(rows, (len(data) - at) // step)
         if not complete:
             _bytes(data, at + 1, dtype.itemsize)  # says what is wrong
@@ -319,6 +347,7 @@ def _fixed_run(data: memoryview, at: int, dtype: np.dtype[Any], arrays: list[Arr
         count = complete if same.all() else int(same.argmin())
         arrays.append(piece[:count, 1:].copy().view(dtype).reshape(-1))
         at += count * step
+        most -= count
         if count < complete:
             break
         rows = min(4 * rows, PIECE)

@@ -85,8 +85,8 @@ class V2:
         head = json_decode(body[V2_HEAD.size : end])
         if not isinstance(head, dict):
             raise DecodeError(f'the body must be an object with "inputs", it is {kind_of(head)}')
-        tensors = _decode_inputs(head, memoryview(body)[end:])
-        parameters = _object(head, "parameters")
+        tensors = decode_inputs(head, memoryview(body)[end:])
+        parameters = object_of(head, "parameters")
         binary = bool(parameters.pop(BINARY_OUTPUT, False))
         answer_id = head.get("id") or request_id
         if not isinstance(answer_id, str):
@@ -134,7 +134,7 @@ def chosen(tensors: dict[str, Array], requested: Collection[str]) -> dict[str, A
     return {name: tensors[name] for name in requested}
 
 
-def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
+def object_of(parent: dict[str, Any], key: str) -> dict[str, Any]:
     """A copy of the object under a key. It is empty if there is none."""
     value = parent.get(key)
     if value is None:
@@ -193,25 +193,41 @@ def _requested(head: dict[str, Any], binary: bool) -> dict[str, bool]:
         return {}
     requested = {}
     for item in _named_objects(head, "outputs"):
-        parameters = _object(item, "parameters")
+        parameters = object_of(item, "parameters")
         check_parameters(item["name"], parameters, "outputs")
         requested[item["name"]] = bool(parameters.get("binary_data", binary))
     return requested
 
 
-def _decode_inputs(head: dict[str, Any], raw: memoryview) -> dict[str, Array]:
-    """The tensors under `inputs`. Raw data belongs to those with a `binary_data_size`, in order."""
+def decode_inputs(
+    head: dict[str, Any],
+    raw: memoryview,
+    from_json: Callable[[dict[str, Any]], Array] | None = None,
+    from_raw: Callable[[dict[str, Any], memoryview], Array] | None = None,
+) -> dict[str, Array]:
+    """The tensors under `inputs`. Raw data belongs to those with a `binary_data_size`, in order.
+
+    Args:
+        head: the JSON of the body.
+        raw: the raw data after it.
+        from_json: decodes a tensor whose data is in the JSON; by default, all of it.
+        from_raw: decodes a tensor whose data is raw; by default, all of it.
+
+    Raises:
+        DecodeError: they are not as V2 specifies it.
+    """
+    from_json, from_raw = from_json or decode_json, from_raw or decode_raw
     tensors = {}
     for described in _named_objects(head, "inputs"):
         name = described["name"]
-        parameters = _object(described, "parameters")
+        parameters = object_of(described, "parameters")
         check_parameters(name, parameters, "inputs")
         size = parameters.get("binary_data_size")
         try:
             if size is None:
-                tensor = _decode_json(described)
+                tensor = from_json(described)
             else:
-                tensor = decode_raw(described, _take(raw, size))
+                tensor = from_raw(described, _take(raw, size))
                 raw = raw[size:]
         except DecodeError as error:
             raise DecodeError(f"inputs: the tensor {shown(name)}: {error}") from None
@@ -316,21 +332,50 @@ def objects_array(items: list[Any]) -> Array:
     return array
 
 
-def _decode_json(described: dict[str, Any]) -> Array:
-    if (name := described.get("datatype")) in RAW_ONLY:
-        raise DecodeError(f"datatype: V2 forbids {name} in JSON: send FP32, or raw data")
-    dtype, shape = dtype_of(described), parse_shape(described.get("shape"), "shape")
+def decode_json(described: dict[str, Any]) -> Array:
+    """The tensor whose data is in the JSON.
+
+    Raises:
+        DecodeError: the data does not fit the datatype and the shape.
+    """
+    dtype, shape = json_form(described)
     data = described.get("data")
     if not isinstance(data, list):
         raise DecodeError(f"data: must be a list, it is {kind_of(data)}")
-    count = math.prod(shape)
-    if len(data) > max(count, *shape, 0):
-        raise DecodeError(
-            f"data: must have {count} elements for the shape {list(shape)}, it has {len(data)}"
-        )
+    check_items(len(data), shape)
+    return reshape(elements(data, dtype), shape)
+
+
+def json_form(described: dict[str, Any]) -> tuple[np.dtype[Any] | None, tuple[int, ...]]:
+    """The dtype and the shape of a tensor whose data is in the JSON.
+
+    Raises:
+        DecodeError: there is no such tensor.
+    """
+    if (name := described.get("datatype")) in RAW_ONLY:
+        raise DecodeError(f"datatype: V2 forbids {name} in JSON: send FP32, or raw data")
+    return dtype_of(described), parse_shape(described.get("shape"), "shape")
+
+
+def check_items(count: int, shape: tuple[int, ...]) -> None:
+    """Check that a tensor's data has no more items, be they elements or lists, than its shape.
+
+    Raises:
+        DecodeError: it has.
+    """
+    if count > max(math.prod(shape), *shape, 0):
+        raise _other_size(shape, count)
+
+
+def elements(data: list[Any], dtype: np.dtype[Any] | None) -> Array:
+    """The elements of data in JSON as a flat array of the dtype; of texts if that is None.
+
+    Raises:
+        DecodeError: an element is something else, or the data is nested irregularly.
+    """
     if dtype is None:
-        return reshape(_strings(data), shape)
-    return reshape(_numbers(data, dtype), shape)
+        return _strings(data)
+    return _numbers(data, dtype)
 
 
 def _flatten(data: list[Any]) -> list[Any]:
@@ -348,13 +393,26 @@ def reshape(values: Array, shape: tuple[int, ...]) -> Array:
     Raises:
         DecodeError: their number is another one.
     """
-    needed = math.prod(shape)
-    if needed != values.size:
-        raise DecodeError(
-            f"data: must have {needed} elements for the shape {list(shape)}, it has {values.size}"
-        )
+    check_count(values.size, shape)
     check_size(values.dtype, shape, values.nbytes)
     return values.reshape(shape)
+
+
+def check_count(count: int, shape: tuple[int, ...]) -> None:
+    """Check that a tensor's data has as many elements as its shape.
+
+    Raises:
+        DecodeError: it has not.
+    """
+    if count != math.prod(shape):
+        raise _other_size(shape, count)
+
+
+def _other_size(shape: tuple[int, ...], count: int) -> DecodeError:
+    needed = math.prod(shape)
+    return DecodeError(
+        f"data: must have {needed} elements for the shape {list(shape)}, it has {count}"
+    )
 
 
 def _strings(data: list[Any]) -> Array:

@@ -3,7 +3,7 @@
 Source: KServe's Open Inference Protocol (V2), "Tensor Data Types".
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -62,11 +62,37 @@ def request_of_tensors(
     Raises:
         InvalidInput: the tensors hold no rows.
     """
-    if not tensors:
-        raise InvalidInput("inputs is empty: send one tensor of rows, or one for each feature")
-    if any(not tensor.ndim for tensor in tensors.values()):
-        raise InvalidInput("a tensor in inputs has shape []: its first axis must be rows")
+    check_shapes({name: tensor.shape for name, tensor in tensors.items()}, described)
     return {"instances": _instances(tensors, described)}
+
+
+def check_shapes(shapes: Mapping[str, tuple[int, ...]], described: ModelInput | None) -> None:
+    """Check that tensors of these shapes form rows.
+
+    Raises:
+        InvalidInput: they do not.
+    """
+    if not shapes:
+        raise InvalidInput("inputs is empty: send one tensor of rows, or one for each feature")
+    if any(not shape for shape in shapes.values()):
+        raise InvalidInput("a tensor in inputs has shape []: its first axis must be rows")
+    inputs = isinstance(described, TensorsInput)
+    if not inputs and _is_one_of_rows(shapes, described):
+        return
+    for name, shape in shapes.items():
+        if not inputs and shape[1:] not in ((), (1,)):
+            raise InvalidInput(
+                f"the tensor {shown(name)} must have shape [rows] or [rows, 1],"
+                f" it has {list(shape)}"
+            )
+    if len({shape[0] for shape in shapes.values()}) > 1:
+        raise InvalidInput("the tensors in inputs must have the same number of rows")
+
+
+def _is_one_of_rows(names: Collection[str], described: ModelInput | None) -> bool:
+    """Whether there is one tensor whose first axis is rows, and not one for each feature."""
+    known = getattr(described, "names", None)
+    return len(names) == 1 and (known is None or set(known).isdisjoint(names))
 
 
 def parsed(tensor: Array, parameters: Mapping[str, Any]) -> Array:
@@ -85,8 +111,7 @@ def _instances(tensors: Mapping[str, Array], described: ModelInput | None) -> An
             {name: list(_rows(part, _reader(dtypes.get(name)))) for name, part in tensors.items()}
         )
     read = _reader(_dtype(described))
-    names = getattr(described, "names", None)
-    if len(tensors) == 1 and (names is None or tensors.keys().isdisjoint(names)):
+    if _is_one_of_rows(tensors, described):
         [rows] = tensors.values()
         if isinstance(described, ArrayInput) and described.shape == (1,) and rows.ndim == 1:
             rows = rows[:, None]
@@ -97,9 +122,10 @@ def _instances(tensors: Mapping[str, Array], described: ModelInput | None) -> An
         return _rows(rows, read)
     readers = _column_readers(described)
     columns = {
-        name: _column(name, tensor, readers.get(name, read)) for name, tensor in tensors.items()
+        name: list(_plain(tensor.reshape(-1), readers.get(name, read)))
+        for name, tensor in tensors.items()
     }
-    if isinstance(described, ArrayInput) and names is None:
+    if isinstance(described, ArrayInput) and described.names is None:
         return _lists(columns)
     return _objects(columns)
 
@@ -195,8 +221,6 @@ def _objects(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
 
 def _lists(columns: dict[str, list[Any]]) -> list[list[Any]]:
     """Rows as lists, with the columns in their order."""
-    if len({len(column) for column in columns.values()}) > 1:
-        raise InvalidInput("the tensors in inputs must have the same number of rows")
     return [list(row) for row in zip(*columns.values(), strict=True)]
 
 
@@ -204,15 +228,6 @@ def _rows(tensor: Array, read: Read) -> Any:
     if tensor.dtype == object:
         return _plain(tensor, read)
     return tensor
-
-
-def _column(name: str, values: Array, read: Read) -> list[Any]:
-    if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
-        raise InvalidInput(
-            f"the tensor {shown(name)} must have shape [rows] or [rows, 1],"
-            f" it has {list(values.shape)}"
-        )
-    return list(_plain(values.reshape(-1), read))
 
 
 def _plain(values: Array, read: Read) -> list[Any]:
