@@ -9,9 +9,9 @@ import pytest
 import generator
 from common.bodies.v2 import v2_metadata
 from common.bodies.v2.v2_tensors import tensors_of_response
+from common.config import Config
 from generator.hooks import DEFINITIONS
 from generator.running.comparison import compare
-from generator.running.runtime import Runtime
 from support.models.kinds import KINDS
 from support.servers.running import Running, serving
 
@@ -29,7 +29,7 @@ def test_every_kind_is_made_proved_and_served(name: str, tmp_path: Path) -> None
     )
     with contextlib.closing(scaffold), serving(scaffold.directory) as server:
         tolerance = 1e-6
-        rows = Runtime(scaffold.directory).config().model.example
+        rows = Config.read(scaffold.directory / "config.yaml").model.example
         wanted = scaffold.predict(rows)["predictions"]
         assert scaffold.verify()
         assert compare(wanted, _json(server, rows), tolerance)
@@ -52,7 +52,7 @@ def _json(server: Running, rows: Any) -> Any:
 
 def _v2(server: Running, scaffold: generator.Scaffold) -> dict[str, Any]:
     """The data of each output for the example."""
-    request = v2_metadata.example(Runtime(scaffold.directory).config())
+    request = v2_metadata.example(Config.read(scaffold.directory / "config.yaml"))
     with server.client() as client:
         answer = client.post("/v2/models/model/infer", json=request)
     assert answer.status_code == 200, answer.text

@@ -23,7 +23,6 @@ from common.config import Config
 from common.errors import ConfigError
 from common.serving.applications.openapi_schemas import components
 from generator import ServingError, SettingError
-from generator.running.runtime import Runtime
 from support.models.objects import Encoder, Sums, scaled
 from support.servers.running import serving
 
@@ -62,7 +61,7 @@ def test_several_methods_answer_under_their_names(
     found = predicted(scaffold)
     assert [row["predict"] for row in found] == model.predict(ROWS).tolist()
     assert [row["predict_proba"] for row in found] == model.predict_proba(ROWS).tolist()
-    config = Runtime(scaffold.directory).config()
+    config = Config.read(scaffold.directory / "config.yaml")
     outputs = v2_metadata.outputs(config.model.output)
     assert [(each["name"], each["datatype"]) for each in outputs] == [
         ("predict", "INT64"),
@@ -84,7 +83,9 @@ def test_a_parameter_of_a_request_reaches_the_method(
         predicted(scaffold, parameters={"n_neighbors": "2"})
     with pytest.raises(ServingError, match="400: the model cannot take these instances"):
         predicted(scaffold, parameters={"n_neighbors": 10**9})
-    asked = components(Runtime(scaffold.directory).config())["PredictRequest"]["properties"]
+    asked = components(Config.read(scaffold.directory / "config.yaml"))["PredictRequest"][
+        "properties"
+    ]
     assert asked["parameters"]["properties"] == {"n_neighbors": {"type": "integer"}}
 
 
@@ -167,7 +168,9 @@ def test_a_flag_tells_what_it_brings(make: Callable[..., generator.Scaffold]) ->
     found = predicted(scaffold, parameters={"return_std": True})
     assert found == [{"mean": each, "std": other} for each, other in zip(mean, std, strict=True)]
     assert predicted(scaffold) == mean.tolist()
-    asked = components(Runtime(scaffold.directory).config())["PredictRequest"]["properties"]
+    asked = components(Config.read(scaffold.directory / "config.yaml"))["PredictRequest"][
+        "properties"
+    ]
     told = asked["parameters"]["properties"]["return_std"]["description"]
     assert told == "Where it is not the default, a prediction is an object with mean, std"
 
@@ -190,7 +193,7 @@ def test_the_method_stays_with_another_model(make: Callable[..., generator.Scaff
     assert predicted(scaffold) == other.predict_proba(ROWS).tolist()
     scaffold.replace_model(other, sample_input=ROWS, method="predict")
     assert predicted(scaffold) == other.predict(ROWS).tolist()
-    config = Runtime(scaffold.directory).config()
+    config = Config.read(scaffold.directory / "config.yaml")
     assert config.model.method is None
 
 

@@ -122,7 +122,7 @@ class ModelInfer:
             Unseen: only decoding can tell.
         """
         message = Message(memoryview(body))
-        check_model(self._name, message.model_name, message.model_version)
+        check_model(self._name, self._version, message.model_name, message.model_version)
         cut = Cut(self._described)
         tensors = message.tensors(partial(_first_typed, cut), cut.raw)
         message.parameters.pop(BINARY_OUTPUT, None)
