@@ -9,6 +9,7 @@ from .base import WrittenModelScaffoldDefinition
 from .custom import Custom
 from .function import Function
 from .keras import Keras
+from .onnx_models import Onnx
 from .pytorch import PyTorch
 from .sklearn import SKLearn
 
@@ -17,6 +18,7 @@ DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (
     SKLearn(),
     Keras(),
     PyTorch(),
+    Onnx(),
     FUNCTION,
     CUSTOM,
 )

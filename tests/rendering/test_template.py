@@ -35,6 +35,7 @@ REQUIREMENTS = QUESTIONS["requirements"]["default"]
 FILES = {each.name: each.files[0] for each in DEFINITIONS} | {"function": None, "custom": None}
 PACKAGES = {
     "keras": ["keras", "tensorflow"],
+    "onnx": ["onnxruntime"],
     "pytorch": ["torch"],
     "sklearn": ["joblib", "scikit-learn"],
     "function": [],

@@ -66,6 +66,7 @@ def _writing(path: str) -> str:
     """The call that writes the model."""
     calls = {
         ".keras": f"model.save('{path}')",
+        ".onnx": f"onnx.save(model, '{path}')",
         ".pt": f"torch.save(model, '{path}')",
         ".pt2": f"torch.export.save(program, '{path}')",
         ".pickle": f"pickle.dump(model, open('{path}', 'wb'))",
