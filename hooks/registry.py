@@ -8,6 +8,7 @@ from generator.errors import ModelError, SettingError
 from .base import WrittenModelScaffoldDefinition
 from .custom import Custom
 from .function import Function
+from .jax_models import Jax
 from .keras import Keras
 from .onnx_models import Onnx
 from .pytorch import PyTorch
@@ -19,6 +20,7 @@ DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (
     Keras(),
     PyTorch(),
     Onnx(),
+    Jax(),
     FUNCTION,
     CUSTOM,
 )

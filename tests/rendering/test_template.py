@@ -31,11 +31,13 @@ TEMPLATE = yaml.safe_load((ROOT / "copier.yml").read_text())
 QUESTIONS = {name: question for name, question in TEMPLATE.items() if not name.startswith("_")}
 ASKED = {name: question for name, question in QUESTIONS.items() if question.get("when", True)}
 REQUIREMENTS = QUESTIONS["requirements"]["default"]
-# The owner of these writes load, whatever the file is.
-FILES = {each.name: each.files[0] for each in DEFINITIONS} | {"function": None, "custom": None}
+# The owner of these writes load, whatever the file is, or the generator makes several files.
+FILES = {each.name: each.files[0] for each in DEFINITIONS}
+FILES |= {"jax": None, "function": None, "custom": None}
 PACKAGES = {
     "keras": ["keras", "tensorflow"],
     "onnx": ["onnxruntime"],
+    "jax": ["jax"],
     "pytorch": ["torch"],
     "sklearn": ["joblib", "scikit-learn"],
     "function": [],
