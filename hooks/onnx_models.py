@@ -24,7 +24,6 @@ from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE, MODEL_DIRECTORY = "model.onnx", "model"
 WEIGHTS_FILE = "model.onnx.data"
-MOST_BYTES = 2**31 - 1  # that a message of protobuf may have
 MOST_EXAMPLE_VALUES = 1000
 UNKNOWN_SIZES = (1, 32)  # tried for a size that the graph leaves open
 TREES = "TreeEnsemble"  # how the names of its operators begin
@@ -174,7 +173,8 @@ def _source(session: Any) -> bytes | Path:
     """
     if session in SOURCES:
         return SOURCES[session]
-    path, content = (getattr(session, name, None) for name in ("_model_path", "_model_bytes"))
+    path: Any = getattr(session, "_model_path", None)
+    content: Any = getattr(session, "_model_bytes", None)
     if path is None and content is None:
         raise ModelError(
             "this ONNX Runtime does not say which model is inside of an InferenceSession: pass the"
@@ -202,15 +202,10 @@ def _session_of(proto: Any) -> Any:
             " onnx.load(PATH), or pass an InferenceSession of the path"
         )
     try:
-        return _opened(proto.SerializeToString())
-    except _encode_error():  # it is too large for a message of protobuf
+        content = proto.SerializeToString()
+    except Exception:  # it is too large for a message of protobuf, whose releases raise several
         return _large(proto)
-
-
-def _encode_error() -> type[Exception]:
-    from google.protobuf.message import EncodeError
-
-    return EncodeError
+    return _opened(content)
 
 
 def _large(proto: Any) -> Any:
