@@ -225,7 +225,40 @@ def _answering(function: Callable[..., Any]) -> Callable[[Any], Any]:
     """The function as `jax.jit` computes it, which is what a scaffold serves."""
     import jax
 
-    return jax.jit(functools.partial(_called, function))  # type: ignore[no-any-return]
+    def answer(inputs: Any) -> Any:
+        program, parameters = _apart(function, _mapped(inputs, _shape))
+        return jax.jit(program)(list(parameters), inputs)
+
+    return answer
+
+
+def _shape(part: Any, rows: Any = None) -> Any:
+    """The shape and the dtype of an input, with another number of rows if one is given."""
+    import jax
+
+    first = len(part) if rows is None else rows
+    return jax.ShapeDtypeStruct((first, *part.shape[1:]), part.dtype)
+
+
+def _apart(function: Callable[..., Any], taken: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The function with its arrays as first argument, and these arrays.
+
+    XLA would compute with them while it compiles, and write all of them into the program: 100 MB
+    take twenty seconds for each number of rows, in place of one.
+    """
+    import jax
+    from jax.extend import core
+
+    traced, form = jax.make_jaxpr(functools.partial(_called, function), return_shape=True)(taken)
+    structure = jax.tree_util.tree_structure(form)
+
+    def program(parameters: Any, inputs: Any) -> Any:
+        pairs = zip(traced.consts, parameters, strict=True)
+        consts = [_as_before(*pair) for pair in pairs]
+        run = core.jaxpr_as_fun(core.ClosedJaxpr(traced.jaxpr, consts))
+        return structure.unflatten(run(*jax.tree_util.tree_leaves(inputs)))
+
+    return program, tuple(map(_parameter, traced.consts))
 
 
 def _program(function: Callable[..., Any], batch: Any) -> Program:
@@ -267,32 +300,14 @@ def _check_fixed(batch: Any, reason: Exception) -> None:
 def _exported(
     function: Callable[..., Any], batch: Any, rows: Any, platforms: tuple[str, ...]
 ) -> Program:
-    """The program, which takes the function's arrays as arguments.
-
-    XLA would compute with them while it compiles, and write all of them into the program: 100 MB
-    take twenty seconds for each number of rows, in place of one.
-    """
+    """The program, which takes the function's arrays before the rows."""
     import jax
-    from jax.extend import core
 
-    def row_shape(part: Any) -> Any:
-        return jax.ShapeDtypeStruct((rows, *part.shape[1:]), part.dtype)
-
-    taken = _mapped(batch, row_shape)
-    answer = functools.partial(_called, function)
-    traced, form = jax.make_jaxpr(answer, return_shape=True)(taken)
-    structure = jax.tree_util.tree_structure(form)
-
-    def program(parameters: Any, inputs: Any) -> Any:
-        pairs = zip(traced.consts, parameters, strict=True)
-        consts = [_as_before(*pair) for pair in pairs]
-        run = core.jaxpr_as_fun(core.ClosedJaxpr(traced.jaxpr, consts))
-        return structure.unflatten(run(*jax.tree_util.tree_leaves(inputs)))
-
-    parameters = [_parameter(const) for const in traced.consts]
+    taken = _mapped(batch, functools.partial(_shape, rows=rows))
+    program, parameters = _apart(function, taken)
     shapes = [jax.ShapeDtypeStruct(part.shape, part.dtype) for part in parameters]
     exported = jax.export.export(jax.jit(program), platforms=platforms)(shapes, taken)
-    return Program(bytes(exported.serialize()), tuple(parameters))
+    return Program(bytes(exported.serialize()), parameters)
 
 
 def _is_key(array: Any) -> bool:
