@@ -10,9 +10,11 @@ from .base import WrittenModelScaffoldDefinition
 from .catboost import CatBoost
 from .custom import Custom
 from .function import Function
+from .jax_models import Jax
 from .keras import Keras
 from .lightgbm import LightGBM
 from .mlflow import MLflow
+from .onnx_models import Onnx
 from .pytorch import PyTorch
 from .sentence_transformers import SentenceTransformers
 from .sklearn import SKLearn
@@ -35,6 +37,8 @@ DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (
     SpaCy(),
     Statsmodels(),
     MLflow(),
+    Onnx(),
+    Jax(),
     FUNCTION,
     CUSTOM,
 )

@@ -31,13 +31,15 @@ TEMPLATE = yaml.safe_load((ROOT / "copier.yml").read_text())
 QUESTIONS = {name: question for name, question in TEMPLATE.items() if not name.startswith("_")}
 ASKED = {name: question for name, question in QUESTIONS.items() if question.get("when", True)}
 REQUIREMENTS = QUESTIONS["requirements"]["default"]
-UNSAVED = ("statsmodels", "function", "custom")  # whoever copies the template writes load
+UNSAVED = ("statsmodels", "jax", "function", "custom")  # whoever copies the template writes load
 FILES = {each.name: each.files[0] for each in DEFINITIONS} | dict.fromkeys(UNSAVED)
 PACKAGES = {
     "xgboost": ["scikit-learn", "xgboost"],
     "lightgbm": ["lightgbm"],
     "catboost": ["catboost"],
     "keras": ["keras", "tensorflow"],
+    "onnx": ["onnxruntime"],
+    "jax": ["jax"],
     "pytorch": ["torch"],
     "transformers": ["torch", "transformers"],
     "spacy": ["spacy"],

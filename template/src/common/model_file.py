@@ -69,6 +69,7 @@ def _writing(path: str) -> str:
         ".ubj": f"model.save_model('{path}')",
         ".cbm": f"model.save_model('{path}')",
         ".txt": f"booster.save_model('{path}')",
+        ".onnx": f"onnx.save(model, '{path}')",
         ".pt": f"torch.save(model, '{path}')",
         ".pt2": f"torch.export.save(program, '{path}')",
         ".pickle": f"pickle.dump(model, open('{path}', 'wb'))",

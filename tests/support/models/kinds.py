@@ -270,6 +270,33 @@ def _spacy() -> Made:
     return Made(model, ["a good cat", "none"])
 
 
+@kind("ONNX")
+def _onnx() -> Made:
+    from skl2onnx import to_onnx
+
+    return Made(to_onnx(_logistic().fit(FLOATS, CLASSES), FLOATS[:1]), FLOATS[:SAMPLE])
+
+
+@kind("JAX and Flax: function")
+def _jax() -> Made:
+    import jax
+    import jax.numpy as jnp
+
+    weights = jax.random.normal(jax.random.key(0), (4, 3))
+    return Made(functools.partial(_times, {"weights": weights, "bias": jnp.ones(3)}), FLOATS)
+
+
+def _times(parameters: Any, rows: Any) -> Any:
+    return rows @ parameters["weights"] + parameters["bias"]
+
+
+@kind("JAX and Flax: nnx")
+def _nnx() -> Made:
+    from flax import nnx
+
+    return Made(nnx.Linear(4, 3, rngs=nnx.Rngs(0)), FLOATS[:SAMPLE])
+
+
 @kind("statsmodels: arrays")
 def _least_squares() -> Made:
     import statsmodels.api as sm

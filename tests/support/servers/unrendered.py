@@ -63,7 +63,8 @@ def flow_of(
         warnings.simplefilter("ignore")
         description = hook.describe(model, hook.sampled(model, sample))
         (directory / "model").mkdir()
-        file = hook.serialize_model_to_directory(model, directory / "model")
+        served = hook.converted(model, None, sample)
+        file = hook.serialize_model_to_directory(served, directory / "model")
     facts = {
         "file": file.name,
         "input": schema.as_document(description.input),

@@ -41,7 +41,9 @@ ITEMS: dict[str | None, texts.Item] = {TEXT: texts.text_or_bytes, BYTES: texts.t
 
 
 def tensor_array(tensor: Tensor, values: list[Any]) -> Array:
-    """The values of one input, one of each row."""
+    """The values of one input, one of each row. A row of one value may be the value alone."""
+    if tensor.shape == (1,):
+        values = [value if isinstance(value, (list, np.ndarray)) else [value] for value in values]
     try:
         return within(fitting(values, tensor.shape, tensor.dtype), tensor.below)
     except InvalidInput as error:

@@ -91,6 +91,11 @@ def _coarse(model: Model) -> Iterator[str]:
 def _on_gpu() -> bool:
     """Whether a framework that is loaded computes on a GPU."""
     torch, tensorflow = sys.modules.get("torch"), sys.modules.get("tensorflow")
+    onnxruntime, jax = sys.modules.get("onnxruntime"), sys.modules.get("jax")
+    if jax is not None and jax.default_backend() == "gpu":
+        return True
+    if onnxruntime and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return True
     if torch is not None and torch.cuda.is_available():
         return True
     return tensorflow is not None and bool(tensorflow.config.list_physical_devices("GPU"))

@@ -1,0 +1,562 @@
+"""ONNX: a `ModelProto` or an `InferenceSession`, served by ONNX Runtime as it is."""
+
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from generator.capture.pickle_references import Named
+from generator.common import Predictor, listing, schema
+from generator.errors import ModelError, SettingError
+from generator.owners import guarded, one_line
+from generator.rows import tables
+from generator.rows.body import body_rows
+
+from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
+
+MODEL_FILE, MODEL_DIRECTORY = "model.onnx", "model"
+WEIGHTS_FILE = "model.onnx.data"
+MOST_EXAMPLE_VALUES = 1000
+UNKNOWN_SIZES = (1, 32)  # tried for a size that the graph leaves open
+TREES = "TreeEnsemble"  # how the names of its operators begin
+ORT_FORMAT = b"ORTM"
+# ONNX's names of dtypes, and those of `config.yaml`. Of the others numpy, which sessions take, has
+# none.
+DTYPES = {
+    "FLOAT": "float32",
+    "DOUBLE": "float64",
+    "FLOAT16": "float16",
+    "BOOL": "bool",
+    "STRING": schema.TEXT,
+    **{name: name.lower() for name in ("INT8", "INT16", "INT32", "INT64")},
+    **{name: name.lower() for name in ("UINT8", "UINT16", "UINT32", "UINT64")},
+}
+FIX_INPUT = (
+    "which has no form in a request: take tensors of FLOAT, INT64, STRING or the like, and convert"
+    " them in the graph"
+)
+FIX_OPERATORS = "a scaffold has ONNX Runtime's own operators, and no libraries of others"
+FIX_OUTPUT = "which numpy has no dtype for: cast it to FLOAT in the graph"
+
+
+class Onnx(WrittenModelScaffoldDefinition):
+    """`onnx.ModelProto` and `onnxruntime.InferenceSession`.
+
+    Once it was unwrapped, a model is a session of this module's own, with the options that it is
+    served with.
+    """
+
+    name: ClassVar[str] = "onnx"
+    label: ClassVar[str] = "ONNX"
+    models: ClassVar[str] = "`onnx.ModelProto` and `onnxruntime.InferenceSession`"
+    files: ClassVar[tuple[str, ...]] = (MODEL_FILE, MODEL_DIRECTORY)
+    suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
+    # Another processor has other instructions for the same sums.
+    tolerance: ClassVar[float] = 1e-6
+
+    def read(self, path: Path) -> Any:
+        return _opened(path)
+
+    def read_safely(self, path: Path) -> Any:
+        return _opened(path)  # a graph holds no code
+
+    def recognises(self, model: object) -> bool:
+        kinds = (("onnx", "ModelProto"), ("onnxruntime", "InferenceSession"))
+        found = [getattr(sys.modules.get(module), name, None) for module, name in kinds]
+        return isinstance(model, tuple(kind for kind in found if isinstance(kind, type)))
+
+    def unwrapped(self, model: Any) -> Any:
+        _check_installed()
+        if _is_session(model):
+            return _opened(_source(model))
+        return _session_of(model)
+
+    def check(self, model: Any) -> None:
+        graph = _Graph.of(model)
+        if not graph.inputs:
+            raise ModelError("the graph has no inputs: there is nothing that a request could send")
+        for item in graph.inputs:
+            if item.dtype is None:
+                raise ModelError(f"the graph's input {item.name!r} is {item.words}, {FIX_INPUT}")
+            _check_rows(item)
+        for item in graph.outputs:
+            if item.is_tensor and item.dtype is None:
+                raise ModelError(f"the graph's output {item.name!r} is {item.words}, {FIX_OUTPUT}")
+
+    def definitions(self, model: Any) -> list[Named]:
+        return []
+
+    def references(self, model: Any) -> dict[str, str]:
+        return {"onnxruntime": "InferenceSession"}
+
+    def sampled(self, model: Any, sample: Any) -> Any:
+        """The rows alone of the only input, and a dict of arrays for a table of several inputs."""
+        graph = _Graph.of(model)
+        if len(graph.inputs) > 1 and tables.is_frame(sample):
+            return _arrays(graph, sample)
+        name = graph.inputs[0].name
+        if len(graph.inputs) == 1 and isinstance(sample, Mapping) and list(sample) == [name]:
+            return sample[name]
+        return sample
+
+    def describe(self, model: Any, sample: Any) -> Description:
+        graph = _Graph.of(model)
+        described = graph.described_input(sample)
+        example, first, untried = _example(model, graph, sample)
+        if first is None:
+            return Description(described, graph.described_output({}), None, untried=untried)
+        output = graph.described_output(_outputs(model, first))
+        if sum(array.size for array in first.values()) > MOST_EXAMPLE_VALUES:
+            example = None
+        return Description(described, output, example, prediction=_predictions(model, first))
+
+    def facts(self, model: Any) -> dict[str, Any]:
+        if _has_trees(_proto(SOURCES[model])):
+            return {"settings": {"threads": 1}}
+        return {"settings": None}
+
+    def predict(self, model: Any, inputs: Any) -> Any:
+        return _predictions(model, _arrays(_Graph.of(model), inputs))
+
+    def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
+        source = SOURCES[model]
+        if isinstance(source, bytes):
+            path = directory / MODEL_FILE
+            path.write_bytes(source)
+            return path
+        weights = _weights_files(source)
+        if not weights:
+            return Path(shutil.copyfile(source, directory / MODEL_FILE))
+        place = directory / MODEL_DIRECTORY
+        place.mkdir()
+        shutil.copyfile(source, place / MODEL_FILE)
+        for name in weights:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source.parent / name, place / name)
+        return place
+
+
+# ---- sessions ----
+
+SOURCES: "weakref.WeakKeyDictionary[Any, bytes | Path]" = weakref.WeakKeyDictionary()
+"""What each session of this module was made of: the model itself, or its file."""
+
+
+def _check_installed() -> None:
+    for name in ("onnx", "onnxruntime"):
+        if importlib.util.find_spec(name) is None:
+            raise ModelError(
+                f"{name} is not installed here, which an ONNX model needs: pip install {name}"
+            )
+
+
+def _is_session(model: Any) -> bool:
+    import onnxruntime
+
+    return isinstance(model, onnxruntime.InferenceSession)
+
+
+def _source(session: Any) -> bytes | Path:
+    """The model that a session was made of, or its file.
+
+    Raises:
+        ModelError: this ONNX Runtime keeps it under another name, which is a private one; or the
+            file is gone.
+    """
+    if session in SOURCES:
+        return SOURCES[session]
+    path: Any = getattr(session, "_model_path", None)
+    content: Any = getattr(session, "_model_bytes", None)
+    if path is None and content is None:
+        raise ModelError(
+            "this ONNX Runtime does not say which model is inside of an InferenceSession: pass the"
+            " ModelProto, onnx.load(PATH)"
+        )
+    if path is None:
+        return bytes(content)
+    if not Path(path).is_file():
+        raise ModelError(
+            f"the session was made of {os.fspath(path)!r}, which is not there any more, or is no"
+            " file: pass the ModelProto"
+        )
+    return Path(path).absolute()
+
+
+def _session_of(proto: Any) -> Any:
+    """A session of a ModelProto, which stays as it is.
+
+    Raises:
+        ModelError: its weights were not loaded, or ONNX Runtime does not take it.
+    """
+    if any(tensor.data_location == tensor.EXTERNAL for tensor in _tensors(proto)):
+        raise ModelError(
+            "the weights of the ModelProto are in files that were not loaded: load it with"
+            " onnx.load(PATH), or pass an InferenceSession of the path"
+        )
+    try:
+        content = proto.SerializeToString()
+    except Exception:  # it is too large for a message of protobuf, whose releases raise several
+        return _large(proto)
+    return _opened(content)
+
+
+def _large(proto: Any) -> Any:
+    """A session of a model whose weights are beside it, in a directory that goes with it."""
+    import onnx
+
+    place = Path(tempfile.mkdtemp(prefix="scaffold-onnx-"))
+    try:
+        changed = onnx.ModelProto()  # to be saved changes it
+        changed.CopyFrom(proto)
+        file = place / MODEL_FILE
+        onnx.save_model(changed, file, save_as_external_data=True, location=WEIGHTS_FILE)
+        session = _opened(file)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    weakref.finalize(session, shutil.rmtree, place, ignore_errors=True)
+    return session
+
+
+def _opened(source: bytes | Path) -> Any:
+    """A session on the CPU, with the options that a scaffold has.
+
+    Raises:
+        ModelError: it is no ONNX model, or ONNX Runtime does not take it.
+    """
+    import onnxruntime
+
+    proto = _proto(source)
+    if isinstance(source, bytes) and any(_external(proto)):
+        raise ModelError(
+            "the session was made of bytes, and the weights are in files: pass an InferenceSession"
+            " of the model's path"
+        )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # errors are raised too: no need to log them
+    if _has_trees(proto):
+        options.intra_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        fix = f"; {FIX_OPERATORS}" if "not a registered" in str(error) else ""
+        raise ModelError(f"ONNX Runtime cannot load the model: {one_line(error)}{fix}") from error
+    SOURCES[session] = source
+    return session
+
+
+def _proto(source: bytes | Path) -> Any:
+    """The graph of a model, without the weights that are in files beside it."""
+    import onnx
+
+    if isinstance(source, bytes):
+        start = source[:8]
+    else:
+        with source.open("rb") as file:
+            start = file.read(8)
+    if start[4:] == ORT_FORMAT:
+        raise ModelError(
+            "the model is in ONNX Runtime's own format: pass the .onnx that it was made of"
+        )
+    with guarded("this is no ONNX model"):
+        if isinstance(source, bytes):
+            return onnx.load_model_from_string(source)
+        return onnx.load_model(source, load_external_data=False)
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """A graph and those in its nodes, as the branches of an If are."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    yield from _graphs(inner)
+
+
+def _tensors(proto: Any) -> Iterator[Any]:
+    for graph in _graphs(proto.graph):
+        yield from graph.initializer
+        for node in graph.node:
+            for attribute in node.attribute:
+                yield from (attribute.t, *attribute.tensors)
+
+
+def _external(proto: Any) -> Iterator[str]:
+    """The files that hold weights, once for each tensor: paths from the model's own."""
+    for tensor in _tensors(proto):
+        if tensor.data_location == tensor.EXTERNAL:
+            yield from (item.value for item in tensor.external_data if item.key == "location")
+
+
+def _has_trees(proto: Any) -> bool:
+    nodes = (node for graph in _graphs(proto.graph) for node in graph.node)
+    return any(node.op_type.startswith(TREES) for node in nodes)
+
+
+def _weights_files(path: Path) -> list[str]:
+    """The files that hold a model's weights, as paths from the model's folder.
+
+    Raises:
+        ModelError: one of them lies elsewhere.
+    """
+    names = sorted(set(_external(_proto(path))))
+    for name in names:
+        parts = Path(name).parts
+        if Path(name).is_absolute() or ".." in parts or name == MODEL_FILE:
+            raise ModelError(
+                f"the model's weights are in {name!r}, which cannot lie beside {MODEL_FILE}: save"
+                " the model anew with onnx.save(model, PATH, save_as_external_data=True)"
+            )
+    return names
+
+
+# ---- what a row and a prediction are ----
+
+
+@dataclass(frozen=True)
+class _Item:
+    """An input or an output of a graph.
+
+    Attributes:
+        name: its name.
+        words: what it is, for a message.
+        dtype: as `config.yaml` names it; None for one that it has no name for.
+        sizes: along each axis; None for one that is open. None where not even their number is
+            known.
+        is_tensor: whether it is one, and no sequence or map.
+    """
+
+    name: str
+    words: str
+    dtype: str | None = None
+    sizes: schema.Shape = None
+    is_tensor: bool = False
+
+    @classmethod
+    def of(cls, value: Any) -> "_Item":
+        """The item of a ValueInfoProto."""
+        from onnx import TensorProto
+
+        kind = value.type.WhichOneof("value") or "of no known type"
+        if kind != "tensor_type":
+            return cls(value.name, f"a {kind.removesuffix('_type').replace('_', ' ')}")
+        tensor, sizes = value.type.tensor_type, None
+        dtype = TensorProto.DataType.Name(tensor.elem_type)
+        if tensor.HasField("shape"):
+            sizes = tuple(map(_size, tensor.shape.dim))
+        return cls(value.name, f"a tensor of {dtype}", DTYPES.get(dtype), sizes, True)
+
+    @property
+    def row(self) -> schema.Shape:
+        """The shape of one row of an input."""
+        return self.sizes and self.sizes[1:]
+
+    def array(self, values: Any) -> Any:
+        """Rows as the session takes them. A row of one value may be the value alone."""
+        if self.dtype == schema.TEXT:
+            array = np.asarray(values, dtype=object)
+            if not all(isinstance(item, str) for item in array.flat):
+                raise SettingError(f"sample_input must hold texts for the input {self.name!r}")
+            return array
+        found = np.asarray(values)
+        with np.errstate(over="ignore"):
+            array = found.astype(self.dtype)
+        if array.dtype.kind in "biu" and not np.array_equal(found, array):
+            raise SettingError(
+                f"sample_input must hold values of {self.dtype} for the input {self.name!r}"
+            )
+        return array
+
+    def described(self, output: Any, are_inputs_fixed: bool) -> schema.ArrayOutput | None:
+        """What an output is in one prediction.
+
+        Args:
+            output: the output for one row; None where it is not known.
+            are_inputs_fixed: whether rows have one shape: then outputs have too.
+        """
+        if not self.is_tensor:
+            return None
+        sizes = self.sizes
+        if sizes is None and output is not None and are_inputs_fixed:
+            sizes = tuple(output.shape)
+        if sizes is None:
+            return schema.ArrayOutput(None, self.dtype)
+        first = sizes[:1]
+        if output is not None:
+            first = output.shape[:1]
+        if first in ((1,), (None,)):
+            sizes = sizes[1:]
+        return schema.ArrayOutput(sizes, self.dtype)
+
+
+def _size(dimension: Any) -> int | None:
+    if dimension.HasField("dim_value") and dimension.dim_value >= 0:
+        return int(dimension.dim_value)
+    return None
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """The inputs that a request has to bring, and the outputs of a graph."""
+
+    inputs: tuple[_Item, ...]
+    outputs: tuple[_Item, ...]
+
+    @classmethod
+    def of(cls, model: Any) -> "_Graph":
+        graph = _proto(SOURCES[model]).graph
+        sparse = (tensor.values.name for tensor in graph.sparse_initializer)
+        known = {*(tensor.name for tensor in graph.initializer), *sparse}
+        inputs = (_Item.of(value) for value in graph.input if value.name not in known)
+        return cls(tuple(inputs), tuple(map(_Item.of, graph.output)))
+
+    def described_input(self, sample: Any) -> schema.ModelInput:
+        """What one row is, as `model.input` describes it."""
+        if len(self.inputs) > 1:
+            tensors = (schema.Tensor(item.name, item.row, item.dtype) for item in self.inputs)
+            return schema.TensorsInput(inputs=tuple(tensors))
+        [item] = self.inputs
+        described = schema.ArrayInput(item.row, item.dtype)
+        if not tables.is_frame(sample):
+            return described
+        return replace(described, names=tuple(str(name) for name in sample.columns))
+
+    def described_output(self, outputs: Any) -> schema.ModelOutput | None:
+        """What a prediction is, as `model.output` describes it.
+
+        Args:
+            outputs: for one row, by name; empty where they are not known.
+        """
+        rows = [item.row for item in self.inputs]
+        fixed = all(row is not None and None not in row for row in rows)
+        parts = [item.described(outputs.get(item.name), fixed) for item in self.outputs]
+        if len(parts) == 1:
+            return parts[0]
+        pairs = zip(self.outputs, parts, strict=True)
+        return schema.TensorsOutput(
+            tuple(schema.NamedOutput(item.name, part) for item, part in pairs)
+        )
+
+
+def _check_rows(item: _Item) -> None:
+    """Refuse an input that does not have one entry for each row.
+
+    Raises:
+        ModelError: it has no axis, or a fixed number of entries.
+    """
+    if item.sizes == ():
+        raise ModelError(
+            f"the graph's input {item.name!r} is a scalar, the same for all rows: make it a"
+            " constant of the graph when you export it"
+        )
+    if item.sizes is not None and item.sizes[0] not in (None, 1):
+        raise ModelError(
+            f"the graph's input {item.name!r} takes {item.sizes[0]} rows, no more and no fewer:"
+            " export the model with an open first axis (dynamic_axes, dynamic_shapes), or with 1"
+        )
+
+
+# ---- rows and predictions ----
+
+
+def _arrays(graph: _Graph, sample: Any) -> dict[str, Any]:
+    """Sample rows as the session takes them, by the names of the inputs."""
+    if len(graph.inputs) == 1:
+        [item] = graph.inputs
+        return {item.name: item.array(sample)}
+    parts = _parts(sample)
+    names = [item.name for item in graph.inputs]
+    if parts is None or sorted(parts) != sorted(names):
+        came = type(sample).__name__ if parts is None else listing(list(parts))
+        raise SettingError(
+            f"sample_input must have the inputs {listing(names)}: a dict of arrays by their names,"
+            f" or rows that are objects; it is {came}"
+        )
+    arrays = {item.name: _column(item, parts[item.name]) for item in graph.inputs}
+    if len({len(array) for array in arrays.values()}) > 1:
+        raise SettingError("sample_input must have the same number of rows for each input")
+    return arrays
+
+
+def _column(item: _Item, values: Any) -> Any:
+    array = item.array(values)
+    if item.row == (1,) and array.ndim == 1:
+        return array[:, None]
+    return array
+
+
+def _parts(sample: Any) -> dict[str, Any] | None:
+    """Rows of several inputs, by their names; None where they have none."""
+    if tables.is_frame(sample):
+        return {str(name): sample[name] for name in sample.columns}
+    if isinstance(sample, Mapping):
+        return {str(name): part for name, part in sample.items()}
+    rows = sample if isinstance(sample, (list, tuple)) else ()
+    if not rows or not all(isinstance(row, Mapping) for row in rows):
+        return None
+    return {str(name): [row.get(name) for row in rows] for name in rows[0]}
+
+
+def _example(model: Any, graph: _Graph, sample: Any) -> tuple[Any, Any, str | None]:
+    """One row in JSON and as arrays: the sample's first, else zeros; or why there is none."""
+    if sample is not None:
+        with guarded(CANNOT_PREDICT, SettingError):
+            first = {name: array[:1] for name, array in _arrays(graph, sample).items()}
+            _outputs(model, first)
+        return body_rows(sample)[:1], first, None
+    untried = "the graph says nothing of its inputs"
+    for size in UNKNOWN_SIZES:
+        zeros = {item.name: _zeros(item, size) for item in graph.inputs}
+        try:
+            _outputs(model, zeros)
+        except Exception as error:
+            untried = f"the model does not predict from zeros: {one_line(error)}"
+            continue
+        rows = zeros if len(zeros) > 1 else next(iter(zeros.values()))
+        return body_rows(rows), zeros, None
+    return None, None, untried
+
+
+def _zeros(item: _Item, size: int) -> Any:
+    """One row of zeros, or of empty texts. `size` replaces what is open."""
+    shape = [1, *(size if known is None else known for known in item.row or ())]
+    if item.dtype == schema.TEXT:
+        return np.full(shape, "", dtype=object)
+    return np.zeros(shape, item.dtype)
+
+
+def _predictions(model: Any, arrays: dict[str, Any]) -> Any:
+    count = len(next(iter(arrays.values())))
+
+    def call(part: Any) -> Any:
+        outputs = _outputs(model, part)
+        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+    return Predictor(call).predictions(arrays, count)
+
+
+def _outputs(model: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs of a session by their names, in the form that a scaffold answers them in."""
+    names = [item.name for item in model.get_outputs()]
+    return dict(zip(names, map(_array, model.run(None, dict(arrays))), strict=True))
+
+
+def _array(output: Any) -> Any:
+    """An output as an array: of a sequence, one of its items. JSON has texts for keys alone."""
+    if isinstance(output, dict):
+        return {str(key): value for key, value in output.items()}
+    if not isinstance(output, list):
+        return output
+    items = np.empty(len(output), dtype=object)
+    for index, item in enumerate(output):
+        items[index] = _array(item)
+    return items
