@@ -6,6 +6,7 @@ scaffold.predict([[0, 0, 0, 0]])
 """
 
 from .create import from_model, new
+from .create_from import from_file
 from .errors import (
     ModelError,
     RequirementError,
@@ -36,6 +37,7 @@ __all__ = [
     "Update",
     "UpdateError",
     "Verification",
+    "from_file",
     "from_model",
     "load",
     "new",

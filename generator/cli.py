@@ -7,14 +7,13 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from . import layout
-from .create import from_model
 from .create import new as new_scaffold
+from .create_from import make
 from .errors import ScaffoldError, ServingError
-from .hooks import names, reader
+from .hooks import names
 from .rows import samples
 from .running.verification import CURRENT, ENVIRONMENTS
 from .scaffold import load
@@ -64,24 +63,32 @@ def _parser() -> argparse.ArgumentParser:
 def _add_new(commands: Any) -> None:
     new = commands.add_parser(
         "new",
-        help="make a scaffold of a model that was saved to a file",
-        description="Load MODEL_FILE and write a scaffold that serves the model into DIRECTORY."
+        help="make a scaffold of a model from a file, a directory or a registry",
+        description="Load the model in SOURCE and write a scaffold that serves it into DIRECTORY."
         " Loading a model can run code from its file: name only a file that you trust. A Keras file"
-        " without lambdas runs none; for any other you are asked, or pass --trust-file.",
+        " without lambdas, a skops file of scikit-learn's own and one of XGBoost, LightGBM or"
+        " CatBoost run none; for most others you are asked, or pass --trust-file.",
     )
     new.add_argument(
-        "model_file",
-        metavar="MODEL_FILE",
-        type=Path,
-        help="the model: .keras as Keras saves it, .pt or .pth as torch.save does,"
-        " any other as joblib or pickle does",
+        "source",
+        metavar="SOURCE",
+        help="a file: .keras and .h5 of Keras's, .pt, .pth and .pt2 of PyTorch's, .skops, .ubj"
+        " and .json of XGBoost's, .txt of LightGBM's, .cbm of CatBoost's, any other as joblib or"
+        " pickle saves it; an MLflow model, as a directory or as an address, such as"
+        " models:/NAME/1 or runs:/ID/model; a directory with MLServer's model-settings.json; or the"
+        " name of a repository of Hugging Face's",
     )
     new.add_argument(
         "--trust-file",
         action="store_true",
-        help="run the code in MODEL_FILE without asking",
+        help="run the code in SOURCE without asking",
     )
     _add_making(new)
+    new.add_argument(
+        "--version",
+        metavar="TEXT",
+        help="the model's version, which clients are told (digits of its file's SHA-256)",
+    )
     new.add_argument(
         "--sample",
         metavar="ROWS",
@@ -119,7 +126,8 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "--format",
-        help="export saves a PyTorch module as a program of torch.export; needs --sample",
+        help="export saves a PyTorch module as a program of torch.export, and needs --sample;"
+        " safetensors saves its numbers, skops a scikit-learn model: loading these runs no code",
     )
     new.add_argument(
         "--engine",
@@ -152,7 +160,7 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
         help="the directory to create; it must be empty or not exist",
     )
     parser.add_argument(
-        "--name", default="model", help="the model's name, as in /v1/models/NAME:predict (model)"
+        "--name", help="the model's name, as in /v1/models/NAME:predict (SOURCE's, else model)"
     )
     parser.add_argument(
         "--image", help="the image's name in deploy/ and README.md (the model's name)"
@@ -246,7 +254,7 @@ def _add_verify(commands: Any) -> None:
         metavar="FRACTION",
         type=float,
         help="how far a number may differ, as a fraction of the largest"
-        " (0 for sklearn and custom, else 1e-6)",
+        " (1e-6 for keras and pytorch, else 0)",
     )
     verify.set_defaults(run=_verify)
 
@@ -277,25 +285,29 @@ def _add_template(parser: argparse.ArgumentParser) -> None:
 
 
 def _new(options: argparse.Namespace) -> None:
-    print(f"loading {options.model_file}", file=sys.stderr)
-    model = _load_model(options.model_file, options.trust_file)
     sample = None
     if options.sample is not None:
         sample = _sample(options.sample)
-    print(f"writing a scaffold of it to {options.directory}", file=sys.stderr)
-    scaffold = from_model(
-        model,
-        options.directory,
-        sample_input=sample,
-        framework=options.framework,
-        code=options.code,
-        wheels=options.wheels,
-        method=options.method and _one_or_all(options.method),
-        parameters=options.parameter,
-        format=options.format,
-        engine=options.engine,
-        change_signature=options.change_signature,
+    print(f"loading {options.source}", file=sys.stderr)
+    making = {
+        "sample_input": sample,
+        "version": options.version,
+        "framework": options.framework,
+        "code": options.code,
+        "wheels": options.wheels,
+        "method": options.method and _one_or_all(options.method),
+        "parameters": options.parameter,
+        "format": options.format,
+        "engine": options.engine,
+        "change_signature": options.change_signature,
         **_making(options),
+    }
+    scaffold = make(
+        options.source,
+        options.directory,
+        lambda: _ask_for_trust(options.source, options.trust_file),
+        making,
+        loaded=lambda: print(f"writing a scaffold of it to {options.directory}", file=sys.stderr),
     )
     print(f"{scaffold.directory} is ready. Try:\n")
     print(f"  python -m generator serve {shlex.quote(str(scaffold.directory))}")
@@ -317,8 +329,9 @@ def _init(options: argparse.Namespace) -> None:
 
 
 def _making(options: argparse.Namespace) -> dict[str, Any]:
+    named = {"name": options.name} if options.name else {}
     return {
-        "name": options.name,
+        **named,
         "image": options.image,
         "server": options.server,
         "platforms": options.platform,
@@ -376,43 +389,15 @@ def _end(number: int, _: Any) -> None:
     sys.exit(128 + number)
 
 
-def _load_model(path: Path, trusted: bool) -> Any:
-    if not path.exists():
-        raise ScaffoldError(f"MODEL_FILE {str(path)!r} does not exist")
-    framework = reader(path.suffix)
-    if framework is not None and not trusted:
-        model = framework.read_safely(path)
-        if model is not None:
-            return model
-    if not trusted:
-        _ask_for_trust(path)
-    kind = "joblib or pickle"
-    try:
-        if framework is not None:
-            kind = framework.name
-            return framework.read(path)
-        import joblib
-
-        return joblib.load(path)
-    except ModuleNotFoundError as error:
-        raise ScaffoldError(
-            f"MODEL_FILE {str(path)!r} needs the module {error.name!r}:"
-            " install what it was made with"
-        ) from error
-    except Exception as error:
-        raise ScaffoldError(
-            f"MODEL_FILE {str(path)!r} does not hold a model that {kind} can load:"
-            f" {' '.join(str(error).split())}"
-        ) from error
-
-
-def _ask_for_trust(path: Path) -> None:
-    """Ask whether the code in a file may run, where somebody is there to answer.
+def _ask_for_trust(source: str, trusted: bool) -> None:
+    """Ask whether the code in a source may run, where somebody is there to answer.
 
     Raises:
         ScaffoldError: it may not.
     """
-    what = f"loading MODEL_FILE {str(path)!r} runs the code in it"
+    if trusted:
+        return
+    what = f"loading SOURCE {source!r} runs the code in it"
     if not sys.stdin.isatty():
         raise ScaffoldError(f"{what}: pass --trust-file if you know where it comes from")
     print(f"{what}. Do you know where it comes from? [y/N] ", end="", file=sys.stderr, flush=True)

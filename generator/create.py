@@ -12,7 +12,7 @@ from .environment.installed import Environment
 from .environment.pins import infer
 from .errors import ScaffoldError, SettingError, TargetError
 from .files import beside, plain_path
-from .hooks import NATIVE
+from .hooks import NATIVE, ONNX, by_name
 from .hooks.custom import Custom
 from .owners import guarded
 from .rendering.render import chosen_source, render
@@ -28,6 +28,7 @@ def from_model(
     target_directory: "str | os.PathLike[str] | None" = None,
     *,
     name: str = "model",
+    version: str | None = None,
     image: str | None = None,
     sample_input: Any = None,
     requirements: Sequence[str] | None = None,
@@ -55,6 +56,9 @@ def from_model(
             `method` that you name, and can be pickled.
         target_directory: the directory to create; by default named after the model's class.
         name: the model's name, as in `/v1/models/NAME:predict`.
+        version: what clients are told of which model answers, as in "1.10" or "2024-05-01": up to
+            64 letters, digits, and ".", "_", "-" or "+"; by default the first 12 digits of the
+            SHA-256 of the model's file.
         image: the image's name in `deploy/` and in the README, as in
             "registry.example.org/iris:1.0"; by default the model's name.
         sample_input: rows as the model's `predict` takes them, of shape [n, features], or a
@@ -113,13 +117,17 @@ def from_model(
         RequirementError: something the model needs cannot be written as a requirement.
         TargetError: the directory cannot be written, or is not empty.
     """
-    definition, model = recognised(model, framework, method, parameters)
     if target_directory is None:
         target_directory = _snake_case(type(model).__name__)
     target = plain_path(target_directory)
+    if framework is None:
+        names_method = method is not None or parameters is not None
+        framework = _implied(model, target, overwrite, engine, names_method)
+    definition, model = recognised(model, framework, method, parameters)
     files, source = data_files(data, target), chosen_source(template, ref)
     made: dict[str, Any] = {"requirements": requirements, "python_version": python_version}
     made |= {"format": format, "engine": engine, "code": code, "wheels": wheels}
+    made["version"] = version
     if overwrite and (target / layout.ANSWERS).exists():
         scaffold = Scaffold(target, model)
         _check_unchanged(scaffold, name, image, server, platforms, template or ref)
@@ -292,3 +300,19 @@ def _occupied(target: Path, overwrite: bool) -> str | None:
     except (OSError, ValueError) as error:
         return f"cannot be used: {getattr(error, 'strerror', error)}; name another"
     return None
+
+
+def _implied(
+    model: Any, target: Path, overwrite: bool, engine: str | None, names_method: bool
+) -> str | None:
+    """The framework that the other arguments ask for, where more than one takes the model.
+
+    A scaffold keeps its own, and scikit-learn's hook has an engine and methods that the libraries'
+    hooks lack.
+    """
+    wanted = []
+    if overwrite and (target / layout.ANSWERS).exists():
+        wanted.append(Scaffold(target).framework)
+    if engine == ONNX or names_method:
+        wanted.append("sklearn")
+    return next((name for name in wanted if by_name(name).recognises(model)), None)

@@ -183,6 +183,7 @@ class Scaffold:
         engine: str | None = None,
         code: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
         wheels: bool = False,
+        version: str | None = None,
         change_signature: bool = False,
     ) -> None:
         """Put another model of the same framework into the scaffold, such as one trained again.
@@ -208,6 +209,8 @@ class Scaffold:
             code: as `from_model` takes it. Files that were named for the old model only are
                 removed, where nobody has edited them.
             wheels: as `from_model` takes it.
+            version: as `from_model` takes it. The version that was given to the model before is
+                removed, with a warning where there is no new one.
             change_signature: whether the model may take other rows than the one there.
 
         Raises:
@@ -236,6 +239,7 @@ class Scaffold:
             engine=engine,
             code=code,
             wheels=wheels,
+            version=version,
             change_signature=change_signature,
         )
         self.close()

@@ -76,12 +76,23 @@ class WrittenModelScaffoldDefinition(ABC):
         """The tolerance for a model. `config` is `model` of a Config, or an object like it."""
         return self.tolerance
 
+    def reads(self, path: Path) -> bool:
+        """Whether it is a file, or a directory, that holds a model of this framework's.
+
+        Its name says so, or the names of the files in it. It is not opened.
+        """
+        return path.suffix in self.suffixes and path.is_file()
+
     def read(self, path: Path) -> Any:
-        """The model in a file with one of the `suffixes`. Code in the file is run."""
+        """The model in a file or a directory that it `reads`. Code in there is run."""
         raise NotImplementedError
 
     def read_safely(self, path: Path) -> Any:
-        """The same, without running code of the file; None if the file cannot be read so."""
+        """The same, without running code that is in there; None if it cannot be read so."""
+        return None
+
+    def format_of(self, path: Path) -> str | None:
+        """The `format` in which a model is served that was read from there; None for its own."""
         return None
 
     @abstractmethod
@@ -188,6 +199,10 @@ class WrittenModelScaffoldDefinition(ABC):
 
     def facts(self, model: Any) -> dict[str, Any]:
         """Further keys of `model` in `config.yaml`, for this framework's `inference_model.py`."""
+        return {}
+
+    def served_facts(self, served: Any, file: Path) -> dict[str, Any]:
+        """The same, of the form that is served, which has been written to a file."""
         return {}
 
     def expected(self, model: Any, sample: Any) -> Any:

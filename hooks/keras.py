@@ -1,4 +1,4 @@
-"""Keras 3: Sequential, functional and subclassed models, on TensorFlow or torch."""
+"""Keras 3: Sequential, functional and subclassed models, on TensorFlow, torch or JAX."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from generator.capture.pickle_references import Named
-from generator.common import Signature, schema
+from generator.common import Signature, listing, schema
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded, one_line
 from generator.rows.body import body_rows
@@ -19,7 +19,7 @@ from . import embeddings, lengths
 from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.keras"
-BACKENDS = {"tensorflow": "function", "torch": "Tensor"}
+BACKENDS = {"tensorflow": "function", "torch": "Tensor", "jax": "Array"}
 MOST_EXAMPLE_VALUES = 1000
 UNKNOWN_SIZES = (1, 32)  # tried for None in a row's shape: a convolution may need more than 1
 
@@ -29,9 +29,11 @@ class Keras(WrittenModelScaffoldDefinition):
 
     name: ClassVar[str] = "keras"
     label: ClassVar[str] = "Keras"
-    models: ClassVar[str] = "Sequential, functional and subclassed models, on TensorFlow or torch"
+    models: ClassVar[str] = (
+        "Sequential, functional and subclassed models, on TensorFlow, torch or JAX"
+    )
     files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
-    suffixes: ClassVar[tuple[str, ...]] = (".keras",)
+    suffixes: ClassVar[tuple[str, ...]] = (".keras", ".h5")
     # A compiled graph and another batch size change the last bits.
     tolerance: ClassVar[float] = 1e-6
 
@@ -43,6 +45,8 @@ class Keras(WrittenModelScaffoldDefinition):
     def read_safely(self, path: Path) -> Any:
         import keras
 
+        if path.suffix == ".h5":  # in which some versions of Keras 3 run lambdas
+            return None
         try:
             return keras.saving.load_model(path, compile=False, safe_mode=True)
         except Exception:  # it has a lambda in it, or is no such file: `read` says which
@@ -64,8 +68,8 @@ class Keras(WrittenModelScaffoldDefinition):
         if keras.config.backend() not in BACKENDS:
             raise ModelError(
                 f"Keras runs on {keras.config.backend()!r}, a scaffold takes"
-                f" {' and '.join(BACKENDS)}: save the model, set KERAS_BACKEND to one of them, load"
-                " it and pass that"
+                f" {listing(list(BACKENDS))}: save the model, set KERAS_BACKEND to one of them,"
+                " load it and pass that"
             )
         if not model.built:
             raise ModelError(

@@ -18,8 +18,9 @@ from generator.errors import ModelError, SettingError
 from generator.owners import warn
 from generator.rows.body import body_rows
 
-from . import embeddings, lengths
+from . import embeddings, lengths, pytorch_safetensors
 from .base import Description, WrittenModelScaffoldDefinition
+from .pytorch_safetensors import SAFETENSORS, SAFETENSORS_FILE, Numbers
 
 MODEL_FILE = "model.pt"
 PROGRAM_FILE = "model.pt2"
@@ -33,14 +34,16 @@ class PyTorch(WrittenModelScaffoldDefinition):
     name: ClassVar[str] = "pytorch"
     label: ClassVar[str] = "PyTorch"
     models: ClassVar[str] = "modules, TorchScript, and what `torch.export` makes of a module"
-    files: ClassVar[tuple[str, ...]] = (MODEL_FILE, PROGRAM_FILE)
-    suffixes: ClassVar[tuple[str, ...]] = (".pt", ".pth")
+    files: ClassVar[tuple[str, ...]] = (MODEL_FILE, PROGRAM_FILE, SAFETENSORS_FILE)
+    suffixes: ClassVar[tuple[str, ...]] = (".pt", ".pth", ".pt2")
     # Another number of threads, and an exported program, change the last bits.
     tolerance: ClassVar[float] = 1e-6
 
     def read(self, path: Path) -> Any:
         import torch
 
+        if path.suffix == ".pt2":
+            return torch.export.load(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch warns about TorchScript, but still loads it
             return torch.load(path, map_location="cpu", weights_only=False)
@@ -56,7 +59,18 @@ class PyTorch(WrittenModelScaffoldDefinition):
     def recognises(self, model: object) -> bool:
         torch = sys.modules.get("torch")
         base = getattr(getattr(torch, "nn", None), "Module", None)
-        return base is not None and (isinstance(model, base) or _holds_tensors(model, torch))
+        if base is None or torch is None:
+            return False
+        return isinstance(model, base) or _is_program(model) or _holds_tensors(model, torch)
+
+    def sampled(self, model: Any, sample: Any) -> Any:
+        """The sample. A program has the rows that it was traced on."""
+        if sample is not None or not _is_program(model) or model.example_inputs is None:
+            return sample
+        arguments, named = model.example_inputs
+        if len(arguments) == 1 and not named:
+            return arguments[0]
+        return dict(named) or None
 
     def unwrapped(self, model: Any) -> Any:
         from torch import nn
@@ -82,6 +96,8 @@ class PyTorch(WrittenModelScaffoldDefinition):
                 " module: make the module, call its load_state_dict() with that, and pass the"
                 " module"
             )
+        if _is_program(model):
+            return
         if not _is_script(model) and type(model).forward is nn.Module.forward:
             raise ModelError(f"{name} has no forward: pass the module that predicts")
         for place, tensor in _tensors_of(model):
@@ -97,11 +113,14 @@ class PyTorch(WrittenModelScaffoldDefinition):
                 )
 
     def converted(self, model: Any, format: str | None, sample: Any) -> Any:
-        if format is None:
+        if format is None or (format == EXPORT and _is_program(model)):
             return model
+        if format == SAFETENSORS and not _is_program(model) and not _is_script(model):
+            return pytorch_safetensors.numbers(model)
         if format != EXPORT:
             raise SettingError(
-                f"format {format!r} is none of pytorch's: pass {EXPORT!r}, or leave it out"
+                f"format {format!r} is none of pytorch's for a {type(model).__name__}: pass"
+                f" {EXPORT!r}, {SAFETENSORS!r} for a module, or leave it out"
             )
         if sample is None:
             raise SettingError(f"format {EXPORT!r} needs a sample_input: the model is traced on it")
@@ -115,11 +134,13 @@ class PyTorch(WrittenModelScaffoldDefinition):
     def definitions(self, model: Any) -> list[Named]:
         if _is_program(model) or _is_script(model):
             return []
-        return super().definitions(model)
+        return super().definitions(_module(model))
 
     def references(self, model: Any) -> dict[str, str]:
         if _is_program(model) or _is_script(model):
             return {}
+        if isinstance(model, Numbers):
+            return {"safetensors.torch": "load_model", **super().references(model.module)}
         try:
             return super().references(model)
         except ModelError as error:
@@ -128,6 +149,7 @@ class PyTorch(WrittenModelScaffoldDefinition):
             ) from error
 
     def describe(self, model: Any, sample: Any) -> Description:
+        model = _module(model)
         distributions = {"torch": "loads and runs the model"}
         if sample is None:
             untried = "a module does not say what shape and dtype a row has"
@@ -156,7 +178,13 @@ class PyTorch(WrittenModelScaffoldDefinition):
         described = _input(batch, sample, _free_axes(module, batch))
         return embeddings.limited(described, embeddings.limits(description.input))
 
+    def served_facts(self, served: Any, file: Path) -> dict[str, Any]:
+        if not isinstance(served, Numbers):
+            return {}
+        return {"settings": served.settings()}
+
     def predict(self, model: Any, inputs: Any) -> Any:
+        model = _module(model)
         batch, _ = _batch(model, inputs)
         count = len(_leaves(batch)[0])
         return Predictor(lambda part: _call(model, part)).predictions(batch, count)
@@ -164,6 +192,8 @@ class PyTorch(WrittenModelScaffoldDefinition):
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         import torch
 
+        if isinstance(model, Numbers):
+            return pytorch_safetensors.write(model, directory / SAFETENSORS_FILE)
         name, save = MODEL_FILE, partial(torch.save, pickle_protocol=pickle.DEFAULT_PROTOCOL)
         if _is_program(model):
             name, save = PROGRAM_FILE, torch.export.save
@@ -176,6 +206,15 @@ class PyTorch(WrittenModelScaffoldDefinition):
 
 
 # ---- what kind of model it is ----
+
+
+def _module(model: Any) -> Any:
+    """The module of a program of `torch.export`, or of numbers; any other model itself."""
+    if isinstance(model, Numbers):
+        return model.module
+    if _is_program(model):
+        return model.module()
+    return model
 
 
 def _uncompiled(model: Any) -> Any:

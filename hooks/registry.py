@@ -1,28 +1,40 @@
 """The frameworks, in the order in which a model is offered to them."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from generator.errors import ModelError, SettingError
 
 from .base import WrittenModelScaffoldDefinition
+from .catboost import CatBoost
 from .custom import Custom
 from .function import Function
 from .keras import Keras
+from .lightgbm import LightGBM
+from .mlflow import MLflow
 from .pytorch import PyTorch
 from .sentence_transformers import SentenceTransformers
 from .sklearn import SKLearn
 from .spacy import SpaCy
+from .statsmodels import Statsmodels
 from .transformers import Transformers
+from .xgboost import XGBoost
 
 FUNCTION, CUSTOM = Function(), Custom()
+# The boosters come first: their estimators have scikit-learn's interface too.
 DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (
+    XGBoost(),
+    LightGBM(),
+    CatBoost(),
     SKLearn(),
     Keras(),
     SentenceTransformers(),
     PyTorch(),
     Transformers(),
     SpaCy(),
+    Statsmodels(),
+    MLflow(),
     FUNCTION,
     CUSTOM,
 )
@@ -116,9 +128,9 @@ def _files(definition: WrittenModelScaffoldDefinition) -> str:
     return ", ".join(f"`{name}`" for name in definition.files)
 
 
-def reader(suffix: str) -> WrittenModelScaffoldDefinition | None:
-    """The framework of files with this ending; None if the ending is not a framework's own."""
-    return next((definition for definition in DEFINITIONS if suffix in definition.suffixes), None)
+def reader(path: Path) -> WrittenModelScaffoldDefinition | None:
+    """The framework that reads a file or a directory; None if no framework says that it does."""
+    return next((definition for definition in DEFINITIONS if definition.reads(path)), None)
 
 
 def by_name(name: str) -> WrittenModelScaffoldDefinition:

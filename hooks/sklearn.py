@@ -16,7 +16,7 @@ from generator.owners import guarded, one_line, warn
 from generator.rows import arrays, samples, tables
 from generator.rows.body import body_rows
 
-from . import outputs, sklearn_columns, sklearn_config
+from . import outputs, sklearn_columns, sklearn_config, sklearn_skops
 from .base import CANNOT_PREDICT, NATIVE, ONNX, Description
 from .methods import PREDICT, WithMethods
 from .onnx import check, convert
@@ -30,6 +30,10 @@ Predict = Callable[[Any], Any]
 FLOATS = ("float64", "float32")
 LEARNED = ("cluster_centers_", "coef_", "means_")  # in the dtype of the rows
 TEXT_STEPS = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
+SPARSE_DOUBT = (
+    "XGBoost reads what is absent in sparse rows as missing, and the model does not say whether it"
+    " was fitted on such rows"
+)
 KINDS = {
     "classifier": "class",
     "regressor": "number",
@@ -38,8 +42,8 @@ KINDS = {
 }
 
 
-class SKLearn(WithMethods):
-    """scikit-learn's estimators, pipelines and search objects, and XGBoost's and the like."""
+class SKLearn(sklearn_skops.WithSkops, WithMethods):
+    """scikit-learn's estimators, pipelines and search objects, and what has their interface."""
 
     name: ClassVar[str] = "sklearn"
     defaults: ClassVar[tuple[str, ...]] = (PREDICT, "transform", "kneighbors", "score_samples")
@@ -47,7 +51,7 @@ class SKLearn(WithMethods):
     models: ClassVar[str] = (
         "estimators, pipelines and search objects, and whatever else has their interface"
     )
-    files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
+    files: ClassVar[tuple[str, ...]] = (MODEL_FILE, sklearn_skops.SKOPS_FILE)
 
     def tolerance_of(self, config: Any) -> float:
         if getattr(config, "onnx_sha256", None) or getattr(config, "engine", None) == ONNX:
@@ -91,12 +95,9 @@ class SKLearn(WithMethods):
         example, prediction, untried = _example(model, described, sample, predict)
         if sample is None and untried is None:
             untried = _unsaid(model, described)
-        distributions = {"joblib": f"reads {MODEL_FILE}"}
-        if _is_built_on_it(model):
-            distributions["scikit-learn"] = "what the estimator is built on"
+        distributions = self._distributions(model)
         if isinstance(described, schema.TableInput):
             distributions |= tables.distributions(described, sample)
-        distributions = {**sklearn_config.distributions(), **distributions}
         output = self._output(model, prediction)
         return Description(described, output, example, distributions, prediction, untried)
 
@@ -121,13 +122,21 @@ class SKLearn(WithMethods):
             )
             return None
 
-    def facts(self, model: Any) -> dict[str, Any]:
-        return {**super().facts(model), **sklearn_config.facts()}
+    def _distributions(self, model: Any) -> dict[str, str]:
+        """What serving needs besides the model's own classes and the tables of its rows."""
+        needed = {**sklearn_config.distributions(), "joblib": f"reads {MODEL_FILE}"}
+        if _is_built_on_it(model):
+            needed["scikit-learn"] = "what the estimator is built on"
+        return needed
 
     def _output(self, model: Any, prediction: Any) -> schema.ModelOutput | None:
-        if self.predicts:
-            return _estimator_output(model, prediction)
-        return outputs.described(prediction)
+        """What a prediction is, as `model.output` describes it."""
+        if not self.predicts:
+            return outputs.described(prediction)
+        return estimator_output(model, prediction, _output_kind(model))
+
+    def facts(self, model: Any) -> dict[str, Any]:
+        return {**super().facts(model), **sklearn_config.facts()}
 
     def predict(self, model: Any, inputs: Any) -> Any:
         # A copy, because the rows of a request are a copy too. BLAS multiplies an array
@@ -143,6 +152,8 @@ class SKLearn(WithMethods):
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         import joblib
 
+        if isinstance(model, sklearn_skops.Skops):
+            return sklearn_skops.write(model.model, directory / sklearn_skops.SKOPS_FILE)
         path = directory / MODEL_FILE
         joblib.dump(model, path)
         return path
@@ -164,7 +175,7 @@ def _input(model: Any, sample: Any, predict: Predict) -> schema.ModelInput | Non
         return tables.described(sample)
     if names is not None:
         _check_width(sample, len(names))
-        if not samples.can_make_tables():
+        if not samples.can_make_tables() or hasattr(sample, "toarray"):
             return _without_tables(model, sample, names, predict)
         return tables.of_columns(_columns(model, names, sample))
     if _takes_text(model):
@@ -189,7 +200,7 @@ def _unsampled(model: Any, count: int, predict: Predict) -> schema.ArrayInput:
 def _without_tables(
     model: Any, sample: Any, names: list[str], predict: Predict
 ) -> schema.ArrayInput:
-    """What one row is where no library for tables is installed."""
+    """What one row is where no library for tables is installed, or the rows are sparse."""
     described = _unsampled(model, len(names), predict)
     if sample is not None:
         described = arrays.described(_as_array(sample))
@@ -201,10 +212,7 @@ def _unsaid(model: Any, described: schema.ModelInput | None) -> str | None:
     package = type(_first_step(model)).__module__.partition(".")[0]
     if package != "xgboost" or not isinstance(described, schema.ArrayInput):
         return None
-    return (
-        "XGBoost reads what is absent in sparse rows as missing, and the model does not say"
-        " whether it was fitted on such rows"
-    )
+    return SPARSE_DOUBT
 
 
 def _fitted_dtype(model: Any) -> str | None:
@@ -377,10 +385,10 @@ def _zeros(described: schema.ModelInput | None) -> list[Any] | None:
 # ---- what a prediction is ----
 
 
-def _estimator_output(model: Any, prediction: Any) -> schema.EstimatorOutput:
-    """What a prediction is, as `model.output` describes it."""
+def estimator_output(model: Any, prediction: Any, kind: str | None) -> schema.EstimatorOutput:
+    """What a prediction of an estimator of a kind is; None for a kind that is not known."""
     output = schema.EstimatorOutput(
-        kind=_output_kind(model),
+        kind=kind,
         probabilities=hasattr(model, "predict_proba"),
         classes=_classes(model),
     )

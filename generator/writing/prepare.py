@@ -13,7 +13,7 @@ from ..capture.captured import Captured
 from ..capture.changes.find import Change, changes
 from ..capture.collect import capture
 from ..capture.data_files import missing, named_code
-from ..common import digest, schema, written
+from ..common import VERSION, VERSION_RULE, digest, schema, written
 from ..environment import pins
 from ..environment.installed import Environment, Installed
 from ..environment.isolation import lacking
@@ -60,6 +60,7 @@ class Prepared:
         capturing: captures the code again, with what the session has changed in it.
         changes: what that is.
         found: the distributions that the proof has found missing, each with the reason for it.
+        version: the model's, if the owner gives one.
         is_unshared: whether its requests share no call of `predict` in any case.
     """
 
@@ -76,6 +77,7 @@ class Prepared:
     capturing: Callable[[Sequence[Change]], Captured]
     changes: tuple[Change, ...] = ()
     found: Mapping[str, str] = field(default_factory=dict)
+    version: str | None = None
     is_unshared: bool = False
 
     @property
@@ -145,9 +147,13 @@ class Prepared:
         self._check_names(file)
         self.captured.write(place)
         facts = {**self._facts(file, needed), **self.definition.facts(self.model)}
+        facts |= self.definition.served_facts(self.served, file)
         names = [file.name, *self.captured.digests]
-        if read_facts(directory / layout.CONFIG).get("rows_independent") is not None:
+        before = read_facts(directory / layout.CONFIG)
+        if before.get("rows_independent") is not None:
             facts |= {"rows_independent": None, "batch_noise": None}  # of the model before
+        if self.version is not None or before.get("version") is not None:
+            facts["version"] = self.version
         if self.compiled is not None:
             (place / layout.ONNX_FILE).write_bytes(self.compiled)
             names.append(layout.ONNX_FILE)
@@ -401,6 +407,7 @@ def prepare(
     engine: str | None = None,
     code: Any = None,
     wheels: bool = False,
+    version: str | None = None,
 ) -> Prepared:
     """Find out what a scaffold of the model needs. The arguments are those of `from_model`.
 
@@ -408,6 +415,7 @@ def prepare(
         ModelError: the model cannot be written, or not in this format.
         SettingError: another argument has a value that its rule forbids.
     """
+    _check_version(version)
     given, environment = requirements or (), Environment(builds_wheels=wheels)
     with _taken_for(model, definition):
         sample = definition.sampled(model, samples.read(sample))
@@ -418,7 +426,7 @@ def prepare(
             return capture(definitions, environment, given, files, changed)
 
         captured = capturing(())
-        version = served_python(python_version, captured.by_value)
+        python = served_python(python_version, captured.by_value)
         description = definition.describe(model, sample)
         if sample is not None:
             definition = definition.tried(model, sample)
@@ -437,11 +445,22 @@ def prepare(
         captured,
         description,
         compiled,
-        version,
+        python,
         environment,
         given,
         capturing,
+        version=version,
     )
+
+
+def _check_version(version: Any) -> None:
+    """Check the version of a model, if there is one.
+
+    Raises:
+        SettingError: it has another form.
+    """
+    if version is not None and not (isinstance(version, str) and VERSION.fullmatch(version)):
+        raise SettingError(f"version {version!r}: must be a string of {VERSION_RULE}")
 
 
 def served_python(version: str | None, by_value: Sequence[str] = ()) -> str:

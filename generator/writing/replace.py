@@ -34,6 +34,7 @@ from ..layout import (
     WHEELS,
     WHEELS_REQUIREMENTS,
 )
+from ..owners import warn
 from ..rendering.answers import Answers
 from ..running.runtime import Runtime
 from .config_file import read_config, read_facts, value_at, write_facts, write_values
@@ -58,6 +59,7 @@ def replace_model(
     engine: str | None = None,
     code: Any = None,
     wheels: bool = False,
+    version: str | None = None,
     data: Mapping[str, Path] | None = None,
     change_signature: bool = False,
 ) -> None:
@@ -72,6 +74,11 @@ def replace_model(
     if definition.name != framework:
         raise ModelError(
             f"the scaffold is for {framework}, the model is of {definition.name}: make another"
+        )
+    if version is not None and not hasattr(Runtime(directory).config().model, "version"):
+        raise ScaffoldError(
+            f"version {version!r}: the scaffold is from an older template, which tells no version:"
+            " update it first"
         )
     given = with_new(given_lines(_generated_pins(answers)), requirements or ())
     stays = None
@@ -88,6 +95,7 @@ def replace_model(
         engine=engine or facts.get("engine"),
         code=code,
         wheels=wheels,
+        version=version,
     )
     if stays is not None:
         prepared = _with_input(prepared, stays.input_for(prepared.description.input))
@@ -113,6 +121,7 @@ def replace_model(
             if prepared.is_unshared:
                 _keep_unshared(copy)
             removed = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, *model_files))]
+            _tell_version(facts.get("version"), version)
             changes = _changes(directory, copy, [*removed, *old_wheels], [*written, SMOKE_TEST])
             exchange(directory, {**changes, **_data_files(data or {})})
             with contextlib.suppress(OSError):  # it is not there, or not empty
@@ -175,6 +184,15 @@ def _keep_unshared(copy: Path) -> None:
             " depend on each other: write true there, and requests share calls of predict"
         )
     write_facts(copy / CONFIG, {"rows_independent": False})
+
+
+def _tell_version(old: Any, new: str | None) -> None:
+    """Tell that a version, which the owner gave to the model before, does not name the new one."""
+    if old is not None and new is None:
+        warn(
+            f"version: {old} is removed from config.yaml, because it named the model before: pass"
+            " version to name the new one"
+        )
 
 
 def _warn(message: str) -> None:

@@ -27,6 +27,7 @@ from common.model_file import MODEL_DIRECTORY  # noqa: E402
 from common.serving import asgi, metrics  # noqa: E402
 from common.serving.applications import fallback_routes  # noqa: E402
 from common.serving.asgi import Message, Receive, Scope, Send  # noqa: E402
+from common.serving.predict_routes import version_fields  # noqa: E402
 from common.worker.flow import Flow  # noqa: E402
 from common.worker.main import load  # noqa: E402
 from common.worker.recovery import Broken  # noqa: E402
@@ -158,16 +159,20 @@ class Mounted:
 
     Args:
         application: the application.
+        fields: header fields that every answer has.
     """
 
-    def __init__(self, application: asgi.ASGIApplication) -> None:
+    def __init__(
+        self, application: asgi.ASGIApplication, fields: list[tuple[bytes, bytes]]
+    ) -> None:
         self._application = application
+        self._fields = fields
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_once(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [header for header in message["headers"] if header[0] != b"x-request-id"]
-                message = {**message, "headers": headers}
+                message = {**message, "headers": [*headers, *self._fields]}
             await send(message)
 
         if scope["type"] == "http":
@@ -189,7 +194,8 @@ def build() -> Mounted:
     config = dataclasses.replace(Config.read(config_path()), server="ray")
     replica = Replica(config)
     behind = fallback_routes.application(config, lambda: replica.ready, "ray", ray.__version__)
-    return Mounted(asgi.Application(config, replica, behind))
+    fields = [(name.encode(), value.encode()) for name, value in version_fields(config)]
+    return Mounted(asgi.Application(config, replica, behind), fields)
 
 
 application = serve.deployment(name="model")(serve.ingress(build)()).bind()

@@ -370,6 +370,7 @@ def test_errors_are_the_same_as_without_ray(
     assert answer.status_code == status
     assert message in answer.json()["error"] and "secret" not in answer.text
     assert answer.headers.get_list("x-request-id") == ["mine-1"]
+    assert len(answer.headers.get_list("x-model-version")) == 1
 
 
 @pytest.mark.sweep

@@ -214,12 +214,12 @@ def test_new_refuses(call: Run, model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "text.joblib").write_text("this is no pickle\nat all")
     joblib.dump({"model": 1}, tmp_path / "dict.joblib")
     for arguments, message in [
-        (["missing.joblib", "rfc"], "MODEL_FILE 'missing.joblib' does not exist"),
+        (["missing.joblib", "rfc"], "SOURCE 'missing.joblib' does not exist"),
         (
             ["text.joblib", "rfc"],
-            "MODEL_FILE 'text.joblib' does not hold a model that joblib or pickle can load: ",
+            "SOURCE 'text.joblib' does not hold a model that joblib or pickle can load: ",
         ),
-        ([".", "rfc"], "MODEL_FILE '.' does not hold a model that joblib or pickle can load: "),
+        ([".", "rfc"], "SOURCE '.' is a directory that holds no model: known are an MLflow model"),
         (["dict.joblib", "rfc"], "model is a dict, whose framework is not known"),
         (["model.joblib", "rfc", "--name", "a b"], "'a b' is not a model name"),
         (["model.joblib", "rfc", "--sample", "[[1,"], "'[[1,' is not JSON"),
@@ -238,7 +238,7 @@ def test_new_names_the_module_that_a_model_needs(call: Run, tmp_path: Path) -> N
     (tmp_path / "model.pickle").write_bytes(b"cno_such_module\nThing\n.")
     message = failed(call("new", "--trust-file", "model.pickle", "rfc"))
     assert message == (
-        "MODEL_FILE 'model.pickle' needs the module 'no_such_module': install what it was made with"
+        "SOURCE 'model.pickle' needs the module 'no_such_module': install what it was made with"
     )
 
 
@@ -256,7 +256,7 @@ def test_new_reads_the_files_of_pytorch(call: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "linear" / "src" / "model" / "model.pt2").exists()
     assert "model is a state_dict or a checkpoint" in failed(call("new", "weights.pth", "no"))
-    assert "MODEL_FILE 'broken.pt' does not hold a model that pytorch can load: " in failed(
+    assert "SOURCE 'broken.pt' does not hold a model that pytorch can load: " in failed(
         call("new", "--trust-file", "broken.pt", "no")
     )
 

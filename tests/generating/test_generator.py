@@ -311,16 +311,20 @@ def unknown_rows(named: bool, package: str) -> Any:
 def test_an_estimator_of_another_package(
     make: Callable[..., Scaffold], package: str, named: bool, sampled: bool
 ) -> None:
-    """scikit-learn is pinned if it is needed to load. XGBoost's pickle does not name it."""
+    """Pickled, as where `framework` asks for that.
+
+    scikit-learn is pinned if it is needed to load. XGBoost's pickle does not name it.
+    """
     kind, x = "array", X
     if named:
         kind, x = "table", pandas.DataFrame(X, columns=["sepal length", "b", "c", "d"])
     model = BOOSTERS[package]().fit(x, Y)
     if sampled:
-        served = recorded(scaffold := make(model, sample_input=x))
+        served = recorded(scaffold := make(model, sample_input=x, framework="sklearn"))
     else:
         with unknown_rows(named, package):
-            served = (scaffold := make(model)).predict(X)["predictions"]
+            scaffold = make(model, framework="sklearn")
+        served = scaffold.predict(X)["predictions"]
     assert equal(model.predict(x), served)
     assert facts(scaffold)["input"]["kind"] == kind
     assert {distribution(package), "joblib"} <= pins(scaffold).keys()
@@ -944,7 +948,8 @@ def unpicklable() -> Any:
         ("model.joblib", "model is the string 'model.joblib', not a model: load the model"),
         (
             {"model": 1},
-            "model is a dict, whose framework is not known: pass a trained model of one of sklearn",
+            "model is a dict, whose framework is not known: pass a trained model of one of xgboost,"
+            " lightgbm, catboost, sklearn, keras",
         ),
         (None, "model is a NoneType, whose framework is not known"),
         (NotAModel(), "test_generator.NotAModel, whose framework is not known"),
@@ -1030,6 +1035,16 @@ def test_refuses_a_bad_name(
 ) -> None:
     message = refused(SettingError, tmp_path, lambda: make(linear, name=name))
     assert "model_name" in message and str(name).strip() in message
+
+
+@pytest.mark.parametrize(
+    "version", ["", " ", "1 0", "-1", "..", "a/b", "é", "x" * 65, "1\n", 1.1, 2, True]
+)
+def test_refuses_a_bad_version(
+    version: Any, make: Callable[..., Scaffold], linear: Any, tmp_path: Path
+) -> None:
+    message = refused(SettingError, tmp_path, lambda: make(linear, version=version))
+    assert f"version {version!r}: must be a string of 1 to 64 letters" in message
 
 
 @pytest.mark.parametrize("python_version", ["3.9", "3.14", "", "3", "3.11.7", 3.11])

@@ -33,7 +33,7 @@ xgboost-cpu==3.2.0
 # Library -> what its scaffold must require, by the names of the distributions
 NEEDS = {
     "xgboost": {"xgboost-cpu", "scikit-learn"},
-    "lightgbm": {"lightgbm", "scikit-learn"},
+    "lightgbm": {"lightgbm"},
     "catboost": {"catboost"},
     "imblearn": {"imbalanced-learn", "scikit-learn"},
     "category_encoders": {"category-encoders", "pandas", "scikit-learn"},

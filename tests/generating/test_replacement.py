@@ -353,6 +353,33 @@ def test_other_rows_need_change_signature(edited: Scaffold) -> None:
     assert_edits_stay(edited)
 
 
+def test_the_version_is_that_of_the_new_model(original: Path, tmp_path: Path) -> None:
+    """What was given to the model before does not name the new one."""
+    made = generator.load(shutil.copytree(original, tmp_path / "rfc"))
+    with contextlib.closing(made):
+        made.replace_model(linear(2.0), version="1.10")
+        assert "    version: '1.10'\n" in read(made, "config.yaml")
+        with pytest.warns(
+            UserWarning, match=r"version: 1\.10 is removed from config\.yaml"
+        ) as told:
+            made.replace_model(linear(3.0))
+        assert [warning.filename for warning in told] == [__file__]
+        assert "    version: null\n" in read(made, "config.yaml")
+
+
+def test_a_scaffold_of_an_older_template_has_no_version(original: Path, tmp_path: Path) -> None:
+    made = generator.load(shutil.copytree(original, tmp_path / "rfc"))
+    change(made, "config.yaml", "    version: null\n", "")
+    with contextlib.closing(made):
+        made.replace_model(linear(2.0))
+        assert "version" not in facts(made)  # an update brings it, with its comment
+        change(made, "src/common/config.py", "    version: str | None = None\n", "")
+        reads = '    facts["version"] = _version(facts.get("version"), facts.get("sha256"))\n'
+        change(made, "src/common/config.py", reads, "")
+        message = "version '2': the scaffold is from an older template"
+        refused(made, ScaffoldError, message, lambda: made.replace_model(linear(), version="2"))
+
+
 def test_refused_replacements(edited: Scaffold, monkeypatch: pytest.MonkeyPatch) -> None:
     class Net:
         def predict(self, rows: Any) -> Any:

@@ -185,7 +185,8 @@ def test_an_object_whose_class_is_in_a_script(tmp_path: Path) -> None:
             Sums(),
             {"framework": "caffe"},
             SettingError,
-            "framework 'caffe' is none of sklearn, keras, pytorch, function, custom",
+            "framework 'caffe' is none of xgboost, lightgbm, catboost, sklearn, keras, pytorch,"
+            " statsmodels, function, custom",
         ),
         (
             {"a": 1},

@@ -508,13 +508,14 @@ def test_the_graph_is_traced_once_for_all_row_counts_and_dtypes(
 
 
 @pytest.mark.sweep
-def test_a_script_on_the_torch_backend(tmp_path: Path) -> None:
-    if importlib.util.find_spec("torch") is None:
-        pytest.skip(NO_TORCH)
-    made = scripts.run(tmp_path, scripts.KERAS, KERAS_BACKEND="torch")
-    assert facts(made.scaffold)["backend"] == "torch"
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_a_script_on_another_backend(tmp_path: Path, backend: str) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"needs {backend}")
+    made = scripts.run(tmp_path, scripts.KERAS, KERAS_BACKEND=backend)
+    assert facts(made.scaffold)["backend"] == backend
     pinned = {pin.partition("==")[0] for pin in pins(made.scaffold)}
-    assert {"keras", "torch"} <= pinned and not [
+    assert {"keras", backend} <= pinned and not [
         name for name in pinned if name.startswith("tensorflow")
     ]
     with contextlib.closing(made.scaffold) as scaffold:
@@ -725,7 +726,7 @@ def test_a_subclassed_model_in_the_owners_package(
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
 def test_a_script_that_defines_its_model(tmp_path: Path, backend: str) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(NO_TORCH)

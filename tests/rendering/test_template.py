@@ -31,15 +31,20 @@ TEMPLATE = yaml.safe_load((ROOT / "copier.yml").read_text())
 QUESTIONS = {name: question for name, question in TEMPLATE.items() if not name.startswith("_")}
 ASKED = {name: question for name, question in QUESTIONS.items() if question.get("when", True)}
 REQUIREMENTS = QUESTIONS["requirements"]["default"]
-# The owner of these writes load, whatever the file is.
-FILES = {each.name: each.files[0] for each in DEFINITIONS} | {"function": None, "custom": None}
+UNSAVED = ("statsmodels", "function", "custom")  # whoever copies the template writes load
+FILES = {each.name: each.files[0] for each in DEFINITIONS} | dict.fromkeys(UNSAVED)
 PACKAGES = {
+    "xgboost": ["scikit-learn", "xgboost"],
+    "lightgbm": ["lightgbm"],
+    "catboost": ["catboost"],
     "keras": ["keras", "tensorflow"],
     "pytorch": ["torch"],
     "transformers": ["torch", "transformers"],
     "spacy": ["spacy"],
     "sentence_transformers": ["sentence-transformers", "torch"],
     "sklearn": ["joblib", "scikit-learn"],
+    "statsmodels": ["statsmodels"],
+    "mlflow": ["mlflow-skinny"],
     "function": [],
     "custom": [],
 }
@@ -436,7 +441,12 @@ def test_every_setting_is_in_config_with_its_default_and_a_comment(
         "model_metadata": {"framework": framework, "model": {"file": "m"}},
     }
     defaults = Config.from_document(document).as_document()["model_metadata"]["serving"]
-    if framework == "sklearn":  # a call costs as much for one row as for hundreds
+    if framework in (
+        "xgboost",
+        "lightgbm",
+        "catboost",
+        "sklearn",
+    ):  # a call costs as much for one row as for hundreds
         defaults["max_batch_size"] = 4096
     assert written == defaults
     for setting in set(written) - {"http_port"}:  # its comment is that of both ports

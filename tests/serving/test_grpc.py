@@ -192,7 +192,7 @@ def test_errors_have_grpcs_codes(server: Running) -> None:
     code, details = refused(message(model_name="another"))
     assert code == "NOT_FOUND" and "no model 'another' here" in details
     code, details = refused(message(model_version="2"))
-    assert code == "NOT_FOUND" and "leave out the version '2'" in details
+    assert code == "NOT_FOUND" and "no version '2' here, the version is '" in details
     code, details = refused(b"\xff" * 20)
     assert code == "INVALID_ARGUMENT" and details.startswith("the message is malformed")
     code, details = refused(message(ROWS[0, 0]))
@@ -266,6 +266,7 @@ def test_the_request_id_is_the_metadatas_or_the_messages(
     [request_id] = [value for key, value in done.trailing_metadata() if key == "x-request-id"]
     answer = service_pb2.ModelInferResponse.FromString(body)
     assert answer.id == (given or request_id)
+    assert dict(done.trailing_metadata())["x-model-version"] == answer.model_version
     assert expected in (None, request_id) and len(request_id) <= 128
     until(lambda: logged(server, request_id), "the answer is logged")
     assert logged(server, request_id)[0].startswith("grpc_infer 200 ")
@@ -409,7 +410,7 @@ def test_metadata_is_that_of_http(server: Running, stubs: dict[str, Any]) -> Non
     with server.client() as http:
         of_server, of_model = (http.get(path).json() for path in ("/v2", "/v2/models/model"))
     assert answers["ServerMetadata"] == of_server
-    expected = {**of_model, "versions": of_model.get("versions") or []}
+    expected = of_model
     for part in (*expected["inputs"], *expected["outputs"]):
         part["shape"] = list(map(str, part["shape"]))  # protobuf's JSON of an int64
     assert answers["ModelMetadata"] == expected

@@ -18,6 +18,8 @@ GENERATOR: Order = [
     ("writing",),
     ("scaffold",),
     ("create",),
+    ("sources",),
+    ("create_from",),
     ("cli", "__init__"),
     ("__main__",),
 ]
@@ -26,7 +28,7 @@ COMMON: Order = [
     ("errors",),
     ("schema", "config_file"),
     ("config", "rows"),
-    ("model_file", "health", "fast_path", "signature"),
+    ("methods", "model_file", "health", "fast_path", "signature"),
     ("onnx_engine",),
     ("link",),
     ("bodies",),

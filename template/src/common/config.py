@@ -43,6 +43,11 @@ MODEL_NOTES = ("code", "class", "trained_with")  # of `model`, which the generat
 # It stands in routes, headers, metrics and HTML, where these characters need no escape.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 NAME_RULE = "1 to 128 letters, digits, '.', '_' or '-', with a letter or digit first"
+# It stands in routes, headers and metrics too, and may have a build's `+`.
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+VERSION_RULE = "1 to 64 letters, digits, '.', '_', '-' or '+', with a letter or digit first"
+DIGEST = re.compile(r"[0-9a-f]{64}")
+MOST_DIGITS = 12  # of the model's digest, in a version made of it
 MARGIN_SECONDS = 1  # for an answer to leave
 SHARES = ("batch_noise", "tolerance")  # of the largest number
 
@@ -95,7 +100,10 @@ class Serving:
 
 @dataclass(frozen=True)
 class Model:
-    """What is known about the model in `src/model/`; None stands for what is not known."""
+    """What is known about the model in `src/model/`; None stands for what is not known.
+
+    Its version is the owner's, else the beginning of the file's SHA-256.
+    """
 
     file: str | None = None
     sha256: str | None = None
@@ -113,6 +121,7 @@ class Model:
     custom_objects: dict[str, str] | None = None
     settings: dict[str, Any] | None = None  # what inference_model.py needs beside the file
     sklearn_config: dict[str, Any] | None = None  # scikit-learn's own, where it is not the default
+    version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -244,12 +253,26 @@ def _model(section: dict[str, Any]) -> Model:
     engine = facts.get("engine", ENGINES[0])
     if engine not in ENGINES:
         raise ConfigError.value("model.engine", any_of(ENGINES), engine)
+    facts["version"] = _version(facts.get("version"), facts.get("sha256"))
     facts["input"] = read_input(facts.get("input"))
     facts["output"] = read_output(facts.get("output"))
     facts["method"] = read_method(facts.get("method"))
     facts["parameters"] = read_parameters(facts.get("parameters"))
     check_json("model", section)
     return Model(**facts)
+
+
+def _version(given: Any, sha256: str | None) -> str | None:
+    """The version that the owner gave, else the beginning of the model's digest."""
+    if given is None:
+        if sha256 is None or not DIGEST.fullmatch(sha256):
+            return None
+        return sha256[:MOST_DIGITS]
+    if not isinstance(given, str):  # YAML reads 1.10 as 1.1, and 010 as 8
+        raise ConfigError.value("model.version", 'a string in quotes, as in "1.10"', given)
+    if not VERSION.fullmatch(given):
+        raise ConfigError.value("model.version", VERSION_RULE, given)
+    return given
 
 
 def _setting(name: str, value: Any) -> Any:

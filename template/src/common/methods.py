@@ -86,7 +86,7 @@ def rows_of(result: Any, method: str, parameters: Mapping[str, Any] = {}) -> Any
         )
     if isinstance(result, list) and method != PREDICT and _are_arrays(result):
         return list(zip(*result, strict=True))  # scikit-learn's, one array for each output
-    return result
+    return _listed(result)
 
 
 def _are_arrays(result: Sequence[Any]) -> bool:
@@ -109,6 +109,9 @@ def objects(outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _listed(output: Any) -> Any:
+    """A DataFrame as one object a row, a Series as an array; anything else as it is."""
     if hasattr(output, "columns") and hasattr(output, "to_dict"):
         return output.to_dict("records")
+    if hasattr(output, "iloc") and hasattr(output, "to_numpy"):
+        return output.to_numpy()
     return output

@@ -66,6 +66,9 @@ def _writing(path: str) -> str:
     """The call that writes the model."""
     calls = {
         ".keras": f"model.save('{path}')",
+        ".ubj": f"model.save_model('{path}')",
+        ".cbm": f"model.save_model('{path}')",
+        ".txt": f"booster.save_model('{path}')",
         ".pt": f"torch.save(model, '{path}')",
         ".pt2": f"torch.export.save(program, '{path}')",
         ".pickle": f"pickle.dump(model, open('{path}', 'wb'))",

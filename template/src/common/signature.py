@@ -14,7 +14,7 @@ from .errors import ConfigError, InvalidInput
 from .rows import texts
 from .rows.arrays import Array, fitting, numpy_dtype, sparse, tensor_array, to_array, within
 from .rows.likeness import measure
-from .rows.parsed import as_list, named
+from .rows.parsed import all_named, as_list
 from .rows.tables import Table
 from .schema import (
     BYTES,
@@ -98,8 +98,10 @@ def _converter(described: Any) -> Callable[[Any], Any]:
 
 def _array(described: ArrayInput, rows: Any) -> Any:
     names = described.names
-    if names and isinstance(rows, list) and any(isinstance(row, dict) for row in rows):
-        rows = [named(row, index, names) for index, row in enumerate(rows)]
+    if names and isinstance(rows, list):
+        kinds = set(map(type, rows))
+        if kinds != {list} and any(issubclass(kind, dict) for kind in kinds):
+            rows = all_named(rows, names)
     try:
         array = within(fitting(rows, described.shape, described.dtype), described.below)
     except InvalidInput:
@@ -127,7 +129,7 @@ def _refuse_objects(rows: list[Any]) -> None:
 
 def _tensors(described: TensorsInput, rows: Any) -> dict[str, Array]:
     names = described.names
-    listed = [named(row, index, names, "input") for index, row in enumerate(rows)]
+    listed = all_named(rows, names, "input")
     columns = zip(described.inputs, zip(*listed, strict=True), strict=True)
     return {tensor.name: tensor_array(tensor, list(values)) for tensor, values in columns}
 

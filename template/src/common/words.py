@@ -57,6 +57,13 @@ def type_name(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
+def no_version(asked: str, known: str | None) -> str:
+    """Why the model is not served in the version that a client asks for."""
+    if known is None:
+        return f"the model has no version: leave out the version {shown(asked)}"
+    return f"there is no version {shown(asked)} here, the version is {known!r}"
+
+
 def listing(names: Sequence[str]) -> str:
     """Names in quotes, the first eight of them."""
     listed = ", ".join(repr(name) for name in names[:8])

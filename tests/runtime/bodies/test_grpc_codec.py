@@ -229,6 +229,17 @@ def test_the_id_of_an_answer() -> None:
     assert (response.id, response.model_name, response.model_version) == ("an-id", "model", "")
 
 
+def test_the_version_of_an_answer() -> None:
+    codec = ModelInfer("model", version="1.0+cpu")
+    for asked in ("", "1.0+cpu"):
+        message = packed(typed("INT64", [1, 1], [1]), model_version=asked)
+        _, encode = codec.decode(message, "an-id")
+        response = service_pb2.ModelInferResponse.FromString(encode({"predictions": [1]}))
+        assert (response.model_name, response.model_version) == ("model", "1.0+cpu")
+    with pytest.raises(UnknownModel, match="no version '2' here, the version is '1.0\\+cpu'"):
+        codec.decode(packed(model_version="2"), "an-id")
+
+
 def test_a_column_a_tensor() -> None:
     columns = [{"name": "size", "dtype": "float64"}, {"name": "colour", "dtype": "object"}]
     codec = ModelInfer("model", read_input({"kind": "table", "columns": columns}))

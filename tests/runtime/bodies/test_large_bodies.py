@@ -8,6 +8,7 @@ import socket
 import threading
 import tracemalloc
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import msgpack
@@ -15,10 +16,19 @@ import numpy as np
 import orjson
 import pytest
 
-from common.bodies import DecodeError, density, json_decode, json_encode, json_rows, msgpack_decode
+from common.bodies import (
+    DecodeError,
+    density,
+    json_decode,
+    json_encode,
+    json_rows,
+    msgpack_decode,
+    msgpack_encode,
+    msgpack_rows,
+)
 from common.bodies.density import LARGE_BYTES
 from common.bodies.json_rows import JsonPieces, JsonRows
-from common.bodies.msgpack_rows import MsgpackRows
+from common.bodies.msgpack_rows import MsgpackPieces, MsgpackRows
 from common.config import Serving
 from common.errors import InvalidInput
 from common.link.frames import Kind, Request, Response, Splitter, receive
@@ -470,11 +480,115 @@ def test_too_many_lists_are_refused_in_pieces_too() -> None:
     assert pieces_of(body) == (0, None)
 
 
-def opened_in_pieces(flow: Flow, body: bytes) -> Any:
+def msgpack_value(chance: random.Random, depth: int = 0) -> Any:
+    if depth < 4 and chance.random() < 0.5:
+        items = [msgpack_value(chance, depth + 1) for _ in range(chance.randrange(4))]
+        if chance.random() < 0.5:
+            return items
+        return {chance.choice(["instances", "a", b"b"]): item for item in items}
+    return chance.choice(
+        [1, -0.0, 2**64 - 1, True, None, "", "é", b"x", 1 + 2j, np.arange(3), Decimal("1.10")]
+    )
+
+
+def in_text(value: Any) -> str:
+    """A value with the types of all that it holds."""
+    if isinstance(value, dict):
+        return f"{{{[(in_text(key), in_text(part)) for key, part in value.items()]}}}"
+    if isinstance(value, list):
+        return f"[{[in_text(part) for part in value]}]"
+    return f"{type(value)} {getattr(value, 'dtype', '')} {value!r}"
+
+
+def whole_msgpack(body: bytes) -> str | None:
+    try:
+        return in_text(msgpack_decode(body))
+    except DecodeError:
+        return None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_in_pieces_msgpack_comes_out_as_whole(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(msgpack_rows, "MOST_BYTES", 90)
+    chance = random.Random(seed)
+    taken = 0
+    packer = msgpack.Packer()
+    for _ in range(400):
+        count = chance.randrange(1, 4)
+        body = bytearray(packer.pack_map_header(count))
+        keys = chance.choice([["k", "instances", b"m"], ["instances", "instances", b"nd", 1]])
+        for key in chance.sample(keys, count):
+            body += packer.pack(key)
+            rows = chance.randrange(40)
+            body += msgpack_encode([msgpack_value(chance, 1) for _ in range(rows)])
+        if chance.random() < 0.4:  # a mistake
+            at = chance.randrange(len(body))
+            body[at : at + chance.randrange(2)] = bytes([chance.randrange(256)])
+        pieces = MsgpackPieces(bytes(body))
+        count = sum(1 for _ in pieces)
+        if pieces.value is not None:
+            assert in_text(pieces.value) == whole_msgpack(bytes(body))
+            taken += count > 4
+    assert taken > 20
+
+
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [
+        (b"\x81\xa9instances", b"\xc0"),  # a byte follows
+        (b"\x82\xa9instances", b"\x01\xc0"),  # a key is a number
+        (b"\x82\xa9instances", b"\xc4\x02nd\xc3"),  # the map stands for an array
+        (b"\x82\xa9instances", b"\xa1k"),  # a value lacks
+        (b"\x91", b""),
+    ],
+)
+def test_what_is_no_msgpack_of_rows_is_left_to_the_decoder(head: bytes, tail: bytes) -> None:
+    body = head + msgpack.packb([[1.5, 2]] * 100_000) + tail
+    pieces = MsgpackPieces(body)
+    list(pieces)
+    assert pieces.value is None
+
+
+def opened_in_pieces(flow: Flow, body: bytes, kind: Kind = Kind.JSON) -> Any:
     (outcome,) = [
-        each for each in flow.open_in_pieces(Request(1, Kind.JSON, "a", body)) if each is not None
+        each for each in flow.open_in_pieces(Request(1, kind, "a", body)) if each is not None
     ]
     return outcome
+
+
+def test_large_msgpack_is_opened_in_pieces_as_at_once() -> None:
+    model = Summing(ARRAY)
+    flow = Flow(model, proved(256), first_rows=FirstRows(model, ARRAY))
+    wholes = [
+        msgpack.packb({"a": 1, "instances": [[1, 2, 3, 4.5]] * 81_000 + [row]})
+        for row in ([1, 2, 3, 4.5], [1, 2, 3], None)
+    ]
+    for body in (*wholes, wholes[0][:-1], wholes[0] + b"\xc0"):
+        apart = opened_in_pieces(flow, body, Kind.MSGPACK)
+        once = flow.open(Request(1, Kind.MSGPACK, "a", body))
+        assert type(apart) is type(once)
+        if isinstance(once, Response):
+            assert (apart.status, apart.body) == (once.status, once.body)
+        else:
+            assert apart.request == once.request
+            assert apart.encode is once.encode
+
+
+def test_rows_are_freed_in_pieces_once_they_are_answered() -> None:
+    """And rows that the owner's code keeps stay whole."""
+    model = Summing(None)
+    flow = Flow(model, proved(256))
+    rows = [[1, 2, 3, 4.5]] * 400_000
+    for kind, encode in ((Kind.JSON, json_encode), (Kind.MSGPACK, msgpack.packb)):
+        answered, after, kept = False, 0, None
+        for outcome in flow.open_in_pieces(Request(1, kind, "a", encode({"instances": rows}))):
+            if outcome is not None:
+                kept = outcome.request["instances"]
+                answered = True
+            after += answered
+            del outcome
+        assert after > 5
+        assert kept == rows
 
 
 def test_a_large_request_is_opened_in_pieces_as_at_once() -> None:
@@ -563,3 +677,12 @@ def test_small_requests_overtake_large_ones(monkeypatch: pytest.MonkeyPatch) -> 
     assert said[2] == said[7] == {"predictions": [1]}
     assert "instances[400000]" in said[6]["error"]
     assert gc.isenabled()
+
+
+def test_small_requests_overtake_large_msgpack() -> None:
+    flow = Flow(Summing(ARRAY), proved(256))
+    many = msgpack.packb({"instances": [[1, 2, 3, 4.5]] * 400_000})
+    frames = [Request(1, Kind.MSGPACK, "a", many), Request(2, Kind.JSON, "b", ONE)]
+    answers = answered_by_worker(flow, b"".join(frame.pack() for frame in frames), 2)
+    assert [(response.ident, response.status) for response in answers] == [(2, 200), (1, 200)]
+    assert msgpack_decode(answers[1].body) == {"predictions": [400_000]}

@@ -68,7 +68,7 @@ def test_answers_and_errors_on_one_connection() -> None:
             status, fields, _ = await asked(client, method, path, body, origin=HERE)
             assert (status, fields["access-control-allow-origin"]) == (expected, HERE.decode())
             assert fields["vary"] == "origin"
-            assert {"x-request-id", "retry-after"} < set(
+            assert {"x-request-id", "x-model-version", "retry-after"} < set(
                 fields["access-control-expose-headers"].split(", ")
             )
             status, fields, _ = await asked(client, method, path, body, origin=ELSEWHERE)

@@ -56,6 +56,8 @@ def reference() -> CollectorRegistry:
         ["phase"],
         buckets=SECONDS,
     )
+    labels = ["model_name", "version", "framework"]
+    Gauge("scaffold_model_info", "The model: always 1", labels, registry=registry)
     Gauge(
         "scaffold_queue_length", "Requests that wait or are being answered", registry=registry
     ).set(3)

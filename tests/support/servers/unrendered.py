@@ -71,6 +71,28 @@ def flow_of(
         "example": description.example,
         **hook.facts(model),
     }
+    config, owner = _loaded(framework, facts, directory, monkeypatch)
+    return config, Flow(owner, proved(1), V2(config.name, config.model.input))
+
+
+def inference_model(
+    framework: str, facts: dict[str, Any], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """The model that a scaffold's worker loads.
+
+    Args:
+        framework: the name of the model's hook.
+        facts: `model` of `config.yaml`.
+        directory: the file is in `model/` there; it becomes the working directory.
+        monkeypatch: pytest's.
+    """
+    return _loaded(framework, facts, directory, monkeypatch)[1]._model  # noqa: SLF001
+
+
+def _loaded(
+    framework: str, facts: dict[str, Any], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Config, Any]:
+    """The configuration and the owner's InferenceModel."""
     config = Config.from_document(
         {
             "model_name": "model",
@@ -81,7 +103,7 @@ def flow_of(
     source = SERVER / f"{{% if framework == '{framework}' %}}inference_model.py{{% endif %}}"
     owner = _module(source).InferenceModel(config)
     owner.load()
-    return config, Flow(owner, proved(1), V2(config.name, config.model.input))
+    return config, owner
 
 
 def _module(file: Path) -> Any:

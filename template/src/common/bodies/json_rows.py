@@ -146,11 +146,13 @@ class JsonPieces:
     Attributes:
         value: what `json_decode` returns for the body, once all pieces are decoded. None where it
             has to decode the body, or to say what is wrong with it.
+        batches: the rows of each piece, so that they can be freed in pieces, too.
     """
 
     def __init__(self, body: bytes | memoryview) -> None:
         self._body = body
         self.value: dict[str, Any] | None = None
+        self.batches: list[list[Any]] = []
 
     def __iter__(self) -> Iterator[None]:
         """Decode, with a pause after each piece. A piece takes a few milliseconds."""
@@ -160,6 +162,7 @@ class JsonPieces:
             rows = JsonRows(self._body)
             for batch in rows.batches():
                 decoded += batch
+                self.batches.append(batch)
                 yield
             self.value = rows.around(decoded)
         except Exception:  # `json_decode` shows what is wrong

@@ -27,16 +27,9 @@ def msgpack_decode(body: bytes | memoryview) -> Any:
         DecodeError: the body is not such msgpack, or holds an ext type or too many empty lists.
     """
     try:
-        _check_complete(body)
+        check_complete(body)
         check_msgpack(body)
-        return msgpack.unpackb(
-            body,
-            object_hook=_decode_map,
-            ext_hook=_refuse_ext,
-            max_ext_len=0,
-            raw=False,
-            strict_map_key=True,
-        )
+        return msgpack.unpackb(body, **OPTIONS)
     except DecodeError:
         raise
     except (msgpack.StackError, RecursionError):
@@ -122,7 +115,7 @@ _CONVERTERS: Converters = (
 )
 
 
-def _check_complete(body: bytes | memoryview) -> None:
+def check_complete(body: bytes | memoryview) -> None:
     """Check that the body holds as many bytes as its headers claim, before any value is built.
 
     `unpackb` allocates a list as long as its header claims before it reads an item, on each of
@@ -138,7 +131,7 @@ def _refuse_ext(code: int, data: bytes) -> Any:
 
 
 def _decode_map(mapping: dict[Any, Any]) -> Any:
-    if _MARKERS.isdisjoint(mapping):
+    if MARKERS.isdisjoint(mapping):
         return mapping
     if b"nd" in mapping:
         return decode_numpy(mapping)
@@ -191,4 +184,11 @@ _PARSERS: dict[bytes, tuple[str, type, Callable[[Any], Any]]] = {
     b"__decimal__": ("a decimal number as a string", str, Decimal),
     b"__uuid__": ("a UUID as a string", str, uuid.UUID),
 }
-_MARKERS = frozenset({b"nd", *_PARSERS})
+MARKERS = frozenset({b"nd", *_PARSERS})
+OPTIONS = {
+    "object_hook": _decode_map,
+    "ext_hook": _refuse_ext,
+    "max_ext_len": 0,
+    "raw": False,
+    "strict_map_key": True,
+}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-from .msgpack_codec import msgpack_decode
+from .density import check_msgpack
+from .msgpack_codec import MARKERS, OPTIONS, check_complete, msgpack_decode
 
 WINDOW_BYTES = 1 << 14  # of the first rows
 MOST_BYTES = 1 << 18  # of further ones
@@ -89,6 +91,59 @@ class MsgpackRows:
             raise ValueError("the body has two lists of instances")
         del found["instances"]
         return dict(found)
+
+
+class MsgpackPieces:
+    """Decodes a body of msgpack that has many rows, some of them at a time.
+
+    Args:
+        body: the msgpack.
+
+    Attributes:
+        value: what `msgpack_decode` returns for the body, once all pieces are decoded. None where
+            it has to decode the body, or to say what is wrong with it.
+        batches: the rows of each piece, so that they can be freed in pieces, too.
+    """
+
+    def __init__(self, body: bytes | memoryview) -> None:
+        self._body = body
+        self.value: dict[str, Any] | None = None
+        self.batches: list[list[Any]] = []
+
+    def __iter__(self) -> Iterator[None]:
+        """Decode, with a pause after each piece. A piece takes a few milliseconds."""
+        try:
+            check_complete(self._body)
+            yield
+            check_msgpack(self._body)
+            yield
+            yield from self._decode()
+        except Exception:  # `msgpack_decode` shows what is wrong
+            return
+
+    def _decode(self) -> Iterator[None]:
+        body = memoryview(self._body)
+        unpacker = msgpack.Unpacker(max_buffer_size=len(body), **OPTIONS)
+        unpacker.feed(body)
+        found: dict[Any, Any] = {}
+        for _ in range(unpacker.read_map_header()):
+            key = unpacker.unpack()
+            if key == "instances" and key not in found and body[unpacker.tell()] in _ARRAYS:
+                found[key] = []
+                yield from self._rows(unpacker, unpacker.read_array_header(), found[key])
+            else:
+                found[key] = unpacker.unpack()
+        whole = unpacker.tell() == len(body) and {str, bytes}.issuperset(map(type, found))
+        if whole and MARKERS.isdisjoint(found):
+            self.value = found
+
+    def _rows(self, unpacker: Any, count: int, decoded: list[Any]) -> Iterator[None]:
+        step = max(1, count * MOST_BYTES // len(self._body))
+        for start in range(0, count, step):
+            batch = list(islice(unpacker, min(step, count - start)))
+            decoded += batch
+            self.batches.append(batch)
+            yield
 
 
 def _start_of_rows(body: memoryview) -> tuple[int, int, int]:

@@ -12,8 +12,9 @@ from ..words import kind_of
 from . import numbers, texts
 from .columns import times
 from .columns.formats import FORMS
-from .many_rows import FEW_ROWS, many
+from .many_rows import many
 from .numbers import Array, DType
+from .packed import are_many
 from .parsed import as_list
 
 __all__ = [
@@ -154,7 +155,7 @@ def to_array(rows: list[Any], target: DType | None = None) -> Array:
     Raises:
         InvalidInput: the rows differ in shape, or do not hold what the model takes.
     """
-    if len(rows) > FEW_ROWS and (found := many(rows, target)) is not None:
+    if are_many(rows) and (found := many(rows, target)) is not None:
         return found
     try:
         array = np.array(rows)

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..errors import InvalidInput
 from .numbers import FLOATS, WHOLE, Array, DType, are_exact, is_refused, place, refusal
+from .packed import packed
 
-FEW_ROWS = 1000
 _NULL = type(None)
 _NUMBERS: set[type] = {int, float, bool, _NULL}
 _OTHERS: set[type] = {str, bytes, dict}
@@ -28,6 +28,8 @@ def many(rows: list[Any], target: DType | None) -> Array | None:
     Raises:
         InvalidInput: a value is no number, and the model takes numbers.
     """
+    if (array := packed(rows)) is not None:
+        return array if are_exact(array, target) else None
     shape: tuple[int, ...] = (len(rows),)
     kinds = set(map(type, rows))
     if kinds == {list}:
@@ -44,7 +46,7 @@ def many(rows: list[Any], target: DType | None) -> Array | None:
     if dtype is None:
         return None
     try:
-        array: Array = np.fromiter(_values(rows, shape), dtype, int(np.prod(shape)))
+        array = np.fromiter(_values(rows, shape), dtype, int(np.prod(shape)))
     except (OverflowError, TypeError):
         return None
     if not are_exact(array, target):

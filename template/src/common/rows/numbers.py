@@ -65,9 +65,10 @@ def is_refused(item: Any, target: DType | None) -> bool:
 
 def are_exact(array: Array, target: DType | None) -> bool:
     """Whether `np.array` has made the numbers that the rows hold."""
-    if array.dtype.kind in WHOLE:
+    kind = array.dtype.kind
+    if kind in WHOLE:
         return True
-    if array.dtype.kind != "f":
+    if kind != "f":
         return False
     if target is not None and target.kind in FLOATS:
         return True

@@ -1,6 +1,8 @@
 """Rows as a body holds them: objects and lists."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,21 @@ def as_list(rows: Any) -> list[Any]:
     if isinstance(rows, np.ndarray):
         rows = rows.tolist()
     return list(rows)
+
+
+def all_named(rows: Any, names: Sequence[str], of: str = "feature") -> list[list[Any]]:
+    """Rows that are objects keyed by name, each in the model's order."""
+    if names and set(map(type, rows)) == {dict} and set(map(len, rows)) == {len(names)}:
+        with suppress(KeyError):
+            return _values(rows, names)
+    return [named(row, index, names, of) for index, row in enumerate(rows)]
+
+
+def _values(rows: Any, names: Sequence[str]) -> list[list[Any]]:
+    get = itemgetter(*names)
+    if len(names) == 1:
+        return [[value] for value in map(get, rows)]
+    return list(map(list, map(get, rows)))
 
 
 def named(row: Any, index: int, names: Sequence[str], of: str = "feature") -> list[Any]:

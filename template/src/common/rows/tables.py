@@ -10,6 +10,8 @@ from ..schema import POLARS, Column, TableInput
 from ..words import kind_of, listing
 from .parsed import as_list, named
 
+CHUNK_ROWS = 1000  # which fit into the processor's cache
+
 
 class Table:
     """Makes DataFrames of rows, each an object keyed by column name, or a list.
@@ -63,7 +65,7 @@ class Table:
         getters = self._getters.get(kinds.pop()) if len(kinds) == 1 else None
         if getters and set(map(len, rows)) == self._size:
             try:
-                return [list(map(get, rows)) for get in getters]
+                return _columns(rows, getters)
             except KeyError:
                 pass
         # Of rows that differ, some lists, some objects, or of one that does not fit.
@@ -87,6 +89,15 @@ class Table:
                 f" {listing(names)}"
             )
         return row
+
+
+def _columns(rows: list[Any], getters: list[Callable[[Any], Any]]) -> list[list[Any]]:
+    columns: list[list[Any]] = [[] for _ in getters]
+    for start in range(0, len(rows), CHUNK_ROWS):
+        chunk = rows[start : start + CHUNK_ROWS]
+        for column, get in zip(columns, getters, strict=True):
+            column.extend(map(get, chunk))
+    return columns
 
 
 def _label(described: TableInput, name: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..config import Config
 from ..errors import Unanswered
+from . import metrics
 from .compression import (
     ACCEPTED,
     DECODERS,
@@ -45,6 +46,7 @@ class Application:
     """
 
     def __init__(self, config: Config, workers: Workers, fallback: ASGIApplication) -> None:
+        metrics.tell_model(config)
         self.routes = PredictRoutes(config, workers)
         self.workers = workers
         self.connections = Connections(config.serving)

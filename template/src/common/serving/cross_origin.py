@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 
-EXPOSED = ("X-Request-Id", "Retry-After", "Inference-Header-Content-Length")
+EXPOSED = ("X-Request-Id", "X-Model-Version", "Retry-After", "Inference-Header-Content-Length")
 
 
 def allowing(origins: Sequence[str], application: Any) -> Any:

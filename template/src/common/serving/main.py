@@ -29,6 +29,8 @@ def main() -> int:
     workers: list[Child] = []
     try:
         config = Config.read(config_path())
+        version = config.model.version or "unknown"
+        logger.info("starting the server of %s, version %s", config.name, version)
         address = os.environ.get("LISTEN_ADDRESS", "")
         with ports(config, address) as (http, grpc):
             for _ in range(config.serving.workers):

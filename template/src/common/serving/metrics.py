@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
+from ..config import Config
 from ..link.frames import PHASES, Stats
 
 # prometheus_client's own setting: no `_created` series.
@@ -128,6 +129,7 @@ LATENCY = FastHistogram(
 PHASE = FastHistogram(
     "scaffold_phase_seconds", "One call of predict and what belongs to it", SECONDS, ["phase"]
 )
+MODEL = Gauge("scaffold_model_info", "The model: always 1", ["model_name", "version", "framework"])
 QUEUE = Gauge("scaffold_queue_length", "Requests that wait or are being answered")
 BATCH_ROWS = FastHistogram("scaffold_batch_rows", "Rows that shared a call of predict", ROWS)
 BATCH_REQUESTS = FastHistogram(
@@ -194,6 +196,11 @@ class Batches:
         self._preprocess.observe(preprocess / requests, requests)
         self._predict.observe(predict, requests)
         self._postprocess.observe(postprocess / requests, requests)
+
+
+def tell_model(config: Config) -> None:
+    """Show which model is served. A label that is empty stands for none."""
+    MODEL.labels(config.name, config.model.version or "", config.framework).set(1)
 
 
 class Requests:

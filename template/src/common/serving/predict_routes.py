@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ..config import Config
 from ..link.frames import V2_HEAD, Kind, Response
+from ..words import no_version
 from . import metrics
 from .compression import ACCEPTED, HeaderList, accepted, coding_of
 
@@ -108,7 +109,7 @@ class PredictRoutes:
     """
 
     def __init__(self, config: Config, workers: Workers) -> None:
-        self._name = config.name
+        self._name, self._version = config.name, config.model.version
         self.max_head_bytes = config.serving.max_head_bytes
         self.answers_pages = bool(config.serving.cors_origins)
         self.compress_from = config.serving.compress_from_bytes or math.inf
@@ -120,6 +121,9 @@ class PredictRoutes:
             for name in ("predict", "predict_binary")
         }
         self._routes[f"/v2/models/{self._name}/infer"] = ROUTES["infer"]
+        if self._version is not None:
+            versioned = f"/v2/models/{self._name}/versions/{self._version}/infer"
+            self._routes[versioned] = ROUTES["infer"]
         self.by_target = {path.encode(): route for path, route in self._routes.items()}
         self._requests_answered = metrics.Requests()
         self._ids = token_hex(4)
@@ -161,7 +165,7 @@ class PredictRoutes:
         name, version = match["v1"] or match["v2"], match["version"]
         if name != self._name:
             return Refused(404, f"there is no model {name!r} here, the model is {self._name!r}")
-        return Refused(501, f"the model has no versions: leave out versions/{version}")
+        return Refused(404, no_version(version, self._version))
 
     def is_plain(self, route: Route, headers: "Headers") -> bool:
         """Whether a POST has a body of known length and of a media type that the route takes."""
@@ -311,6 +315,13 @@ def _json_size(headers: Headers, length: int) -> int:
         came = f"it is {given[:MOST_DIGITS].decode('latin-1')!r}"
     limits = f"must be between 1 and {length}, the body's length"
     raise Refused(400, f"Inference-Header-Content-Length {limits}, {came}")
+
+
+def version_fields(config: Config) -> list[tuple[str, str]]:
+    """The header field of every answer that names the model's version, if it has one."""
+    if config.model.version is None:
+        return []
+    return [("x-model-version", config.model.version)]
 
 
 def error_answer(status: int, error: Exception) -> Response:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import uvicorn
 
-from ..config import Config, Serving
+from ..config import Config
 from ..errors import ConfigError
 from ..link.child import Child
 from .asgi import Application, ASGIApplication
@@ -20,6 +20,7 @@ from .http.connection import HTTPProtocol
 from .listener import BACKLOG, Port
 from .metrics import QUEUE
 from .pool import Pool
+from .predict_routes import version_fields
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Server(uvicorn.Server):
     Args:
         application: our application.
         http: the port, open.
-        serving: the settings.
+        config: the scaffold's configuration.
         grpc: the gRPC server, which stops at the same time; None if there is none.
     """
 
@@ -58,15 +59,17 @@ class Server(uvicorn.Server):
         self,
         application: Application,
         http: Port,
-        serving: Serving,
+        config: Config,
         grpc: GRPC | None,
     ) -> None:
+        serving = config.serving
         settings = uvicorn.Config(
             application,
             http=HTTPProtocol,
             log_config=None,
             access_log=False,
             proxy_headers=False,  # nothing here uses the client's address
+            headers=version_fields(config),
             lifespan="off",
             timeout_graceful_shutdown=serving.grace_seconds,
             timeout_keep_alive=math.ceil(serving.keep_alive_seconds),
@@ -178,7 +181,7 @@ async def _serve_http(
     listener = http.listen()
     url = f"http://{_host(listener)}:{config.serving.http_port}/v1/models/{config.name}:predict"
     logger.info("%s is ready at %s", config.name, url)
-    server = Server(application, http, config.serving, grpc)
+    server = Server(application, http, config, grpc)
     await server.serve(sockets=[listener])
 
 

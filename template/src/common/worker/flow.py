@@ -17,6 +17,7 @@ from .. import bodies
 from ..bodies import events
 from ..bodies.density import LARGE_BYTES
 from ..bodies.json_rows import JsonPieces
+from ..bodies.msgpack_rows import MsgpackPieces
 from ..bodies.v2.v2_codec import V2, Encoder
 from ..errors import InvalidInput, TooLarge, UnknownModel, Unsendable, text_of
 from ..link.frames import PHASES, Kind, Request, Response, Stats
@@ -36,6 +37,10 @@ CODECS: dict[int, tuple[Callable[[bytes | memoryview], Any], Encoder]] = {
     Kind.JSON: (bodies.json_decode, bodies.json_encode),
     Kind.MSGPACK: (bodies.msgpack_decode, bodies.msgpack_encode),
 }
+PIECES: dict[int, Callable[[bytes | memoryview], "Pieces"]] = {
+    Kind.JSON: JsonPieces,
+    Kind.MSGPACK: MsgpackPieces,
+}
 NO_SECONDS = (0.0,) * len(PHASES)
 NO_MEMORY = (
     "the request needs more of the GPU's memory than is free: try again later, or send fewer rows"
@@ -50,6 +55,15 @@ class InferenceModel(Protocol):
     def preprocess(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def predict(self, request: dict[str, Any]) -> dict[str, Any]: ...
     def postprocess(self, response: dict[str, Any]) -> dict[str, Any]: ...
+
+
+class Pieces(Protocol):
+    """A body that is decoded in pieces: to iterate decodes the next one."""
+
+    value: dict[str, Any] | None
+    batches: list[list[Any]]
+
+    def __iter__(self) -> Iterator[None]: ...
 
 
 class Tensors(Protocol):
@@ -111,10 +125,10 @@ class Flow:
         return self._sharing.max_batch_size
 
     def open_in_pieces(self, frame: Request) -> Iterator[Call | Response | None]:
-        """As `open`, for large JSON. Yields None in between, when others can be answered."""
+        """As `open`, for a large body. Yields None in between, when others can be answered."""
         seconds, start = 0.0, time.perf_counter()
         thresholds = gc.get_threshold()
-        pieces = JsonPieces(frame.body)
+        pieces = PIECES[frame.kind](frame.body)
         try:
             with _no_search():
                 if (refusal := self._refusal_of_first(frame)) is not None:
@@ -125,15 +139,22 @@ class Flow:
                     yield None
                     start = time.perf_counter()
                 _leave_out_of_count(thresholds)
+            if pieces.value is None:
+                pieces.batches.clear()
             outcome = self.open(frame, pieces)
             if isinstance(outcome, Call):
                 outcome.decoded += seconds
             yield outcome
-            yield None  # freeing the rows takes a while, too
+            del outcome
+            pieces.value = None
+            yield None
+            while pieces.batches:  # freeing the rows takes a while, too
+                pieces.batches.pop()
+                yield None
         finally:
             gc.set_threshold(*thresholds)
 
-    def open(self, frame: Request, pieces: JsonPieces | None = None) -> Call | Response:
+    def open(self, frame: Request, pieces: Pieces | None = None) -> Call | Response:
         """Decode and preprocess a request. The result is a Response if that failed.
 
         Args:
@@ -231,9 +252,9 @@ class Flow:
         decode, encode = codec
         return decode(frame.body), encode
 
-    def _decode_large(self, frame: Request, pieces: JsonPieces | None) -> tuple[Any, Encoder]:
+    def _decode_large(self, frame: Request, pieces: Pieces | None) -> tuple[Any, Encoder]:
         if pieces is not None and pieces.value is not None:
-            return pieces.value, bodies.json_encode
+            return pieces.value, CODECS[frame.kind][1]
         with _no_search():
             if pieces is None:
                 self._check_first_rows(frame)

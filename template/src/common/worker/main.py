@@ -38,8 +38,9 @@ logger = logging.getLogger(__name__)
 FEW_FRAMES = 8
 AT_ONCE_SECONDS = 0.00005  # reading what has already arrived takes less
 # JSON of this size and more waits while smaller bodies are answered: decoding it takes longer than
-# a call of `predict` that it could share.
+# a call of `predict` that it could share. So does msgpack.
 ASIDE_BYTES = 1 << 22
+IN_PIECES = (Kind.JSON, Kind.MSGPACK)
 MOST_SECONDS = 0.1  # of decoding a large body before smaller ones are answered again
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 METHODS = ("load", "preprocess", "predict", "postprocess")
@@ -114,7 +115,7 @@ def load(config: Config) -> Any:
     _set_sklearn_config(config.model.sklearn_config)
     flows, sharings = _import("common.worker.flow"), _import("common.worker.sharing")
     bodies, recoveries = _import("common.bodies.v2.v2_codec"), _import("common.worker.recovery")
-    if config.framework == "sklearn":
+    if config.framework in ("sklearn", "xgboost", "lightgbm", "catboost"):
         with contextlib.suppress(ImportError):
             importlib.import_module("scipy.sparse")
     logs.reset_warnings()  # after numpy's and SciPy's filters, before the owner's
@@ -126,7 +127,7 @@ def load(config: Config) -> Any:
     except (Exception, SystemExit) as error:
         logger.error("load() failed", exc_info=error)
         raise LoadError(f"the model cannot be loaded: {_reason(error)}") from error
-    v2 = bodies.V2(config.name, config.model.input)
+    v2 = bodies.V2(config.name, config.model.input, config.model.version)
     options = _import("common.worker.options").Options.of_config(config)
     sharing, fixed_size = sharings.of_config(config), sharings.fixed_size(config)
     first = _import("common.worker.first_rows").FirstRows(model, config.model.input)
@@ -145,7 +146,7 @@ def _grpc(config: Config) -> Any:
     if not config.serving.grpc_port:
         return None
     codec = _import("common.bodies.v2.grpc_codec")
-    return codec.ModelInfer(config.name, config.model.input)
+    return codec.ModelInfer(config.name, config.model.input, config.model.version)
 
 
 def _set_sklearn_config(settings: dict[str, Any] | None) -> None:
@@ -297,11 +298,11 @@ def _serve_large(
 
 
 def _open(flow: Any, frames: list[Frame], large: deque[Request]) -> list[Any]:
-    """Open requests. Those with large JSON are added to the others that wait."""
+    """Open requests. Large ones that are decoded in pieces are added to the others that wait."""
     opened = []
     for frame in frames:
         request = Request.unpack(frame)
-        if len(frame) < ASIDE_BYTES or request.kind != Kind.JSON:
+        if len(frame) < ASIDE_BYTES or request.kind not in IN_PIECES:
             opened.append(flow.open(request))
         else:
             large.append(request)

@@ -11,7 +11,8 @@ from ..errors import InvalidInput
 from ..schema import Parameter
 from ..words import kind_of, listing
 
-FLAGS = {"sklearn": ("probabilities",)}  # framework to keys; each is true or false
+# Framework to keys; each is true or false.
+FLAGS = dict.fromkeys(("sklearn", "xgboost", "lightgbm", "catboost"), ("probabilities",))
 PARAMETERS = "parameters"
 ALIKE = 0.9  # difflib's ratio: one letter too few, or two that changed places
 MOST_LETTERS = 40

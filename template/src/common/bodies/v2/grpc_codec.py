@@ -15,7 +15,7 @@ import numpy as np
 
 from ...errors import UnknownModel
 from ...schema import ModelInput
-from ...words import shown
+from ...words import no_version, shown
 from ..ndarray_codec import parse_shape
 from ..values import Array, DecodeError
 from . import protobuf
@@ -75,11 +75,21 @@ class ModelInfer:
     Args:
         name: the model's name.
         described: what a row is, `model.input` of a Config.
+        version: the model's version, if it has one.
     """
 
-    def __init__(self, name: str = "model", described: ModelInput | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "model",
+        described: ModelInput | None = None,
+        version: str | None = None,
+    ) -> None:
         self._name = name
+        self._version = version
         self._described = described
+        self._model = protobuf.field(MODEL_NAME, name.encode())
+        if version is not None:
+            self._model += protobuf.field(MODEL_VERSION, version.encode())
 
     def decode(self, body: bytes | memoryview, request_id: str) -> tuple[dict[str, Any], Encoder]:
         """Decode a ModelInferRequest to a request for the model, and make its response's encoder.
@@ -90,11 +100,11 @@ class ModelInfer:
 
         Raises:
             DecodeError: the message is not as V2 specifies it.
-            UnknownModel: it is for another model.
+            UnknownModel: it is for another model, or another version.
             InvalidInput: its tensors do not form rows.
         """
         message = _Message(memoryview(body))
-        check_model(self._name, message.model_name, message.model_version)
+        check_model(self._name, self._version, message.model_name, message.model_version)
         tensors = message.tensors()
         message.parameters.pop(BINARY_OUTPUT, None)
         request = {**message.parameters, **request_of_tensors(tensors, self._described)}
@@ -115,7 +125,7 @@ class ModelInfer:
         tensors = chosen(tensors_of_response(response), requested)
         raw = raw or any(datatype(array.dtype) in RAW_ONLY for array in tensors.values())
         parts = [
-            protobuf.field(MODEL_NAME, self._name.encode()),
+            self._model,
             protobuf.field(ID, answer_id.encode()),
         ]
         for name, array in tensors.items():
@@ -126,16 +136,22 @@ class ModelInfer:
         return b"".join(parts)
 
 
-def check_model(served: str, name: str, version: str) -> None:
+def check_model(served: str, known: str | None, name: str, version: str) -> None:
     """Check that a request is for the model that is served.
 
+    Args:
+        served: the model's name.
+        known: its version, if it has one.
+        name: the name in the request.
+        version: the version in the request; empty for any.
+
     Raises:
-        UnknownModel: it is for another one, or for a version: there are none.
+        UnknownModel: it is for another one.
     """
     if name != served:
         raise UnknownModel(f"there is no model {shown(name)} here, the model is {served!r}")
-    if version:
-        raise UnknownModel(f"the model has no versions: leave out the version {shown(version)}")
+    if version and version != known:
+        raise UnknownModel(no_version(version, known))
 
 
 class _Message:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...errors import InvalidInput
 from ...link.frames import V2_HEAD
+from ...rows.packed import are_many, packed
 from ...schema import ModelInput
 from ...words import kind_of, listing, shown
 from ..json_codec import json_decode, json_encode
@@ -53,10 +54,18 @@ class V2:
     Args:
         name: the model's name.
         described: what a row is, `model.input` of a Config.
+        version: the model's version, if it has one.
     """
 
-    def __init__(self, name: str = "model", described: ModelInput | None = None) -> None:
-        self._name = name
+    def __init__(
+        self,
+        name: str = "model",
+        described: ModelInput | None = None,
+        version: str | None = None,
+    ) -> None:
+        self._model = {"model_name": name}
+        if version is not None:
+            self._model["model_version"] = version
         self._described = described
 
     def decode(self, body: bytes | memoryview, request_id: str) -> tuple[dict[str, Any], Encoder]:
@@ -107,7 +116,7 @@ class V2:
                 outputs[-1]["parameters"] = {"binary_data_size": len(raw[-1])}
             else:
                 outputs[-1]["data"] = _json_data(name, array)
-        head = json_encode({"id": answer_id, "model_name": self._name, "outputs": outputs})
+        head = json_encode({"id": answer_id, **self._model, "outputs": outputs})
         return b"".join([V2_HEAD.pack(len(head) if raw else 0), head, *raw])
 
 
@@ -379,6 +388,8 @@ def _numbers(data: list[Any], dtype: np.dtype[Any]) -> Array:
 
 
 def _to_array(data: list[Any], dtype: np.dtype[Any]) -> Array:
+    if data and are_many(data) and (found := packed(data)) is not None:
+        return found
     values = np.array(data)
     if values.dtype.kind == "O" and dtype.kind == "f" and None in _flatten(data):
         return np.array([np.nan if item is None else item for item in _flatten(data)])

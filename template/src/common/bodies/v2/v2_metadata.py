@@ -47,13 +47,17 @@ AS_JSON: Output = "object", ()  # a text of JSON in each row
 
 
 def of_model(config: Config) -> dict[str, Any]:
-    """The model's metadata. It has no versions, and says so by leaving them out."""
+    """The model's metadata. A model without a version says so by leaving `versions` out."""
     model = config.model
     platform = PLATFORMS.get(config.framework, config.framework)
     if model.engine == "onnx":
         platform = ONNX
+    versions = {}
+    if model.version is not None:
+        versions = {"versions": [model.version]}
     return {
         "name": config.name,
+        **versions,
         "platform": platform,
         "inputs": inputs(model.input, model.example),
         "outputs": outputs(model.output),

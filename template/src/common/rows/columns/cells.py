@@ -11,12 +11,14 @@ import numpy as np
 from ...errors import InvalidInput
 from ...schema import Column
 from ...words import kind_of
+from ..packed import FEW_VALUES, Array, packed
 from ..texts import to_bytes
 from . import times
 from .formats import form_name, words
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?|[+-]?Infinity", re.ASCII)
 _NONE = type(None)
+NUMBERS = (int, float)
 _MISSING = ("NAType", "NaTType")  # pandas', which code of the owner's may put into rows
 
 Build = Callable[[list[Any]], Any]
@@ -71,6 +73,13 @@ class Cells:
         allowed, self._parse = READERS[form_name(column)]
         self._allowed = frozenset((*allowed, _NONE))
         self._read = read
+        self._takes_numbers = self._allowed.issuperset(NUMBERS) and self._parse is read is None
+
+    def array(self, values: list[Any]) -> Array | None:
+        """Many values as an array, where all are floats, or all are whole numbers of 32 bits."""
+        if len(values) > FEW_VALUES and self._takes_numbers and type(values[0]) in NUMBERS:
+            return packed(values)
+        return None
 
     def read(self, values: list[Any]) -> list[Any]:
         """The values as Python has them; None stands for null.

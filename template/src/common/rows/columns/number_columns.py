@@ -20,6 +20,8 @@ def floats(column: Column, dtype: np.dtype[Any]) -> Build:
     cells = Cells(column)
 
     def build(values: list[Any]) -> Array:
+        if (array := cells.array(values)) is not None:
+            return array.astype(np.float64, copy=False).astype(dtype, copy=False)
         return np.array(cells.read(values), dtype=dtype)  # None becomes NaN
 
     def build_narrow(values: list[Any]) -> Array:
@@ -41,6 +43,9 @@ def whole(column: Column, dtype: np.dtype[Any]) -> Build:
     low, high = limits(dtype)
 
     def build(values: list[Any]) -> Array:
+        array = cells.array(values)
+        if array is not None and _are_within(array, low, high):
+            return array.astype(dtype, copy=False)
         read = cells.read(values)
         if set(map(type, read)) != {int}:
             read = [_as_whole(value, low, high) for value in read]
@@ -55,6 +60,11 @@ def whole(column: Column, dtype: np.dtype[Any]) -> Build:
 
 def _fits(values: list[int], low: int, high: int) -> bool:
     return low <= min(values) and max(values) <= high
+
+
+def _are_within(array: Array, low: int, high: int) -> bool:
+    """Whether an array is one of whole numbers between these."""
+    return array.dtype.kind == "i" and low <= int(array.min()) and int(array.max()) <= high
 
 
 def limits(dtype: np.dtype[Any]) -> tuple[int, int]:
@@ -135,18 +145,30 @@ def _filled(values: Iterable[Any], zero: Any) -> list[Any]:
 def reader(column: Column, dtype: np.dtype[Any]) -> Callable[[list[Any]], list[Any]]:
     """Reads what a dtype of numpy holds exactly, and None for null and NaN."""
     if dtype.kind not in "iu":
-        cells = Cells(column)
-        return lambda values: list(map(_none_for_nan, cells.read(values)))
+        return _float_reader(Cells(column))
     low, high = limits(dtype)
     bounds = f" from {low} to {high}" * (dtype.itemsize < 8)
     numbers = Cells(column, f"a whole number{bounds} or null")
 
     def read(values: list[Any]) -> list[Any]:
+        array = numbers.array(values)
+        if array is not None and _are_within(array, low, high):
+            return values
         found = [_as_whole(_none_for_nan(value), low, high) for value in numbers.read(values)]
         for index, value in enumerate(found):
             if value is not None and (type(value) is not int or not low <= value <= high):
                 numbers.refuse(index, value)
         return found
+
+    return read
+
+
+def _float_reader(cells: Cells) -> Callable[[list[Any]], list[Any]]:
+    def read(values: list[Any]) -> list[Any]:
+        array = cells.array(values)
+        if array is not None and not np.isnan(array).any():
+            return values
+        return list(map(_none_for_nan, cells.read(values)))
 
     return read
 

@@ -102,6 +102,8 @@ def _untyped(column: Column) -> Build:
     cells = Cells(column)
 
     def build(values: list[Any]) -> Any:
+        if (array := cells.array(values)) is not None:
+            return pandas.Series(array)
         read = cells.read(values)
         kinds = set(map(type, read))
         if kinds <= _NUMBERS and kinds != {int}:

@@ -10,13 +10,14 @@ answers whether the model is there.
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ...bodies.v2 import v2_metadata
 from ...config import Config
 from . import openapi
 from .error_answers import FIXED, HANDLERS, UNEXPLAINED
+from .model_routes import ModelRoutes
 
 UNREAD = "this server takes no CloudEvents: send plain JSON"
 
@@ -33,7 +34,9 @@ def application(config: Config, ready: Callable[[], bool], server: str, version:
     app = FastAPI(title=config.name, version=version, docs_url=None, redoc_url=None)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
-    routes = _Routes(config, ready, server, version)
+    of_model = ModelRoutes(config, ready)
+    of_model.add_to(app)
+    routes = _Routes(of_model, config, ready, server, version)
     for method, path, answer in routes.table():
         app.add_api_route(path, answer, methods=[method])
     openapi.describe(app, config)
@@ -44,10 +47,15 @@ class _Routes:
     """Answers the routes in the same format as KServe."""
 
     def __init__(
-        self, config: Config, ready: Callable[[], bool], server: str, version: str
+        self,
+        of_model: ModelRoutes,
+        config: Config,
+        ready: Callable[[], bool],
+        server: str,
+        version: str,
     ) -> None:
+        self._of_model = of_model
         self._name = config.name
-        self._model = v2_metadata.of_model(config)
         self._ready = ready
         self._server = {
             "name": server,
@@ -60,16 +68,12 @@ class _Routes:
             ("GET", "/", self.alive),
             ("GET", "/metrics", self.metrics),
             ("GET", "/v1/models", self.models),
-            ("GET", "/v1/models/{model_name}", self.model_ready),
             ("POST", "/v1/models/{model_name}:predict", self.unread),
             ("POST", "/v1/models/{model_name}:explain", self.explain),
             ("GET", "/v2", self.metadata),
             ("GET", "/v2/health/live", self.live),
             ("GET", "/v2/health/ready", self.server_ready),
             ("GET", "/v2/models", self.models),
-            ("GET", "/v2/models/{model_name}", self.model_metadata),
-            ("GET", "/v2/models/{model_name}/ready", self.model_ready),
-            ("GET", "/v2/models/{model_name}/versions/{version}/ready", self.versioned),
             ("POST", "/v2/repository/models/{model_name}/load", self.load),
             ("POST", "/v2/repository/models/{model_name}/unload", self.unload),
         ]
@@ -83,12 +87,6 @@ class _Routes:
     async def models(self) -> dict[str, list[str]]:
         return {"models": [self._name]}
 
-    async def model_ready(self, model_name: str) -> dict[str, Any]:
-        self._check(model_name)
-        if not self._ready():
-            raise HTTPException(503, f"the model {self._name!r} is not ready")
-        return {"name": self._name, "ready": True}
-
     async def metadata(self) -> dict[str, Any]:
         return self._server
 
@@ -100,32 +98,18 @@ class _Routes:
             raise HTTPException(503, "the server is not ready")
         return {"ready": True}
 
-    async def model_metadata(self, model_name: str) -> dict[str, Any]:
-        self._check(model_name)
-        return self._model
-
-    async def load(self, model_name: str) -> dict[str, Any]:
-        await self.model_ready(model_name)
+    async def load(self, request: Request) -> dict[str, Any]:
+        await self._of_model.ready(request)
         return {"name": self._name, "load": True}
 
     async def unload(self, model_name: str) -> None:
-        self._check(model_name)
+        self._of_model.check(model_name)
         raise HTTPException(501, FIXED)
 
     async def explain(self, model_name: str) -> None:
-        self._check(model_name)
+        self._of_model.check(model_name)
         raise HTTPException(501, UNEXPLAINED)
-
-    async def versioned(self, model_name: str, version: str) -> None:
-        self._check(model_name)
-        raise HTTPException(501, f"the model has no versions: leave out versions/{version}")
 
     async def unread(self, model_name: str) -> None:
         """A CloudEvent: plain bodies never come here."""
         raise HTTPException(415, UNREAD)
-
-    def _check(self, model_name: str) -> None:
-        if model_name != self._name:
-            raise HTTPException(
-                404, f"there is no model {model_name!r} here, the model is {self._name!r}"
-            )

@@ -27,6 +27,7 @@ from ...errors import Unanswered
 from ...link.frames import Kind
 from ..pool import Pool
 from . import error_answers, fallback_routes
+from .model_routes import ready_answer
 from .tornado_asgi import TornadoASGI
 
 logger = logging.getLogger(__name__)
@@ -170,7 +171,16 @@ class List(Handler, ListHandler):
 
 
 class Health(Handler, HealthHandler):
-    """Whether the model is ready."""
+    """Whether the model is ready, and in which version."""
+
+    def initialize(self, models: KFModelRepository, answer: dict[str, Any]) -> None:
+        super().initialize(models)
+        self._answer = answer
+
+    def get(self, name: str) -> None:
+        super().get(name)  # raises where it is not
+        self.clear()
+        self.write(json.dumps(self._answer))
 
 
 class Predict(Handler, HTTPHandler):
@@ -214,7 +224,7 @@ class FallbackApplication:
     def __init__(self, config: Config, pool: Pool) -> None:
         models = KFModelRepository()
         models.update(ForwardingModel(config, pool))
-        self._kfserving = TornadoASGI(_application(models))
+        self._kfserving = TornadoASGI(_application(models, ready_answer(config)))
         self._others = fallback_routes.application(config, lambda: pool.ready, "kfserving", VERSION)
 
     async def application(self, scope: Any, receive: Any, send: Any) -> None:
@@ -223,14 +233,15 @@ class FallbackApplication:
         await (self._kfserving if own else self._others)(scope, receive, send)
 
 
-def _application(models: Any) -> Application:
+def _application(models: Any, ready: dict[str, Any]) -> Application:
     """The routes of KFServing that its own handlers answer."""
     known = {"models": models}
+    health = {**known, "answer": ready}
     rules = [
         ("/", Liveness, {}),
         ("/v1/models", List, known),
-        (NAME, Health, known),
-        (NAME.replace("v1", "v2") + "/status", Health, known),
+        (NAME, Health, health),
+        (NAME.replace("v1", "v2") + "/status", Health, health),
         (f"{NAME}:predict", Predict, known),
         (f"{NAME}:explain", Explain, {}),
     ]

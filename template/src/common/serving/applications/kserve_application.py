@@ -25,6 +25,7 @@ from ...errors import Unanswered
 from ...link.frames import Kind
 from ..pool import Pool
 from . import error_answers, openapi
+from .model_routes import ModelRoutes
 
 EVENT = "application/cloudevents+json"
 
@@ -163,6 +164,7 @@ class FallbackApplication:
     """
 
     def __init__(self, config: Config, pool: Pool) -> None:
+        self._of_model = ModelRoutes(config, lambda: pool.ready)
         registry = FixedRepository()
         registry.update(ForwardingModel(config, pool))
         self.dataplane = ReadyDataPlane(config, registry)
@@ -173,8 +175,8 @@ class FallbackApplication:
         server = RESTServer(
             "kserve.model_server:app", self.dataplane, self._extension, config.serving.http_port
         )
-        # Before KServe's own, which adds `"versions": null`.
-        app.add_api_route("/v2/models/{model_name}", self.dataplane.model_metadata)
+        # Before KServe's own, which know no versions.
+        self._of_model.add_to(app)
         server.create_application()
         for error, handler in HANDLERS.items():
             app.add_exception_handler(error, handler)

@@ -18,7 +18,6 @@ from .openapi_schemas import NAMES, STRING, Schema, components, ref
 JSON, TEXT = "application/json", "text/plain"
 MSGPACK = "application/msgpack"
 FILE = {"type": "string", "format": "binary"}
-MOST_DIGITS = 12  # of the model's digest, in the document's version
 RETRY_AFTER: Schema = {
     "description": "The seconds to wait before the next try",
     "schema": {"type": "integer"},
@@ -102,17 +101,15 @@ def describe(app: FastAPI, config: Config) -> None:
 def document(config: Config) -> dict[str, Any]:
     """The OpenAPI document.
 
-    Its version is the beginning of the model file's SHA-256, which a new model changes, and
-    nothing else. Routes that answer 501 for this model, such as `:explain`, are left out, and so is
-    `load`, which has nothing to do.
+    Its version is the model's. Routes that answer 501 for this model, such as `:explain`, are left
+    out, and so is `load`, which has nothing to do.
     """
-    version = (config.model.sha256 or "unknown")[:MOST_DIGITS]
     paths: dict[str, Any] = {}
     for operation in _operations(config):
         paths.setdefault(operation.path, {})[operation.method] = operation.as_document()
     return {
         "openapi": "3.1.0",
-        "info": {"title": config.name, "version": version},
+        "info": {"title": config.name, "version": config.model.version or "unknown"},
         "servers": [{"url": "."}],
         "paths": paths,
         "components": {"schemas": components(config)},

@@ -278,7 +278,13 @@ V2: dict[str, Schema] = {
     "InferInput": _object({**TENSOR, "parameters": PARAMETERS, "data": DATA}, SENT),
     "InferRequestedOutput": _object({"name": STRING, "parameters": PARAMETERS}, ["name"]),
     "InferResponse": _object(
-        {"id": STRING, "model_name": STRING, "outputs": _array(ref("InferOutput"))}
+        {
+            "id": STRING,
+            "model_name": STRING,
+            "model_version": STRING,
+            "outputs": _array(ref("InferOutput")),
+        },
+        ["id", "model_name", "outputs"],
     ),
     "InferOutput": _object({**TENSOR, "data": DATA}),
     "MetadataTensor": _object(
@@ -287,10 +293,12 @@ V2: dict[str, Schema] = {
     "ModelMetadata": _object(
         {
             "name": STRING,
+            "versions": NAMES,
             "platform": STRING,
             "inputs": _array(ref("MetadataTensor")),
             "outputs": _array(ref("MetadataTensor")),
-        }
+        },
+        ["name", "platform", "inputs", "outputs"],
     ),
     "ServerMetadata": _object({"name": STRING, "version": STRING, "extensions": NAMES}),
 }
@@ -299,5 +307,5 @@ HEALTH: dict[str, Schema] = {
     "Live": _object({"live": FLAG}),
     "Ready": _object({"ready": FLAG}),
     "Models": _object({"models": NAMES}),
-    "ModelReady": _object({"name": STRING, "ready": FLAG}),
+    "ModelReady": _object({"name": STRING, "ready": FLAG, "version": STRING}, ["name", "ready"]),
 }

@@ -15,11 +15,12 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 
 from ...bodies.v2 import grpc_codec, protobuf
 from ...bodies.values import DecodeError
+from ...config import Config
 from ...errors import Unanswered
 from ...link.frames import Kind, Response
 from ..applications.error_answers import FIXED
 from ..pool import Pool
-from ..predict_routes import Headers, PredictRoutes, Refused, error_answer
+from ..predict_routes import Headers, PredictRoutes, Refused, error_answer, version_fields
 from .calls import CANCELLED, STATUSES, details, unary
 from .receiving import Receiver
 
@@ -35,7 +36,7 @@ class InferenceService:
     """Answers V2's methods.
 
     Args:
-        name: the model's name.
+        config: the scaffold's configuration.
         pool: the workers.
         routes: counts and logs the answers of ModelInfer, and makes request ids.
         dataplane: KServe's, which has the metadata.
@@ -43,10 +44,12 @@ class InferenceService:
     """
 
     def __init__(
-        self, name: str, pool: Pool, routes: PredictRoutes, dataplane: Any, receiver: Receiver
+        self, config: Config, pool: Pool, routes: PredictRoutes, dataplane: Any, receiver: Receiver
     ) -> None:
         self._receiver = receiver
-        self._name = name
+        self._name = config.name
+        self._version = config.model.version
+        self._told = version_fields(config)
         self._pool = pool
         self._routes = routes
         self._dataplane = dataplane
@@ -105,7 +108,7 @@ class InferenceService:
     def _end(self, answer: Response, request_id: str, start: float, context: Any) -> bytes:
         """Count an answer, and make the response of it."""
         self._routes.count(ROUTE, answer.status, request_id, time.perf_counter() - start)
-        context.set_trailing_metadata(((REQUEST_ID, request_id),))
+        context.set_trailing_metadata(((REQUEST_ID, request_id), *self._told))
         if answer.status == 200:
             return answer.body
         # Not with `abort`: its exception would keep the message until the next collection.
@@ -138,14 +141,14 @@ class InferenceService:
         return messages.ServerReadyResponse(ready=self._pool.ready)
 
     async def _model_ready(self, request: Any) -> Any:
-        grpc_codec.check_model(self._name, request.name, request.version)
+        grpc_codec.check_model(self._name, self._version, request.name, request.version)
         return messages.ModelReadyResponse(ready=self._pool.ready)
 
     async def _metadata(self, _: Any) -> Any:
         return messages.ServerMetadataResponse(**self._dataplane.metadata())
 
     async def _model_metadata(self, request: Any) -> Any:
-        grpc_codec.check_model(self._name, request.name, request.version)
+        grpc_codec.check_model(self._name, self._version, request.name, request.version)
         return messages.ModelMetadataResponse(**await self._dataplane.model_metadata(self._name))
 
 

@@ -39,7 +39,7 @@ class GRPCServer:
         self._following: asyncio.Task[None]
         receiver = Receiver(_places(config.serving))
         streams = Streams(max(1, config.serving.max_connections // 4))
-        self._inference = inference.InferenceService(config.name, pool, routes, dataplane, receiver)
+        self._inference = inference.InferenceService(config, pool, routes, dataplane, receiver)
         self._health = HealthService((inference.NAME, config.name), pool, receiver, streams)
         self._reflection = ReflectionService(streams)
         services = (self._inference, self._health, self._reflection)

@@ -1,0 +1,1 @@
+"""Models from a file, a directory or a registry."""

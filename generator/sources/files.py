@@ -1,0 +1,68 @@
+"""A model in a file, or in a directory that a framework of `hooks/` knows."""
+
+import contextlib
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import ScaffoldError
+from ..hooks import WrittenModelScaffoldDefinition, reader
+from ..owners import one_line
+from .loaded import Ask, Loaded
+
+PICKLES = (".joblib", ".pickle", ".pkl")
+PICKLE = "joblib or pickle"
+
+
+def read(path: Path, ask: Ask) -> Loaded:
+    """The model in a file, or in a directory of its framework's.
+
+    Raises:
+        ScaffoldError: there is none, it cannot be loaded, or its code may not run.
+    """
+    framework = reader(path)
+    if framework is None:
+        return Loaded(unpickled(path, ask))
+    model = of_framework(framework, path, ask)
+    return Loaded(model, format=framework.format_of(path))
+
+
+def of_framework(framework: WrittenModelScaffoldDefinition, path: Path, ask: Ask) -> Any:
+    """The model that a framework reads, without running its code where that is possible."""
+    with loading(path, framework.name):
+        model = framework.read_safely(path)
+    if model is not None:
+        return model
+    ask()
+    with loading(path, framework.name):
+        return framework.read(path)
+
+
+def unpickled(path: Path, ask: Ask) -> Any:
+    """The model in a file of joblib's, pickle's or cloudpickle's."""
+    ask()
+    with loading(path, PICKLE):
+        try:
+            import joblib
+        except ModuleNotFoundError:
+            with path.open("rb") as file:
+                return pickle.load(file)
+        return joblib.load(path)
+
+
+@contextlib.contextmanager
+def loading(path: Path, kind: str) -> Iterator[None]:
+    """Whatever is raised in the block becomes one sentence about the source."""
+    try:
+        yield
+    except ScaffoldError:
+        raise
+    except ModuleNotFoundError as error:
+        raise ScaffoldError(
+            f"SOURCE {str(path)!r} needs the module {error.name!r}: install what it was made with"
+        ) from error
+    except Exception as error:
+        raise ScaffoldError(
+            f"SOURCE {str(path)!r} does not hold a model that {kind} can load: {one_line(error)}"
+        ) from error
