@@ -100,7 +100,7 @@ def _array(described: ArrayInput, rows: Any) -> Any:
     names = described.names
     if names and isinstance(rows, list):
         kinds = set(map(type, rows))
-        if kinds != {list} and any(issubclass(kind, dict) for kind in kinds):
+        if kinds == {dict} or (kinds != {list} and any(issubclass(kind, dict) for kind in kinds)):
             rows = all_named(rows, names)
     try:
         array = within(fitting(rows, described.shape, described.dtype), described.below)
