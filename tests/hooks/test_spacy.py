@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 import generator
@@ -132,10 +131,10 @@ def test_over_http_in_both_protocols_as_openapi_says(make: Make) -> None:
     scaffold = make(model, TEXTS[:1])
     tensor = {"name": "instances", "datatype": "BYTES", "shape": [1], "data": TEXTS[:1]}
     body = {"instances": TEXTS[:1]}
-    with serving(scaffold.directory) as url:
-        described = httpx.get(f"{url}/openapi.json").json()["components"]["schemas"]["Prediction"]
-        v1 = httpx.post(f"{url}/v1/models/model:predict", json=body, timeout=60)
-        v2 = httpx.post(f"{url}/v2/models/model/infer", json={"inputs": [tensor]}, timeout=60)
+    with serving(scaffold.directory) as server, server.client() as client:
+        described = client.get("/openapi.json").json()["components"]["schemas"]["Prediction"]
+        v1 = client.post("/v1/models/model:predict", json=body)
+        v2 = client.post("/v2/models/model/infer", json={"inputs": [tensor]})
     assert set(described["properties"]) == {"cats", "ents", "tokens"}
     assert v1.json()["predictions"][0]["cats"] == model(TEXTS[0]).cats
     assert v2.status_code == 200, v2.text
