@@ -60,6 +60,7 @@ ENDINGS = {
 }
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 DO_SAMPLE = "do_sample"
+GENERATION = "generation_config"
 LABELS = "candidate_labels"
 # What a call was made with, once the pipeline has taken it apart.
 PARTS = ("_preprocess_params", "_forward_params", "_postprocess_params", "_generate_kwargs")
@@ -104,7 +105,7 @@ class Transformers(WithMethods):
         described = AutoConfig.from_pretrained(path, local_files_only=True)
         task = _task_of_class(described)
         given = {DO_SAMPLE: False} if task == "text-generation" else {}
-        return pipeline(task, model=str(path), device="cpu", local_files_only=True, **given)
+        return pipeline(task, model=str(path), device="cpu", **given)
 
     def recognises(self, model: object) -> bool:
         kind = getattr(sys.modules.get("transformers.pipelines.base"), "Pipeline", None)
@@ -272,6 +273,7 @@ def _arguments(model: Any) -> dict[str, Any]:
         for name, value in getattr(model, part, {}).items():
             if name not in OWN_PARTS:
                 given |= _argument(model, name, value)
+    given |= _generation(model)
     if (size := getattr(model, "_batch_size", None)) is not None:
         given["batch_size"] = size
     wrong = [name for name, value in given.items() if not _is_plain(value)]
@@ -282,6 +284,23 @@ def _arguments(model: Any) -> dict[str, Any]:
             " model.generation_config, or name defaults in parameters"
         )
     return given
+
+
+def _generation(model: Any) -> dict[str, Any]:
+    """What the pipeline was told of generating, where it keeps that in a configuration of its own.
+
+    Those of transformers 4 do.
+    """
+    own = getattr(model, GENERATION, None)
+    if own is None:
+        return {}
+    usual = model.model.generation_config.to_dict()
+    told = {
+        name: value
+        for name, value in own.to_dict().items()
+        if usual.get(name) != value and not name.startswith("_")
+    }
+    return {**told, DO_SAMPLE: bool(own.do_sample)}
 
 
 def _argument(model: Any, name: str, value: Any) -> dict[str, Any]:
@@ -320,7 +339,8 @@ def _is_same(model: Any, given: Mapping[str, Any]) -> bool:
         made = type(model)(
             model=model.model, task=model.task, device=model.device, **parts, **copy.deepcopy(given)
         )
-    return all(repr(getattr(made, part, {})) == repr(getattr(model, part, {})) for part in PARTS)
+    kept = (*PARTS, GENERATION)
+    return all(repr(getattr(made, part, {})) == repr(getattr(model, part, {})) for part in kept)
 
 
 def _draws(model: Any) -> bool:
@@ -328,7 +348,8 @@ def _draws(model: Any) -> bool:
     if not getattr(model, "_pipeline_calls_generate", False):
         return False
     said: list[Mapping[str, Any]] = [getattr(model, part, {}) for part in PARTS]
-    configured = [part["generation_config"] for part in said if "generation_config" in part]
+    configured = [part[GENERATION] for part in said if GENERATION in part]
+    said.append(_generation(model))
     configured.append(model.model.generation_config)
     said += [each.to_diff_dict() for each in configured]
     said.append(getattr(model, "_generation_defaults", {}))

@@ -5,15 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
 import generator
-from common.serving.applications.openapi_schemas import components
 from generator import ModelError, ServingError, SettingError
 from generator.hooks import find
-from generator.running.runtime import Runtime
 from support.models.tiny_texts import SIZE, TEXTS, sentences
 from support.servers.running import serving
 
@@ -100,12 +97,12 @@ def test_queries_and_documents_answer_under_their_names(make: Make, model: Any) 
 @pytest.mark.sweep
 def test_over_http_in_both_protocols_as_openapi_says(make: Make, model: Any) -> None:
     scaffold = make(None)
-    prediction = components(Runtime(scaffold.directory).config())["Prediction"]
-    assert prediction["minItems"] == SIZE and prediction["items"]["format"] == "float"
     tensor = {"name": "instances", "datatype": "BYTES", "shape": [3], "data": TEXTS}
-    with serving(scaffold.directory) as url:
-        v1 = httpx.post(f"{url}/v1/models/model:predict", json={"instances": TEXTS}, timeout=60)
-        v2 = httpx.post(f"{url}/v2/models/model/infer", json={"inputs": [tensor]}, timeout=60)
+    with serving(scaffold.directory) as server, server.client() as client:
+        described = client.get("/openapi.json").json()["components"]["schemas"]["Prediction"]
+        v1 = client.post("/v1/models/model:predict", json={"instances": TEXTS})
+        v2 = client.post("/v2/models/model/infer", json={"inputs": [tensor]})
+    assert described["minItems"] == SIZE and described["items"]["format"] == "float"
     assert close(v1.json()["predictions"], model.encode(TEXTS))
     [output] = v2.json()["outputs"]
     assert output["datatype"] == "FP32" and output["shape"] == [3, SIZE]

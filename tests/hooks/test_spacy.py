@@ -5,14 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 import generator
-from common.serving.applications.openapi_schemas import components
 from generator import ModelError, ServingError
 from generator.hooks import find
-from generator.running.runtime import Runtime
 from support.servers.running import serving
 
 spacy = pytest.importorskip("spacy")
@@ -132,13 +129,13 @@ def test_the_owners_components_travel(make: Make, tmp_path: Path, monkeypatch: A
 def test_over_http_in_both_protocols_as_openapi_says(make: Make) -> None:
     model = trained()
     scaffold = make(model, TEXTS[:1])
-    prediction = components(Runtime(scaffold.directory).config())["Prediction"]
-    assert set(prediction["properties"]) == {"cats", "ents", "tokens"}
     tensor = {"name": "instances", "datatype": "BYTES", "shape": [1], "data": TEXTS[:1]}
     body = {"instances": TEXTS[:1]}
-    with serving(scaffold.directory) as url:
-        v1 = httpx.post(f"{url}/v1/models/model:predict", json=body, timeout=60)
-        v2 = httpx.post(f"{url}/v2/models/model/infer", json={"inputs": [tensor]}, timeout=60)
+    with serving(scaffold.directory) as server, server.client() as client:
+        described = client.get("/openapi.json").json()["components"]["schemas"]["Prediction"]
+        v1 = client.post("/v1/models/model:predict", json=body)
+        v2 = client.post("/v2/models/model/infer", json={"inputs": [tensor]})
+    assert set(described["properties"]) == {"cats", "ents", "tokens"}
     assert v1.json()["predictions"][0]["cats"] == model(TEXTS[0]).cats
     assert v2.status_code == 200, v2.text
 

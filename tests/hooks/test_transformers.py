@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 import generator
-from common.serving.applications.openapi_schemas import components
 from generator import ModelError, ServingError, SettingError
 from generator.hooks import find
 from generator.running.runtime import Runtime
@@ -222,12 +220,12 @@ def test_images_are_files_and_no_text_is_an_address_of_one(make: Make, tmp_path:
 def test_over_http_in_both_protocols_as_openapi_says(make: Make) -> None:
     model = classifier()
     scaffold = make(model)
-    output = components(Runtime(scaffold.directory).config())["Prediction"]
-    assert set(output["properties"]) == {"label", "score"}
     tensor = {"name": "instances", "datatype": "BYTES", "shape": [3], "data": TEXTS}
-    with serving(scaffold.directory) as url:
-        v1 = httpx.post(f"{url}/v1/models/model:predict", json={"instances": TEXTS}, timeout=60)
-        v2 = httpx.post(f"{url}/v2/models/model/infer", json={"inputs": [tensor]}, timeout=60)
+    with serving(scaffold.directory) as server, server.client() as client:
+        described = client.get("/openapi.json").json()["components"]["schemas"]["Prediction"]
+        v1 = client.post("/v1/models/model:predict", json={"instances": TEXTS})
+        v2 = client.post("/v2/models/model/infer", json={"inputs": [tensor]})
+    assert set(described["properties"]) == {"label", "score"}
     wanted = model(TEXTS)
     assert [row["label"] for row in v1.json()["predictions"]] == [row["label"] for row in wanted]
     outputs = {each["name"]: each["data"] for each in v2.json()["outputs"]}
