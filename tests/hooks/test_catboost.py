@@ -20,6 +20,8 @@ from support.models.boosted import GROUPS, HOLED, THREE, X, Y, check
 from support.servers.flows import ask
 from support.servers.unrendered import ask_v2, flow_of, inference_model
 
+pytestmark = pytest.mark.sweep
+
 CATBOOST = by_name("catboost")
 SPARSE = scipy.sparse.random(90, 4, 0.4, "csr", random_state=0)
 NAMED = pd.DataFrame(X, columns=["a b", "c", "größe", "d"])

@@ -11,10 +11,12 @@ import pytest
 import generator
 from generator import ModelError, ServingError, SettingError
 from generator.hooks import find
+from support.models.later import Later
 from support.models.tiny_texts import SIZE, TEXTS, sentences
 from support.servers.running import serving
 
-pytest.importorskip("sentence_transformers")
+pytestmark = pytest.mark.sweep
+Later("sentence_transformers")
 Make = Callable[..., generator.Scaffold]
 
 

@@ -10,9 +10,11 @@ import pytest
 import generator
 from generator import ModelError, ServingError
 from generator.hooks import find
+from support.models.later import Later
 from support.servers.running import serving
 
-spacy = pytest.importorskip("spacy")
+pytestmark = pytest.mark.sweep
+spacy = Later("spacy")
 Make = Callable[..., generator.Scaffold]
 TEXTS = ["a good cat. bad film", "", "good film"]
 

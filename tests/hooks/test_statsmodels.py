@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
-import statsmodels.formula.api as smf
-from statsmodels.tsa.arima.model import ARIMA
 
 import generator
 from generator import ModelError
+from support.models.later import Later
 
+sm, smf = Later("statsmodels.api"), Later("statsmodels.formula.api")
 rng = np.random.default_rng(0)
-X = sm.add_constant(rng.normal(size=(60, 2)))
+X = np.column_stack([np.ones(60), rng.normal(size=(60, 2))])
 Y = X @ [1.0, 2.0, -1.0] + rng.normal(size=60)
 UP = (np.median(Y) < Y).astype(int)
 TABLE = pd.DataFrame(
@@ -49,31 +48,31 @@ def test_results_are_served_without_the_data_of_training(
 
 
 def test_what_predicts_no_rows_is_refused(tmp_path: Path) -> None:
-    fitted = ARIMA(Y, order=(1, 0, 0)).fit()
+    fitted = sm.tsa.ARIMA(Y, order=(1, 0, 0)).fit()
     with pytest.raises(ModelError, match="predicts no rows: its predict takes start, end"):
         generator.from_model(fitted, tmp_path / "made")
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize(
-    ("fitted", "sample"),
+    ("fit", "sample"),
     [
-        (sm.OLS(Y, X).fit(), X[:5]),
-        (sm.RLM(Y, X).fit(), X[:5]),
-        (sm.GLM(UP, X, family=sm.families.Binomial()).fit(), X[:5]),
-        (sm.MNLogit(UP + (X[:, 1] > 0), X).fit(disp=0), X[:5]),
-        (smf.ols("y ~ size * city", TABLE).fit(), TABLE[COLUMNS].head()),
-        (smf.logit("up ~ np.exp(size)", TABLE).fit(disp=0), TABLE[["size"]].head()),
-        (smf.quantreg("y ~ size", TABLE).fit(q=0.5), TABLE[["size"]].head()),
-        (smf.poisson("up ~ size", TABLE).fit(disp=0), TABLE[["size"]].head()),
+        (lambda: sm.OLS(Y, X).fit(), X[:5]),
+        (lambda: sm.RLM(Y, X).fit(), X[:5]),
+        (lambda: sm.GLM(UP, X, family=sm.families.Binomial()).fit(), X[:5]),
+        (lambda: sm.MNLogit(UP + (X[:, 1] > 0), X).fit(disp=0), X[:5]),
+        (lambda: smf.ols("y ~ size * city", TABLE).fit(), TABLE[COLUMNS].head()),
+        (lambda: smf.logit("up ~ np.exp(size)", TABLE).fit(disp=0), TABLE[["size"]].head()),
+        (lambda: smf.quantreg("y ~ size", TABLE).fit(q=0.5), TABLE[["size"]].head()),
+        (lambda: smf.poisson("up ~ size", TABLE).fit(disp=0), TABLE[["size"]].head()),
     ],
     ids=["ols", "rlm", "glm", "mnlogit", "formula", "function", "quantile", "poisson"],
 )
 def test_every_kind_answers_as_in_memory(
-    make: Callable[..., generator.Scaffold], fitted: Any, sample: Any
+    make: Callable[..., generator.Scaffold], fit: Any, sample: Any
 ) -> None:
     """from_model compares."""
-    assert make(fitted, sample_input=sample).verify()
+    assert make(fit(), sample_input=sample).verify()
 
 
 @pytest.mark.sweep

@@ -12,10 +12,12 @@ import generator
 from generator import ModelError, ServingError, SettingError
 from generator.hooks import find
 from generator.running.runtime import Runtime
+from support.models.later import Later
 from support.models.tiny_texts import SIZE, TEXTS, bert, gpt2, tokenizer, vit
 from support.servers.running import serving
 
-transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.sweep
+transformers = Later("transformers")
 Make = Callable[..., generator.Scaffold]
 LABELS = {0: "contradiction", 1: "neutral", 2: "entailment"}
 IDS = {name: number for number, name in LABELS.items()}
