@@ -102,6 +102,7 @@ def test_replacing_removes_the_files_that_only_the_old_model_had(
     assert scaffold.predict([[1, 2]])["predictions"] == [[5.0, 10.0]]
 
 
+@pytest.mark.sweep
 def test_a_refused_model_leaves_the_directory(
     scaffold: generator.Scaffold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_refused_model_leaves_the_directory(
     assert scaffold.predict([[1, 2]])["predictions"] == [[3.0, 6.0]]
 
 
+@pytest.mark.sweep
 def test_a_file_takes_the_place_of_a_directory_and_back(scaffold: generator.Scaffold) -> None:
     model = scaffold.directory / "src" / "model"
     shutil.rmtree(model / "model")

@@ -23,6 +23,7 @@ from generator import (
     SettingError,
     TargetError,
 )
+from generator.hooks import names
 from support.models.objects import Columns, Lengths, Longest, Moduli, Sizes, Stored, Sums
 from support.rendering.checkouts import ROOT
 
@@ -185,8 +186,7 @@ def test_an_object_whose_class_is_in_a_script(tmp_path: Path) -> None:
             Sums(),
             {"framework": "caffe"},
             SettingError,
-            "framework 'caffe' is none of xgboost, lightgbm, catboost, sklearn, keras, pytorch,"
-            " statsmodels, function, custom",
+            f"framework 'caffe' is none of {', '.join(names())}",
         ),
         (
             {"a": 1},

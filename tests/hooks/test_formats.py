@@ -51,6 +51,7 @@ def test_skops(tmp_path: Path) -> None:
     scaffold.close()
 
 
+@pytest.mark.sweep
 def test_what_skops_cannot_hold_is_named(tmp_path: Path) -> None:
     model = LinearRegression().fit(X, Y)
     model.names_ = {("a", "b"): memoryview}  # which pickle takes
@@ -73,6 +74,7 @@ def test_skops_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 # ---- safetensors ----
 
 
+@pytest.mark.sweep
 def test_safetensors(tmp_path: Path) -> None:
     from support.models.rebuilt import Tied
 

@@ -102,6 +102,7 @@ def test_a_scaffold_holds_a_program_and_its_arrays(tmp_path: Path) -> None:
     assert "\njax==" in requirements and "\njaxlib==" in requirements
 
 
+@pytest.mark.sweep
 def test_modules_of_flax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module is served in evaluation mode, and stays as it was."""
     nnx = pytest.importorskip("flax.nnx")

@@ -89,6 +89,7 @@ def test_a_parameter_of_a_request_reaches_the_method(
     assert asked["parameters"]["properties"] == {"n_neighbors": {"type": "integer"}}
 
 
+@pytest.mark.sweep
 def test_a_function_answers(make: Callable[..., generator.Scaffold]) -> None:
     scaffold = make(functools.partial(scaled, by=2.0), parameters=["by"])
     assert predicted(scaffold, [[1.5, 2.0, 0.0, 0.0]]) == [7.0]
