@@ -218,6 +218,14 @@ class WrittenModelScaffoldDefinition(ABC):
     def predict(self, model: Any, inputs: Any) -> Any:
         """What the model in memory predicts: a scaffold must answer the same `predictions`."""
 
+    def edit_code(self, served: Any, path: Path) -> bool:
+        """Edit a scaffold's `inference_model.py`, if the template's does not read the served form.
+
+        Returns:
+            Whether it may have changed.
+        """
+        return False
+
     @abstractmethod
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         """Write the model into the scaffold's `src/model/`; returns its file there.

@@ -149,6 +149,11 @@ class SKLearn(sklearn_skops.WithSkops, WithMethods):
 
         return self.called(call, inputs)
 
+    def edit_code(self, served: Any, path: Path) -> bool:
+        if isinstance(served, sklearn_skops.Skops):
+            sklearn_skops.edit_load(path)
+        return isinstance(served, sklearn_skops.Skops)
+
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         import joblib
 

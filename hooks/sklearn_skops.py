@@ -24,6 +24,22 @@ class Skops:
     model: Any
 
 
+# What reads the file in a scaffold's inference_model.py, in place of joblib.
+JOBLIB = "joblib.load(model_path(self._config))"
+LOAD = "_load(self._config)"
+FUNCTION = '''
+
+def _load(config: Config) -> Any:
+    """The model in the file. skops makes only what it or `model.settings` trusts."""
+    path, settings = model_path(config), config.model.settings or {}
+    if path.suffix != ".skops":
+        return joblib.load(path)
+    from skops import io  # type: ignore[import-untyped, unused-ignore]
+
+    return io.load(path, trusted=settings.get("trusted_types") or [])
+'''
+
+
 class WithSkops(WrittenModelScaffoldDefinition):
     """A framework whose models skops can write."""
 
@@ -95,3 +111,20 @@ def _skops() -> Any:
     except ImportError:
         raise SettingError(f"{SKOPS} is not installed, and a .skops file needs it") from None
     return io
+
+
+def edit_load(path: Path) -> None:
+    """Let a scaffold's `load` read a file of skops's.
+
+    Raises:
+        SettingError: its owner has written another `load`.
+    """
+    text = path.read_text(encoding="utf-8")
+    if LOAD in text:
+        return
+    if JOBLIB not in text:
+        raise SettingError(
+            f"format {SKOPS!r}: load in src/server/inference_model.py is yours, and no longer has"
+            f" {JOBLIB}: let it read {SKOPS_FILE} with skops.io.load, or leave format out"
+        )
+    path.write_text(text.replace(JOBLIB, LOAD) + FUNCTION, encoding="utf-8")

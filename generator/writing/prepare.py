@@ -140,7 +140,7 @@ class Prepared:
 
         Returns:
             The paths of the files in `src/model/` and `wheels/`, and of the model's directory
-            where it is one.
+            where it is one, and of `inference_model.py` where the served form needs an edit.
         """
         place = directory / layout.MODEL
         file = self.serialized(place)
@@ -161,8 +161,10 @@ class Prepared:
         if needed.wheels:
             facts["wheels"] = {wheel.name: wheel.sha256 for wheel in needed.wheels}
         write_facts(directory / layout.CONFIG, facts)
-        wheels = write_wheels(directory, needed.wheels)
-        return [*(f"{layout.MODEL}/{name}" for name in names), *wheels]
+        others = write_wheels(directory, needed.wheels)
+        if self.definition.edit_code(self.served, directory / layout.INFERENCE_MODEL):
+            others = [*others, layout.INFERENCE_MODEL]
+        return [*(f"{layout.MODEL}/{name}" for name in names), *others]
 
     def _check_names(self, file: Path) -> None:
         """Refuse a file of the owner's that would replace one of the scaffold's own.

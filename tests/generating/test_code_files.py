@@ -248,7 +248,7 @@ def test_refused_names(write: Write, tmp_path: Path) -> None:
     project = write({**PACKAGE, "model.joblib": ""})
     with pytest.raises(SettingError, match="code names 'nowhere', which does not exist"):
         data_files.named_code("nowhere")
-    with pytest.raises(SettingError, match=r"src/model/model.joblib is a file of the scaffold's"):
+    with pytest.raises(SettingError, match=r"src/model/model.joblib has the name of a file of the"):
         generator.from_model(
             pipeline("owner.steps"), tmp_path / "made", code=[project / "model.joblib"]
         )

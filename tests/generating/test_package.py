@@ -104,7 +104,8 @@ def test_installed_scaffold_has_the_files_of_the_checkout(
 ) -> None:
     """Every file of the template that needs no rendering is equal, dotfiles too."""
     directory, _ = made
-    others = {"src/common/outputs.py"}  # PyTorch's
+    # Of other frameworks.
+    others = {f"src/common/{name}.py" for name in ("outputs", "pipelines", "documents")}
     others |= {f"deploy/{name}" for name in ("ray_app.py", "ray-requirements.txt")}
     modules = ("fallback_routes", "kfserving_application", "tornado_asgi")
     others |= {f"src/common/serving/applications/{name}.py" for name in modules}
@@ -146,7 +147,7 @@ def test_make_release_checks_first(repository: Path, tmp_path: Path) -> None:
 
 def test_console_script(made: tuple[Path, dict[str, Any]], installed: Path) -> None:
     script = str(installed.with_name("scaffold"))
-    assert "MODEL_FILE DIRECTORY" in call([script, "new", "--help"], made[0])
+    assert "SOURCE DIRECTORY" in call([script, "new", "--help"], made[0])
     answered = call([script, "predict", ".", "[[6, 3, 5, 2]]"], made[0])
     assert json.loads(answered) == {"predictions": [2]}
 

@@ -784,13 +784,19 @@ def test_formats_that_are_refused(mlp: Any, forest: Any, tmp_path: Path) -> None
     rows = torch.ones(2, 4)
     for model, sample, format, error, message in [
         (mlp, None, "export", SettingError, "format 'export' needs a sample_input"),
-        (mlp, rows, "onnx", SettingError, "format 'onnx' is none of pytorch's: pass 'export'"),
+        (
+            mlp,
+            rows,
+            "onnx",
+            SettingError,
+            "format 'onnx' is none of pytorch's for a Sequential: pass 'export'",
+        ),
         (
             forest,
             None,
             "export",
             SettingError,
-            "format 'export' is none of sklearn's: leave it out",
+            "format 'export' is none of sklearn's: pass 'skops', or leave it out",
         ),
         (
             torch.jit.script(perceptron()),

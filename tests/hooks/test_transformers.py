@@ -16,7 +16,11 @@ from support.models.later import Later
 from support.models.tiny_texts import SIZE, TEXTS, bert, gpt2, tokenizer, vit
 from support.servers.running import serving
 
-pytestmark = pytest.mark.sweep
+pytestmark = [
+    pytest.mark.sweep,
+    # PyTorch's threads may change the last bits, and sharing then ends.
+    pytest.mark.filterwarnings("ignore:requests will not share a call of predict"),
+]
 transformers = Later("transformers")
 Make = Callable[..., generator.Scaffold]
 LABELS = {0: "contradiction", 1: "neutral", 2: "entailment"}

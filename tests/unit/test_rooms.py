@@ -24,7 +24,7 @@ GENERATOR: Order = [
     ("__main__",),
 ]
 COMMON: Order = [
-    ("words", "logs", "threads", "documents"),
+    ("current", "words", "logs", "threads", "documents"),
     ("errors",),
     ("schema", "config_file"),
     ("config", "rows"),

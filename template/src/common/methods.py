@@ -6,6 +6,7 @@ What the owner lets a request set, `model.parameters`, is passed to the methods 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from . import current
 from .config import Model
 
 PREDICT = "predict"
@@ -32,6 +33,22 @@ class Methods:
         self._names = method_names(model.method)
         self._parameters = model.parameters or ()
         self._is_plain = len(self._names) == 1 and not self._parameters
+
+    def call(self, model: Any, method: str, inputs: Any) -> Any:
+        """What a method returns; for `predict` the predictions, with the parameters of the request.
+
+        Args:
+            model: has the methods.
+            method: the method's name.
+            inputs: the rows, as the model takes them.
+        """
+
+        def called(name: str, rows: Any, **parameters: Any) -> Any:
+            return getattr(model, name)(rows, **parameters)
+
+        if method != PREDICT:
+            return called(method, inputs)
+        return self.predictions(called, inputs, current.request.get({}))
 
     def predictions(self, call: Call, inputs: Any, request: Mapping[str, Any]) -> Any:
         """One prediction a row: what the one method gives, or an object with the methods' names.
@@ -109,7 +126,9 @@ def objects(outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _listed(output: Any) -> Any:
-    """A DataFrame as one object a row, a Series as an array; anything else as it is."""
+    """A DataFrame as one object a row, a Series and a sparse array as arrays; else as it is."""
+    if hasattr(output, "toarray"):
+        return output.toarray()
     if hasattr(output, "columns") and hasattr(output, "to_dict"):
         return output.to_dict("records")
     if hasattr(output, "iloc") and hasattr(output, "to_numpy"):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .. import bodies
+from .. import bodies, current
 from ..bodies import events
 from ..bodies.density import LARGE_BYTES
 from ..bodies.json_rows import JsonPieces
@@ -320,6 +320,8 @@ class Flow:
 
     def _predict(self, request: dict[str, Any]) -> Any:
         """What the model predicts, in calls of the fixed size where there is one."""
+        if self._options.has_parameters:
+            current.request.set(request)
         if self._padded is None or self.max_batch_size == 1:
             return self._model.predict(request)
         try:

@@ -28,12 +28,16 @@ VALUES: dict[str, tuple[tuple[type, ...], str]] = {
 class Options:
     """Checks the keys of a request that the template's own code reads.
 
+    Attributes:
+        has_parameters: whether a request may set any.
+
     Args:
         flags: the keys that are true or false.
         parameters: what the owner lets a request set, `model.parameters` of a Config.
     """
 
     def __init__(self, flags: Sequence[str] = (), parameters: Sequence[Parameter] = ()) -> None:
+        self.has_parameters = bool(parameters)
         known: dict[str, Callable[[str, Any], None]] = dict.fromkeys(flags, _check_flag)
         if parameters:
             self._parameters = {each.name: each for each in parameters}
