@@ -17,6 +17,8 @@ from support.servers.running import Running, serving
 
 # Their models are in tests of their own.
 ELSEWHERE = {"mlflow"}
+# Their rows are bytes, which V2 has no form for in JSON.
+NO_JSON_TENSORS = {"transformers: images"}
 
 
 @pytest.mark.sweep
@@ -38,6 +40,8 @@ def test_every_kind_is_made_proved_and_served(name: str, tmp_path: Path) -> None
             key: value.ravel().tolist()
             for key, value in tensors_of_response({"predictions": wanted}).items()
         }
+        if name in NO_JSON_TENSORS:
+            return
         found = _v2(server, scaffold)
         assert found.keys() == tensors.keys()
         for key, values in tensors.items():

@@ -44,6 +44,13 @@ def _span(span: Any) -> dict[str, Any]:
     return found | {name: value for name, value in ids.items() if value}
 
 
+def _sentences(doc: Any) -> list[dict[str, Any]]:
+    """The sentences of a document; none where no component has set them."""
+    if not doc.has_annotation("SENT_START"):
+        return []
+    return [_sentence(span) for span in doc.sents]
+
+
 def _sentence(span: Any) -> dict[str, Any]:
     return {"text": span.text, "start": span.start_char, "end": span.end_char}
 
@@ -56,7 +63,7 @@ def _token(token: Any, attributes: Sequence[str]) -> dict[str, Any]:
 PARTS: dict[str, Callable[[Any], Any]] = {
     "cats": lambda doc: dict(doc.cats),
     "ents": lambda doc: [_span(span) for span in doc.ents],
-    "sents": lambda doc: [_sentence(span) for span in doc.sents],
+    "sents": lambda doc: _sentences(doc),
     "spans": lambda doc: {key: [_span(span) for span in group] for key, group in doc.spans.items()},
 }
 ATTRIBUTES: dict[str, Callable[[Any], Any]] = {
