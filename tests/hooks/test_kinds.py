@@ -23,6 +23,7 @@ NO_JSON_TENSORS = {"transformers: images"}
 
 @pytest.mark.sweep
 @pytest.mark.filterwarnings("ignore:requests will not share a call of predict")
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_is_made_proved_and_served(name: str, tmp_path: Path) -> None:
     """from_model compares with the model in memory, and keeps the pair as the smoke test."""
