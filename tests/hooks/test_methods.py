@@ -2,12 +2,16 @@
 
 import contextlib
 import functools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
+import scipy.sparse
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -18,9 +22,11 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import generator
+from common.bodies import json_encode
 from common.bodies.v2 import v2_metadata
 from common.config import Config
 from common.errors import ConfigError
+from common.methods import rows_of
 from common.serving.applications.openapi_schemas import components
 from generator import ServingError, SettingError
 from support.models.objects import Encoder, Sums, scaled
@@ -159,6 +165,27 @@ def test_any_method_answers_as_in_memory(
     """from_model compares; the recorded pair is asked again."""
     scaffold = make(model, method=method)
     assert scaffold.verify() and scaffold.verify(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("output", "rows"),
+    [
+        (pd.DataFrame({"a": [1, 2], "b": [0.5, 1.5]}), [{"a": 1, "b": 0.5}, {"a": 2, "b": 1.5}]),
+        (pd.DataFrame([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
+        (pl.DataFrame({"a": [1, None]}), [{"a": 1}, {"a": None}]),
+        (pd.Series([1.5, 2.5]), [1.5, 2.5]),
+        (pl.Series([1, 2]), [1, 2]),
+        (scipy.sparse.csr_array([[0, 1], [2, 0]]), [[0, 1], [2, 0]]),
+        (
+            (np.array([1, 2]), pd.Series([3, 4])),
+            [{"output_0": 1, "output_1": 3}, {"output_0": 2, "output_1": 4}],
+        ),
+    ],
+    ids=["frame", "columns without names", "polars", "series", "series of polars", "sparse", "two"],
+)
+def test_what_a_method_returns_has_one_entry_a_row(output: Any, rows: Any) -> None:
+    found = rows_of(output, "transform")
+    assert len(found) == len(rows) and json.loads(json_encode(found)) == rows
 
 
 @pytest.mark.sweep

@@ -28,11 +28,14 @@ COMMON: Order = [
     ("errors",),
     ("schema", "config_file"),
     ("config", "rows"),
-    ("methods", "model_file", "health", "fast_path", "signature"),
+    ("model_file", "health", "fast_path", "signature"),
     ("onnx_engine",),
     ("link",),
     ("bodies",),
-    ("outputs",),
+    (
+        "methods",
+        "outputs",
+    ),
     ("pipelines",),
     ("serving", "worker"),
     ("__init__",),  # for owners alone

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import current
+from .bodies.values import frame_rows
 from .config import Model
 
 PREDICT = "predict"
@@ -126,11 +127,10 @@ def objects(outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _listed(output: Any) -> Any:
-    """A DataFrame as one object a row, a Series and a sparse array as arrays; else as it is."""
-    if hasattr(output, "toarray"):
-        return output.toarray()
+    """The rows of a DataFrame; a Series and a sparse array as arrays; anything else as it is."""
     if hasattr(output, "columns") and hasattr(output, "to_dict"):
-        return output.to_dict("records")
-    if hasattr(output, "iloc") and hasattr(output, "to_numpy"):
-        return output.to_numpy()
+        return frame_rows(output)
+    for method in ("toarray", "to_numpy"):
+        if hasattr(output, method):
+            return getattr(output, method)()
     return output

@@ -67,7 +67,7 @@ def _to_builtin(value: Any) -> Any:
         if dataclasses.is_dataclass(value):
             return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         if hasattr(value, "columns") and hasattr(value, "to_dict"):
-            return _frame_rows(value)
+            return frame_rows(value)
         for method in ("to_numpy", "toarray", "tolist"):
             if hasattr(value, method):
                 return getattr(value, method)()
@@ -83,8 +83,10 @@ def _rank(item: Any) -> tuple[int, Any, str]:
     return 1, 0, str(item)
 
 
-def _frame_rows(frame: Any) -> Any:
+def frame_rows(frame: Any) -> Any:
     """The rows of a DataFrame: dicts if its column names are distinct strings, else lists."""
+    if hasattr(frame, "to_dicts"):  # polars', which has no other names
+        return frame.to_dicts()
     names = list(frame.columns)
     if all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
         return frame.to_dict(orient="records")
