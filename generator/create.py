@@ -16,8 +16,17 @@ from .hooks import NATIVE, ONNX, by_name
 from .hooks.custom import Custom
 from .owners import guarded
 from .rendering.render import chosen_source, render
+from .running.runtime import Runtime
 from .scaffold import Scaffold
-from .writing.prepare import WORKER_NEEDS, Prepared, complete, prepare, recognised, served_python
+from .writing.prepare import (
+    WORKER_NEEDS,
+    Prepared,
+    complete,
+    kept_answering,
+    prepare,
+    recognised,
+    served_python,
+)
 from .writing.replace import replace_model
 from .writing.wheels import write_wheels
 
@@ -130,11 +139,12 @@ def from_model(
     made["version"] = version
     if overwrite and (target / layout.ANSWERS).exists():
         scaffold = Scaffold(target, model)
+        facts = Runtime(target).config().model
         _check_unchanged(scaffold, name, image, server, platforms, template or ref)
         replace_model(
             target,
             scaffold.framework,
-            definition.answering(model, *scaffold.answering(method, parameters)),
+            definition.answering(model, *kept_answering(facts, method, parameters)),
             model,
             sample_input=sample_input,
             data={name: path.resolve() for name, path in files.items() if path.is_file()},

@@ -26,7 +26,7 @@ from .running.verification import (
     verify_smoke_test,
 )
 from .running.worker import LocalWorker
-from .writing.prepare import recognised
+from .writing.prepare import kept_answering, recognised
 from .writing.replace import replace_model
 
 
@@ -224,8 +224,8 @@ class Scaffold:
                 edited, or the scaffold is from an older template.
             TargetError: the directory cannot be written.
         """
-        method, parameters = self.answering(method, parameters)
-        definition, model = recognised(model, self.framework, method, parameters)
+        answering = kept_answering(self._config.model, method, parameters)
+        definition, model = recognised(model, self.framework, *answering)
         replace_model(
             self.directory,
             self.framework,
@@ -286,16 +286,6 @@ class Scaffold:
     def _config(self) -> Config:
         """`config.yaml` as it is now."""
         return Runtime(self.directory).config()
-
-    def answering(self, method: Any = None, parameters: Any = None) -> tuple[Any, Any]:
-        """The methods that answer, and what a request may set: as given, else as they are."""
-        facts = self._config.model
-        if method is None:
-            method = getattr(facts, "method", None)
-        if parameters is None:
-            recorded = getattr(facts, "parameters", None) or ()
-            parameters = {each.name: each.default for each in recorded} or None
-        return method, parameters
 
     def _check(self) -> None:
         """Refuse a directory that holds no scaffold."""

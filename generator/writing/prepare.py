@@ -387,6 +387,22 @@ def recognised(
     return definition, model
 
 
+def kept_answering(facts: Any, method: Any, parameters: Any) -> tuple[Any, Any]:
+    """The methods that answer, and what a request may set: as given, else as a scaffold has them.
+
+    Args:
+        facts: `model` of the scaffold's Config, which may be older than these keys.
+        method: as `from_model` takes it.
+        parameters: as `from_model` takes them.
+    """
+    if method is None:
+        method = getattr(facts, "method", None)
+    if parameters is None:
+        recorded = getattr(facts, "parameters", None) or ()
+        parameters = {each.name: each.default for each in recorded} or None
+    return method, parameters
+
+
 def _taken_for(
     model: Any, definition: WrittenModelScaffoldDefinition
 ) -> "contextlib.AbstractContextManager[None]":
