@@ -97,7 +97,7 @@ def from_model(
         method: the method of the model that answers, as in "predict_proba", "transform" or
             "kneighbors", or several: each prediction is then an object with their names. By default
             `predict`; of a model without one, `transform`, `kneighbors` or `score_samples`; of a
-            function, the call itself. Only scikit-learn's models, functions and objects take one.
+            function, the call itself. The README says which frameworks take one.
         parameters: the names of parameters of the method that a request may set under
             `parameters`, as in `["return_std"]`, or a dict of names to other defaults. All others
             are refused.
