@@ -13,7 +13,7 @@ from .environment.pins import infer
 from .errors import ScaffoldError, SettingError, TargetError
 from .files import beside, plain_path
 from .hooks import NATIVE, ONNX, by_name
-from .hooks.custom import Custom
+from .hooks.objects.custom import Custom
 from .owners import guarded
 from .rendering.render import chosen_source, render
 from .running.runtime import Runtime

@@ -7,21 +7,21 @@ from typing import Any
 from generator.errors import ModelError, SettingError
 
 from .base import WrittenModelScaffoldDefinition
-from .catboost import CatBoost
-from .custom import Custom
-from .function import Function
-from .jax_models import Jax
-from .keras import Keras
-from .lightgbm import LightGBM
-from .mlflow import MLflow
-from .onnx_models import Onnx
-from .pytorch import PyTorch
-from .sentence_transformers import SentenceTransformers
-from .sklearn import SKLearn
-from .spacy import SpaCy
-from .statsmodels import Statsmodels
-from .transformers import Transformers
-from .xgboost import XGBoost
+from .boosting.catboost import CatBoost
+from .boosting.lightgbm import LightGBM
+from .boosting.xgboost import XGBoost
+from .networks.jax import Jax
+from .networks.keras import Keras
+from .networks.onnx import Onnx
+from .networks.pytorch import PyTorch
+from .objects.custom import Custom
+from .objects.function import Function
+from .objects.mlflow import MLflow
+from .objects.statsmodels import Statsmodels
+from .scikit.sklearn import SKLearn
+from .texts.sentence_transformers import SentenceTransformers
+from .texts.spacy import SpaCy
+from .texts.transformers import Transformers
 
 FUNCTION, CUSTOM = Function(), Custom()
 # The boosters come first: their estimators have scikit-learn's interface too.

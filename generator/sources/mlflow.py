@@ -1,7 +1,7 @@
 """An MLflow model: a directory with a file `MLmodel`, or an address that MLflow fetches.
 
 A model of a framework that is known is loaded as that, without MLflow. Any other is served as
-MLflow loads it, by `hooks/mlflow.py`.
+MLflow loads it, by `hooks/objects/mlflow.py`.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ import yaml
 
 from ..errors import ModelError, ScaffoldError, SettingError
 from ..hooks import by_name, find, reader
-from ..hooks.custom import Custom
-from ..hooks.function import Function
+from ..hooks.objects.custom import Custom
+from ..hooks.objects.function import Function
 from ..owners import one_line, warn
 from . import boosters, code, examples, files
 from .loaded import Ask, Loaded

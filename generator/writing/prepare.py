@@ -22,7 +22,7 @@ from ..environment.venvs import RUNNING
 from ..errors import ModelError, SettingError
 from ..files import without_links
 from ..hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find
-from ..hooks.custom import Custom
+from ..hooks.objects.custom import Custom
 from ..owners import guarded, warn
 from ..rows import samples
 from ..rows.as_json import holds_infinity

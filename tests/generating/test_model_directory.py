@@ -15,7 +15,7 @@ import generator
 from common.errors import LoadError
 from common.model_file import LEFT_OUT, digest
 from generator import ScaffoldError, ServingError, SettingError
-from generator.hooks.custom import Custom
+from generator.hooks.objects.custom import Custom
 from generator.writing.prepare import prepare
 from generator.writing.replace import replace_model
 from support.models.weighted import Scaled

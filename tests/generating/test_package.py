@@ -81,7 +81,7 @@ def test_sdist_holds_what_the_wheel_needs(dist: Path) -> None:
     assert {
         "copier.yml",
         "generator/template/.dockerignore",
-        "generator/hooks/sklearn.py",
+        "generator/hooks/scikit/sklearn.py",
         "pyproject.toml",
     } <= names
     assert not [name for name in names if name.startswith(("hooks/", "template/", ".git/"))]

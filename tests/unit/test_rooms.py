@@ -23,6 +23,14 @@ GENERATOR: Order = [
     ("cli", "__init__"),
     ("__main__",),
 ]
+HOOKS: Order = [
+    ("base", "outputs"),
+    ("methods",),
+    ("scikit", "networks"),
+    ("boosting", "objects", "texts"),
+    ("registry",),
+    ("__init__",),
+]
 COMMON: Order = [
     ("current", "words", "logs", "threads", "documents"),
     ("errors",),
@@ -32,10 +40,7 @@ COMMON: Order = [
     ("onnx_engine",),
     ("link",),
     ("bodies",),
-    (
-        "methods",
-        "outputs",
-    ),
+    ("methods", "outputs"),
     ("pipelines",),
     ("serving", "worker"),
     ("__init__",),  # for owners alone
@@ -54,6 +59,12 @@ def test_the_generators_rooms_import_downwards() -> None:
     graph = imports(generator_files())
     assert len(graph) > 40 and graph["generator.writing.prepare"] > {"generator.hooks"}
     assert wrong(graph, GENERATOR) == []
+
+
+def test_the_rooms_of_the_hooks_import_downwards() -> None:
+    graph = imports(modules(ROOT / "hooks", "hooks"))
+    assert len(graph) > 30 and graph["hooks.registry"] > {"hooks.scikit.sklearn"}
+    assert wrong(graph, HOOKS) == []
 
 
 def test_the_rooms_of_common_import_downwards() -> None:

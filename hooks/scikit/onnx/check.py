@@ -7,7 +7,7 @@ import numpy as np
 from generator.common import OnnxModel, Signature, schema
 from generator.rows.body import rows
 
-from ..base import Description
+from ...base import Description
 from .random_rows import random_inputs
 
 TOLERANCE = 1e-6

@@ -11,7 +11,7 @@ from generator.capture.pickle_references import Named
 from generator.errors import ModelError, SettingError
 from generator.owners import one_line
 
-from .base import WrittenModelScaffoldDefinition
+from ..base import WrittenModelScaffoldDefinition
 
 SKOPS = "skops"
 SKOPS_FILE = "model.skops"

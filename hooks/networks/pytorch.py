@@ -18,9 +18,9 @@ from generator.errors import ModelError, SettingError
 from generator.owners import warn
 from generator.rows.body import body_rows
 
-from . import embeddings, lengths, pytorch_safetensors
-from .base import Description, WrittenModelScaffoldDefinition
-from .pytorch_safetensors import SAFETENSORS, SAFETENSORS_FILE, Numbers
+from ..base import Description, WrittenModelScaffoldDefinition
+from . import embeddings, lengths, safetensors
+from .safetensors import SAFETENSORS, SAFETENSORS_FILE, Numbers
 
 MODEL_FILE = "model.pt"
 PROGRAM_FILE = "model.pt2"
@@ -116,7 +116,7 @@ class PyTorch(WrittenModelScaffoldDefinition):
         if format is None or (format == EXPORT and _is_program(model)):
             return model
         if format == SAFETENSORS and not _is_program(model) and not _is_script(model):
-            return pytorch_safetensors.numbers(model)
+            return safetensors.numbers(model)
         if format != EXPORT:
             raise SettingError(
                 f"format {format!r} is none of pytorch's for a {type(model).__name__}: pass"
@@ -193,7 +193,7 @@ class PyTorch(WrittenModelScaffoldDefinition):
         import torch
 
         if isinstance(model, Numbers):
-            return pytorch_safetensors.write(model, directory / SAFETENSORS_FILE)
+            return safetensors.write(model, directory / SAFETENSORS_FILE)
         name, save = MODEL_FILE, partial(torch.save, pickle_protocol=pickle.DEFAULT_PROTOCOL)
         if _is_program(model):
             name, save = PROGRAM_FILE, torch.export.save

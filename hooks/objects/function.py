@@ -4,8 +4,8 @@ import functools
 import types
 from typing import Any, ClassVar
 
+from ..methods import CALL, PREDICT, WithMethods
 from .custom import MODEL_FILE, Custom
-from .methods import CALL, PREDICT, WithMethods
 
 FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
 

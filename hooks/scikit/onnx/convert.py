@@ -9,7 +9,7 @@ from packaging.version import Version
 from generator.common import schema
 from generator.errors import SettingError
 
-from ..base import Description
+from ...base import Description
 from . import columns as onnx_columns
 from . import trees as onnx_trees
 from .check import NotCompiled, check, one_line

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from generator.errors import ModelError
 
-from .boosting import Boosting, Rows
+from .base import Boosting, Rows
 
 MODEL_FILE = "model.txt"
 BOOSTER = "Booster"

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from generator.common import schema
 from generator.errors import ModelError
 
-from .base import Description
-from .boosting import Boosting, Rows
-from .sklearn import SPARSE_DOUBT
+from ..base import Description
+from ..scikit.sklearn import SPARSE_DOUBT
+from .base import Boosting, Rows
 
 MODEL_FILE = "model.ubj"
 BOOSTER = "Booster"

@@ -19,7 +19,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.svm import SVC
 
 from generator.common import Signature, schema
-from generator.hooks.sklearn_columns import learned
+from generator.hooks.scikit.columns import learned
 from generator.rows import tables
 from generator.rows.body import body_rows
 

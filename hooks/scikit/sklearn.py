@@ -16,9 +16,10 @@ from generator.owners import guarded, one_line, warn
 from generator.rows import arrays, samples, tables
 from generator.rows.body import body_rows
 
-from . import outputs, sklearn_columns, sklearn_config, sklearn_skops
-from .base import CANNOT_PREDICT, NATIVE, ONNX, Description
-from .methods import PREDICT, WithMethods
+from .. import outputs
+from ..base import CANNOT_PREDICT, NATIVE, ONNX, Description
+from ..methods import PREDICT, WithMethods
+from . import columns, config, skops
 from .onnx import check, convert
 
 MODEL_FILE = "model.joblib"
@@ -42,7 +43,7 @@ KINDS = {
 }
 
 
-class SKLearn(sklearn_skops.WithSkops, WithMethods):
+class SKLearn(skops.WithSkops, WithMethods):
     """scikit-learn's estimators, pipelines and search objects, and what has their interface."""
 
     name: ClassVar[str] = "sklearn"
@@ -51,7 +52,7 @@ class SKLearn(sklearn_skops.WithSkops, WithMethods):
     models: ClassVar[str] = (
         "estimators, pipelines and search objects, and whatever else has their interface"
     )
-    files: ClassVar[tuple[str, ...]] = (MODEL_FILE, sklearn_skops.SKOPS_FILE)
+    files: ClassVar[tuple[str, ...]] = (MODEL_FILE, skops.SKOPS_FILE)
 
     def tolerance_of(self, config: Any) -> float:
         if getattr(config, "onnx_sha256", None) or getattr(config, "engine", None) == ONNX:
@@ -124,7 +125,7 @@ class SKLearn(sklearn_skops.WithSkops, WithMethods):
 
     def _distributions(self, model: Any) -> dict[str, str]:
         """What serving needs besides the model's own classes and the tables of its rows."""
-        needed = {**sklearn_config.distributions(), "joblib": f"reads {MODEL_FILE}"}
+        needed = {**config.distributions(), "joblib": f"reads {MODEL_FILE}"}
         if _is_built_on_it(model):
             needed["scikit-learn"] = "what the estimator is built on"
         return needed
@@ -136,7 +137,7 @@ class SKLearn(sklearn_skops.WithSkops, WithMethods):
         return estimator_output(model, prediction, _output_kind(model))
 
     def facts(self, model: Any) -> dict[str, Any]:
-        return {**super().facts(model), **sklearn_config.facts()}
+        return {**super().facts(model), **config.facts()}
 
     def predict(self, model: Any, inputs: Any) -> Any:
         # A copy, because the rows of a request are a copy too. BLAS multiplies an array
@@ -150,15 +151,15 @@ class SKLearn(sklearn_skops.WithSkops, WithMethods):
         return self.called(call, inputs)
 
     def edit_code(self, served: Any, path: Path) -> bool:
-        if isinstance(served, sklearn_skops.Skops):
-            sklearn_skops.edit_load(path)
-        return isinstance(served, sklearn_skops.Skops)
+        if isinstance(served, skops.Skops):
+            skops.edit_load(path)
+        return isinstance(served, skops.Skops)
 
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         import joblib
 
-        if isinstance(model, sklearn_skops.Skops):
-            return sklearn_skops.write(model.model, directory / sklearn_skops.SKOPS_FILE)
+        if isinstance(model, skops.Skops):
+            return skops.write(model.model, directory / skops.SKOPS_FILE)
         path = directory / MODEL_FILE
         joblib.dump(model, path)
         return path
@@ -232,7 +233,7 @@ def _columns(model: Any, names: list[str], sample: Any) -> tuple[schema.Column, 
     if dtype is not None and dtype.kind in "biuf":
         kind = {"b": "boolean"}.get(dtype.kind, "number")
         return tuple(schema.Column(name, kind, str(dtype)) for name in names)
-    return sklearn_columns.learned(model, names)
+    return columns.learned(model, names)
 
 
 def _names(model: Any) -> list[str] | None:
@@ -356,7 +357,7 @@ def _guessed(
         return None, None, "the model does not say what a row is"
     if isinstance(described, schema.TableInput):
         with contextlib.suppress(Exception):  # attributes that only look like scikit-learn's
-            known = sklearn_columns.first_categories(model, described.names)
+            known = columns.first_categories(model, described.names)
             row = body_rows([{**row[0], **known}])
     try:
         return row, _prediction(predict, described, row), None

@@ -17,10 +17,10 @@ from generator.errors import ModelError, SettingError
 from generator.owners import guarded
 from generator.rows.body import body_rows
 
-from . import outputs
-from .base import CANNOT_PREDICT, Description
-from .methods import CALL, WithMethods
-from .pytorch import evaluating
+from .. import outputs
+from ..base import CANNOT_PREDICT, Description
+from ..methods import CALL, WithMethods
+from ..networks.pytorch import evaluating
 
 MODEL_DIRECTORY = "model"
 PACKAGE = "transformers"

@@ -42,8 +42,8 @@ from common.errors import ConfigError
 from generator import ModelError, Scaffold, ServingError, SettingError
 from generator.common import OnnxModel
 from generator.hooks import by_name
-from generator.hooks.onnx import check, convert
-from generator.hooks.onnx.random_rows import rows_on_thresholds
+from generator.hooks.scikit.onnx import check, convert
+from generator.hooks.scikit.onnx.random_rows import rows_on_thresholds
 from generator.running.comparison import compare
 from support.models.estimators import fitted, instances, with_predict
 from support.packages.late import require

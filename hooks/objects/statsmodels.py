@@ -11,10 +11,10 @@ import numpy as np
 
 from generator.errors import ModelError, SettingError
 
-from .base import Description
+from ..base import Description
+from ..methods import PREDICT
 from .custom import MODEL_FILE
 from .function import Function
-from .methods import PREDICT
 
 ROWS = "exog"
 FORMULA = "a formula does not say the dtypes of its columns"

@@ -15,8 +15,8 @@ from generator.errors import ModelError, SettingError
 from generator.owners import guarded, one_line
 from generator.rows.body import body_rows
 
+from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
 from . import embeddings, lengths
-from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE = "model.keras"
 BACKENDS = {"tensorflow": "function", "torch": "Tensor", "jax": "Array"}

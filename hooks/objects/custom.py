@@ -13,8 +13,9 @@ from generator.owners import guarded
 from generator.rows import arrays, tables
 from generator.rows.body import body_rows
 
-from . import outputs, sklearn_config
-from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
+from .. import outputs
+from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
+from ..scikit import config
 
 MODEL_FILE = "model.pickle"
 SCIPY = {"scipy": "rows become the sparse array that the model takes"}
@@ -42,12 +43,12 @@ class Custom(WrittenModelScaffoldDefinition):
     def describe(self, model: Any, sample: Any) -> Description:
         if sample is None:
             untried = "an object does not say what a row is"
-            return Description(None, None, None, sklearn_config.distributions(), untried=untried)
+            return Description(None, None, None, config.distributions(), untried=untried)
         described = _input(sample)
         example = body_rows(sample)[:1]
         with guarded(CANNOT_PREDICT, SettingError):
             prediction = self.predict(model, Signature(described).inputs(example))
-        distributions = sklearn_config.distributions()
+        distributions = config.distributions()
         if isinstance(described, schema.TableInput):
             distributions |= tables.distributions(described, sample)
         if getattr(described, "sparse", None) is not None:
@@ -56,7 +57,7 @@ class Custom(WrittenModelScaffoldDefinition):
         return Description(described, output, example, distributions, prediction)
 
     def facts(self, model: Any) -> dict[str, Any]:
-        return {**super().facts(model), **sklearn_config.facts()}
+        return {**super().facts(model), **config.facts()}
 
     def predict(self, model: Any, inputs: Any) -> Any:
         return model.predict(inputs)

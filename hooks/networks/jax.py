@@ -17,7 +17,7 @@ from generator.owners import guarded, one_line, warn
 from generator.rows import tables
 from generator.rows.body import body_rows
 
-from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
+from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
 
 MODEL_DIRECTORY = "model"
 PROGRAM_FILE, PARAMETERS_FILE = "model.jax", "parameters.npz"

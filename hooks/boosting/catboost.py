@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from generator.errors import ModelError
 
-from .boosting import Boosting
+from .base import Boosting
 
 MODEL_FILE = "model.cbm"
 BEGINNING = b"CBM1"

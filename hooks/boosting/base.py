@@ -10,9 +10,9 @@ from generator.common import schema
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded
 
-from .base import NATIVE, Description
-from .methods import PREDICT
-from .sklearn import SKLearn, estimator_output
+from ..base import NATIVE, Description
+from ..methods import PREDICT
+from ..scikit.sklearn import SKLearn, estimator_output
 
 Self = TypeVar("Self", bound="Boosting")
 KINDS = {"Classifier": "class", "Regressor": "number"}  # the ends of the estimators' names

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from generator.capture.pickle_references import Named
 from generator.errors import ModelError
 
-from .base import Description
+from ..base import Description
 from .custom import Custom
 
 MODEL_DIRECTORY = "model"

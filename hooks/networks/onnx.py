@@ -20,7 +20,7 @@ from generator.owners import guarded, one_line
 from generator.rows import tables
 from generator.rows.body import body_rows
 
-from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
+from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
 
 MODEL_FILE, MODEL_DIRECTORY = "model.onnx", "model"
 WEIGHTS_FILE = "model.onnx.data"

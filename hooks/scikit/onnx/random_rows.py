@@ -7,7 +7,7 @@ import numpy as np
 
 from generator.common import schema
 
-from ..base import Description
+from ...base import Description
 from .tree import thresholds
 
 ROWS = 1000

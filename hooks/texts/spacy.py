@@ -12,8 +12,8 @@ from generator.errors import ModelError, SettingError
 from generator.owners import guarded
 from generator.rows.body import body_rows
 
-from . import outputs
-from .base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
+from .. import outputs
+from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
 
 MODEL_DIRECTORY = "model"
 PACKAGE = "spacy"

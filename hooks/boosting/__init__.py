@@ -1,0 +1,1 @@
+"""Libraries of boosted trees, each with a file format of its own."""

@@ -1,0 +1,1 @@
+"""Networks: arrays to arrays, in whatever framework."""

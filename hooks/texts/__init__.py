@@ -1,0 +1,1 @@
+"""Pipelines for texts, and those of transformers for images."""
