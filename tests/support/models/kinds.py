@@ -24,11 +24,19 @@ SAMPLE = 4  # rows
 
 @dataclass(frozen=True)
 class Made:
-    """What `from_model` is called with."""
+    """What `from_model` is called with.
+
+    Attributes:
+        model: the model.
+        sample: its `sample_input`.
+        settings: its other arguments.
+        has_json_tensors: whether V2 has a form for its rows in JSON; it has none for bytes.
+    """
 
     model: Any
     sample: Any
     settings: dict[str, Any] = field(default_factory=dict)
+    has_json_tensors: bool = True
 
 
 Kind = Callable[[], Made]
@@ -252,7 +260,7 @@ def _images() -> Made:
     model = transformers.pipeline("image-classification", model=vit(), image_processor=processor)
     file = io.BytesIO()
     Image.new("RGB", (SIZE, SIZE), "red").save(file, "PNG")
-    return Made(model, [file.getvalue()])
+    return Made(model, [file.getvalue()], has_json_tensors=False)
 
 
 @kind("Sentence Transformers")

@@ -1,0 +1,162 @@
+"""What one call of `from_model` makes of a model of each kind, as a table in Markdown.
+
+    UV_FIND_LINKS=... python benchmarks/kinds.py            # all kinds: half an hour
+    python benchmarks/kinds.py --only "XGBoost: Booster" --no-images
+
+For each kind: the seconds of the call; whether the scaffold predicts what the model in memory
+predicts; whether its server answers so in JSON and in V2; whether it predicts so in an environment
+that is made from its `requirements.txt` alone; and the size of its image. The kinds are those of
+`tests/support/models/kinds.py`, and `tests/hooks/test_kinds.py` checks the same in CI, but for the
+environment and the image. `DOCKER` in the environment names the Docker client.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from images import built, image_size, progress
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "template" / "src")]
+
+import generator  # noqa: E402
+from common.bodies.v2 import v2_metadata  # noqa: E402
+from common.bodies.v2.v2_tensors import tensors_of_response  # noqa: E402
+from common.config import Config  # noqa: E402
+from generator.running.comparison import compare  # noqa: E402
+from support.models.kinds import KINDS, Made  # noqa: E402
+
+TOLERANCE = 1e-6
+YES = "yes"
+CHECKS = ("memory", "JSON", "V2")
+ISOLATED = "isolated"
+
+
+@dataclass
+class Row:
+    """What was seen of a kind.
+
+    Attributes:
+        seconds: those of `from_model`.
+        checks: "yes", or what was wrong, for each check.
+        image: bytes of the image; None if it was not built.
+    """
+
+    seconds: float
+    checks: dict[str, str] = field(default_factory=dict)
+    image: int | None = None
+
+
+@contextmanager
+def made_scaffold(made: Made, directory: Path) -> Iterator[tuple[generator.Scaffold, Row]]:
+    start = time.perf_counter()
+    scaffold = generator.from_model(
+        made.model, directory, sample_input=made.sample, **made.settings
+    )
+    with closing(scaffold):
+        yield scaffold, Row(time.perf_counter() - start)
+
+
+def served(scaffold: generator.Scaffold, made: Made) -> dict[str, str]:
+    """Whether the scaffold and its server answer the example as the model in memory does."""
+    config = Config.read(scaffold.directory / "config.yaml", {})
+    rows = config.model.example
+    wanted = scaffold.predict(rows)["predictions"]
+    with scaffold.serve(port=0) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        return {
+            "memory": _said(bool(scaffold.verify(made.sample))),
+            "JSON": _json(client, rows, wanted),
+            "V2": _v2(client, config, wanted) if made.has_json_tensors else "binary alone",
+        }
+
+
+def _said(equal: bool) -> str:
+    return YES if equal else "different"
+
+
+def _json(client: httpx.Client, rows: Any, wanted: Any) -> str:
+    answer = client.post("/v1/models/model:predict", json={"instances": rows})
+    if answer.status_code != 200:
+        return answer.text
+    return _said(bool(compare(wanted, answer.json()["predictions"], TOLERANCE)))
+
+
+def _v2(client: httpx.Client, config: Config, wanted: Any) -> str:
+    answer = client.post("/v2/models/model/infer", json=v2_metadata.example(config))
+    if answer.status_code != 200:
+        return answer.text
+    found = {each["name"]: each["data"] for each in answer.json()["outputs"]}
+    tensors = {
+        name: tensor.ravel().tolist()
+        for name, tensor in tensors_of_response({"predictions": wanted}).items()
+    }
+    if found.keys() != tensors.keys():
+        return f"outputs {', '.join(found)} instead of {', '.join(tensors)}"
+    return _said(all(compare(tensors[name], found[name], TOLERANCE) for name in tensors))
+
+
+def measured(name: str, directory: Path, images: "Images | None") -> Row:
+    """All that the table says of a kind."""
+    made = KINDS[name]()
+    with made_scaffold(made, directory) as (scaffold, row):
+        row.checks = served(scaffold, made)
+        row.checks[ISOLATED] = _said(bool(scaffold.verify(environment="isolated")))
+        if images is not None:
+            row.image = images.size(scaffold)
+    return row
+
+
+class Images:
+    """Builds one image for all scaffolds of the same packages: the models differ in kilobytes."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, int] = {}
+
+    def size(self, scaffold: generator.Scaffold) -> int:
+        """The bytes of a scaffold's image."""
+        packages = (scaffold.directory / "requirements.txt").read_text()
+        if packages not in self._sizes:
+            with built(scaffold) as (image, _):
+                self._sizes[packages] = image_size(image)
+        return self._sizes[packages]
+
+
+def table(rows: dict[str, Row]) -> str:
+    """The table in Markdown."""
+    titles = ("kind", "made, s", "equal in memory", "JSON", "V2", "isolated", "image, MB")
+    lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
+    for name, row in rows.items():
+        checks = [row.checks.get(check, "-") for check in (*CHECKS, ISOLATED)]
+        image = f"{row.image / 1e6:.0f}" if row.image else "-"
+        cells = [name, f"{row.seconds:.1f}", *checks, image]
+        lines.append("| " + " | ".join(" ".join(cell.split()) for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Try from_model with a model of each kind.")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND")
+    parser.add_argument("--no-images", action="store_true", help="build no images")
+    arguments = parser.parse_args()
+    images = None if arguments.no_images else Images()
+    rows: dict[str, Row] = {}
+    for name in arguments.only:
+        progress(name)
+        with tempfile.TemporaryDirectory() as directory:
+            try:
+                rows[name] = measured(name, Path(directory) / "made", images)
+            except (generator.ScaffoldError, ImportError, httpx.HTTPError) as error:
+                rows[name] = Row(float("nan"), {"memory": f"{type(error).__name__}: {error}"})
+    print(table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
