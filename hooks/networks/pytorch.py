@@ -19,7 +19,7 @@ from generator.owners import warn
 from generator.rows.body import body_rows
 
 from ..base import Description, WrittenModelScaffoldDefinition
-from . import embeddings, lengths, safetensors
+from . import embeddings, lengths, lightning, safetensors
 from .safetensors import SAFETENSORS, SAFETENSORS_FILE, Numbers
 
 MODEL_FILE = "model.pt"
@@ -29,11 +29,16 @@ MOST_EXAMPLE_VALUES = 1000
 
 
 class PyTorch(WrittenModelScaffoldDefinition):
-    """`torch.nn.Module`, `torch.jit.ScriptModule`, and programs of `torch.export`."""
+    """`torch.nn.Module`, `torch.jit.ScriptModule`, and programs of `torch.export`.
+
+    Of Lightning's `Trainer` the module is taken.
+    """
 
     name: ClassVar[str] = "pytorch"
     label: ClassVar[str] = "PyTorch"
-    models: ClassVar[str] = "modules, TorchScript, and what `torch.export` makes of a module"
+    models: ClassVar[str] = (
+        "modules, Lightning's too, TorchScript, and what `torch.export` makes of a module"
+    )
     files: ClassVar[tuple[str, ...]] = (MODEL_FILE, PROGRAM_FILE, SAFETENSORS_FILE)
     suffixes: ClassVar[tuple[str, ...]] = (".pt", ".pth", ".pt2")
     # Another number of threads, and an exported program, change the last bits.
@@ -61,7 +66,8 @@ class PyTorch(WrittenModelScaffoldDefinition):
         base = getattr(getattr(torch, "nn", None), "Module", None)
         if base is None or torch is None:
             return False
-        return isinstance(model, base) or _is_program(model) or _holds_tensors(model, torch)
+        is_module = isinstance(model, base) or lightning.is_trainer(model)
+        return is_module or _is_program(model) or _holds_tensors(model, torch)
 
     def sampled(self, model: Any, sample: Any) -> Any:
         """The sample. A program has the rows that it was traced on."""
@@ -75,7 +81,7 @@ class PyTorch(WrittenModelScaffoldDefinition):
     def unwrapped(self, model: Any) -> Any:
         from torch import nn
 
-        inner = model
+        inner = lightning.inside(model)
         while isinstance(inner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             inner = inner.module
         inner = _uncompiled(inner)
