@@ -130,6 +130,7 @@ def files(directory: Path) -> set[str]:
     }
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_truss_reads_the_configuration(
     read: dict[str, dict[str, Any]], scaffolds: dict[str, Path], framework: str
@@ -151,6 +152,7 @@ def test_truss_reads_the_configuration(
     assert config["model_metadata"] == written["model_metadata"]
 
 
+@pytest.mark.sweep
 def test_truss_refuses_wrong_configurations(
     scaffolds: dict[str, Path], truss: Call, tmp_path: Path
 ) -> None:
@@ -163,6 +165,7 @@ def test_truss_refuses_wrong_configurations(
         assert fault in json.loads(line).get("refused", ""), line
 
 
+@pytest.mark.sweep
 def test_push_sends_what_the_image_needs_and_nothing_else(
     own_scaffold: Scaffold, truss: Call, tmp_path: Path
 ) -> None:

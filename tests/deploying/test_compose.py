@@ -87,6 +87,7 @@ def test_a_wrong_one_is_refused_by_the_same_check(
     assert any(fault in line for line in faults(whole.replace(old, new), tmp_path))
 
 
+@pytest.mark.sweep
 def test_prometheus_scrapes_what_the_server_counts(text: str, client: httpx.Client) -> None:
     whole = yaml.safe_load(with_prometheus(text))
     (given,) = whole["services"]["prometheus"]["configs"]

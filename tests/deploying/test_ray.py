@@ -103,6 +103,7 @@ WRONG = [
 OFFERED = ("runtime_env:", "  working_dir:", "  pip:", "num_gpus:")
 
 
+@pytest.mark.sweep
 def test_the_config_is_valid_and_wrong_ones_are_refused(
     scaffold: Scaffold, ray_python: Path, tmp_path: Path
 ) -> None:

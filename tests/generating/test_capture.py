@@ -146,6 +146,7 @@ def pins(scaffold: Path) -> dict[str, str]:
 # Files
 
 
+@pytest.mark.sweep
 def test_a_package_with_relative_imports_is_copied_with_its_path(tmp_path: Path) -> None:
     write(
         tmp_path,
@@ -424,6 +425,7 @@ GENERATING = """
 """
 
 
+@pytest.mark.sweep
 def test_the_generator_itself_never_travels(tmp_path: Path) -> None:
     write(tmp_path, {"train.py": GENERATING})
     scaffold = made(tmp_path, "-c", "import train; train.main()")
@@ -549,6 +551,7 @@ CHANGED = """
 """
 
 
+@pytest.mark.sweep
 def test_what_the_session_changed_is_served_as_it_is_now(tmp_path: Path) -> None:
     write(tmp_path, {"steps.py": STEPS, "train.py": TRAIN + CHANGED})
     scaffold = made(tmp_path, "train.py")
@@ -860,6 +863,7 @@ def test_what_cannot_be_captured_is_an_error_with_a_fix(
     assert error in last
 
 
+@pytest.mark.sweep
 def test_a_module_imported_by_a_computed_name_fails_in_a_clean_process(tmp_path: Path) -> None:
     steps = """
     import importlib

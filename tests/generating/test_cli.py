@@ -185,6 +185,7 @@ def test_new(run: Run, model_file: Path, tmp_path: Path, forest: Any) -> None:
     assert proof["response"]["predictions"] == forest.predict([[0, 0, 0, 0], [6, 3, 5, 2]]).tolist()
 
 
+@pytest.mark.sweep
 def test_the_commands_that_new_prints_are_quoted(
     run: Run, model_file: Path, tmp_path: Path
 ) -> None:
@@ -262,6 +263,7 @@ def test_new_reads_the_files_of_pytorch(call: Run, tmp_path: Path) -> None:
 
 
 # Keras 3.15 with numpy 2.4 warns.
+@pytest.mark.sweep
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_new_reads_the_files_of_keras(call: Run, tmp_path: Path) -> None:
     keras = pytest.importorskip("keras")

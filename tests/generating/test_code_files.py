@@ -82,6 +82,7 @@ def code(scaffold: generator.Scaffold) -> set[str]:
     return own
 
 
+@pytest.mark.sweep
 def test_the_files_of_a_package_travel_and_are_replaced_with_the_model(
     write: Write, tmp_path: Path
 ) -> None:

@@ -298,6 +298,7 @@ def unknown_rows(named: bool, package: str) -> Any:
     return contextlib.nullcontext()
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("named", "sampled"),
     [
@@ -1208,6 +1209,7 @@ def test_a_full_disk(small_disk: Path) -> None:
     assert not list(small_disk.iterdir())
 
 
+@pytest.mark.sweep
 def test_a_frame_has_its_columns_in_their_order_for_a_model_without_names(
     scaffold: Scaffold, forest: Any, iris: Any, tmp_path: Path
 ) -> None:

@@ -99,6 +99,7 @@ def test_installed_generator_makes_a_working_scaffold(
     assert [path.name for path in directory.parent.iterdir()] == ["test_rfc"]
 
 
+@pytest.mark.sweep
 def test_installed_scaffold_has_the_files_of_the_checkout(
     made: tuple[Path, dict[str, Any]], repository: Path
 ) -> None:

@@ -98,6 +98,7 @@ def test_an_infinite_prediction_is_warned_of(make: Callable[..., Scaffold]) -> N
     assert scaffold.verify(X) and scaffold.predict(X) == {"predictions": [1.0, None]}
 
 
+@pytest.mark.sweep
 def test_an_estimator_that_is_none_is_one_sentence(make: Callable[..., Scaffold]) -> None:
     with pytest.raises(ModelError) as raised:
         make(Untagged().fit(X))
@@ -134,6 +135,7 @@ def test_without_a_sample_what_is_uncertain_is_warned_of(
     assert said[0].startswith("requests may be refused, or answered otherwise than in memory")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("model", "row"),
     [

@@ -103,6 +103,7 @@ def assert_edits_stay(scaffold: Scaffold) -> None:
     assert not (scaffold.directory / "README.md").exists()
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("sampled", [True, False])
 def test_requests_that_share_no_call_go_on_so(
     original: Path, tmp_path: Path, sampled: bool
@@ -115,6 +116,7 @@ def test_requests_that_share_no_call_go_on_so(
     assert "rows_independent: false  # mine\n" in read(made, "config.yaml")
 
 
+@pytest.mark.sweep
 @pytest.mark.filterwarnings("error")
 def test_rows_that_depend_on_each_other_are_known_by_then(tmp_path: Path) -> None:
     """The first scaffold warns of them; a model that is trained again tells nothing new."""
@@ -140,6 +142,7 @@ def test_a_retrained_model_replaces_the_old_one(edited: Scaffold) -> None:
     assert json.loads(read(edited, "smoke-test.json"))["request"]["instances"] == X[:5].tolist()
 
 
+@pytest.mark.sweep
 def test_without_a_sample_the_smoke_test_is_asked_again(tmp_path: Path) -> None:
     frame = pandas.DataFrame({"a": [1, 2, 3, 4], "b": [0.5, 1, 2, 4]})
     with contextlib.closing(
@@ -280,6 +283,7 @@ def test_a_config_that_another_tool_rewrote(edited: Scaffold, way: str) -> None:
     assert facts(edited)["class"].endswith("LinearRegression")
 
 
+@pytest.mark.sweep
 def test_a_config_in_flow_style_with_aliases_a_mark_and_line_endings_of_windows(
     edited: Scaffold,
 ) -> None:
@@ -486,6 +490,7 @@ def test_the_code_changes_with_the_model(project: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.sweep
 def test_code_that_the_owner_edited_is_kept(project: Path, tmp_path: Path) -> None:
     made = generator.from_model(pipeline(project, "own_steps", DOUBLE), tmp_path / "made")
     own = made.directory / "src" / "model" / "own_steps.py"

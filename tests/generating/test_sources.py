@@ -98,6 +98,7 @@ def logged(tmp_path: Path) -> Path:
 # ---- MLflow ----
 
 
+@pytest.mark.sweep
 @pytest.mark.filterwarnings("ignore:the model was made with scikit-learn 0.1:UserWarning")
 def test_a_model_of_mlflows_is_served_as_what_it_is(logged: Path, tmp_path: Path) -> None:
     scaffold = generator.from_file(logged, tmp_path / "served", trust=True)

@@ -152,6 +152,7 @@ def test_pandas_need_not_be_installed(tmp_path: Path) -> None:
 WORDS = pd.DataFrame({"w": pd.Series(["x", None, "y", "x"], dtype=object), "n": [1.0, 2, 3, 4]})
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("encode", "sampled"),
     [
@@ -210,6 +211,7 @@ def test_boosters_keep_their_categories_without_a_sample(make: Callable[..., Sca
         scaffold.predict([[1, "q"]])
 
 
+@pytest.mark.sweep
 def test_the_configuration_of_scikit_learn_is_set_again(make: Callable[..., Scaffold]) -> None:
     rows = pd.DataFrame({"a": [1.0, 2, 3, 4], "b": [5.0, 1, 2, 3]})
     with sklearn.config_context(transform_output="pandas", assume_finite=True):

@@ -39,6 +39,7 @@ def model_of(version: str, site: Path) -> tuple[Any, Path]:
     return make_pipeline(step, LinearRegression()).fit(X, Y), wheel
 
 
+@pytest.mark.sweep
 def test_wheels_are_written_and_replaced_with_the_model(site: Path, tmp_path: Path) -> None:
     model, first = model_of("2.0", site)
     made = generator.from_model(model, tmp_path / "made", sample_input=X)

@@ -31,6 +31,7 @@ def model_facts(scaffold: Scaffold) -> dict[str, Any]:
 # ---- skops ----
 
 
+@pytest.mark.sweep
 def test_skops(tmp_path: Path) -> None:
     model = make_pipeline(Shift(2.0), LinearRegression()).fit(X, Y)
     place = tmp_path / "served"

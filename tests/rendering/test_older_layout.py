@@ -108,6 +108,7 @@ def test_the_command_line_names_the_update(older: Scaffold) -> None:
     assert done.stderr.endswith(f"run `python -m generator update {older.directory}` first\n")
 
 
+@pytest.mark.sweep
 def test_it_serves(older: Scaffold) -> None:
     with older.serve(port=0) as server:
         answer = httpx.post(server.predict_url, json={"instances": ROWS.tolist()}, trust_env=False)

@@ -299,17 +299,26 @@ def test_update_with_every_edit(owned: Callable[..., Scaffold], way: str) -> Non
         )
 
 
+@pytest.mark.sweep
 @ways("copy")
 def test_plain_copier_with_every_edit(owned: Callable[..., Scaffold], way: str) -> None:
     scaffold = owned(way)
     run_update(scaffold, all_of_them, SECOND, lambda: copier(scaffold, "--vcs-ref", SECOND))
 
 
+# Each edit with both tools, each tool with both versions and with all ways.
+SINGLE_EDITS = [
+    pytest.param(
+        way, edit, to, plain, id=f"{edit.__name__}-{way}-{'copier' if plain else 'update'}"
+    )
+    for index, edit in enumerate(COMPATIBLE)
+    for plain, to in ((bool(index % 2), SECOND), (not index % 2, THIRD))
+    for way in (WAYS[(index + plain) % len(WAYS)],)
+]
+
+
 @pytest.mark.sweep
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("edit", COMPATIBLE, ids=lambda edit: edit.__name__)
-@pytest.mark.parametrize("to", [SECOND, THIRD])
-@pytest.mark.parametrize("plain", [False, True], ids=["update", "copier"])
+@pytest.mark.parametrize(("way", "edit", "to", "plain"), SINGLE_EDITS)
 def test_every_single_edit(
     owned: Callable[..., Scaffold], way: str, edit: Any, to: str, plain: bool
 ) -> None:
@@ -351,6 +360,7 @@ def test_an_update_after_retraining(owned: Callable[..., Scaffold]) -> None:
     assert scaffold.predict(ROWS)["predictions"] == model.predict(ROWS).tolist()
 
 
+@pytest.mark.sweep
 def test_the_report(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned()
     all_of_them(scaffold)
@@ -471,6 +481,7 @@ def test_the_line_endings_of_windows_stay(
         assert_updated(scaffold, edit, THIRD, scaffold.predict(ROWS)["predictions"])
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("plain", [False, True], ids=["update", "copier"])
 def test_a_scaffold_inside_a_larger_repository(
     owned: Callable[..., Scaffold], tmp_path: Path, plain: bool
@@ -496,6 +507,7 @@ def test_a_scaffold_inside_a_larger_repository(
     assert not (scaffold.directory / "README.md").exists()
 
 
+@pytest.mark.sweep
 def test_a_model_that_git_ignores_stays(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned()
     with (scaffold.directory / ".gitignore").open("a") as file:
@@ -507,6 +519,7 @@ def test_a_model_that_git_ignores_stays(owned: Callable[..., Scaffold]) -> None:
     assert scaffold.predict(ROWS) == expected
 
 
+@pytest.mark.sweep
 def test_the_model_and_the_data_never_change(
     owned: Callable[..., Scaffold], releases: Releases, tmp_path: Path
 ) -> None:
@@ -525,6 +538,7 @@ def test_the_model_and_the_data_never_change(
     )
 
 
+@pytest.mark.sweep
 def test_git_and_copier_are_enough(owned: Callable[..., Scaffold], tmp_path: Path) -> None:
     """The oldest copier that the template supports, and the command in a scaffold's README."""
     oldest = yaml.safe_load((ROOT / "copier.yml").read_text())["_min_copier_version"]

@@ -203,6 +203,7 @@ def test_what_a_worker_has_started_ends_with_it(owners: Callable[..., Path]) -> 
     assert gone(worker), "the child of a worker has outlived the server's ordered end"
 
 
+@pytest.mark.sweep
 def test_workers_do_not_end_at_the_signals_that_a_terminal_sends(
     owners: Callable[..., Path],
 ) -> None:

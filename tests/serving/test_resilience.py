@@ -377,6 +377,7 @@ def test_a_killed_worker_fails_only_what_it_had(
         assert running.metric("scaffold_worker_restarts_total", reason="died") == 1
 
 
+@pytest.mark.sweep
 def test_a_model_that_ends_its_process_takes_no_server_down(owners: Callable[..., Path]) -> None:
     deaths = [told("segfault"), told("exit", 0), told("exit", 3)]
     with serving(owners()) as running, running.client() as client:
@@ -493,6 +494,7 @@ def test_a_worker_that_cannot_come_back(owners: Callable[..., Path]) -> None:
         )
 
 
+@pytest.mark.sweep
 def test_one_of_two_workers_that_cannot_come_back_does(owners: Callable[..., Path]) -> None:
     """The other worker answers meanwhile, and the server retries."""
     directory = owners()

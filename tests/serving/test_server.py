@@ -113,7 +113,8 @@ AnyServer = Running | Contained
 Start = Callable[[Path], AbstractContextManager[AnyServer]]
 IN_CONTAINER = (pytest.mark.docker, pytest.mark.sweep)
 PLACES = [
-    *(pytest.param((server, False), id=f"{server}-process") for server in SERVERS),
+    pytest.param(("kserve", False), id="kserve-process"),
+    pytest.param(("kfserving", False), id="kfserving-process", marks=pytest.mark.sweep),
     *(
         pytest.param((server, True), id=f"{server}-container", marks=IN_CONTAINER)
         for server in SERVERS

@@ -263,6 +263,7 @@ def test_config_and_pins(make: Any) -> None:
     assert expected <= set(pins(scaffold))
 
 
+@pytest.mark.sweep
 def test_two_inputs_two_outputs(make: Any) -> None:
     left, right = keras.Input((2,), name="left"), keras.Input((3, 2), name="right", dtype="int32")
     joined = layers.Concatenate()([left, layers.Flatten()(layers.Rescaling(0.5)(right))])
@@ -322,6 +323,7 @@ def test_v2_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
+@pytest.mark.sweep
 def test_functional_of_custom_parts(served: Any, layerware: Any) -> None:
     rows = keras.Input((3,))
     hidden = layers.Dense(4, activation=layerware.bent)(layerware.Doubled()(rows))
@@ -351,6 +353,7 @@ def test_a_subclassed_model_of_texts(served: Any, layerware: Any) -> None:
     assert served(model, ["four", "a"]).tolist() == expected == [4, 1]
 
 
+@pytest.mark.sweep
 def test_a_class_in_the_owners_file(
     make: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

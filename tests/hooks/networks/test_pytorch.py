@@ -325,6 +325,7 @@ def test_the_owners_package_is_copied(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.delitem(sys.modules, name)
 
 
+@pytest.mark.sweep
 def test_several_inputs_and_named_outputs(
     nets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -382,6 +383,7 @@ def test_v2_metadata_of_outputs_without_names(
     ]
 
 
+@pytest.mark.sweep
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_a_program_of_torch_export_takes_any_number_of_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

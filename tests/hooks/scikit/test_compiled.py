@@ -262,6 +262,7 @@ def test_a_scaffold_serves_the_compiled_form(make: Callable[..., Scaffold], tmp_
     assert scaffold.verify() and scaffold.verify(rows)
 
 
+@pytest.mark.sweep
 def test_a_worker_answers_from_the_compiled_form(make: Callable[..., Scaffold]) -> None:
     """It shows when the compiled form is another model's, and the digest was changed to match."""
     scaffold = make(LinearRegression().fit(IRIS, IRIS[:, 0]), sample_input=IRIS)
@@ -324,6 +325,7 @@ def test_a_model_that_cannot_be_converted(make: Callable[..., Scaffold]) -> None
     assert scaffold.predict(IRIS)["predictions"] == model.predict(IRIS).tolist()
 
 
+@pytest.mark.sweep
 def test_a_compiled_form_that_predicts_differently(
     make: Callable[..., Scaffold], monkeypatch: pytest.MonkeyPatch
 ) -> None:
