@@ -7,7 +7,8 @@ For each kind: the seconds of the call; whether the scaffold predicts what the m
 predicts; whether its server answers so in JSON and in V2; whether it predicts so in an environment
 that is made from its `requirements.txt` alone; and the size of its image. The kinds are those of
 `tests/support/models/kinds.py`, and `tests/hooks/test_kinds.py` checks the same in CI, but for the
-environment and the image. `DOCKER` in the environment names the Docker client.
+environment and the image. The kinds that are refused follow, with what is said of each. `DOCKER` in
+the environment names the Docker client.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from common.bodies.v2 import v2_metadata  # noqa: E402
 from common.bodies.v2.v2_tensors import tensors_of_response  # noqa: E402
 from common.config import Config  # noqa: E402
 from generator.running.comparison import compare  # noqa: E402
-from support.models.kinds import KINDS, Made  # noqa: E402
+from support.models.kinds import KINDS, REFUSED, Made  # noqa: E402
 
 TOLERANCE = 1e-6
 YES = "yes"
@@ -140,6 +141,23 @@ def table(rows: dict[str, Row]) -> str:
     return "\n".join(lines)
 
 
+def refusals() -> str:
+    """What `from_model` says of the kinds that it refuses, in Markdown."""
+    lines = ["| refused | reason |", "|---|---|"]
+    for name, make in REFUSED.items():
+        progress(name)
+        made = make()
+        with tempfile.TemporaryDirectory() as directory:
+            try:
+                generator.from_model(
+                    made.model, Path(directory) / "made", sample_input=made.sample, **made.settings
+                )
+            except generator.ScaffoldError as error:
+                said = " ".join(str(error).split()).replace("|", "\\|")
+                lines.append(f"| {name} | {said} |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Try from_model with a model of each kind.")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND")
@@ -155,6 +173,8 @@ def main() -> int:
             except (generator.ScaffoldError, ImportError, httpx.HTTPError) as error:
                 rows[name] = Row(float("nan"), {"memory": f"{type(error).__name__}: {error}"})
     print(table(rows))
+    if arguments.only == list(KINDS):
+        print(f"\n{refusals()}")
     return 0
 
 

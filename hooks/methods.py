@@ -45,6 +45,7 @@ class WithMethods(WrittenModelScaffoldDefinition):
                     f"method {name!r}: {type(model).__name__} has no such method; it has"
                     f" {_listed(_methods(model))}"
                 )
+            check_returns(model, name)
         made = copy.copy(self)
         made.methods = named
         made.parameters = _parameters(model, named, parameters)
@@ -118,6 +119,25 @@ class WithMethods(WrittenModelScaffoldDefinition):
             f"{type(model).__name__} has no {_listed(self.defaults)}: name the method that answers,"
             f" as in method=NAME; it has {_listed(_methods(model))}"
         )
+
+
+def check_returns(model: Any, method: str) -> None:
+    """Check that a method returns its predictions when it is called.
+
+    Raises:
+        ModelError: it is `async`, or a generator.
+    """
+    target = model if method == CALL else getattr(model, method)
+    if inspect.iscoroutinefunction(target):
+        kind, fix = "async", "asyncio.run"
+    elif inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+        kind, fix = "a generator", "list"
+    else:
+        return
+    name = getattr(target, "__qualname__", type(model).__name__)
+    raise ModelError(
+        f"{name} is {kind} and returns no predictions: pass one that does, with {fix}(...) in it"
+    )
 
 
 def _names(method: Any) -> tuple[str, ...]:

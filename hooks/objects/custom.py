@@ -15,6 +15,7 @@ from generator.rows.body import body_rows
 
 from .. import outputs
 from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
+from ..methods import PREDICT, check_returns
 from ..scikit import config
 
 MODEL_FILE = "model.pickle"
@@ -39,6 +40,7 @@ class Custom(WrittenModelScaffoldDefinition):
                 " or method=NAME with the method that does, or make a scaffold without a model with"
                 " generator.new, and write load and predict in it"
             )
+        check_returns(model, PREDICT)
 
     def describe(self, model: Any, sample: Any) -> Description:
         if sample is None:

@@ -30,10 +30,13 @@ class Statsmodels(Function):
     defaults: ClassVar[tuple[str, ...]] = (PREDICT,)
 
     def recognises(self, model: object) -> bool:
-        return type(model).__module__.startswith("statsmodels.") and hasattr(model, "params")
+        is_its_own = type(model).__module__.startswith("statsmodels.")
+        return is_its_own and (hasattr(model, "params") or hasattr(model, "fit"))
 
     def check(self, model: Any) -> None:
         name = type(model).__name__
+        if not hasattr(model, "params"):
+            raise ModelError(f"{name} is not fitted: pass the results that its fit() returns")
         taken = list(inspect.signature(getattr(model, PREDICT, _nothing)).parameters)
         if ROWS not in taken[:1]:
             raise ModelError(

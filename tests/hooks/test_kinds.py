@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+import generator
 from generator.hooks import DEFINITIONS
-from support.models.kinds import KINDS
+from support.models.kinds import KINDS, REFUSED
 from support.rendering.checkouts import ROOT
 
 # Their models are in tests of their own.
@@ -35,6 +36,19 @@ def test_every_kind_is_made_proved_and_served(name: str, table: Any, tmp_path: P
             "JSON": "yes",
             "V2": "yes" if made.has_json_tensors else "binary alone",
         }
+
+
+@pytest.mark.sweep
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_kind_is_refused_with_a_reason(name: str, tmp_path: Path) -> None:
+    made = REFUSED[name]()
+    with pytest.raises(generator.ScaffoldError) as error:
+        generator.from_model(
+            made.model, tmp_path / "made", sample_input=made.sample, **made.settings
+        )
+    assert isinstance(error.value, (generator.ModelError, generator.SettingError))
+    assert "\n" not in str(error.value) and not (tmp_path / "made").exists()
 
 
 def test_no_framework_is_missing_among_the_kinds() -> None:

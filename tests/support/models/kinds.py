@@ -1,4 +1,4 @@
-"""One model of each kind that `from_model` takes, with rows and what else it is called with."""
+"""One model of each kind that `from_model` takes, or refuses, with rows and its other arguments."""
 
 import functools
 import tempfile
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from support.models.objects import Encoder, Sums, scaled
+from support.models.objects import Encoder, Sums, scaled, waiting
 from support.models.tiny_texts import SIZE, TEXTS, bert, gpt2, sentences, tokenizer, vit
 
 rng = np.random.default_rng(0)
@@ -41,14 +41,19 @@ class Made:
 
 Kind = Callable[[], Made]
 KINDS: dict[str, Kind] = {}
+REFUSED: dict[str, Kind] = {}
 
 
-def kind(name: str) -> Callable[[Kind], Kind]:
+def kind(name: str, among: dict[str, Kind] = KINDS) -> Callable[[Kind], Kind]:
     def add(make: Kind) -> Kind:
-        KINDS[name] = make
+        among[name] = make
         return make
 
     return add
+
+
+def refused(name: str) -> Callable[[Kind], Kind]:
+    return kind(name, REFUSED)
 
 
 def _fitted(model: Any, **settings: Any) -> Made:
@@ -332,3 +337,89 @@ def _object() -> Made:
 @kind("a method of an object")
 def _method() -> Made:
     return Made(Encoder(), TEXTS, {"method": "encode"})
+
+
+@refused("a class instead of its instance")
+def _class() -> Made:
+    return Made(Sums, ROWS[:SAMPLE])
+
+
+@refused("a path")
+def _path() -> Made:
+    return Made("model.joblib", ROWS[:SAMPLE])
+
+
+@refused("an async function")
+def _async() -> Made:
+    return Made(waiting, ROWS[:SAMPLE])
+
+
+@refused("an object that cannot be pickled")
+def _open_file() -> Made:
+    model = Sums()
+    model.source = (number for number in ROWS)  # type: ignore[attr-defined]
+    return Made(model, ROWS[:SAMPLE])
+
+
+@refused("scikit-learn: not fitted")
+def _unfitted() -> Made:
+    return Made(_logistic(), ROWS[:SAMPLE])
+
+
+@refused("scikit-learn: clusters of its own rows alone")
+def _clusters() -> Made:
+    from sklearn.cluster import DBSCAN
+
+    return _fitted(DBSCAN())
+
+
+@refused("XGBoost: a DMatrix")
+def _matrix() -> Made:
+    import xgboost
+
+    return Made(xgboost.DMatrix(ROWS), ROWS[:SAMPLE])
+
+
+@refused("PyTorch: a state_dict")
+def _state() -> Made:
+    return Made(_module().state_dict(), FLOATS[:SAMPLE])
+
+
+@refused("Keras: not built")
+def _unbuilt() -> Made:
+    import keras
+
+    return Made(keras.Sequential([keras.layers.Dense(3)]), FLOATS[:SAMPLE])
+
+
+@refused("transformers: a pipeline for sounds")
+def _sounds() -> Made:
+    model = _piped("text-classification", bert("BertForSequenceClassification"))
+    model.task = "automatic-speech-recognition"
+    return Made(model, TEXTS)
+
+
+@refused("transformers: texts drawn at random")
+def _drawing() -> Made:
+    return Made(_piped("text-generation", gpt2(), do_sample=True), TEXTS)
+
+
+@refused("spaCy: a document")
+def _document() -> Made:
+    import spacy
+
+    return Made(spacy.blank("en")("a good cat"), ["a good cat"])
+
+
+@refused("statsmodels: not fitted")
+def _unfitted_squares() -> Made:
+    import statsmodels.api as sm
+
+    return Made(sm.OLS(NUMBERS, ROWS), ROWS[:SAMPLE])
+
+
+@refused("statsmodels: forecasts, which take no rows")
+def _forecasts() -> Made:
+    import statsmodels.api as sm
+
+    return Made(sm.tsa.ARIMA(NUMBERS, order=(1, 0, 0)).fit(), ROWS[:SAMPLE])

@@ -77,3 +77,7 @@ class Encoder:
 def scaled(rows: Any, by: float = 1.0) -> Any:
     """The sum of each row, times a number."""
     return np.asarray(rows).sum(axis=1) * by
+
+
+async def waiting(rows: Any) -> Any:
+    return rows
