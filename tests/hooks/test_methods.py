@@ -1,9 +1,8 @@
 """The methods that answer a request, and what a request may set of them."""
 
-import contextlib
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +35,7 @@ X, y = load_iris(return_X_y=True)
 ROWS = X[::40]
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., generator.Scaffold]]:
-    """generator.from_model with rows of iris. It closes the scaffolds at the end."""
-    with contextlib.ExitStack() as stack:
-
-        def made(model: Any, sample: Any = ROWS, **settings: Any) -> generator.Scaffold:
-            scaffold = generator.from_model(
-                model, tmp_path / "made", sample_input=sample, **settings
-            )
-            return stack.enter_context(contextlib.closing(scaffold))
-
-        yield made
+MAKE = {"sample_input": ROWS}
 
 
 def logistic() -> Any:

@@ -143,19 +143,6 @@ def layerware(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Any]:
-    """`generator.from_model` into the test's directory. The workers end with the test."""
-    with contextlib.ExitStack() as stack:
-
-        def made(model: Any, **settings: Any) -> Scaffold:
-            return stack.enter_context(
-                contextlib.closing(generator.from_model(model, tmp_path / "made", **settings))
-            )
-
-        yield made
-
-
-@pytest.fixture
 def inference_model(make: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function from a model to its scaffold's InferenceModel, in this process, not yet loaded.
 

@@ -894,20 +894,6 @@ class Residual(nn.Module):
 }
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Scaffold]]:
-    """`generator.from_model` into the test's directory. Its worker ends with the test."""
-    with contextlib.ExitStack() as stack:
-
-        def made(model: Any, sample: Any, format: str | None) -> Scaffold:
-            scaffold = generator.from_model(
-                model, tmp_path / "made", sample_input=sample, format=format
-            )
-            return stack.enter_context(closing(scaffold))
-
-        yield made
-
-
 def assert_same(scaffold: Scaffold, model: Any, *samples: Any) -> None:
     """Check that a worker predicts as the model, for each sample and for its first row alone."""
     for sample in samples:
@@ -950,7 +936,7 @@ def test_convolutions_of_the_owners_package(
         patch.syspath_prepend(str(tmp_path))
         model, x = __import__("own_residual").Residual(), torch.randn(6, 3, 16, 16)
         model(x)  # moves the batch statistics away from their initial values
-        scaffold = make(model, x, format)
+        scaffold = make(model, x, format=format)
     copied = scaffold.directory / "src" / "model" / "own_residual"
     assert {path.relative_to(copied).as_posix() for path in copied.rglob("*.py")} == (
         set() if format else set(PACKAGE)
@@ -966,7 +952,7 @@ def test_encoders(make: Any, format: str | None) -> None:
     layer = nn.TransformerEncoderLayer(32, 4, 64, activation="gelu", batch_first=True)
     model = nn.TransformerEncoder(layer, 3, norm=nn.LayerNorm(32))
     x = torch.randn(5, 9, 32)
-    assert_same(make(model, x, format), model, x, torch.randn(8, 9, 32))
+    assert_same(make(model, x, format=format), model, x, torch.randn(8, 9, 32))
 
 
 @pytest.mark.sweep
@@ -976,7 +962,7 @@ def test_named_outputs(nets: Any, make: Any, name: str, format: str | None) -> N
     """The outputs are dicts of tensors. The reader's hold a named tuple too."""
     model = getattr(nets, name)()
     x = {"ids": torch.randint(0, 20, (4, 7)), "mask": torch.rand(4, 7)}
-    assert_same(make(model, x, format), model, x)
+    assert_same(make(model, x, format=format), model, x)
 
 
 @pytest.mark.sweep
@@ -985,7 +971,7 @@ def test_named_outputs(nets: Any, make: Any, name: str, format: str | None) -> N
 def test_torchscript(nets: Any, make: Any, how: str) -> None:
     plain, x = nets.Convolutions(), torch.randn(5, 1, 8, 8)
     model = torch.jit.script(plain) if how == "script" else torch.jit.trace(plain.eval(), x)
-    assert_same(make(model, x, None), model, x, torch.randn(2, 1, 8, 8))
+    assert_same(make(model, x), model, x, torch.randn(2, 1, 8, 8))
 
 
 @pytest.mark.sweep

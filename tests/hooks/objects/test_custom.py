@@ -4,7 +4,7 @@ import contextlib
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,7 @@ from generator.hooks import names
 from support.models.objects import Columns, Lengths, Longest, Moduli, Sizes, Stored, Sums
 from support.rendering.checkouts import ROOT
 
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Scaffold]]:
-    """generator.from_model with framework="custom". It closes the scaffolds at the end."""
-    with contextlib.ExitStack() as stack:
-
-        def made(model: Any, **settings: Any) -> Scaffold:
-            scaffold = generator.from_model(
-                model, tmp_path / "made", framework="custom", **settings
-            )
-            return stack.enter_context(contextlib.closing(scaffold))
-
-        yield made
+MAKE = {"framework": "custom"}
 
 
 def facts(scaffold: Scaffold) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Results of statsmodels, served without the data of training."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,6 @@ TABLE = pd.DataFrame(
     {"size": X[:, 1], "city": np.where(X[:, 2] > 0, "Graz", "Linz"), "y": Y, "up": UP}
 )
 COLUMNS = ["size", "city"]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., generator.Scaffold]]:
-    with contextlib.ExitStack() as stack:
-
-        def made(model: Any, **settings: Any) -> generator.Scaffold:
-            scaffold = generator.from_model(model, tmp_path / "made", **settings)
-            return stack.enter_context(contextlib.closing(scaffold))
-
-        yield made
 
 
 def test_results_are_served_without_the_data_of_training(

@@ -4,7 +4,7 @@ import contextlib
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -72,18 +72,7 @@ def facts(scaffold: Scaffold) -> dict[str, Any]:
     )
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Scaffold]]:
-    """generator.from_model with engine="onnx". It closes the scaffolds at the end."""
-    with contextlib.ExitStack() as made:
-
-        def from_model(model: Any, **settings: Any) -> Scaffold:
-            directory = tmp_path / f"scaffold{len(list(tmp_path.iterdir()))}"
-            scaffold = generator.from_model(model, directory, **{"engine": "onnx", **settings})
-            made.callback(scaffold.close)
-            return scaffold
-
-        yield from_model
+MAKE = {"engine": "onnx"}
 
 
 # ---- the compiled form predicts as the model does ----

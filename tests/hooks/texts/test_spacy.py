@@ -1,7 +1,6 @@
 """spaCy's pipelines, trained for a few steps or not at all."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,7 @@ Make = Callable[..., generator.Scaffold]
 TEXTS = ["a good cat. bad film", "", "good film"]
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    """generator.from_model, which proves the scaffold on the sample. It is closed at the end."""
-    with contextlib.ExitStack() as stack:
-
-        def made(model: Any, sample: Any = TEXTS, **settings: Any) -> generator.Scaffold:
-            scaffold = generator.from_model(
-                model, tmp_path / "made", sample_input=sample, **settings
-            )
-            return stack.enter_context(contextlib.closing(scaffold))
-
-        yield made
+MAKE = {"sample_input": TEXTS}
 
 
 def rules() -> Any:

@@ -1,8 +1,7 @@
 """Pipelines of transformers, whose models have random weights."""
 
-import contextlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +26,7 @@ LABELS = {0: "contradiction", 1: "neutral", 2: "entailment"}
 IDS = {name: number for number, name in LABELS.items()}
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    """generator.from_model, which proves the scaffold on the sample. It is closed at the end."""
-    with contextlib.ExitStack() as stack:
-
-        def made(model: Any, sample: Any = TEXTS, **settings: Any) -> generator.Scaffold:
-            scaffold = generator.from_model(
-                model, tmp_path / "made", sample_input=sample, **settings
-            )
-            return stack.enter_context(contextlib.closing(scaffold))
-
-        yield made
+MAKE = {"sample_input": TEXTS}
 
 
 def piped(task: str, model: Any, **settings: Any) -> Any:
