@@ -19,6 +19,7 @@ import pytest
 from common.bodies import (
     DecodeError,
     density,
+    events,
     json_decode,
     json_encode,
     json_rows,
@@ -27,13 +28,15 @@ from common.bodies import (
     msgpack_rows,
 )
 from common.bodies.density import LARGE_BYTES, at_once
-from common.bodies.json_rows import JsonPieces, JsonRows
+from common.bodies.json_rows import EventPieces, JsonPieces, JsonRows
 from common.bodies.msgpack_rows import MsgpackPieces, MsgpackRows
+from common.bodies.v2.v2_codec import V2
 from common.config import Serving
 from common.errors import InvalidInput
 from common.link.frames import Kind, Request, Response, Splitter, receive
 from common.schema import ArrayInput, Column, ModelInput, TableInput, Tensor, TensorsInput
 from common.signature import Signature
+from common.worker import flow as flows
 from common.worker.first_rows import FirstRows
 from common.worker.flow import Flow
 from common.worker.main import _serve
@@ -476,9 +479,48 @@ def test_rows_are_as_deep_as_in_the_whole_body() -> None:
     json_decode(text)
 
 
+EVENT = (
+    b'"id": "1", "source": "a", "specversion": "1.0", "type": "t", "time": "2026-01-01T00:00:00Z"'
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "in_pieces"),
+    [
+        (b'{%e, "data": {"instances": [%b]}}', True),
+        (b'{"data": {"a": {"b": []}, "instances": [%b], "b": [1]}, %e, "c": "]"}', True),
+        (b'{"\\u0064ata" :\n{"instances": [%b]}, %e, "data2": {}}', True),
+        (b'{"instances": [%b], "b": 1}', True),
+        (b'{"instances": [%b], "data": 1}', True),
+        (b'{"instances": [%b], "data": {"instances": [1]}, %e}', False),
+        (b'{"data": {"instances": [%b]}, "instances": [1], %e}', True),
+        (b'{"data": {"instances": [%b]}, "data": {"instances": [1]}, %e}', False),
+        (b'{"data": {"instances": [%b]}, %e, "data": null}', False),
+        (b'{"data": {"instances": [%b]}, "data": [%b], %e}', False),
+        (b'{"data": {"instances": [%b]}}', False),
+        (b'{%e, "data": [%b]}', False),
+        (b'{%e, "data": {"data": {"instances": [%b]}}}', False),
+        (b'{%e, "data": {"instances": [%b]}', False),
+        (b'{%e, "subject": "%s", "data": {"instances": [%b]}}', False),
+        (b'{%e, "data": {"instances": [%b]}, "subject": "%s"}', False),
+    ],
+)
+def test_an_event_comes_out_in_pieces_as_at_once(body: bytes, in_pieces: bool) -> None:
+    text = body.replace(b"%e", EVENT).replace(b"%b", ROWS).replace(b"%s", b"x" * (1 << 17))
+    pieces = EventPieces(text)
+    count = sum(1 for _ in pieces)
+    assert (pieces.decoded is not None) == in_pieces
+    if pieces.decoded is not None:
+        assert count > 1
+        request, encode = pieces.decoded
+        expected, expected_encode = events.decode(text)
+        assert json.dumps(request) == json.dumps(expected)
+        assert encode({"a": 1}) == expected_encode({"a": 1})
+
+
 def test_too_many_lists_are_refused_in_pieces_too() -> None:
     body = HEAD + b",".join([b"[]"] * 500_000) + TAIL
-    assert pieces_of(body) == (0, None)
+    assert pieces_of(body)[1] is None
 
 
 def msgpack_value(chance: random.Random, depth: int = 0) -> Any:
@@ -680,10 +722,33 @@ def test_small_requests_overtake_large_ones(monkeypatch: pytest.MonkeyPatch) -> 
     assert gc.isenabled()
 
 
-def test_small_requests_overtake_large_msgpack() -> None:
-    flow = Flow(Summing(ARRAY), proved(256))
-    many = msgpack.packb({"instances": [[1, 2, 3, 4.5]] * 400_000})
-    frames = [Request(1, Kind.MSGPACK, "a", many), Request(2, Kind.JSON, "b", ONE)]
+COUNT = 100_000
+TENSOR = {"name": "x", "datatype": "FP64", "shape": [COUNT, 4], "data": [1.5, 2, 3, 4] * COUNT}
+IN_ROWS = {"instances": [[1, 2, 3, 4.5]] * COUNT}
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        (Kind.MSGPACK, msgpack.packb(IN_ROWS), b"\x81\xabpredictions\x91"),
+        (Kind.V2, bytes(4) + json.dumps({"inputs": [TENSOR]}).encode(), b'"data":[100000]'),
+        (
+            Kind.EVENT,
+            b'{%b, "data": %b}' % (EVENT, json.dumps(IN_ROWS).encode()),
+            b'{"predictions":[100000]}',
+        ),
+    ],
+)
+def test_small_requests_overtake_large_ones_of_each_kind(
+    kind: Kind, body: bytes, said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flows, "ASIDE_BYTES", LARGE_BYTES)
+    monkeypatch.setattr(json_rows, "MOST_BYTES", 1 << 14)
+    monkeypatch.setattr(msgpack_rows, "MOST_BYTES", 1 << 14)
+    model = Summing(ARRAY)
+    v2 = V2("model", ARRAY)
+    flow = Flow(model, proved(256), v2, first_rows=FirstRows(model, ARRAY))
+    frames = [Request(1, kind, "a", body), Request(2, Kind.JSON, "b", ONE)]
     answers = answered_by_worker(flow, b"".join(frame.pack() for frame in frames), 2)
     assert [(response.ident, response.status) for response in answers] == [(2, 200), (1, 200)]
-    assert msgpack_decode(answers[1].body) == {"predictions": [400_000]}
+    assert said in answers[1].body

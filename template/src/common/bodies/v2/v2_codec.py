@@ -16,6 +16,7 @@ from ...link.frames import V2_HEAD
 from ...rows.packed import are_many, packed
 from ...schema import ModelInput
 from ...words import kind_of, listing, shown
+from ..density import Steps, at_once
 from ..json_codec import json_decode, json_encode
 from ..ndarray_codec import build_array, check_size, parse_shape
 from ..values import Array, DecodeError
@@ -23,7 +24,7 @@ from .v2_tensors import (
     DATATYPES,
     datatype,
     parsed,
-    request_of_tensors,
+    request_in_steps,
     tensors_of_response,
     without_null,
 )
@@ -81,16 +82,16 @@ class V2:
             InvalidInput: its tensors do not form rows.
         """
         text, raw = parted(body)
-        return self.request_of(json_decode(text), raw, request_id)
+        return at_once(self.request_in_steps(json_decode(text), raw, request_id))
 
-    def request_of(
+    def request_in_steps(
         self,
         head: Any,
         raw: memoryview,
         request_id: str,
         from_json: Callable[[dict[str, Any]], Array] | None = None,
-    ) -> tuple[dict[str, Any], Encoder]:
-        """As `decode`, of the decoded JSON of a body and the raw data after it.
+    ) -> Steps[tuple[dict[str, Any], Encoder]]:
+        """As `decode`, of the decoded JSON of a body and the raw data after it, with pauses.
 
         Args:
             head: the JSON.
@@ -104,13 +105,15 @@ class V2:
         if not isinstance(head, dict):
             raise DecodeError(f'the body must be an object with "inputs", it is {kind_of(head)}')
         tensors = decode_inputs(head, raw, from_json)
+        yield
         parameters = object_of(head, "parameters")
         binary = bool(parameters.pop(BINARY_OUTPUT, False))
         answer_id = head.get("id") or request_id
         if not isinstance(answer_id, str):
             raise DecodeError(f"id: must be a string, it is {kind_of(answer_id)}")
-        request = {**parameters, **request_of_tensors(tensors, self._described)}
-        return request, partial(self._encode, answer_id, _requested(head, binary), binary)
+        rows = yield from request_in_steps(tensors, self._described)
+        encode = partial(self._encode, answer_id, _requested(head, binary), binary)
+        return {**parameters, **rows}, encode
 
     def _encode(
         self, answer_id: str, requested: dict[str, bool], binary: bool, response: Any

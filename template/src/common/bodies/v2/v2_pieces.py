@@ -26,6 +26,7 @@ from .v2_codec import (
     reshape,
     to_array,
 )
+from .v2_tensors import ROWS_AT_ONCE
 
 NUMBERS = (np.dtype(bool), np.dtype(np.int64), np.dtype(np.float64))
 EXACT = 1 << 53  # up to it, float64 has each whole number
@@ -42,7 +43,7 @@ class V2Pieces:
     Attributes:
         decoded: what `V2.decode` returns, once all pieces are decoded. None where it has to decode
             the body, or to say what is wrong with it.
-        batches: the texts of each piece, so that they can be freed in pieces, too.
+        batches: the rows in parts, where they are a list, so that they can be freed in pieces, too.
     """
 
     def __init__(self, codec: V2, body: bytes | memoryview, request_id: str) -> None:
@@ -66,7 +67,13 @@ class V2Pieces:
         for tensor in head["inputs"]:
             if isinstance(tensor.get("data"), LongList):
                 tensor["data"] = yield from self._joined(tensor)
-        self.decoded = self._codec.request_of(head, raw, self._request_id, _tensor)
+        steps = self._codec.request_in_steps(head, raw, self._request_id, _tensor)
+        self.decoded = yield from steps
+        yield
+        rows = self.decoded[0]["instances"]
+        if isinstance(rows, list):
+            places = range(0, len(rows), ROWS_AT_ONCE)
+            self.batches = [rows[at : at + ROWS_AT_ONCE] for at in places]
         yield
 
     def _joined(self, tensor: dict[str, Any]) -> Steps[Array]:
@@ -75,11 +82,7 @@ class V2Pieces:
         dtype, _ = json_form(tensor)
         joined = Joined(data.items or 0, (data.end - data.start) // 2 + 1)
         for batch in data.batches():
-            if dtype is None:
-                joined.add(_texts(batch))
-                self.batches.append(batch)
-            else:
-                joined.add(_numbers(batch, dtype))
+            joined.add(_texts(batch) if dtype is None else _numbers(batch, dtype))
             yield
         return joined.whole()
 
