@@ -10,8 +10,9 @@ import pytest
 from common.bodies import density, json_rows
 from common.bodies.density import LARGE_BYTES
 from common.bodies.v2 import long_lists, v2_tensors
+from common.bodies.v2.long_lists import Unseen
 from common.bodies.v2.v2_codec import V2
-from common.bodies.v2.v2_pieces import V2Pieces
+from common.bodies.v2.v2_pieces import Joined, V2Pieces
 from common.bodies.values import DecodeError
 from common.errors import InvalidInput
 from common.link.frames import V2_HEAD, Kind, Request, Response
@@ -192,6 +193,7 @@ def of_items(*items: str, **others: str) -> bytes:
         (of_items("9007199254740993", "1", datatype="FP32"), True),
         (of_items("-9223372036854775808", "9223372036854775807", datatype="INT64"), True),
         (of_items("9223372036854775808", "1"), False),
+        (of_items("9223372036854775808", "9223372036854775808", datatype="UINT64"), False),
         (of_items("1", "18446744073709551615", datatype="UINT64"), False),
         (of_items("true", "1", datatype="UINT8"), False),
         (of_items("true", "0.5"), False),
@@ -214,6 +216,11 @@ def test_what_can_be_joined_is_joined(body: bytes, taken: bool) -> None:
     assert (found is not None) == taken
     if taken:
         assert found == whole(codec, body)
+
+
+def test_the_first_item_alone_asks_for_no_memory() -> None:
+    with pytest.raises(Unseen):
+        Joined(1 << 30, 1 << 20).add(np.zeros((1, 1 << 20)))
 
 
 LONG = f"[{','.join(['1.5'] * 60)}]"
