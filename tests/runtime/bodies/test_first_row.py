@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from common.bodies import density
-from common.bodies.density import LARGE_BYTES
+from common.bodies.density import LARGE_BYTES, at_once
 from common.bodies.v2 import first_row, long_lists, protobuf
 from common.bodies.v2.grpc_codec import ModelInfer
 from common.bodies.v2.long_lists import LongList, Unseen
@@ -456,7 +456,7 @@ def test_long_lists_are_found(chunk: int, monkeypatch: pytest.MonkeyPatch) -> No
             data = [chance.choice(kind) for _ in range(chance.randrange(60))]
             inputs.append({"name": str(place), "data": data, "parameters": {"a": {"b": [1]}}})
         text = json.dumps({"x": [[1], {}], "inputs": inputs, "y": 1}).encode()
-        found = long_lists.shortened(memoryview(text))
+        found = at_once(long_lists.shortened(memoryview(text)))
         longs = 0
         for tensor, expected in zip(found["inputs"], inputs, strict=True):
             data = tensor["data"]
@@ -481,9 +481,9 @@ def test_long_lists_are_found(chunk: int, monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_other_long_lists_are_left_to_the_decoder(text: bytes) -> None:
     with pytest.raises(Unseen):
-        long_lists.shortened(memoryview(text.replace(b"%b", repeated(b"1", 1 << 17))))
+        at_once(long_lists.shortened(memoryview(text.replace(b"%b", repeated(b"1", 1 << 17)))))
     with pytest.raises(Unseen):
-        long_lists.shortened(memoryview(b'{"a":"' + bytes(b"x" * (2 << 20)) + b'"}'))
+        at_once(long_lists.shortened(memoryview(b'{"a":"' + bytes(b"x" * (2 << 20)) + b'"}')))
 
 
 def test_no_more_values_are_read_than_are_wanted() -> None:

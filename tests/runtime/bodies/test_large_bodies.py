@@ -19,6 +19,7 @@ import pytest
 from common.bodies import (
     DecodeError,
     density,
+    events,
     json_decode,
     json_encode,
     json_rows,
@@ -26,14 +27,16 @@ from common.bodies import (
     msgpack_encode,
     msgpack_rows,
 )
-from common.bodies.density import LARGE_BYTES
-from common.bodies.json_rows import JsonPieces, JsonRows
+from common.bodies.density import LARGE_BYTES, at_once
+from common.bodies.json_rows import EventPieces, JsonPieces, JsonRows
 from common.bodies.msgpack_rows import MsgpackPieces, MsgpackRows
+from common.bodies.v2.v2_codec import V2
 from common.config import Serving
 from common.errors import InvalidInput
 from common.link.frames import Kind, Request, Response, Splitter, receive
 from common.schema import ArrayInput, Column, ModelInput, TableInput, Tensor, TensorsInput
 from common.signature import Signature
+from common.worker import flow as flows
 from common.worker.first_rows import FirstRows
 from common.worker.flow import Flow
 from common.worker.main import _serve
@@ -343,8 +346,8 @@ def without_strings(text: bytes) -> bytes:
 
 def test_brackets_in_texts_are_no_lists() -> None:
     rows = JsonRows(filled(b'{"a":"[[[]]][[[[","b":0}'))
-    assert not rows.exceed(1, 2)
-    assert JsonRows(filled(b"[]")).exceed(1, 2)
+    assert not at_once(rows.exceed(1, 2))
+    assert at_once(JsonRows(filled(b"[]")).exceed(1, 2))
 
 
 @pytest.mark.parametrize("pad", range(0, 40, 7))
@@ -359,13 +362,14 @@ def test_rows_are_read_in_windows(pad: int) -> None:
     for reader, body in bodies.items():
         found = reader(body)
         assert [row for batch in found.batches() for row in batch] == rows
-        assert found.others() == {"before": "x" * pad, "after": ["]", {"b": 1}]}
+        assert at_once(found.others()) == {"before": "x" * pad, "after": ["]", {"b": 1}]}
 
 
 def pieces_of(body: bytes) -> tuple[int, Any]:
     """How many pieces a body of JSON is decoded in, and what comes out."""
     pieces = JsonPieces(body)
-    return sum(1 for _ in pieces), pieces.value
+    count = sum(1 for _ in pieces)
+    return count, pieces.decoded and pieces.decoded[0]
 
 
 def any_value(chance: random.Random, depth: int = 0) -> Any:
@@ -475,9 +479,48 @@ def test_rows_are_as_deep_as_in_the_whole_body() -> None:
     json_decode(text)
 
 
+EVENT = (
+    b'"id": "1", "source": "a", "specversion": "1.0", "type": "t", "time": "2026-01-01T00:00:00Z"'
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "in_pieces"),
+    [
+        (b'{%e, "data": {"instances": [%b]}}', True),
+        (b'{"data": {"a": {"b": []}, "instances": [%b], "b": [1]}, %e, "c": "]"}', True),
+        (b'{"\\u0064ata" :\n{"instances": [%b]}, %e, "data2": {}}', True),
+        (b'{"instances": [%b], "b": 1}', True),
+        (b'{"instances": [%b], "data": 1}', True),
+        (b'{"instances": [%b], "data": {"instances": [1]}, %e}', False),
+        (b'{"data": {"instances": [%b]}, "instances": [1], %e}', True),
+        (b'{"data": {"instances": [%b]}, "data": {"instances": [1]}, %e}', False),
+        (b'{"data": {"instances": [%b]}, %e, "data": null}', False),
+        (b'{"data": {"instances": [%b]}, "data": [%b], %e}', False),
+        (b'{"data": {"instances": [%b]}}', False),
+        (b'{%e, "data": [%b]}', False),
+        (b'{%e, "data": {"data": {"instances": [%b]}}}', False),
+        (b'{%e, "data": {"instances": [%b]}', False),
+        (b'{%e, "subject": "%s", "data": {"instances": [%b]}}', False),
+        (b'{%e, "data": {"instances": [%b]}, "subject": "%s"}', False),
+    ],
+)
+def test_an_event_comes_out_in_pieces_as_at_once(body: bytes, in_pieces: bool) -> None:
+    text = body.replace(b"%e", EVENT).replace(b"%b", ROWS).replace(b"%s", b"x" * (1 << 17))
+    pieces = EventPieces(text)
+    count = sum(1 for _ in pieces)
+    assert (pieces.decoded is not None) == in_pieces
+    if pieces.decoded is not None:
+        assert count > 1
+        request, encode = pieces.decoded
+        expected, expected_encode = events.decode(text)
+        assert json.dumps(request) == json.dumps(expected)
+        assert encode({"a": 1}) == expected_encode({"a": 1})
+
+
 def test_too_many_lists_are_refused_in_pieces_too() -> None:
     body = HEAD + b",".join([b"[]"] * 500_000) + TAIL
-    assert pieces_of(body) == (0, None)
+    assert pieces_of(body)[1] is None
 
 
 def msgpack_value(chance: random.Random, depth: int = 0) -> Any:
@@ -526,8 +569,8 @@ def test_in_pieces_msgpack_comes_out_as_whole(seed: int, monkeypatch: pytest.Mon
             body[at : at + chance.randrange(2)] = bytes([chance.randrange(256)])
         pieces = MsgpackPieces(bytes(body))
         count = sum(1 for _ in pieces)
-        if pieces.value is not None:
-            assert in_text(pieces.value) == whole_msgpack(bytes(body))
+        if pieces.decoded is not None:
+            assert in_text(pieces.decoded[0]) == whole_msgpack(bytes(body))
             taken += count > 4
     assert taken > 20
 
@@ -546,7 +589,7 @@ def test_what_is_no_msgpack_of_rows_is_left_to_the_decoder(head: bytes, tail: by
     body = head + msgpack.packb([[1.5, 2]] * 100_000) + tail
     pieces = MsgpackPieces(body)
     list(pieces)
-    assert pieces.value is None
+    assert pieces.decoded is None
 
 
 def opened_in_pieces(flow: Flow, body: bytes, kind: Kind = Kind.JSON) -> Any:
@@ -679,10 +722,33 @@ def test_small_requests_overtake_large_ones(monkeypatch: pytest.MonkeyPatch) -> 
     assert gc.isenabled()
 
 
-def test_small_requests_overtake_large_msgpack() -> None:
-    flow = Flow(Summing(ARRAY), proved(256))
-    many = msgpack.packb({"instances": [[1, 2, 3, 4.5]] * 400_000})
-    frames = [Request(1, Kind.MSGPACK, "a", many), Request(2, Kind.JSON, "b", ONE)]
+COUNT = 100_000
+TENSOR = {"name": "x", "datatype": "FP64", "shape": [COUNT, 4], "data": [1.5, 2, 3, 4] * COUNT}
+IN_ROWS = {"instances": [[1, 2, 3, 4.5]] * COUNT}
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        (Kind.MSGPACK, msgpack.packb(IN_ROWS), b"\x81\xabpredictions\x91"),
+        (Kind.V2, bytes(4) + json.dumps({"inputs": [TENSOR]}).encode(), b'"data":[100000]'),
+        (
+            Kind.EVENT,
+            b'{%b, "data": %b}' % (EVENT, json.dumps(IN_ROWS).encode()),
+            b'{"predictions":[100000]}',
+        ),
+    ],
+)
+def test_small_requests_overtake_large_ones_of_each_kind(
+    kind: Kind, body: bytes, said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flows, "ASIDE_BYTES", LARGE_BYTES)
+    monkeypatch.setattr(json_rows, "MOST_BYTES", 1 << 14)
+    monkeypatch.setattr(msgpack_rows, "MOST_BYTES", 1 << 14)
+    model = Summing(ARRAY)
+    v2 = V2("model", ARRAY)
+    flow = Flow(model, proved(256), v2, first_rows=FirstRows(model, ARRAY))
+    frames = [Request(1, kind, "a", body), Request(2, Kind.JSON, "b", ONE)]
     answers = answered_by_worker(flow, b"".join(frame.pack() for frame in frames), 2)
     assert [(response.ident, response.status) for response in answers] == [(2, 200), (1, 200)]
-    assert msgpack_decode(answers[1].body) == {"predictions": [400_000]}
+    assert said in answers[1].body

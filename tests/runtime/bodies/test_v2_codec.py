@@ -12,7 +12,7 @@ from common.bodies.v2.v2_codec import V2
 from common.bodies.values import DecodeError
 from common.errors import InvalidInput
 from common.link.frames import V2_HEAD, Kind, Request, Response
-from common.schema import ArrayInput
+from common.schema import ArrayInput, Column, JsonInput, TableInput
 from common.worker.flow import Flow
 from support.servers.flows import proved
 
@@ -104,6 +104,15 @@ def test_booleans_and_strings() -> None:
         instances({"inputs": [tensor("BOOL", [2], [1, 0])]})
     with pytest.raises(DecodeError, match="must hold strings or null for BYTES, it holds the num"):
         instances({"inputs": [tensor("BYTES", [2], ["a", 1])]})
+
+
+def test_texts_of_json_become_values_where_the_model_takes_values() -> None:
+    texts = ['{"a": 1}', "[2]", '"b"', "null"]
+    values = [{"a": 1}, [2], "b", None]
+    sent = body({"inputs": [tensor("BYTES", [4], texts)]})
+    assert V2("m", JsonInput()).decode(sent, "a")[0]["instances"] == values
+    table = TableInput((Column("x", "object"),))
+    assert V2("m", table).decode(sent, "a")[0]["instances"] == [{"x": value} for value in values]
 
 
 @pytest.mark.parametrize(

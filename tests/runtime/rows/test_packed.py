@@ -297,6 +297,10 @@ def test_long_lists_are_no_column_of_numbers() -> None:
     assert outcome(described, rows) == outcome(described, rows[:1])
 
 
+def test_one_long_row_before_many_empty_ones_takes_no_memory() -> None:
+    assert packed([[1] * 1_000_000, *[[]] * 10_000_000]) is None
+
+
 def test_many_numbers_of_v2_come_out_as_numpy_makes_them() -> None:
     for datatype, values in (("FP64", FLOATS[:6]), ("FP32", [1.5, -0.0]), ("INT8", [1, -128])):
         data = filled(random.Random(4), (600, 2), values)

@@ -9,9 +9,10 @@ as `worker/first_rows.py` refuses others before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from itertools import chain, repeat
+from typing import TypeVar
 
 import msgpack  # type: ignore[import-untyped]
 import numpy as np
@@ -23,9 +24,23 @@ LARGE_BYTES = 1 << 20  # smaller bodies have no limit
 JSON_BYTES, MSGPACK_BYTES = 4, 2  # for one list or object: `[1],`, and an array of a small integer
 CHUNK_BYTES = 1 << 18  # what fits into the processor's cache
 
+T = TypeVar("T")
 Codes = npt.NDArray[np.uint8]
+Steps = Generator[None, None, T]
+"""Work with pauses, in which a worker answers smaller requests. It returns a T."""
+
 _HEADERS = np.zeros(256, bool)  # the first bytes of msgpack's arrays and maps
 _HEADERS[[*range(0x80, 0xA0), *range(0xDC, 0xE0)]] = True
+
+
+def at_once(steps: Steps[T]) -> T:
+    """What work with pauses returns, without the pauses."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            returned: T = ended.value
+            return returned
 
 
 def check_json(body: bytes | memoryview) -> None:
@@ -34,18 +49,26 @@ def check_json(body: bytes | memoryview) -> None:
     Raises:
         DecodeError: it is a large body, and they are too many.
     """
-    if len(body) < LARGE_BYTES:
-        return
+    if len(body) >= LARGE_BYTES:
+        at_once(check_large_json(body))
+
+
+def check_large_json(body: bytes | memoryview) -> Steps[None]:
+    """As `check_json` for a body of any size, with pauses."""
     most = len(body) // JSON_BYTES
-    if holds_more(body, most):
+    if (yield from holds_more(body, most)):
         raise DecodeError(_refusal(len(body), most))
 
 
-def holds_more(body: bytes | memoryview, most: int) -> bool:
+def holds_more(body: bytes | memoryview, most: int) -> Steps[bool]:
     """Whether a body of JSON holds more than so many lists and objects."""
     if sum(map(_opened, _parts(body))) <= most:  # which takes a tenth of the time
         return False
-    return sum(_opened(codes) for _, codes in outside_strings(body)) > most
+    opened = 0
+    for _, codes in outside_strings(body):
+        opened += _opened(codes)
+        yield
+    return opened > most
 
 
 def most_marks(body: bytes | memoryview) -> tuple[int, int]:

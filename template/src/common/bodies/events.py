@@ -24,7 +24,11 @@ def decode(body: bytes | memoryview) -> tuple[Any, Encoder]:
     Raises:
         DecodeError: the body is not JSON, or its attributes are too long.
     """
-    event = json_decode(body)
+    return opened(json_decode(body))
+
+
+def opened(event: Any) -> tuple[Any, Encoder]:
+    """As `decode`, for a body whose JSON is decoded. It is changed."""
     request = request_in(event)
     if request is event:
         return event, lambda response: V2_HEAD.pack(0) + json_encode(response)

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import events
-from .density import check_json, holds_more, outside_strings
-from .json_codec import json_decode
+from .density import Steps, check_large_json, holds_more, outside_strings
+from .json_codec import json_decode, json_encode
+from .v2.v2_codec import Encoder
 from .values import DecodeError
 
 WINDOW_BYTES = 1 << 14  # of the first rows
@@ -25,6 +26,49 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _decoder: Any = json.JSONDecoder()
 # What the end of a window, and what is no JSON, leads to.
 _ENDS = (ValueError, StopIteration, IndexError, RecursionError)
+
+
+class Items:
+    """Reads the items of a list in JSON, some at a time.
+
+    Args:
+        body: the JSON.
+        start: the place behind the bracket that opens the list.
+
+    Attributes:
+        at: the place of the next item; None once the last one was read.
+        close: the place of the bracket that closes the list, once the last item was read; else 0.
+    """
+
+    def __init__(self, body: memoryview, start: int) -> None:
+        self._body = body
+        self._start = start
+        self.at: int | None = start
+        self.close = 0
+
+    def batches(self) -> Iterator[list[Any]]:
+        """Items, in their order. Ends before one that is larger than MOST_BYTES.
+
+        Raises:
+            DecodeError: what should be items is no JSON.
+        """
+        size = WINDOW_BYTES
+        while self.at is not None:
+            window = bytes(self._body[self.at : self.at + size])
+            end, is_last = end_of_rows(window)
+            if is_last and self.at > self._start and not window[:end].strip():
+                raise DecodeError("no item follows a comma")
+            if is_last:
+                self.close = self.at + end
+            if end:
+                # As deep as in the body, whose depth has a limit.
+                yield json_decode(b"".join([b'{"":[', window[:end], b"]}"]))[""]
+                self.at += end + 1  # behind the comma
+            elif size == MOST_BYTES:
+                return
+            if is_last:
+                self.at = None
+            size = MOST_BYTES
 
 
 class JsonRows:
@@ -45,8 +89,7 @@ class JsonRows:
             self._start = _start_of_rows(self._text(0, WINDOW_BYTES), self.within)
         except _ENDS:
             raise ValueError("no rows are in sight") from None
-        self._at: int | None = self._start  # of the next row
-        self._close = 0  # the place of the bracket after the last row, once that was read
+        self._rows = Items(self._body, self._start)
 
     def batches(self) -> Iterator[list[Any]]:
         """Rows, in their order. Ends before one that is larger than MOST_BYTES.
@@ -54,23 +97,7 @@ class JsonRows:
         Raises:
             DecodeError: what should be rows is no JSON.
         """
-        size = WINDOW_BYTES
-        while self._at is not None:
-            window = bytes(self._body[self._at : self._at + size])
-            end, is_last = end_of_rows(window)
-            if is_last and self._at > self._start and not window[:end].strip():
-                raise DecodeError("no row follows a comma")
-            if is_last:
-                self._close = self._at + end
-            if end:
-                # As deep as in the body, whose depth has a limit.
-                yield json_decode(b"".join([b'{"":[', window[:end], b"]}"]))[""]
-                self._at += end + 1  # behind the comma
-            elif size == MOST_BYTES:
-                return
-            if is_last:
-                self._at = None
-            size = MOST_BYTES
+        return self._rows.batches()
 
     def next_row(self, most: int) -> tuple[int, int]:
         """How many lists and objects, and how many values, the row after the batches begins with.
@@ -78,57 +105,59 @@ class JsonRows:
         Args:
             most: so many of both are enough.
         """
-        if self._at is None:
+        at = self._rows.at
+        if at is None:
             return 0, 0
-        window = self._body[self._at : self._at + MOST_BYTES]
+        window = self._body[at : at + MOST_BYTES]
         codes = np.concatenate([codes for _, codes in outside_strings(window)])
         steps = _STEPS[codes]
         if np.cumsum(steps, dtype=np.int32).min(initial=1) < 1:
             return 0, 0  # it ends in the window, so it is no JSON
         return int(np.count_nonzero(steps == 1)), int(np.count_nonzero(codes == ord(",")))
 
-    def exceed(self, lists: int, values: int) -> bool:
+    def exceed(self, lists: int, values: int) -> Steps[bool]:
         """Whether the body is too short for its lists, if each row has so many, and values."""
         # Each takes two bytes at least: a list its brackets, a value one and a comma.
         most = len(self._body) * lists // (2 * (lists + values)) + OTHER_CONTAINERS
         return holds_more(self._body, most)
 
-    def others(self) -> dict[str, Any]:
+    def others(self) -> Steps[dict[str, Any]]:
         """The body without its rows.
 
         Raises:
             ValueError: it is no JSON, or has other rows too.
         """
-        end = self._end()
+        end = yield from self._end()
         found = self._request(json_decode(b"".join([self._body[: self._start], self._body[end:]])))
         if found["instances"] != []:
             raise ValueError("the body has two lists of instances")
         del found["instances"]
         return dict(found)
 
-    def around(self, rows: list[Any]) -> dict[str, Any]:
+    def around(self, rows: list[Any]) -> Any:
         """The whole body, with what `batches` returned as its rows.
 
         Raises:
             ValueError: it is no JSON, has other rows too, or they have not all been read.
         """
-        if not self._close:
+        if not self._rows.close:
             raise ValueError("not all rows have been read")
-        rest = bytes(self._body[self._close :])
+        rest = bytes(self._body[self._rows.close :])
         mark = "x" * len(rest)  # too long for any other list of instances
         found = json_decode(
             b"".join([self._body[: self._start], b'"', mark.encode(), b'"', rest]),
         )
-        if found["instances"] != [mark]:
+        request = self._request(found)
+        if request["instances"] != [mark]:
             raise ValueError("the body has two lists of instances")
-        found["instances"] = rows
-        return dict(found)
+        request["instances"] = rows
+        return found
 
     def _request(self, body: Any) -> Any:
         """The request in a body."""
         return body
 
-    def _end(self) -> int:
+    def _end(self) -> Steps[int]:
         """Where the list of rows is closed."""
         depth = 1
         for start, codes in outside_strings(self._body, self._start):
@@ -137,6 +166,7 @@ class JsonRows:
             if closed.size:
                 return start + int(closed[0])
             depth = int(depths[-1])
+            yield
         raise ValueError("the rows have no end")
 
     def _text(self, at: int, size: int) -> str:
@@ -160,29 +190,48 @@ class JsonPieces:
         body: the JSON.
 
     Attributes:
-        value: what `json_decode` returns for the body, once all pieces are decoded. None where it
-            has to decode the body, or to say what is wrong with it.
+        decoded: what `json_decode` returns for the body, and the encoder of the response, once all
+            pieces are decoded. None where `json_decode` has to decode the body, or to say what is
+            wrong with it.
         batches: the rows of each piece, so that they can be freed in pieces, too.
     """
 
+    reader: ClassVar[type[JsonRows]] = JsonRows
+
     def __init__(self, body: bytes | memoryview) -> None:
         self._body = body
-        self.value: dict[str, Any] | None = None
+        self.decoded: tuple[Any, Encoder] | None = None
         self.batches: list[list[Any]] = []
 
-    def __iter__(self) -> Iterator[None]:
+    def __iter__(self) -> Steps[None]:
         """Decode, with a pause after each piece. A piece takes a few milliseconds."""
         decoded: list[Any] = []
         try:
-            check_json(self._body)
-            rows = JsonRows(self._body)
+            yield from check_large_json(self._body)
+            rows = self.reader(self._body)
             for batch in rows.batches():
                 decoded += batch
                 self.batches.append(batch)
                 yield
-            self.value = rows.around(decoded)
+            self.decoded = self._opened(rows.around(decoded))
         except Exception:  # `json_decode` shows what is wrong
             return
+
+    def _opened(self, body: Any) -> tuple[Any, Encoder]:
+        """The request of a decoded body, and what encodes its response."""
+        return body, json_encode
+
+
+class EventPieces(JsonPieces):
+    """Decodes a structured CloudEvent that has many rows, some of them at a time.
+
+    As JsonPieces, but `decoded` is what `events.decode` returns.
+    """
+
+    reader = EventRows
+
+    def _opened(self, body: Any) -> tuple[Any, Encoder]:
+        return events.opened(body)
 
 
 def _start_of_rows(text: str, within: Sequence[str]) -> int:

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-from .density import check_msgpack
-from .msgpack_codec import MARKERS, OPTIONS, check_complete, msgpack_decode
+from .density import Steps, check_msgpack
+from .msgpack_codec import MARKERS, OPTIONS, check_complete, msgpack_decode, msgpack_encode
+from .v2.v2_codec import Encoder
 
 WINDOW_BYTES = 1 << 14  # of the first rows
 MOST_BYTES = 1 << 18  # of further ones
@@ -72,16 +73,18 @@ class MsgpackRows:
             pass
         return lists, values
 
-    def exceed(self, lists: int, values: int) -> bool:
+    def exceed(self, lists: int, values: int) -> Steps[bool]:
         """Whether the body is too short for its rows, if each has so many lists and values."""
+        yield
         return self._count * (lists + values) > len(self._body)
 
-    def others(self) -> dict[str, Any]:
+    def others(self) -> Steps[dict[str, Any]]:
         """The body without its rows.
 
         Raises:
             ValueError: it is no msgpack, or has other rows too.
         """
+        yield
         unpacker, rest = _unpacker(self._body[self._list :])
         unpacker.skip()
         found = msgpack_decode(
@@ -100,17 +103,18 @@ class MsgpackPieces:
         body: the msgpack.
 
     Attributes:
-        value: what `msgpack_decode` returns for the body, once all pieces are decoded. None where
-            it has to decode the body, or to say what is wrong with it.
+        decoded: what `msgpack_decode` returns for the body, and the encoder of the response, once
+            all pieces are decoded. None where `msgpack_decode` has to decode the body, or to say
+            what is wrong with it.
         batches: the rows of each piece, so that they can be freed in pieces, too.
     """
 
     def __init__(self, body: bytes | memoryview) -> None:
         self._body = body
-        self.value: dict[str, Any] | None = None
+        self.decoded: tuple[Any, Encoder] | None = None
         self.batches: list[list[Any]] = []
 
-    def __iter__(self) -> Iterator[None]:
+    def __iter__(self) -> Steps[None]:
         """Decode, with a pause after each piece. A piece takes a few milliseconds."""
         try:
             check_complete(self._body)
@@ -135,7 +139,7 @@ class MsgpackPieces:
                 found[key] = unpacker.unpack()
         whole = unpacker.tell() == len(body) and {str, bytes}.issuperset(map(type, found))
         if whole and MARKERS.isdisjoint(found):
-            self.value = found
+            self.decoded = found, msgpack_encode
 
     def _rows(self, unpacker: Any, count: int, decoded: list[Any]) -> Iterator[None]:
         step = max(1, count * MOST_BYTES // len(self._body))

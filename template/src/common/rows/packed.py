@@ -48,7 +48,10 @@ def packed(rows: list[Any]) -> Array | None:
         return None
     code, dtype = CODES[kind]
     record = _record(shape, dtype)
-    array: Array = np.empty((len(rows), *shape), DTYPES[kind])
+    try:
+        array: Array = np.empty((len(rows), *shape), DTYPES[kind])
+    except MemoryError:  # the first row may be a long one before many that are empty
+        return None
     step = max(1, CHUNK_VALUES // per_row)
     for start in range(0, len(rows), step):
         chunk = rows[start : start + step]

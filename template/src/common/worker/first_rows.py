@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from ..bodies.density import LARGE_BYTES
+from ..bodies.density import LARGE_BYTES, Steps, at_once
 from ..bodies.json_rows import EventRows, JsonRows
 from ..bodies.msgpack_rows import MsgpackRows
 from ..bodies.v2 import first_row
@@ -35,8 +35,8 @@ class Rows(Protocol):
 
     def batches(self) -> Iterator[list[Any]]: ...
     def next_row(self, most: int) -> tuple[int, int]: ...
-    def exceed(self, lists: int, values: int) -> bool: ...
-    def others(self) -> dict[str, Any]: ...
+    def exceed(self, lists: int, values: int) -> Steps[bool]: ...
+    def others(self) -> Steps[dict[str, Any]]: ...
 
 
 class Model(Protocol):
@@ -70,41 +70,49 @@ class FirstRows:
             InvalidInput: the model takes no such rows.
             DecodeError: they are tensors, and not as V2 specifies them.
         """
+        at_once(self.steps(kind, body))
+
+    def steps(self, kind: int, body: bytes | memoryview) -> Steps[None]:
+        """As `check`, with pauses."""
         if len(body) < LARGE_BYTES or self._converts:
             return
         if kind in TENSORS:
             with contextlib.suppress(Unseen):
-                self._try_tensors(kind, body)
+                yield from self._try_tensors(kind, body)
         if kind not in READERS:
             return
         try:
-            self._try(READERS[kind](body))
+            yield from self._try(READERS[kind](body))
         except InvalidInput:
             raise
         except ValueError:  # what is wrong with the body, its decoder says
             return
 
-    def _try(self, rows: Rows) -> None:
+    def _try(self, rows: Rows) -> Steps[None]:
         index = 0
         goes_on: bool | None = None  # after two batches
         for number, batch in enumerate(rows.batches()):
             if (misfit := self._misfit(batch)) is not None:
-                self._refuse(rows, batch[misfit], index + misfit)
+                yield from self._refuse(rows, batch[misfit], index + misfit)
                 return
             index += len(batch)
             if number and goes_on is None:
-                goes_on = self._one_cannot_fit(rows)
+                goes_on = yield from self._one_cannot_fit(rows)
             if goes_on is False:
                 return
-        self._check_next(rows, index)
+            yield
+        yield from self._check_next(rows, index)
 
-    def _try_tensors(self, kind: int, body: bytes | memoryview) -> None:
+    def _try_tensors(self, kind: int, body: bytes | memoryview) -> Steps[None]:
         """Check the first row of tensors, and that their data is as much as their shapes say."""
         if kind == Kind.V2:
             found = first_row.of_v2(body, self._described)
         else:
             found = self._grpc.first_row(body)
         for first in found:
+            if first is None:
+                yield
+                continue
             refusal = self._refusal(first.request["instances"])
             if refusal is None:
                 return
@@ -119,11 +127,13 @@ class FirstRows:
         alone = (index for index, row in enumerate(batch) if self._refusal([row]) is not None)
         return next(alone, None)
 
-    def _one_cannot_fit(self, rows: Rows) -> bool:
+    def _one_cannot_fit(self, rows: Rows) -> Steps[bool]:
         """Whether the body is too short for what it holds."""
-        return self._extent is not None and rows.exceed(self._extent.lists, self._extent.values)
+        if self._extent is None:
+            return False
+        return (yield from rows.exceed(self._extent.lists, self._extent.values))
 
-    def _check_next(self, rows: Rows, index: int) -> None:
+    def _check_next(self, rows: Rows, index: int) -> Steps[None]:
         """Check a row that is too large to be decoded here: what it begins with may be too much."""
         if self._extent is None:
             return
@@ -134,16 +144,16 @@ class FirstRows:
         like_it: list[Any] = [0] * (most_values + 1)
         if lists > self._extent.lists:
             like_it = [[]] * (self._extent.lists + 1)
-        self._refuse(rows, like_it, index, _too_large(index))
+        yield from self._refuse(rows, like_it, index, _too_large(index))
 
-    def _refuse(self, rows: Rows, row: Any, index: int, text: str | None = None) -> None:
+    def _refuse(self, rows: Rows, row: Any, index: int, text: str | None = None) -> Steps[None]:
         """Raise InvalidInput for a row that does not fit, if the owner's code says so too."""
         refusal = self._refusal([row])
         if refusal is None:
             return
         text = text or refusal.replace("instances[0]", f"instances[{index}]", 1)
         try:
-            others = rows.others()
+            others = yield from rows.others()
         except Exception:  # the decoder shows what is wrong
             return
         self._ask({**others, "instances": [row]}, refusal, text)

@@ -9,16 +9,17 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from .. import bodies, current
 from ..bodies import events
-from ..bodies.density import LARGE_BYTES
-from ..bodies.json_rows import JsonPieces
+from ..bodies.density import LARGE_BYTES, Steps
+from ..bodies.json_rows import EventPieces, JsonPieces
 from ..bodies.msgpack_rows import MsgpackPieces
-from ..bodies.v2.v2_codec import V2, Encoder
+from ..bodies.v2.v2_codec import V2, Encoder, parted
+from ..bodies.v2.v2_pieces import V2Pieces
 from ..errors import InvalidInput, TooLarge, UnknownModel, Unsendable, text_of
 from ..link.frames import PHASES, Kind, Request, Response, Stats
 from ..words import kind_of, type_name
@@ -31,6 +32,7 @@ from .recovery import Failure, Recovery
 from .responses import Uncut, cut, kept, shown
 from .sharing import MOST_CHECKED, Group, Sharing
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 CODECS: dict[int, tuple[Callable[[bytes | memoryview], Any], Encoder]] = {
@@ -40,7 +42,11 @@ CODECS: dict[int, tuple[Callable[[bytes | memoryview], Any], Encoder]] = {
 PIECES: dict[int, Callable[[bytes | memoryview], "Pieces"]] = {
     Kind.JSON: JsonPieces,
     Kind.MSGPACK: MsgpackPieces,
+    Kind.EVENT: EventPieces,
 }
+# A body of this size and more waits while smaller ones are answered: decoding it takes longer than
+# a call of `predict` that it could share.
+ASIDE_BYTES = 1 << 22
 NO_SECONDS = (0.0,) * len(PHASES)
 NO_MEMORY = (
     "the request needs more of the GPU's memory than is free: try again later, or send fewer rows"
@@ -58,12 +64,18 @@ class InferenceModel(Protocol):
 
 
 class Pieces(Protocol):
-    """A body that is decoded in pieces: to iterate decodes the next one."""
+    """A body that is decoded in pieces: to iterate decodes the next one.
 
-    value: dict[str, Any] | None
+    Attributes:
+        decoded: the request and the encoder of its response, once all pieces are decoded; None
+            where the body has to be decoded at once.
+        batches: parts of the request, so that they can be freed in pieces, too.
+    """
+
+    decoded: tuple[Any, Encoder] | None
     batches: list[list[Any]]
 
-    def __iter__(self) -> Iterator[None]: ...
+    def __iter__(self) -> Steps[None]: ...
 
 
 class Tensors(Protocol):
@@ -111,7 +123,8 @@ class Flow:
         self._padded: Predict | None = None
         if fixed_size:
             self._padded = FixedSize(model.predict, fixed_size)
-        self._tensors: dict[int, Tensors] = {Kind.V2: v2 or V2()}
+        self._v2 = v2 or V2()
+        self._tensors: dict[int, Tensors] = {Kind.V2: self._v2}
         if grpc is not None:
             self._tensors[Kind.GRPC] = grpc
         self._options = options or Options()
@@ -124,29 +137,34 @@ class Flow:
         """How many rows may share a call of `predict` now."""
         return self._sharing.max_batch_size
 
+    def is_large(self, frame: Request) -> bool:
+        """Whether to open a request in pieces. V2's raw data is not decoded, and does not count."""
+        if len(frame.body) < ASIDE_BYTES:
+            return False
+        if frame.kind == Kind.V2:
+            return len(parted(frame.body)[0]) >= ASIDE_BYTES
+        return frame.kind in PIECES
+
     def open_in_pieces(self, frame: Request) -> Iterator[Call | Response | None]:
         """As `open`, for a large body. Yields None in between, when others can be answered."""
-        seconds, start = 0.0, time.perf_counter()
         thresholds = gc.get_threshold()
-        pieces = PIECES[frame.kind](frame.body)
+        pieces = self._pieces(frame)
         try:
             with _no_search():
-                if (refusal := self._refusal_of_first(frame)) is not None:
+                refusal, checked = yield from _timed(self._refusal_of_first(frame))
+                if refusal is not None:
                     yield refusal
                     return
-                for _ in pieces:
-                    seconds += time.perf_counter() - start
-                    yield None
-                    start = time.perf_counter()
+                _, decoded = yield from _timed(iter(pieces))
                 _leave_out_of_count(thresholds)
-            if pieces.value is None:
+            if pieces.decoded is None:
                 pieces.batches.clear()
             outcome = self.open(frame, pieces)
             if isinstance(outcome, Call):
-                outcome.decoded += seconds
+                outcome.decoded += checked + decoded
             yield outcome
             del outcome
-            pieces.value = None
+            pieces.decoded = None
             yield None
             while pieces.batches:  # freeing the rows takes a while, too
                 pieces.batches.pop()
@@ -252,21 +270,32 @@ class Flow:
         decode, encode = codec
         return decode(frame.body), encode
 
+    def _pieces(self, frame: Request) -> Pieces:
+        if frame.kind == Kind.V2:
+            return V2Pieces(self._v2, frame.body, frame.request_id)
+        return PIECES[frame.kind](frame.body)
+
     def _decode_large(self, frame: Request, pieces: Pieces | None) -> tuple[Any, Encoder]:
-        if pieces is not None and pieces.value is not None:
-            return pieces.value, CODECS[frame.kind][1]
+        if pieces is not None and pieces.decoded is not None:
+            return pieces.decoded
         with _no_search():
             if pieces is None:
                 self._check_first_rows(frame)
             return self._decode(frame)
 
-    def _refusal_of_first(self, frame: Request) -> Response | None:
+    def _refusal_of_first(self, frame: Request) -> Steps[Response | None]:
         """The Response where the model does not take the first rows."""
-        try:
-            self._check_first_rows(frame)
-        except BaseException as error:
-            return self._failure(frame, error, "preprocess")
-        return None
+        if self._first_rows is None:
+            return None
+        steps = self._first_rows.steps(frame.kind, frame.body)
+        while True:
+            try:
+                next(steps)
+            except StopIteration:
+                return None
+            except BaseException as error:
+                return self._failure(frame, error, "preprocess")
+            yield
 
     def _check_first_rows(self, frame: Request) -> None:
         if self._first_rows is not None:
@@ -427,6 +456,19 @@ class Flow:
         if failure == Failure.OUT_OF_MEMORY:
             return _error(frame, 503, NO_MEMORY)
         return _error(frame, 500, _logged(frame, "the model failed"))
+
+
+def _timed(steps: Steps[T]) -> Steps[tuple[T, float]]:
+    """What work with pauses returns, and how many seconds it took without them."""
+    seconds = 0.0
+    while True:
+        start = time.perf_counter()
+        try:
+            next(steps)
+        except StopIteration as ended:
+            return ended.value, seconds + time.perf_counter() - start
+        seconds += time.perf_counter() - start
+        yield
 
 
 @contextlib.contextmanager

@@ -37,10 +37,6 @@ logger = logging.getLogger(__name__)
 # the processor to read what the clients send.
 FEW_FRAMES = 8
 AT_ONCE_SECONDS = 0.00005  # reading what has already arrived takes less
-# JSON of this size and more waits while smaller bodies are answered: decoding it takes longer than
-# a call of `predict` that it could share. So does msgpack.
-ASIDE_BYTES = 1 << 22
-IN_PIECES = (Kind.JSON, Kind.MSGPACK)
 MOST_SECONDS = 0.1  # of decoding a large body before smaller ones are answered again
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 METHODS = ("load", "preprocess", "predict", "postprocess")
@@ -303,10 +299,10 @@ def _open(flow: Any, frames: list[Frame], large: deque[Request]) -> list[Any]:
     opened = []
     for frame in frames:
         request = Request.unpack(frame)
-        if len(frame) < ASIDE_BYTES or request.kind not in IN_PIECES:
-            opened.append(flow.open(request))
-        else:
+        if flow.is_large(request):
             large.append(request)
+        else:
+            opened.append(flow.open(request))
     return opened
 
 

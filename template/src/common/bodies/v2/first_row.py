@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from ...link.frames import V2_HEAD
 from ...rows.extent import most_values
 from ...schema import ModelInput
 from .. import density
@@ -38,6 +37,7 @@ from .v2_codec import (
     json_form,
     object_of,
     objects_array,
+    parted,
 )
 from .v2_tensors import check_shapes, request_of_tensors
 
@@ -64,8 +64,10 @@ class First:
     too_large: bool = False
 
 
-def of_v2(body: bytes | memoryview, described: ModelInput | None) -> Iterator[First]:
+def of_v2(body: bytes | memoryview, described: ModelInput | None) -> Iterator[First | None]:
     """The request of a V2 body's first row. One that is certain may follow one that is not.
+
+    None is a pause, in which a worker answers smaller requests.
 
     Args:
         body: as `V2.decode` takes it.
@@ -76,11 +78,7 @@ def of_v2(body: bytes | memoryview, described: ModelInput | None) -> Iterator[Fi
         InvalidInput: its tensors do not form rows.
         Unseen: only decoding can tell.
     """
-    view = memoryview(body)
-    (size,) = V2_HEAD.unpack_from(view)
-    text, raw = view[V2_HEAD.size :], view[len(view) :]
-    if size:
-        text, raw = text[:size], text[size:]
+    text, raw = parted(body)
     if len(text) < LARGE_BYTES:
         head = json_decode(text)
         if not isinstance(head, dict):
@@ -89,7 +87,8 @@ def of_v2(body: bytes | memoryview, described: ModelInput | None) -> Iterator[Fi
         return
     if (guess := _guess(text, described)) is not None:
         yield guess
-    yield _of_head(long_lists.shortened(text), raw, described)
+    head = yield from long_lists.shortened(text)
+    yield _of_head(head, raw, described)
 
 
 def _of_head(head: dict[str, Any], raw: memoryview, described: ModelInput | None) -> First:

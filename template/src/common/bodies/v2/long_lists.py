@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..density import outside_strings
+from ..density import Steps, outside_strings
 from ..json_codec import json_decode
-from ..json_rows import MOST_BYTES, WINDOW_BYTES, end_of_rows
+from ..json_rows import MOST_BYTES, WINDOW_BYTES, Items, end_of_rows
 from ..values import Array
 
 DEPTH = 4  # of data: it is in a tensor, in a list, in the body
@@ -47,21 +48,38 @@ class LongList:
         yield self.first(WINDOW_BYTES)
         yield self.first(MOST_BYTES)
 
+    def batches(self) -> Iterator[list[Any]]:
+        """All items, some at a time.
 
-def shortened(body: memoryview) -> dict[str, Any]:
+        Raises:
+            Unseen: one of them is too large to be decoded with others.
+            DecodeError: they are no JSON.
+        """
+        items = Items(self.body, self.start)
+        yield from items.batches()
+        if items.close != self.end:
+            raise Unseen
+
+
+def shortened(body: memoryview) -> Steps[dict[str, Any]]:
     """A body of V2 in JSON, with a LongList for the data of each tensor that is long.
 
     Raises:
         Unseen: something else is long, or wrong.
     """
-    found = list(_long_lists(body))
-    head = _with_marks(body, found, b"")
+    found: list[LongList] = []
+    lists = _Lists()
+    for start, codes in outside_strings(body):
+        found += [LongList(body, *each) for each in lists.read(start, codes)]
+        yield
+    mark = _Mark()
+    head = _with_marks(body, found, b"", mark)
     try:
         tensors = _tensors(head)
     except Unseen:  # `decode_inputs` says what is wrong with them
         return head
     marked = [item for item in tensors if isinstance(item.get("data"), str)]
-    if [item["data"] for item in marked] != [_mark(place) for place in range(len(found))]:
+    if [item["data"] for item in marked] != [mark.of(place) for place in range(len(found))]:
         raise Unseen
     for item, data in zip(marked, found, strict=True):
         item["data"] = data
@@ -80,20 +98,34 @@ def until_data(body: memoryview) -> dict[str, Any]:
     if opened.start is None:
         raise Unseen
     data = LongList(body, opened.start, len(body))
-    head = _with_marks(body[: data.start], [data], b"}]}")
+    mark = _Mark()
+    head = _with_marks(body[: data.start], [data], b"}]}", mark)
     tensors = _tensors(head)
-    if len(tensors) != 1 or tensors[0].get("data") != _mark(0):
+    if len(tensors) != 1 or tensors[0].get("data") != mark.of(0):
         raise Unseen
     tensors[0]["data"] = data
     return head
 
 
-def _with_marks(body: memoryview, found: list[LongList], tail: bytes) -> dict[str, Any]:
+class _Mark:
+    """The strings that stand for long lists. No client knows them."""
+
+    def __init__(self) -> None:
+        self._secret = secrets.token_hex(16)
+
+    def of(self, place: int) -> str:
+        """The one for the list that so many others come before."""
+        return f"{self._secret} {place}"
+
+
+def _with_marks(
+    body: memoryview, found: list[LongList], tail: bytes, mark: _Mark
+) -> dict[str, Any]:
     """The JSON with a string for each of its long lists, and a tail."""
     parts: list[bytes | memoryview] = []
     at = 0
     for place, each in enumerate(found):
-        parts += [body[at : each.start - 1], f'"{_mark(place)}"'.encode()]
+        parts += [body[at : each.start - 1], f'"{mark.of(place)}"'.encode()]
         at = each.end + 1
     parts += [body[at:], tail]
     if sum(map(len, parts)) > MOST_REST:
@@ -107,10 +139,6 @@ def _with_marks(body: memoryview, found: list[LongList], tail: bytes) -> dict[st
     return head
 
 
-def _mark(place: int) -> str:
-    return f"data {place}"
-
-
 def _tensors(head: dict[str, Any]) -> list[dict[str, Any]]:
     tensors = head.get("inputs")
     if not isinstance(tensors, list) or not all(isinstance(item, dict) for item in tensors):
@@ -118,16 +146,8 @@ def _tensors(head: dict[str, Any]) -> list[dict[str, Any]]:
     return tensors
 
 
-def _long_lists(body: memoryview) -> Iterator[LongList]:
-    """The long lists in the objects of the lists of a body."""
-    lists = _Lists()
-    for start, codes in outside_strings(body):
-        for opened, closed, items in lists.read(start, codes):
-            yield LongList(body, opened, closed, items)
-
-
 class _Lists:
-    """Finds long lists in the codes of JSON, chunk by chunk.
+    """Finds long lists in the objects of the lists of a body, in the codes of its JSON.
 
     Attributes:
         start: where the one starts that is not at its end yet.

@@ -16,6 +16,7 @@ from ...link.frames import V2_HEAD
 from ...rows.packed import are_many, packed
 from ...schema import ModelInput
 from ...words import kind_of, listing, shown
+from ..density import Steps, at_once
 from ..json_codec import json_decode, json_encode
 from ..ndarray_codec import build_array, check_size, parse_shape
 from ..values import Array, DecodeError
@@ -23,7 +24,7 @@ from .v2_tensors import (
     DATATYPES,
     datatype,
     parsed,
-    request_of_tensors,
+    request_in_steps,
     tensors_of_response,
     without_null,
 )
@@ -80,19 +81,39 @@ class V2:
             DecodeError: the body is not as V2 specifies it.
             InvalidInput: its tensors do not form rows.
         """
-        (size,) = V2_HEAD.unpack_from(body)
-        end = V2_HEAD.size + (size or len(body))
-        head = json_decode(body[V2_HEAD.size : end])
+        text, raw = parted(body)
+        return at_once(self.request_in_steps(json_decode(text), raw, request_id))
+
+    def request_in_steps(
+        self,
+        head: Any,
+        raw: memoryview,
+        request_id: str,
+        from_json: Callable[[dict[str, Any]], Array] | None = None,
+    ) -> Steps[tuple[dict[str, Any], Encoder]]:
+        """As `decode`, of the decoded JSON of a body and the raw data after it, with pauses.
+
+        Args:
+            head: the JSON.
+            raw: the raw data.
+            request_id: the id of the response if the body has none.
+            from_json: as for `decode_inputs`.
+
+        Raises:
+            DecodeError, InvalidInput: as `decode`.
+        """
         if not isinstance(head, dict):
             raise DecodeError(f'the body must be an object with "inputs", it is {kind_of(head)}')
-        tensors = decode_inputs(head, memoryview(body)[end:])
+        tensors = decode_inputs(head, raw, from_json)
+        yield
         parameters = object_of(head, "parameters")
         binary = bool(parameters.pop(BINARY_OUTPUT, False))
         answer_id = head.get("id") or request_id
         if not isinstance(answer_id, str):
             raise DecodeError(f"id: must be a string, it is {kind_of(answer_id)}")
-        request = {**parameters, **request_of_tensors(tensors, self._described)}
-        return request, partial(self._encode, answer_id, _requested(head, binary), binary)
+        rows = yield from request_in_steps(tensors, self._described)
+        encode = partial(self._encode, answer_id, _requested(head, binary), binary)
+        return {**parameters, **rows}, encode
 
     def _encode(
         self, answer_id: str, requested: dict[str, bool], binary: bool, response: Any
@@ -118,6 +139,14 @@ class V2:
                 outputs[-1]["data"] = _json_data(name, array)
         head = json_encode({"id": answer_id, **self._model, "outputs": outputs})
         return b"".join([V2_HEAD.pack(len(head) if raw else 0), head, *raw])
+
+
+def parted(body: bytes | memoryview) -> tuple[memoryview, memoryview]:
+    """The JSON of a body as `V2.decode` takes it, and the raw data after it."""
+    view = memoryview(body)
+    (size,) = V2_HEAD.unpack_from(view)
+    end = V2_HEAD.size + (size or len(view))
+    return view[V2_HEAD.size : end], view[end:]
 
 
 def chosen(tensors: dict[str, Array], requested: Collection[str]) -> dict[str, Array]:
@@ -431,11 +460,20 @@ def _numbers(data: list[Any], dtype: np.dtype[Any]) -> Array:
     Raises:
         DecodeError: an item is not a number, or does not fit the dtype.
     """
-    name = datatype(dtype)
     try:
-        values = _to_array(data, dtype)
+        values = to_array(data, dtype)
     except (ValueError, TypeError, OverflowError):
         raise DecodeError("data: must hold numbers, in lists of equal length") from None
+    return cast(values, dtype)
+
+
+def cast(values: Array, dtype: np.dtype[Any]) -> Array:
+    """What `to_array` makes of data in JSON as a flat array of the dtype.
+
+    Raises:
+        DecodeError: an item is not a number, or does not fit the dtype.
+    """
+    name = datatype(dtype)
     if not values.size:
         return np.empty(0, dtype)
     if values.dtype.kind not in JSON_KINDS[dtype.kind]:
@@ -445,7 +483,12 @@ def _numbers(data: list[Any], dtype: np.dtype[Any]) -> Array:
     return values.astype(dtype, copy=False).reshape(-1)
 
 
-def _to_array(data: list[Any], dtype: np.dtype[Any]) -> Array:
+def to_array(data: list[Any], dtype: np.dtype[Any]) -> Array:
+    """A list that may be nested as numpy takes it; as flat floats where null becomes NaN.
+
+    Raises:
+        ValueError, TypeError, OverflowError: it is irregular, or holds no numbers.
+    """
     if data and are_many(data) and (found := packed(data)) is not None:
         return found
     values = np.array(data)

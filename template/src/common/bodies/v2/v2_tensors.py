@@ -5,7 +5,8 @@ Source: KServe's Open Inference Protocol (V2), "Tensor Data Types".
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,9 +23,11 @@ from ...schema import (
     TextInput,
 )
 from ...words import shown
+from ..density import Steps, at_once
 from ..json_codec import json_decode, json_encode
 from ..values import DecodeError, array_to_list, time_to_iso
 
+T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
 Read = Callable[[bytes | str], Any]
 """Reads an element of a BYTES tensor, which is a string where its data is in JSON."""
@@ -38,6 +41,7 @@ DATATYPES = {
 }
 
 
+ROWS_AT_ONCE = 1 << 13
 # MLServer's content type of a column that holds other things than texts.
 PANDAS_JSON = "pd_json"
 
@@ -62,8 +66,15 @@ def request_of_tensors(
     Raises:
         InvalidInput: the tensors hold no rows.
     """
+    return at_once(request_in_steps(tensors, described))
+
+
+def request_in_steps(
+    tensors: Mapping[str, Array], described: ModelInput | None
+) -> Steps[dict[str, Any]]:
+    """As `request_of_tensors`, with pauses where it makes many rows."""
     check_shapes({name: tensor.shape for name, tensor in tensors.items()}, described)
-    return {"instances": _instances(tensors, described)}
+    return {"instances": (yield from _instances(tensors, described))}
 
 
 def check_shapes(shapes: Mapping[str, tuple[int, ...]], described: ModelInput | None) -> None:
@@ -104,12 +115,14 @@ def parsed(tensor: Array, parameters: Mapping[str, Any]) -> Array:
     return shaped
 
 
-def _instances(tensors: Mapping[str, Array], described: ModelInput | None) -> Any:
+def _instances(tensors: Mapping[str, Array], described: ModelInput | None) -> Steps[Any]:
+    columns: dict[str, list[Any]] = {}
     if isinstance(described, TensorsInput):
         dtypes = {item.name: item.dtype for item in described.inputs}
-        return _objects(
-            {name: list(_rows(part, _reader(dtypes.get(name)))) for name, part in tensors.items()}
-        )
+        for name, part in tensors.items():
+            columns[name] = list(_rows(part, _reader(dtypes.get(name))))
+            yield
+        return (yield from _objects(columns))
     read = _reader(_dtype(described))
     if _is_one_of_rows(tensors, described):
         [rows] = tensors.values()
@@ -121,13 +134,12 @@ def _instances(tensors: Mapping[str, Array], described: ModelInput | None) -> An
             read = _json
         return _rows(rows, read)
     readers = _column_readers(described)
-    columns = {
-        name: list(_plain(tensor.reshape(-1), readers.get(name, read)))
-        for name, tensor in tensors.items()
-    }
+    for name, tensor in tensors.items():
+        columns[name] = list(_plain(tensor.reshape(-1), readers.get(name, read)))
+        yield
     if isinstance(described, ArrayInput) and described.names is None:
-        return _lists(columns)
-    return _objects(columns)
+        return (yield from _made(columns, list))
+    return (yield from _objects(columns))
 
 
 def tensors_of_response(response: Mapping[str, Any]) -> dict[str, Array]:
@@ -214,14 +226,19 @@ def without_null(texts: Array) -> Array:
     return np.array(["null" if text is None else text for text in texts.flat], dtype=object)
 
 
-def _objects(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+def _objects(columns: dict[str, list[Any]]) -> Steps[list[dict[str, Any]]]:
     """Rows as objects, from one list for each name."""
-    return [dict(zip(columns, row, strict=True)) for row in _lists(columns)]
+    return (yield from _made(columns, lambda row: dict(zip(columns, row, strict=True))))
 
 
-def _lists(columns: dict[str, list[Any]]) -> list[list[Any]]:
-    """Rows as lists, with the columns in their order."""
-    return [list(row) for row in zip(*columns.values(), strict=True)]
+def _made(columns: dict[str, list[Any]], make: Callable[[tuple[Any, ...]], T]) -> Steps[list[T]]:
+    """What is made of each row, whose values are in the order of the columns."""
+    values = zip(*columns.values(), strict=True)
+    made: list[T] = []
+    while some := [make(row) for row in islice(values, ROWS_AT_ONCE)]:
+        made += some
+        yield
+    return made
 
 
 def _rows(tensor: Array, read: Read) -> Any:
@@ -232,10 +249,10 @@ def _rows(tensor: Array, read: Read) -> Any:
 
 def _plain(values: Array, read: Read) -> list[Any]:
     """Nested lists, in which the elements of BYTES are read."""
-    elements = (bytes, str)
-    items = [
-        read(item) if isinstance(item, elements) else item for item in values.reshape(-1).tolist()
-    ]
+    items: list[Any] = values.reshape(-1).tolist()
+    # Raw elements are all bytes. Others are texts, which only `_json` changes.
+    if values.dtype == object and (read is _json or isinstance(next(iter(items), None), bytes)):
+        items = [read(item) if isinstance(item, (bytes, str)) else item for item in items]
     if values.ndim == 1:
         return items
     plain: list[Any] = objects(items).reshape(values.shape).tolist()
