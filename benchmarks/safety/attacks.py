@@ -1,6 +1,6 @@
 """Attacks a server of a new scaffold, and prints what became of each attack.
 
-    python benchmarks/safety/attacks.py             # all: three minutes
+    python benchmarks/safety/attacks.py             # all: four minutes
     python benchmarks/safety/attacks.py heads bombs # some
 
 The scaffold's model is a logistic regression on the iris flowers, with one worker. Its time limits
@@ -48,6 +48,7 @@ SETTINGS = {
 }
 MEGABYTE = 1 << 20
 BODY_BYTES = 64 * MEGABYTE
+LARGE_BYTES = 54_000_000
 PATIENCE_SECONDS = 120
 JSON = "application/json"
 ROW = b'{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
@@ -326,19 +327,40 @@ def events(target: Target) -> "Counter[str]":
     )
 
 
-@attack("right rows of 54 MB, and the longest that one row waits meanwhile")
-def rows(target: Target) -> "Counter[str]":
-    body = repeated(b'{"instances": [', b"[5.1,3.5,1.4,0.2],", b"]}", 54_000_000)
+def longest_wait(target: Target, path: str, body: bytes) -> "Counter[str]":
+    """The answers to one row after another while a large body is answered, and to that."""
     found: Counter[str] = Counter()
     slowest = 0.0
     with ThreadPoolExecutor(1) as pool:
-        large = pool.submit(target.post, target.predict, body)
+        large = pool.submit(target.post, path, body)
         while not large.done():
             start = time.perf_counter()
             found.update([target.post(target.predict, ROW)])
             slowest = max(slowest, time.perf_counter() - start)
         found.update([large.result()])
     return found + Counter([f"a wait of {slowest:.2f} s"])
+
+
+@attack("right rows of 54 MB, and the longest that one row waits meanwhile")
+def rows(target: Target) -> "Counter[str]":
+    body = repeated(b'{"instances": [', b"[5.1,3.5,1.4,0.2],", b"]}", LARGE_BYTES)
+    return longest_wait(target, target.predict, body)
+
+
+@attack("the same, with numbers of 16 digits")
+def digits(target: Target) -> "Counter[str]":
+    row = b"[5.123456789012345,3.523456789012345,1.423456789012345,0.223456789012345],"
+    body = repeated(b'{"instances": [', row, b"]}", LARGE_BYTES)
+    return longest_wait(target, target.predict, body)
+
+
+@attack("the same as V2")
+def v2_rows(target: Target) -> "Counter[str]":
+    count = LARGE_BYTES // len("5.1,3.5,1.4,0.2,")
+    tensor = {"name": "instances", "shape": [count, 4], "datatype": "FP64", "data": []}
+    head = json.dumps({"inputs": [tensor]}).encode()[: -len("]}]}")]
+    body = head + b"5.1,3.5,1.4,0.2," * (count - 1) + b"5.1,3.5,1.4,0.2]}]}"
+    return longest_wait(target, target.infer, body)
 
 
 # ---- the run ----
