@@ -108,6 +108,7 @@ class MsgpackPieces:
     def __init__(self, body: bytes | memoryview) -> None:
         self._body = body
         self.value: dict[str, Any] | None = None
+        self.error: Exception | None = None  # decoding the whole body shows what is wrong
         self.batches: list[list[Any]] = []
 
     def __iter__(self) -> Iterator[None]:

@@ -15,12 +15,15 @@ import numpy as np
 
 from .. import bodies, current
 from ..bodies import events
+from ..bodies.csv_rows import Csv
 from ..bodies.density import LARGE_BYTES
 from ..bodies.json_rows import JsonPieces
 from ..bodies.msgpack_rows import MsgpackPieces
+from ..bodies.scoring import Scoring
 from ..bodies.v2.v2_codec import V2, Encoder
 from ..errors import InvalidInput, TooLarge, UnknownModel, Unsendable, text_of
 from ..link.frames import PHASES, Kind, Request, Response, Stats
+from ..schema import ModelInput
 from ..words import kind_of, type_name
 from .calls import Call, merged
 from .first_rows import FirstRows
@@ -41,6 +44,7 @@ PIECES: dict[int, Callable[[bytes | memoryview], "Pieces"]] = {
     Kind.JSON: JsonPieces,
     Kind.MSGPACK: MsgpackPieces,
 }
+ENCODERS = {kind: encode for kind, (_, encode) in CODECS.items()} | {Kind.CSV: bodies.json_encode}
 NO_SECONDS = (0.0,) * len(PHASES)
 NO_MEMORY = (
     "the request needs more of the GPU's memory than is free: try again later, or send fewer rows"
@@ -62,12 +66,13 @@ class Pieces(Protocol):
 
     value: dict[str, Any] | None
     batches: list[list[Any]]
+    error: Exception | None  # where the body need not be decoded again to show what is wrong
 
     def __iter__(self) -> Iterator[None]: ...
 
 
-class Tensors(Protocol):
-    """Decodes bodies of tensors, whose encoder depends on the request."""
+class Codec(Protocol):
+    """Decodes bodies for a model, and makes what encodes the response to each."""
 
     def decode(
         self, body: bytes | memoryview, request_id: str
@@ -93,6 +98,7 @@ class Flow:
         grpc: decodes and encodes gRPC's messages for the model, if there is a port for them.
         first_rows: tries the first rows of large bodies.
         max_answer_bytes: the size of the largest answer.
+        described: `model.input` of a Config, for bodies whose values stand in named columns.
     """
 
     def __init__(
@@ -102,18 +108,25 @@ class Flow:
         v2: V2 | None = None,
         fixed_size: int = 0,
         options: Options | None = None,
-        grpc: Tensors | None = None,
+        grpc: Codec | None = None,
         first_rows: FirstRows | None = None,
         max_answer_bytes: int = 2**30,
+        described: ModelInput | None = None,
     ) -> None:
         self._model = model
         self._sharing = sharing
         self._padded: Predict | None = None
         if fixed_size:
             self._padded = FixedSize(model.predict, fixed_size)
-        self._tensors: dict[int, Tensors] = {Kind.V2: v2 or V2()}
+        table = Csv(described)
+        self._codecs: dict[int, Codec] = {
+            Kind.V2: v2 or V2(),
+            Kind.SCORING: Scoring(described),
+            Kind.CSV: table,
+        }
         if grpc is not None:
-            self._tensors[Kind.GRPC] = grpc
+            self._codecs[Kind.GRPC] = grpc
+        self._pieces = {**PIECES, Kind.CSV: table.pieces}
         self._options = options or Options()
         self._first_rows = first_rows
         self._max_answer_bytes = max_answer_bytes
@@ -128,7 +141,7 @@ class Flow:
         """As `open`, for a large body. Yields None in between, when others can be answered."""
         seconds, start = 0.0, time.perf_counter()
         thresholds = gc.get_threshold()
-        pieces = PIECES[frame.kind](frame.body)
+        pieces = self._pieces[frame.kind](frame.body)
         try:
             with _no_search():
                 if (refusal := self._refusal_of_first(frame)) is not None:
@@ -248,13 +261,15 @@ class Flow:
         if frame.kind == Kind.EVENT:
             return events.decode(frame.body)
         if codec is None:
-            return self._tensors[frame.kind].decode(frame.body, frame.request_id)
+            return self._codecs[frame.kind].decode(frame.body, frame.request_id)
         decode, encode = codec
         return decode(frame.body), encode
 
     def _decode_large(self, frame: Request, pieces: Pieces | None) -> tuple[Any, Encoder]:
+        if pieces is not None and pieces.error is not None:
+            raise pieces.error
         if pieces is not None and pieces.value is not None:
-            return pieces.value, CODECS[frame.kind][1]
+            return pieces.value, ENCODERS[frame.kind]
         with _no_search():
             if pieces is None:
                 self._check_first_rows(frame)

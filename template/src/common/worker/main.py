@@ -38,9 +38,9 @@ logger = logging.getLogger(__name__)
 FEW_FRAMES = 8
 AT_ONCE_SECONDS = 0.00005  # reading what has already arrived takes less
 # JSON of this size and more waits while smaller bodies are answered: decoding it takes longer than
-# a call of `predict` that it could share. So does msgpack.
+# a call of `predict` that it could share. So do msgpack and CSV.
 ASIDE_BYTES = 1 << 22
-IN_PIECES = (Kind.JSON, Kind.MSGPACK)
+IN_PIECES = (Kind.JSON, Kind.MSGPACK, Kind.CSV)
 MOST_SECONDS = 0.1  # of decoding a large body before smaller ones are answered again
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 METHODS = ("load", "preprocess", "predict", "postprocess")
@@ -133,7 +133,8 @@ def load(config: Config) -> Any:
     grpc = _grpc(config)
     first = _import("common.worker.first_rows").FirstRows(model, config.model.input, grpc)
     most = config.serving.max_answer_bytes
-    flow = flows.Flow(model, sharing, v2, fixed_size, options, grpc, first, most)
+    described = config.model.input
+    flow = flows.Flow(model, sharing, v2, fixed_size, options, grpc, first, most, described)
     try:
         _warm_up(flow, config)
     except recoveries.Broken as error:
