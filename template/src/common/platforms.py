@@ -1,11 +1,11 @@
 """The contracts of platforms that run containers: the routes and variables that each expects.
 
-| platform | variables | health | predictions |
+| platform | port | health | predictions |
 |---|---|---|---|
-| SageMaker | | `GET /ping` | `POST /invocations` |
+| SageMaker | 8080 | `GET /ping` | `POST /invocations` |
 | MLflow's scoring server | | `GET /ping`, `GET /health` | `POST /invocations` |
-| Vertex AI | `AIP_HTTP_PORT`, `AIP_HEALTH_ROUTE`, `AIP_PREDICT_ROUTE` | what they name | what they name |
-| Azure ML | | `GET /` | `POST /score` |
+| Vertex AI | `AIP_HTTP_PORT` | `GET` of `AIP_HEALTH_ROUTE` | `POST` of `AIP_PREDICT_ROUTE` |
+| Azure ML | as deployed | `GET /` | `POST /score` |
 | Cloud Run, Knative | `PORT` | | |
 | Kubernetes | | `GET /livez`, `/readyz`, `/healthz` | |
 

@@ -87,9 +87,8 @@ class Csv:
                 return [None] * width
         order = names or list(reads)
         if len(order) != width:
-            raise InvalidInput(
-                f"row 1 of the CSV has {width} values, the model takes {len(order)}: {listing(order)}"
-            )
+            taken = f"the model takes {len(order)}: {listing(order)}"
+            raise InvalidInput(f"row 1 of the CSV has {width} values, {taken}")
         return [reads[name] for name in order]
 
 
@@ -129,12 +128,13 @@ class CsvPieces:
         place = "the first line of the CSV"
         if names is not None:
             _check_names(codec.columns, names, place)
-        reads = codec.readers(names, len(cells[0]))
-        size = max(1, PIECE_CELLS // len(cells[0]))
+        width = len(names or cells[0])
+        reads = codec.readers(names, width)
+        size = max(1, PIECE_CELLS // width)
         are_numbers = [read is None for read in reads]
         count = 0
         while cells:
-            _check_widths(cells, len(reads), count)
+            _check_widths(cells, width, count)
             _note_numbers(cells, are_numbers)
             self.batches.append(cells)
             count += len(cells)
@@ -303,11 +303,19 @@ EXPECTED: dict[Read, str] = {
 }
 
 
+OF_TYPES: dict[str, Read] = {
+    "number": _number,
+    "boolean": _flag,
+    "string": _text_or_null,
+    "list": _json,
+    "object": _json,
+}
+
+
 def _of_column(column: Column) -> Read | None:
-    if column.type == "any" and column.format is None:
-        return None
-    reads = {"number": _number, "boolean": _flag, "list": _json, "object": _json}
-    return reads.get(column.type, _text_or_null)
+    if column.type == "any" and column.format is not None:
+        return _text_or_null
+    return OF_TYPES.get(column.type)
 
 
 def _of_dtype(dtype: str | None) -> Read | None:

@@ -71,12 +71,11 @@ class Scoring:
         return {**body, INSTANCES: rows}
 
     def _rows(self, form: str, value: Any, size: int) -> list[Any]:
-        is_table = isinstance(value, dict)
-        if form == SPLIT or (
-            form == INPUT_DATA and is_table and isinstance(value.get("data"), list)
-        ):
+        is_object = isinstance(value, dict)
+        is_split = is_object and {"columns", "data"} <= value.keys()
+        if form == SPLIT or (form == INPUT_DATA and is_split):
             return self._of_split(form, value, size)
-        if is_table and form in (INPUTS, INPUT_DATA):
+        if is_object and form in (INPUTS, INPUT_DATA):
             return self._columns.of_lists(value, f'"{form}"', size)
         if not isinstance(value, list):
             also = " or an object of columns" if form in (INPUTS, INPUT_DATA) else ""

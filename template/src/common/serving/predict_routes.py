@@ -104,7 +104,7 @@ ROUTES = {
     VERTEX: Route(VERTEX, Kind.JSON, JSON_TYPES, SEND_JSON),
     **{name: _scoring(name) for name in SCORING.values()},
 }
-MEDIA_TYPES: dict[int, bytes] = dict.fromkeys(Kind, JSON) | {Kind.MSGPACK: MSGPACK}
+MEDIA_TYPES: dict[int, bytes] = {**dict.fromkeys(Kind, JSON), Kind.MSGPACK: MSGPACK}
 
 
 class Workers(Protocol):

@@ -220,19 +220,17 @@ def _metadata(config: Config) -> list[Operation]:
 def _platforms(config: Config) -> list[Operation]:
     """The routes of platforms that run containers, as `platforms.py` has them."""
     example = config.model.example
+    about = "Predict from rows in the forms of MLflow's scoring server"
     operations = [
-        _prediction(
-            name, path, "ScoringRequest", example, "Predict from what MLflow's server takes"
-        )
-        for path, name in SCORING.items()
+        _prediction(name, path, "ScoringRequest", example, about) for path, name in SCORING.items()
     ]
     for operation in operations:
         operation.body[CSV] = {"schema": {**STRING, "description": CSV_BODY}}
     if path := config.routes.predict:
         operations.append(_prediction(VERTEX, path, "PredictRequest", example, "Predict from JSON"))
     for path in LIVE:
-        about = "Whether it is alive"
-        operations.append(_get(path[1:], path, "Platforms", about, (JSON, ref("Live"))))
+        live = (JSON, ref("Live"))
+        operations.append(_get(path[1:], path, "Platforms", "Whether it is alive", live))
     operations += [_ready(path[1:], path, "Platforms") for path in READY]
     if path := config.routes.health:
         operations.append(_ready("vertex_health", path, "Platforms"))

@@ -84,10 +84,11 @@ def _scoring() -> dict[str, Schema]:
     """The forms of rows in MLflow's protocol, beside `instances`."""
     columns = {"type": "array", "items": {"type": ["string", "integer"]}}
     table = _object({"columns": columns, "index": _array({}), "data": _array(_array({}))}, ["data"])
+    by_name = {"type": "object", "additionalProperties": _array({})}
     return {
         "dataframe_split": table,
         "dataframe_records": _array(ref("Row")),
-        "inputs": {"description": "A list of rows, or an object of columns"},
+        "inputs": {"anyOf": [_array(ref("Row")), by_name]},
         "input_data": {"description": "Azure ML's name for any of the forms before"},
     }
 
