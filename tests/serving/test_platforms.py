@@ -116,8 +116,13 @@ def test_forms_share_a_connection_with_every_other_body(client: httpx.Client) ->
 
 
 @pytest.mark.sweep
-def test_a_csv_of_many_megabytes(client: httpx.Client) -> None:
-    """It is decoded in pieces, and smaller requests are answered meanwhile."""
+def test_bodies_of_many_megabytes(client: httpx.Client) -> None:
+    """They are decoded in pieces."""
+    rows = [[1, 2, 3, 4]] * 500_000
+    answer = client.post("/invocations", json={"inputs": rows})
+    assert answer.json() == {"predictions": [10] * 500_000}
+    answer = client.post("/invocations", json={"inputs": [*rows, [1]]})
+    assert answer.status_code == 400 and "instances[500000]" in answer.text
     text = "a,b,c,d\n" + "1,2,3,4\n" * 1_000_000
     csv = {"content-type": "text/csv"}
     answer = client.post("/invocations", content=text, headers=csv)

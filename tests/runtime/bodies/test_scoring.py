@@ -1,6 +1,7 @@
 """MLflow's scoring protocol and CSV, as requests of `:predict`."""
 
 import json
+import random
 import tracemalloc
 from typing import Any
 
@@ -250,8 +251,9 @@ def test_what_is_no_csv_of_the_model_is_named(
 
 
 def test_a_row_without_names_has_as_many_values_as_the_model_takes() -> None:
-    with pytest.raises(InvalidInput, match="row 1 of the CSV has 3 values, the model takes 2"):
-        read("1,x,3\n", TABLE, FirstLine.ABSENT)
+    for described in (TABLE, NAMED, TENSORS):
+        with pytest.raises(InvalidInput, match="row 1 of the CSV has 3 values, the model takes 2"):
+            read("1,x,3\n", described, FirstLine.ABSENT)
 
 
 def test_numbers_are_those_of_json() -> None:
@@ -354,6 +356,24 @@ def test_a_large_csv_is_decoded_in_pieces(last: bytes) -> None:
         assert pieces.value is None and "row 30001 of the CSV: 'q' must be" in str(pieces.error)
 
 
+@pytest.mark.parametrize("form", ["instances", "inputs", "dataframe_records"])
+def test_a_large_body_of_rows_is_decoded_in_pieces(form: str) -> None:
+    scoring, rows = Scoring(None), [[index, "x"] for index in range(60_000)]
+    body = json.dumps({"x": 1, form: rows, "params": {"y": 2}}).encode()
+    pieces = scoring.pieces(body)
+    assert sum(1 for _ in pieces) > 2
+    assert pieces.value == {"x": 1, "instances": rows, "parameters": {"y": 2}}
+    assert pieces.value == scoring.decode(body, "an-id")[0]
+    for other in (
+        split(["a"], *[[1]] * 9),
+        {form: rows, "input_data": rows},
+        {"inputs": {"a": []}},
+    ):
+        pieces = scoring.pieces(json.dumps(other).encode())
+        list(pieces)
+        assert pieces.value is None  # the decoder makes it, or says what is wrong
+
+
 def test_a_large_body_makes_no_more_objects_than_json_may_hold() -> None:
     count = LARGE_BYTES // 2 + 1
     columns = b'{"inputs": {"a": [%b]}}' % b",".join([b"1"] * count)
@@ -366,3 +386,71 @@ def test_one_line_of_many_columns_takes_no_longer_than_as_many_rows() -> None:
     width = csv_rows.MOST_COLUMNS
     [row] = read(b"1," * (width - 1) + b"1", ARRAY, FirstLine.ABSENT)
     assert len(row) == width
+
+
+# ---- whatever comes
+
+MODELS: tuple[ModelInput | None, ...] = (
+    *(None, ARRAY, NAMED, NUMBER, TABLE, TENSORS, TextInput(), TextInput("bytes"), JsonInput()),
+    TableInput((Column("a", "boolean"), Column("b", "list"))),
+    ArrayInput(None, None),
+    ArrayInput((2, 2), "complex64"),
+)
+VALUES: list[Any] = [
+    *(None, 1, 2.5, "a", True, [], {}, [1], [[1, 2]], [["x", "y"]], [{"a": 1, "b": "x"}]),
+    *({"a": [1], "b": [2]}, {"columns": ["b", "a"], "data": [[1, 2]]}, {"data": [[1]]}),
+    *(
+        float("nan"),
+        {"columns": [["a"]], "data": [[1]]},
+        {"columns": ["a", "b"], "data": [[1], []]},
+    ),
+]
+KEYS = ["dataframe_split", "dataframe_records", "inputs", "instances", "input_data", "params", "x"]
+CELLS = [
+    "",
+    "1",
+    "-2.5e3",
+    "nan",
+    "x",
+    '"q,""\n"',
+    "true",
+    "[1]",
+    '"[1"',
+    " 3 ",
+    "1_0",
+    "\0",
+    "é",
+    '"',
+]
+
+
+def some_json(choice: random.Random) -> bytes:
+    keys = choice.choices(KEYS, k=choice.choice((1, 1, 1, 2)))
+    return json.dumps({key: choice.choice(VALUES) for key in keys}).encode()
+
+
+def some_csv(choice: random.Random) -> bytes:
+    width = choice.choice((1, 2, 2, 2, 3))
+    lines = [",".join(choice.choices(CELLS, k=width)) for _ in range(choice.randrange(4))]
+    names = choice.choice((["a,b"], ["b,a"], ["p,q"], ["p"], []))
+    ends = choice.choice(("\n", "\r\n", "\n\n"))
+    return bytes([choice.randrange(3)]) + ends.join([*names, *lines]).encode()
+
+
+@pytest.mark.parametrize(("codec", "some"), [(Scoring, some_json), (Csv, some_csv)])
+def test_whatever_comes_is_rows_or_one_clear_error(codec: Any, some: Any) -> None:
+    choice, found = random.Random(17), set()
+    codecs = [(codec(described), Signature(described)) for described in MODELS]
+    for _ in range(5000):
+        body = bytearray(some(choice))
+        if len(body) > 1 and choice.random() < 0.1:
+            body[choice.randrange(1, len(body))] = choice.randrange(256)
+        decoder, signature = choice.choice(codecs)
+        try:
+            request, _ = decoder.decode(memoryview(body), "an-id")
+            signature.inputs(request["instances"])
+            found.add("rows")
+        except (InvalidInput, DecodeError) as error:
+            assert str(error) and len(str(error)) < 1000
+            found.add("error")
+    assert found == {"rows", "error"}

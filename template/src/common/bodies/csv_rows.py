@@ -73,7 +73,19 @@ class Csv:
         return CsvPieces(self, body)
 
     def readers(self, names: Sequence[str] | None, width: int) -> list[Read | None]:
-        """What reads the cells of each column; None where they show what they are."""
+        """What reads the cells of each column; None where they show what they are.
+
+        Args:
+            names: the names of the columns that came; None if none did.
+            width: how many columns came.
+
+        Raises:
+            InvalidInput: they are not as many as the model's.
+        """
+        known = self.columns.names
+        if known is not None and width != len(known):
+            taken = f"the model takes {len(known)}: {listing(known)}"
+            raise InvalidInput(f"row 1 of the CSV has {width} values, {taken}")
         match self._described:
             case TableInput(columns=columns):
                 reads = {column.name: _of_column(column) for column in columns}
@@ -85,11 +97,7 @@ class Csv:
                 return [str] * width
             case _:
                 return [None] * width
-        order = names or list(reads)
-        if len(order) != width:
-            taken = f"the model takes {len(order)}: {listing(order)}"
-            raise InvalidInput(f"row 1 of the CSV has {width} values, {taken}")
-        return [reads[name] for name in order]
+        return [reads[name] for name in names or reads]
 
 
 class CsvPieces:

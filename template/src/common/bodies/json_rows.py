@@ -121,9 +121,9 @@ class JsonRows:
         found = json_decode(
             b"".join([self._body[: self._start], b'"', mark.encode(), b'"', rest]),
         )
-        if found["instances"] != [mark]:
+        if found[self._key] != [mark]:
             raise ValueError("the body has two lists of instances")
-        found["instances"] = rows
+        found[self._key] = rows
         return dict(found)
 
     def _request(self, body: Any) -> Any:
@@ -173,6 +173,8 @@ class JsonPieces:
         batches: the rows of each piece, so that they can be freed in pieces, too.
     """
 
+    reader: ClassVar[type[JsonRows]] = JsonRows
+
     def __init__(self, body: bytes | memoryview) -> None:
         self._body = body
         self.value: dict[str, Any] | None = None
@@ -184,14 +186,18 @@ class JsonPieces:
         decoded: list[Any] = []
         try:
             check_json(self._body)
-            rows = JsonRows(self._body)
+            rows = self.reader(self._body)
             for batch in rows.batches():
                 decoded += batch
                 self.batches.append(batch)
                 yield
-            self.value = rows.around(decoded)
+            self.value = self._request(rows.around(decoded))
         except Exception:  # `json_decode` shows what is wrong
             return
+
+    def _request(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The request in a decoded body."""
+        return body
 
 
 def _start_of_rows(text: str, keys: Sequence[str], within: Sequence[str]) -> tuple[str, int]:

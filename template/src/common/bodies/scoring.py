@@ -26,6 +26,7 @@ from ..words import kind_of, listing
 from .columns import Columns
 from .density import outside_strings
 from .json_codec import json_decode, json_encode
+from .json_rows import JsonPieces, ScoringRows
 from .values import DecodeError
 
 SPLIT, RECORDS, INPUTS, INSTANCES = "dataframe_split", "dataframe_records", "inputs", "instances"
@@ -54,9 +55,22 @@ class Scoring:
             DecodeError: the body is not JSON.
             InvalidInput: it is not of exactly one form, or its rows or columns are not.
         """
-        return self._request(_decoded(body), len(body)), json_encode
+        return self.request(_decoded(body), len(body)), json_encode
 
-    def _request(self, body: Any, size: int) -> dict[str, Any]:
+    def pieces(self, body: bytes | memoryview) -> "ScoringPieces":
+        """The body, to be decoded in pieces."""
+        return ScoringPieces(self, body)
+
+    def request(self, body: Any, size: int) -> dict[str, Any]:
+        """The request in a decoded body.
+
+        Args:
+            body: what was decoded; it is changed.
+            size: of the body, in bytes.
+
+        Raises:
+            InvalidInput, DecodeError: as `decode`.
+        """
         if not isinstance(body, dict):
             raise InvalidInput(
                 f"the body must be an object with one of {listing(FORMS)}, it is {kind_of(body)}"
@@ -97,6 +111,24 @@ class Scoring:
         elif not set(map(type, rows)) <= {list}:
             return rows
         return self._columns.rows(rows, names, f'"columns" in "{form}"', size)
+
+
+class ScoringPieces(JsonPieces):
+    """Decodes a body whose rows are as `:predict` takes them, some of them at a time.
+
+    Args:
+        codec: makes the request.
+        body: the JSON.
+    """
+
+    reader = ScoringRows
+
+    def __init__(self, codec: Scoring, body: bytes | memoryview) -> None:
+        super().__init__(body)
+        self._codec = codec
+
+    def _request(self, body: dict[str, Any]) -> dict[str, Any]:
+        return self._codec.request(body, len(self._body))
 
 
 def _rename_params(body: dict[str, Any]) -> None:

@@ -44,7 +44,10 @@ PIECES: dict[int, Callable[[bytes | memoryview], "Pieces"]] = {
     Kind.JSON: JsonPieces,
     Kind.MSGPACK: MsgpackPieces,
 }
-ENCODERS = {kind: encode for kind, (_, encode) in CODECS.items()} | {Kind.CSV: bodies.json_encode}
+ENCODERS: dict[int, Encoder] = {
+    **{kind: encode for kind, (_, encode) in CODECS.items()},
+    **dict.fromkeys((Kind.SCORING, Kind.CSV), bodies.json_encode),
+}
 NO_SECONDS = (0.0,) * len(PHASES)
 NO_MEMORY = (
     "the request needs more of the GPU's memory than is free: try again later, or send fewer rows"
@@ -118,15 +121,15 @@ class Flow:
         self._padded: Predict | None = None
         if fixed_size:
             self._padded = FixedSize(model.predict, fixed_size)
-        table = Csv(described)
+        scoring, table = Scoring(described), Csv(described)
         self._codecs: dict[int, Codec] = {
             Kind.V2: v2 or V2(),
-            Kind.SCORING: Scoring(described),
+            Kind.SCORING: scoring,
             Kind.CSV: table,
         }
         if grpc is not None:
             self._codecs[Kind.GRPC] = grpc
-        self._pieces = {**PIECES, Kind.CSV: table.pieces}
+        self._pieces = {**PIECES, Kind.SCORING: scoring.pieces, Kind.CSV: table.pieces}
         self._options = options or Options()
         self._first_rows = first_rows
         self._max_answer_bytes = max_answer_bytes

@@ -40,7 +40,7 @@ AT_ONCE_SECONDS = 0.00005  # reading what has already arrived takes less
 # JSON of this size and more waits while smaller bodies are answered: decoding it takes longer than
 # a call of `predict` that it could share. So do msgpack and CSV.
 ASIDE_BYTES = 1 << 22
-IN_PIECES = (Kind.JSON, Kind.MSGPACK, Kind.CSV)
+IN_PIECES = (Kind.JSON, Kind.MSGPACK, Kind.SCORING, Kind.CSV)
 MOST_SECONDS = 0.1  # of decoding a large body before smaller ones are answered again
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 METHODS = ("load", "preprocess", "predict", "postprocess")
