@@ -1,14 +1,16 @@
 """The routes and variables of platforms that run containers, without a server."""
 
+import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
 from common.config import Config
 from common.errors import ConfigError
 from common.link.frames import FirstLine, Kind
 from common.platforms import LIVE, READY, SCORING, OwnRoutes, check_arguments
-from common.serving.applications import openapi
+from common.serving.applications import fallback_routes, openapi
 from common.serving.predict_routes import Headers, PredictRoutes, Refused
 
 HEALTH, PREDICT = "AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"
@@ -120,6 +122,20 @@ def test_the_document_has_the_routes_of_the_environment() -> None:
     assert set(paths[DEFAULT]) == {"get", "post"}
     scoring = paths["/invocations"]["post"]["requestBody"]["content"]
     assert set(scoring) == {"application/json", "text/csv"}
+
+
+@pytest.mark.parametrize(("ready", "status"), [(True, 200), (False, 503)])
+def test_health_is_readiness_or_liveness(ready: bool, status: int) -> None:
+    made = config(**{HEALTH: "/isalive"})
+    app = fallback_routes.application(made, lambda: ready, "kfserving", "0")
+
+    async def ask() -> list[int]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://model") as client:
+            paths = (*READY, "/isalive", *LIVE)
+            return [(await client.get(path)).status_code for path in paths]
+
+    assert asyncio.run(ask()) == [status] * (len(READY) + 1) + [200] * len(LIVE)
 
 
 # ---- arguments
