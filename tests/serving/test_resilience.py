@@ -777,6 +777,23 @@ def test_a_port_in_use_is_one_clear_line(scaffold: Scaffold, tmp_path: Path, var
     assert f"port {taken} cannot be taken" in line and variable in line
 
 
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"AIP_HTTP_PORT": "http"}, "(or AIP_HTTP_PORT in the environment) must be a whole number"),
+        ({"AIP_PREDICT_ROUTE": "predict"}, "AIP_PREDICT_ROUTE must be a path like /predict"),
+        ({"AIP_HEALTH_ROUTE": "/metrics"}, "AIP_HEALTH_ROUTE is '/metrics', where the server"),
+        ({"arguments": ["train"]}, "the arguments may be none or serve, they are 'train'"),
+    ],
+)
+def test_what_a_platform_cannot_want_is_one_clear_line(
+    sums: Scaffold, tmp_path: Path, environ: Any, words: str
+) -> None:
+    """Before a worker is started: there is no interpreter for one."""
+    environ = {**environ, "MODEL_PYTHON": "/no/such/python"}
+    assert words in last_words(sums.directory, free_port(), tmp_path / "log", **environ)
+
+
 def test_one_port_for_both_is_one_clear_line(scaffold: Scaffold, tmp_path: Path) -> None:
     port = free_port()
     line = last_words(scaffold.directory, port, tmp_path / "log", GRPC_PORT=str(port))

@@ -30,6 +30,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 import generator
 from common.bodies import msgpack_decode, msgpack_encode
+from common.platforms import LIVE, READY, SCORING
 from generator.environment.venvs import server_python
 from generator.scaffold import Scaffold
 from support.servers import openapi_page, v2_client
@@ -50,6 +51,7 @@ from support.servers.running import (
 
 ROW = [5.1, 3.5, 1.4, 0.2]
 INFER = "/v2/models/model/infer"
+HEALTH = (*LIVE, *READY)
 JSON = {"content-type": "application/json"}
 MEDIA_TYPES = {BINARY: "application/msgpack"}
 
@@ -643,7 +645,7 @@ def test_a_predict_that_returns_nothing_is_500(
     assert "predict returned None, it must return a dict with predictions" in logged
 
 
-@pytest.mark.parametrize("path", [PREDICT, BINARY, INFER])
+@pytest.mark.parametrize("path", [PREDICT, BINARY, INFER, "/invocations"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_over_the_limit_is_413(
     owners_client: httpx.Client, path: str, chunked: bool
@@ -935,6 +937,8 @@ def test_health_and_metadata(client: httpx.Client, kind: str, version: str) -> N
         ("/v2/health/ready", {"ready": True}),
         ("/v2/models", {"models": ["model"]}),
         ("/v2/models/model/ready", {"name": "model", "ready": True, "version": version}),
+        *((path, {"live": True}) for path in LIVE),
+        *((path, {"name": "model", "ready": True, "version": version}) for path in READY),
     ]:
         answer = client.get(path)
         assert (answer.status_code, answer.json()) == (200, expected)
@@ -973,7 +977,7 @@ def test_what_the_model_does_not_support_is_501(client: httpx.Client) -> None:
 
 
 def test_another_method_is_405_on_every_route(client: httpx.Client) -> None:
-    for path in ("/", "/v1/models", "/v1/models/model", "/v2", "/v2/models/model"):
+    for path in ("/", "/v1/models", "/v1/models/model", "/v2", "/v2/models/model", *HEALTH):
         answer = client.put(path)
         refused(answer, 405)
         assert answer.headers["allow"] == "GET, HEAD"
@@ -982,7 +986,8 @@ def test_another_method_is_405_on_every_route(client: httpx.Client) -> None:
 GETS = [
     "/", "/metrics", "/docs", "/docs/static/swagger-ui.css", "/openapi.json", "/v1/models",
     "/v1/models/model", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models",
-    "/v2/models/model", "/v2/models/model/ready",
+    "/v2/models/model", "/v2/models/model/ready", "/ping", "/health", "/healthz", "/livez",
+    "/readyz",
 ]  # fmt: skip
 # What differs from request to request.
 OWN_FIELDS = {"date", "x-request-id"}
@@ -1011,7 +1016,7 @@ def test_head_is_get_without_the_body(server: AnyServer, forest: Any) -> None:
 
 
 def test_head_is_405_where_get_is(client: httpx.Client) -> None:
-    for path in (PREDICT, BINARY, INFER):
+    for path in (PREDICT, BINARY, INFER, *SCORING):
         answer = client.head(path)
         assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
         assert client.get("/v1/models/model").status_code == 200
@@ -1190,6 +1195,80 @@ def test_malformed_binary_v2_is_400(client: httpx.Client, head: Any) -> None:
     refused(client.post(INFER, content=content + b"abcd", headers=headers), 400)
 
 
+# --- MLflow's scoring protocol, which SageMaker's and Azure ML's routes take
+
+CSV = {"content-type": "text/csv"}
+PURE_CSV = {"content-type": "text/csv; header=absent"}
+
+
+def test_the_forms_of_the_scoring_protocol(client: httpx.Client, forest: Any, iris: Any) -> None:
+    rows = iris[0][::30].tolist()
+    names = ["sepal length", "sepal width", "petal length", "petal width"]
+    expected = {"predictions": forest.predict(iris[0][::30]).tolist()}
+    table = {"columns": names, "index": list(range(len(rows))), "data": rows}
+    for path in SCORING:
+        for body in (
+            {"instances": rows},
+            {"inputs": rows},
+            {"dataframe_split": table},
+            {"input_data": table},
+        ):
+            answer = client.post(path, json=body)
+            assert (answer.status_code, answer.json()) == (200, expected), body
+            assert answer.headers["content-type"] == "application/json"
+    asked = client.post("/invocations", json={"inputs": rows, "probabilities": True}).json()
+    assert asked == {**expected, "probabilities": forest.predict_proba(iris[0][::30]).tolist()}
+
+
+def test_csv_with_and_without_names(client: httpx.Client, forest: Any, iris: Any) -> None:
+    expected = {"predictions": forest.predict(iris[0]).tolist()}
+    frame = pd.DataFrame(iris[0], columns=list("abcd"))
+    named, bare = (frame.to_csv(index=False, header=header) for header in (True, False))
+    assert client.post("/invocations", content=named, headers=CSV).json() == expected
+    assert client.post("/invocations", content=bare, headers=PURE_CSV).json() == expected
+    chunks = iter([named[:99].encode(), named[99:].encode()])
+    assert client.post("/score", content=chunks, headers=CSV).json() == expected
+    packed = {**CSV, "content-encoding": "gzip"}
+    answer = client.post("/invocations", content=gzip.compress(named.encode()), headers=packed)
+    assert answer.json() == expected
+    refused(client.post("/invocations", content=bare, headers=CSV), 400, "header=absent")
+
+
+def test_a_table_takes_the_scoring_protocol(
+    table_server: AnyServer, table_model: Any, table: pd.DataFrame
+) -> None:
+    expected = {"predictions": table_model.predict(table).tolist()}
+    turned = table[["colour", "size"]]
+    with table_server.client() as client:
+        for body in (
+            {"dataframe_split": turned.to_dict("split")},
+            {"dataframe_records": turned.to_dict("records")},
+            {"inputs": turned.to_dict("list")},
+        ):
+            assert client.post("/invocations", json=body).json() == expected, body
+        text = turned.to_csv(index=False)
+        assert client.post("/invocations", content=text, headers=CSV).json() == expected
+        text = table.to_csv()
+        refused(client.post("/invocations", content=text, headers=CSV), 400, "''", "'size'")
+
+
+def test_bad_bodies_of_the_scoring_protocol_are_4xx(client: httpx.Client) -> None:
+    for content, headers, status, words in (
+        (b"{", JSON, 400, "not JSON"),
+        (b"", JSON, 400, "not JSON"),
+        (b"", CSV, 400, "send at least one row"),
+        (b"[1]", JSON, 400, "'dataframe_split'"),
+        (b'{"inputs": [[1]]}', JSON, 400, "4 values"),
+        (b'{"dataframe_records": [{"a": 1}]}', JSON, 400, "must be a list"),
+        (b"a,b,c,d\n1,2,3,x\n", CSV, 400, "row 1 of the CSV: 'd' must be a number"),
+        (b"a,b\n1,2\n", CSV, 400, "4 values"),
+        (b"\xff", CSV, 400, "not UTF-8"),
+        (b"\x80", {"content-type": "application/msgpack"}, 415, "text/csv"),
+        (b"x", {"content-type": "text/csv; charset=utf-16"}, 415, "utf-8"),
+    ):
+        refused(client.post("/invocations", content=content, headers=headers), status, words)
+
+
 def test_a_table_takes_objects_and_tensors(
     table_server: AnyServer, table_model: Any, table: pd.DataFrame
 ) -> None:
@@ -1298,6 +1377,7 @@ def test_metrics_count(client: httpx.Client) -> None:
             metric(client, "scaffold_requests_total", route="predict", code="200"),
             metric(client, "scaffold_requests_total", route="predict_binary", code="400"),
             metric(client, "scaffold_requests_total", route="infer", code="200"),
+            metric(client, "scaffold_requests_total", route="invocations", code="200"),
             metric(client, "scaffold_request_seconds_count", route="predict"),
             metric(client, "scaffold_batch_rows_sum"),
             metric(client, "scaffold_batch_requests_count"),
@@ -1309,8 +1389,9 @@ def test_metrics_count(client: httpx.Client) -> None:
     client.post(PREDICT, json={"instances": [ROW] * 7})
     client.post(BINARY, content=b"\xc1")
     client.post(INFER, json={"inputs": [GOOD]})
+    client.post("/invocations", content=b"a,b,c,d\n1,2,3,4\n", headers=CSV)
     changes = [round(new - old) for old, new in zip(before, figures(), strict=True)]
-    assert changes == [1, 1, 1, 1, 8, 2, 2, 2]
+    assert changes == [1, 1, 1, 1, 1, 9, 3, 3, 3]
 
 
 def test_metrics_names(client: httpx.Client) -> None:

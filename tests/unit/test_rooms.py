@@ -34,7 +34,7 @@ HOOKS: Order = [
 COMMON: Order = [
     ("current", "words", "logs", "threads", "documents"),
     ("errors",),
-    ("schema", "config_file"),
+    ("schema", "config_file", "platforms"),
     ("config", "rows"),
     ("model_file", "health", "fast_path", "signature"),
     ("onnx_engine",),

@@ -1,11 +1,12 @@
 """The template's code, which `copier update` improves. Yours is in `src/server/`.
 
-- `bodies/`: the bodies of requests and responses: JSON, msgpack, V2's tensors.
+- `bodies/`: the bodies of requests and responses: JSON, msgpack, V2's tensors, MLflow's forms, CSV.
 - `link/`: the link between the server and its workers: frames over a Unix socket pair.
 - `serving/`: the server's process: the predict routes, the metrics, the pool of workers. `http/`
   has its connections, `applications/` every other route, `grpc/` gRPC where KServe is the server.
 - `worker/`: a worker's process, which owns the model and calls `src/server/inference_model.py`.
 - `rows/`: the rows of a request as arrays and tables; `signature.py` uses it.
+- `platforms.py`: the routes and variables of SageMaker, Vertex AI, Azure ML and others.
 - The other modules: `config.yaml`, errors, logs, and what `inference_model.py` imports.
 
 A request arrives in `serving/http/connection.py` or `serving/asgi.py`. `serving/predict_routes.py`

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
+from .platforms import OwnRoutes, own_routes
 from .schema import (
     ModelInput,
     ModelOutput,
@@ -29,7 +30,13 @@ from .words import written
 SOURCE = Path(__file__).resolve().parents[1]
 SERVERS = ("kserve", "kfserving")
 ENGINES = ("native", "onnx")
-ENVIRONMENT = {"WORKERS": "workers", "PORT": "http_port", "GRPC_PORT": "grpc_port"}
+# Of two for one setting the later wins: Vertex AI asks at the port that it names.
+ENVIRONMENT = {
+    "WORKERS": "workers",
+    "PORT": "http_port",
+    "AIP_HTTP_PORT": "http_port",
+    "GRPC_PORT": "grpc_port",
+}
 # The keys of `model` that are not forms of schema.py, and what the value of each must be.
 FACTS: dict[str, tuple[type, str]] = {
     **dict.fromkeys(("file", "sha256", "onnx_sha256", "backend"), (str, "a string or null")),
@@ -134,6 +141,7 @@ class Config:
     model: Model
     server: str = "kserve"
     python_version: str | None = None  # of the model's environment, as in "3.11"
+    routes: OwnRoutes = OwnRoutes()  # which only the environment names
 
     @classmethod
     def read(cls, path: Path, environ: Mapping[str, str] = os.environ) -> "Config":
@@ -157,22 +165,25 @@ class Config:
         serving = dict(_section(metadata, "serving", {}))
         if server == "kfserving":
             serving.setdefault("grpc_port", 0)
-        serving.update(
-            {setting: environ[name] for name, setting in ENVIRONMENT.items() if environ.get(name)}
-        )
+        given = {setting: name for name, setting in ENVIRONMENT.items() if environ.get(name)}
+        serving.update({setting: environ[name] for setting, name in given.items()})
         model = _section(metadata, "model")
-        settings = Serving(**{name: _setting(name, value) for name, value in serving.items()})
+        settings = Serving(
+            **{name: _setting(name, value, given.get(name)) for name, value in serving.items()}
+        )
         if server == "kfserving" and settings.grpc_port:
             raise ConfigError.value(
                 _where("grpc_port"), "0 (KFServing has no gRPC)", settings.grpc_port
             )
+        name = _name(document)
         return cls(
-            name=_name(document),
+            name=name,
             framework=_text(metadata, "framework"),
             serving=settings,
             model=_model(model),
             server=server,
             python_version=_python_version(document),
+            routes=own_routes(environ, name),
         )
 
     def as_document(self) -> dict[str, Any]:
@@ -275,8 +286,14 @@ def _version(given: Any, sha256: str | None) -> str | None:
     return given
 
 
-def _setting(name: str, value: Any) -> Any:
-    """One value of `serving`, converted where it comes from the environment as text."""
+def _setting(name: str, value: Any, variable: str | None = None) -> Any:
+    """One value of `serving`, converted where it comes from the environment as text.
+
+    Args:
+        name: the setting's.
+        value: what was given.
+        variable: the one of the environment that gave it; None if `config.yaml` did.
+    """
     rules = {item.name: item for item in dataclasses.fields(Serving)}
     if name not in rules:
         meant = "the settings are"
@@ -290,10 +307,11 @@ def _setting(name: str, value: Any) -> Any:
         return _origins(name, value)
     if rule.type is bool:
         return _flag(name, value)
-    number = _number(name, value, whole=rule.type is int)
+    place = _where(name, variable)
+    number = _number(place, value, whole=rule.type is int)
     low, high = rule.metadata["low"], rule.metadata["high"]
     if not low <= number <= high:
-        raise ConfigError.value(_where(name), f"between {low} and {high}", value)
+        raise ConfigError.value(place, f"between {low} and {high}", value)
     return number
 
 
@@ -330,19 +348,19 @@ def _flag(name: str, value: Any) -> bool:
     return value
 
 
-def _number(name: str, value: Any, whole: bool) -> float:
+def _number(place: str, value: Any, whole: bool) -> float:
     kind, expected = (int, "a whole number") if whole else (float, "a number")
     try:
         if isinstance(value, bool) or (whole and isinstance(value, float)):
             raise ValueError
         return kind(value)
     except (TypeError, ValueError, OverflowError):
-        raise ConfigError.value(_where(name), expected, value) from None
+        raise ConfigError.value(place, expected, value) from None
 
 
-def _where(setting: str) -> str:
+def _where(setting: str, variable: str | None = None) -> str:
     """A setting's key, and the environment variable that overrides it where there is one."""
     for name, target in ENVIRONMENT.items():
-        if target == setting:
+        if target == setting and variable in (None, name):
             return f"serving.{setting} (or {name} in the environment)"
     return f"serving.{setting}"

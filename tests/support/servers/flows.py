@@ -29,7 +29,7 @@ def ask(
         for response in responses:
             assert response.ident not in answers, "a request was answered twice"
             decode: Callable[[bytes], Any] = (
-                json.loads if response.kind == Kind.JSON else msgpack_decode
+                msgpack_decode if response.kind == Kind.MSGPACK else json.loads
             )
             answers[response.ident] = (response.status, decode(response.body))
     assert sorted(answers) == [frame.ident for frame in frames]

@@ -36,7 +36,7 @@ def send(client: httpx.Client, document: dict[str, Any], operation: Operation) -
     assert "{" not in operation.path
     if "requestBody" not in operation.facts:
         return client.request(operation.method, operation.path)
-    [(media_type, content)] = operation.facts["requestBody"]["content"].items()
+    media_type, content = next(iter(operation.facts["requestBody"]["content"].items()))
     if media_type == "application/json":
         return client.request(operation.method, operation.path, json=content["example"])
     assert content["schema"] == {"type": "string", "format": "binary"}

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,9 @@ def free_port() -> int:
     raise AssertionError("no port is free")
 
 
-def launch(directory: Path, port: int, log: Path, **environ: str) -> "subprocess.Popen[bytes]":
+def launch(
+    directory: Path, port: int, log: Path, arguments: Sequence[str] = (), **environ: str
+) -> "subprocess.Popen[bytes]":
     """Start the server of a scaffold; standard error goes to a file."""
     python = server_python(directory / "server-requirements.txt")
     settings = {
@@ -83,7 +85,7 @@ def launch(directory: Path, port: int, log: Path, **environ: str) -> "subprocess
         **environ,
     }
     with log.open("wb") as stream:
-        command = [str(python), str(directory / "src" / "inference_server.py")]
+        command = [str(python), str(directory / "src" / "inference_server.py"), *arguments]
         return subprocess.Popen(command, env=settings, stderr=stream, start_new_session=True)
 
 
@@ -133,11 +135,13 @@ class Running:
 
 
 @contextlib.contextmanager
-def serving(directory: Path, host: str = "127.0.0.1", **environ: str) -> Iterator[Running]:
+def serving(
+    directory: Path, host: str = "127.0.0.1", arguments: Sequence[str] = (), **environ: str
+) -> Iterator[Running]:
     """Serve a scaffold's directory until the block ends."""
     port = free_port()
     log = directory.parent / f"{directory.name}-{port}.log"
-    process = launch(directory, port, log, **environ)
+    process = launch(directory, port, log, arguments, **environ)
     running = Running(f"http://{host}:{port}", process, log, int(environ.get("GRPC_PORT", "0")))
     try:
         until(lambda: process.poll() is not None or running.ready(), "the server is ready")

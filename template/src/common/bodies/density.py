@@ -80,6 +80,21 @@ def most_marks(body: bytes | memoryview) -> tuple[int, int]:
     return commas, lists
 
 
+def check_rows(count: int, size: int) -> None:
+    """Check how many objects are made of a body of JSON or CSV that holds none for them.
+
+    Args:
+        count: how many.
+        size: the body's, in bytes.
+
+    Raises:
+        DecodeError: it is a large body, and they are too many.
+    """
+    most = size // JSON_BYTES
+    if size >= LARGE_BYTES and count > most:
+        raise DecodeError(_refusal(size, most))
+
+
 def _opened(codes: Codes) -> int:
     return int(np.count_nonzero(codes | 0x20 == ord("{")))  # [ and { differ in this bit
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from ..link.frames import V2_HEAD
 from .json_codec import json_decode, json_encode
-from .v2.v2_codec import Encoder
-from .values import DecodeError
+from .values import DecodeError, Encoder
 
 REQUIRED = {"data", "id", "source", "specversion", "time", "type"}  # by KServe, "time" too
 MOST_BYTES = 1 << 16  # of the attributes

@@ -12,8 +12,7 @@ import numpy as np
 from . import events
 from .density import Steps, check_large_json, holds_more, outside_strings
 from .json_codec import json_decode, json_encode
-from .v2.v2_codec import Encoder
-from .values import DecodeError
+from .values import DecodeError, Encoder
 
 WINDOW_BYTES = 1 << 14  # of the first rows
 OTHER_CONTAINERS = 1000  # under other keys
@@ -81,12 +80,14 @@ class JsonRows:
         ValueError: no list under `instances` is in sight.
     """
 
+    keys: ClassVar[tuple[str, ...]] = ("instances",)  # the rows are under the first of them
     within: ClassVar[tuple[str, ...]] = ()  # keys of objects that may hold the rows
 
     def __init__(self, body: bytes | memoryview) -> None:
         self._body = memoryview(body)
         try:
-            self._start = _start_of_rows(self._text(0, WINDOW_BYTES), self.within)
+            text = self._text(0, WINDOW_BYTES)
+            self._key, self._start = _start_of_rows(text, self.keys, self.within)
         except _ENDS:
             raise ValueError("no rows are in sight") from None
         self._rows = Items(self._body, self._start)
@@ -129,9 +130,9 @@ class JsonRows:
         """
         end = yield from self._end()
         found = self._request(json_decode(b"".join([self._body[: self._start], self._body[end:]])))
-        if found["instances"] != []:
+        if found[self._key] != []:
             raise ValueError("the body has two lists of instances")
-        del found["instances"]
+        del found[self._key]
         return dict(found)
 
     def around(self, rows: list[Any]) -> Any:
@@ -148,9 +149,9 @@ class JsonRows:
             b"".join([self._body[: self._start], b'"', mark.encode(), b'"', rest]),
         )
         request = self._request(found)
-        if request["instances"] != [mark]:
+        if request[self._key] != [mark]:
             raise ValueError("the body has two lists of instances")
-        request["instances"] = rows
+        request[self._key] = rows
         return found
 
     def _request(self, body: Any) -> Any:
@@ -183,6 +184,12 @@ class EventRows(JsonRows):
         return events.request_in(body)
 
 
+class ScoringRows(JsonRows):
+    """Reads rows of MLflow's scoring protocol that are as `:predict` takes them."""
+
+    keys = ("instances", "inputs", "dataframe_records")
+
+
 class JsonPieces:
     """Decodes a body of JSON that has many rows, some of them at a time.
 
@@ -201,6 +208,7 @@ class JsonPieces:
     def __init__(self, body: bytes | memoryview) -> None:
         self._body = body
         self.decoded: tuple[Any, Encoder] | None = None
+        self.error: Exception | None = None  # decoding the whole body shows what is wrong
         self.batches: list[list[Any]] = []
 
     def __iter__(self) -> Steps[None]:
@@ -234,14 +242,14 @@ class EventPieces(JsonPieces):
         return events.opened(body)
 
 
-def _start_of_rows(text: str, within: Sequence[str]) -> int:
-    """Where the first row starts, in the object itself or under keys of other objects."""
+def _start_of_rows(text: str, keys: Sequence[str], within: Sequence[str]) -> tuple[str, int]:
+    """The key of the rows, in the object itself or under keys of others, and where they start."""
     at = _after(text, 0, "{")
     while True:
         key, at = _value(text, at)
         at = _after(text, at, ":")
-        if key == "instances":
-            return _after(text, at, "[")
+        if key in keys:
+            return key, _after(text, at, "[")
         if key in within and text[_skip(text, at)] == "{":
             at = _after(text, at, "{")
             continue

@@ -11,7 +11,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from .density import Steps, check_msgpack
 from .msgpack_codec import MARKERS, OPTIONS, check_complete, msgpack_decode, msgpack_encode
-from .v2.v2_codec import Encoder
+from .values import Encoder
 
 WINDOW_BYTES = 1 << 14  # of the first rows
 MOST_BYTES = 1 << 18  # of further ones
@@ -112,6 +112,7 @@ class MsgpackPieces:
     def __init__(self, body: bytes | memoryview) -> None:
         self._body = body
         self.decoded: tuple[Any, Encoder] | None = None
+        self.error: Exception | None = None  # decoding the whole body shows what is wrong
         self.batches: list[list[Any]] = []
 
     def __iter__(self) -> Steps[None]:

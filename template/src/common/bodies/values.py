@@ -18,6 +18,7 @@ from ..words import type_name
 
 Array = npt.NDArray[Any]
 DType = np.dtype[Any]
+Encoder = Callable[[Any], bytes]  # of a response
 Converters = tuple[tuple[Any, Callable[[Any], Any]], ...]  # types, and what converts their values
 
 # pandas' NA and NaT are recognised by name, so that no worker has to import pandas.

@@ -10,7 +10,8 @@ and one from the worker is
 
 `length` counts the bytes after it. `ident` is the number of the request that a frame belongs to;
 0 is the worker itself. A V2 body starts with a u32: the size of the JSON before its raw data, or 0
-if all of it is JSON. A GRPC body is a message of V2's ModelInfer in protobuf's wire format.
+if all of it is JSON. A GRPC body is a message of V2's ModelInfer in protobuf's wire format. A CSV
+body starts with a byte that says what its first line is, a `FirstLine`.
 """
 
 import os
@@ -45,6 +46,16 @@ class Kind(IntEnum):
     TRIAL = 7  # to the worker: JSON with rows, to try whether they are independent
     GRPC = 9
     BROKEN = 10  # from the worker: why its model can answer nothing more
+    SCORING = 11  # JSON of MLflow's scoring protocol
+    CSV = 12
+
+
+class FirstLine(IntEnum):
+    """What the first line of a CSV body is, as the parameter `header` of its media type says."""
+
+    NAMES = 0  # where nothing is said
+    PRESENT = 1  # names, whatever they look like
+    ABSENT = 2  # a row
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from ..config import SOURCE, Config, config_path
 from ..errors import ConfigError, LoadError
 from ..link import launch
 from ..link.child import Child
+from ..platforms import check_arguments
 from .listener import ports
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ def main() -> int:
     os.chdir(SOURCE)
     workers: list[Child] = []
     try:
+        check_arguments(sys.argv[1:])
         config = Config.read(config_path())
         version = config.model.version or "unknown"
         logger.info("starting the server of %s, version %s", config.name, version)

@@ -1,6 +1,7 @@
 """The predict routes: they choose a request's route, check the request and build its response.
 
-Source of the routes: KServe's V1 and V2 protocols, and Truss's `predict_binary`.
+Source of the routes: KServe's V1 and V2 protocols, and Truss's `predict_binary`; those of
+`platforms.py` for the others.
 """
 
 import json
@@ -13,7 +14,8 @@ from secrets import token_hex
 from typing import Protocol
 
 from ..config import Config
-from ..link.frames import V2_HEAD, Kind, Response
+from ..link.frames import V2_HEAD, FirstLine, Kind, Response
+from ..platforms import SCORING, VERTEX
 from ..words import no_version
 from . import metrics
 from .compression import ACCEPTED, HeaderList, accepted, coding_of
@@ -26,6 +28,7 @@ JSON = b"application/json"
 UNNAMED = (b"application/x-www-form-urlencoded", b"text/plain")
 MSGPACK = b"application/msgpack"
 OCTETS = b"application/octet-stream"
+CSV = b"text/csv"
 PATH = re.compile(
     r"/v1/models/(?P<v1>[^/]*):(?P<verb>predict|predict_binary)"
     r"|/v2/models/(?P<v2>[^/]*)(/versions/(?P<version>[^/]*))?/infer"
@@ -33,9 +36,13 @@ PATH = re.compile(
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 # CloudEvents go to the fallback application: https://github.com/cloudevents/spec
 EVENT = b"application/cloudevents+json"
-V2 = Kind.V2  # a lookup in the enum takes longer than the comparison
+# A lookup in the enum takes longer than the comparison.
+V2, TABLE = Kind.V2, Kind.CSV
+FIRST_LINES = {"present": FirstLine.PRESENT, "absent": FirstLine.ABSENT}
+INFERENCE_ID = b"x-amzn-sagemaker-inference-id"
 JSON_LENGTH = b"inference-header-content-length"
 MOST_DIGITS = 20  # of a length: Python refuses to read thousands
+OF_PLATFORMS = (b"ce-", b"x-amzn-")  # starts of header fields
 RETRY_AFTER = (b"retry-after", b"1")
 CLOSE = (b"connection", b"close")
 
@@ -50,20 +57,36 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Route:
-    """One of the predict routes."""
+    """One of the predict routes.
+
+    Attributes:
+        table: the same route for CSV, where it takes that.
+    """
 
     name: str
     kind: Kind
     media_types: frozenset[bytes]
     hint: str
+    table: "Route | None" = None
+
+
+JSON_TYPES = frozenset({JSON, b"application/ld+json", OCTETS, *UNNAMED})
+SEND_JSON = "send Content-Type: application/json"
+
+
+def _scoring(name: str) -> Route:
+    """A route that takes MLflow's forms of JSON, and CSV."""
+    hint = f"{SEND_JSON}, or text/csv"
+    table = Route(name, Kind.CSV, frozenset({CSV}), hint)
+    return Route(name, Kind.SCORING, JSON_TYPES, hint, table)
 
 
 ROUTES = {
     "predict": Route(
         "predict",
         Kind.JSON,
-        frozenset({JSON, b"application/ld+json", OCTETS, *UNNAMED}),
-        "send Content-Type: application/json",
+        JSON_TYPES,
+        SEND_JSON,
     ),
     "predict_binary": Route(
         "predict_binary",
@@ -78,8 +101,10 @@ ROUTES = {
         "send Content-Type: application/json, or application/octet-stream with "
         "Inference-Header-Content-Length",
     ),
+    VERTEX: Route(VERTEX, Kind.JSON, JSON_TYPES, SEND_JSON),
+    **{name: _scoring(name) for name in SCORING.values()},
 }
-MEDIA_TYPES: dict[int, bytes] = {Kind.JSON: JSON, Kind.MSGPACK: MSGPACK, Kind.V2: JSON}
+MEDIA_TYPES: dict[int, bytes] = {**dict.fromkeys(Kind, JSON), Kind.MSGPACK: MSGPACK}
 
 
 class Workers(Protocol):
@@ -124,6 +149,10 @@ class PredictRoutes:
         if self._version is not None:
             versioned = f"/v2/models/{self._name}/versions/{self._version}/infer"
             self._routes[versioned] = ROUTES["infer"]
+        self._routes |= {path: ROUTES[name] for path, name in SCORING.items()}
+        if config.routes.predict is not None:
+            self._routes[config.routes.predict] = ROUTES[VERTEX]
+        self._health = {"/", config.routes.health}  # which may be a predict route's path, too
         self.by_target = {path.encode(): route for path, route in self._routes.items()}
         self._requests_answered = metrics.Requests()
         self._ids = token_hex(4)
@@ -139,9 +168,13 @@ class PredictRoutes:
         route = self._routes.get(path)
         if route is None:
             return _route_elsewhere(path)
-        is_event = headers.event or headers.media_type == EVENT
-        if route.kind == Kind.JSON and method == "POST" and is_event:
+        if route.name == VERTEX and method in ("GET", "HEAD") and path in self._health:
             return None
+        is_event = headers.event or headers.media_type == EVENT
+        if route.name == "predict" and method == "POST" and is_event:
+            return None
+        if route.table is not None and headers.media_type == CSV:
+            return route.table
         return route
 
     def check(self, route: Route, path: str, method: str, headers: "Headers") -> None:
@@ -191,7 +224,10 @@ class PredictRoutes:
             )
 
     def request_id(self, headers: "Headers") -> str:
-        """The client's X-Request-Id if it is printable ASCII without spaces, else a new one."""
+        """The client's X-Request-Id if it is printable ASCII without spaces, else a new one.
+
+        SageMaker passes on a client's X-Amzn-SageMaker-Inference-Id instead.
+        """
         if headers.request_id and REQUEST_ID.fullmatch(headers.request_id):
             return headers.request_id.decode("ascii")
         self._requests += 1
@@ -201,8 +237,11 @@ class PredictRoutes:
         """The body as the workers take it, from the parts that it came in.
 
         Raises:
-            Refused: a V2 body does not say how much of it is JSON.
+            Refused: a V2 body does not say how much of it is JSON, or the media type of CSV has a
+                parameter that it cannot have.
         """
+        if route.kind == TABLE:
+            return [bytes([_first_line(headers)]), *parts]
         if route.kind != V2:
             return parts
         return [V2_HEAD.pack(_json_size(headers, sum(map(len, parts)))), *parts]
@@ -294,8 +333,11 @@ class Headers:
                 self.json_size = value
             elif name == b"content-encoding":
                 self.coding = coding_of(b", ".join((self.coding, value)))
-            elif name.startswith(b"ce-"):
-                self.event = True
+            elif name.startswith(OF_PLATFORMS):
+                if name == INFERENCE_ID:
+                    self.request_id = self.request_id or value
+                elif name.startswith(b"ce-"):
+                    self.event = True
 
 
 def _json_size(headers: Headers, length: int) -> int:
@@ -315,6 +357,27 @@ def _json_size(headers: Headers, length: int) -> int:
         came = f"it is {given[:MOST_DIGITS].decode('latin-1')!r}"
     limits = f"must be between 1 and {length}, the body's length"
     raise Refused(400, f"Inference-Header-Content-Length {limits}, {came}")
+
+
+def _first_line(headers: Headers) -> FirstLine:
+    """What the first line of a CSV body is, by the parameters of its media type.
+
+    Raises:
+        Refused: it is in another charset than UTF-8, or `header` is neither present nor absent.
+    """
+    fields = [value.decode("latin-1") for name, value in headers.fields if name == b"content-type"]
+    given = {}
+    for parameter in fields[-1].split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        given[name.strip().lower()] = value.strip().strip('"').lower()
+    if given.get("charset", "utf-8") not in ("utf-8", "utf8", "us-ascii"):
+        raise Refused(415, f"the charset of text/csv must be utf-8, it is {given['charset'][:40]}")
+    header = given.get("header")
+    if header is not None and header not in FIRST_LINES:
+        raise Refused(
+            415, f"the header of text/csv must be present or absent, it is {header[:40]!r}"
+        )
+    return FIRST_LINES.get(header or "", FirstLine.NAMES)
 
 
 def version_fields(config: Config) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bodies.v2.v2_codec import Encoder
+from ..bodies.values import Encoder
 from ..link.frames import Request
 
 

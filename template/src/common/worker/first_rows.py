@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from ..bodies.density import LARGE_BYTES, Steps, at_once
-from ..bodies.json_rows import EventRows, JsonRows
+from ..bodies.json_rows import EventRows, JsonRows, ScoringRows
 from ..bodies.msgpack_rows import MsgpackRows
 from ..bodies.v2 import first_row
 from ..bodies.v2.long_lists import Unseen
@@ -26,6 +26,7 @@ READERS: dict[int, Callable[[bytes | memoryview], "Rows"]] = {
     Kind.JSON: JsonRows,
     Kind.MSGPACK: MsgpackRows,
     Kind.EVENT: EventRows,
+    Kind.SCORING: ScoringRows,
 }
 TENSORS = (Kind.V2, Kind.GRPC)
 

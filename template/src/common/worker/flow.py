@@ -15,13 +15,17 @@ import numpy as np
 
 from .. import bodies, current
 from ..bodies import events
+from ..bodies.csv_rows import Csv
 from ..bodies.density import LARGE_BYTES, Steps
 from ..bodies.json_rows import EventPieces, JsonPieces
 from ..bodies.msgpack_rows import MsgpackPieces
-from ..bodies.v2.v2_codec import V2, Encoder, parted
+from ..bodies.scoring import Scoring
+from ..bodies.v2.v2_codec import V2, parted
 from ..bodies.v2.v2_pieces import V2Pieces
+from ..bodies.values import Encoder
 from ..errors import InvalidInput, TooLarge, UnknownModel, Unsendable, text_of
 from ..link.frames import PHASES, Kind, Request, Response, Stats
+from ..schema import ModelInput
 from ..words import kind_of, type_name
 from .calls import Call, merged
 from .first_rows import FirstRows
@@ -38,11 +42,6 @@ logger = logging.getLogger(__name__)
 CODECS: dict[int, tuple[Callable[[bytes | memoryview], Any], Encoder]] = {
     Kind.JSON: (bodies.json_decode, bodies.json_encode),
     Kind.MSGPACK: (bodies.msgpack_decode, bodies.msgpack_encode),
-}
-PIECES: dict[int, Callable[[bytes | memoryview], "Pieces"]] = {
-    Kind.JSON: JsonPieces,
-    Kind.MSGPACK: MsgpackPieces,
-    Kind.EVENT: EventPieces,
 }
 # A body of this size and more waits while smaller ones are answered: decoding it takes longer than
 # a call of `predict` that it could share.
@@ -74,12 +73,13 @@ class Pieces(Protocol):
 
     decoded: tuple[Any, Encoder] | None
     batches: list[list[Any]]
+    error: Exception | None  # where the body need not be decoded again to show what is wrong
 
     def __iter__(self) -> Steps[None]: ...
 
 
-class Tensors(Protocol):
-    """Decodes bodies of tensors, whose encoder depends on the request."""
+class Codec(Protocol):
+    """Decodes bodies for a model, and makes what encodes the response to each."""
 
     def decode(
         self, body: bytes | memoryview, request_id: str
@@ -105,6 +105,7 @@ class Flow:
         grpc: decodes and encodes gRPC's messages for the model, if there is a port for them.
         first_rows: tries the first rows of large bodies.
         max_answer_bytes: the size of the largest answer.
+        described: `model.input` of a Config, for bodies whose values stand in named columns.
     """
 
     def __init__(
@@ -114,9 +115,10 @@ class Flow:
         v2: V2 | None = None,
         fixed_size: int = 0,
         options: Options | None = None,
-        grpc: Tensors | None = None,
+        grpc: Codec | None = None,
         first_rows: FirstRows | None = None,
         max_answer_bytes: int = 2**30,
+        described: ModelInput | None = None,
     ) -> None:
         self._model = model
         self._sharing = sharing
@@ -124,9 +126,22 @@ class Flow:
         if fixed_size:
             self._padded = FixedSize(model.predict, fixed_size)
         self._v2 = v2 or V2()
-        self._tensors: dict[int, Tensors] = {Kind.V2: self._v2}
+        scoring, table = Scoring(described), Csv(described)
+        self._codecs: dict[int, Codec] = {
+            Kind.V2: self._v2,
+            Kind.SCORING: scoring,
+            Kind.CSV: table,
+        }
         if grpc is not None:
-            self._tensors[Kind.GRPC] = grpc
+            self._codecs[Kind.GRPC] = grpc
+        self._pieces: dict[int, Callable[[Request], Pieces]] = {
+            Kind.JSON: lambda frame: JsonPieces(frame.body),
+            Kind.MSGPACK: lambda frame: MsgpackPieces(frame.body),
+            Kind.EVENT: lambda frame: EventPieces(frame.body),
+            Kind.V2: lambda frame: V2Pieces(self._v2, frame.body, frame.request_id),
+            Kind.SCORING: lambda frame: scoring.pieces(frame.body),
+            Kind.CSV: lambda frame: table.pieces(frame.body),
+        }
         self._options = options or Options()
         self._first_rows = first_rows
         self._max_answer_bytes = max_answer_bytes
@@ -143,12 +158,12 @@ class Flow:
             return False
         if frame.kind == Kind.V2:
             return len(parted(frame.body)[0]) >= ASIDE_BYTES
-        return frame.kind in PIECES
+        return frame.kind in self._pieces
 
     def open_in_pieces(self, frame: Request) -> Iterator[Call | Response | None]:
         """As `open`, for a large body. Yields None in between, when others can be answered."""
         thresholds = gc.get_threshold()
-        pieces = self._pieces(frame)
+        pieces = self._pieces[frame.kind](frame)
         try:
             with _no_search():
                 refusal, checked = yield from _timed(self._refusal_of_first(frame))
@@ -266,16 +281,13 @@ class Flow:
         if frame.kind == Kind.EVENT:
             return events.decode(frame.body)
         if codec is None:
-            return self._tensors[frame.kind].decode(frame.body, frame.request_id)
+            return self._codecs[frame.kind].decode(frame.body, frame.request_id)
         decode, encode = codec
         return decode(frame.body), encode
 
-    def _pieces(self, frame: Request) -> Pieces:
-        if frame.kind == Kind.V2:
-            return V2Pieces(self._v2, frame.body, frame.request_id)
-        return PIECES[frame.kind](frame.body)
-
     def _decode_large(self, frame: Request, pieces: Pieces | None) -> tuple[Any, Encoder]:
+        if pieces is not None and pieces.error is not None:
+            raise pieces.error
         if pieces is not None and pieces.decoded is not None:
             return pieces.decoded
         with _no_search():

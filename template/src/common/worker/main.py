@@ -129,7 +129,8 @@ def load(config: Config) -> Any:
     grpc = _grpc(config)
     first = _import("common.worker.first_rows").FirstRows(model, config.model.input, grpc)
     most = config.serving.max_answer_bytes
-    flow = flows.Flow(model, sharing, v2, fixed_size, options, grpc, first, most)
+    described = config.model.input
+    flow = flows.Flow(model, sharing, v2, fixed_size, options, grpc, first, most, described)
     try:
         _warm_up(flow, config)
     except recoveries.Broken as error:

@@ -18,14 +18,13 @@ from ...errors import UnknownModel
 from ...schema import ModelInput
 from ...words import no_version, shown
 from ..ndarray_codec import parse_shape
-from ..values import Array, DecodeError
+from ..values import Array, DecodeError, Encoder
 from . import protobuf
 from .first_row import Cut, First
 from .protobuf import BYTES, FIXED32, FIXED64, VARINT, Budget, Repeated, Scalar
 from .v2_codec import (
     BINARY_OUTPUT,
     RAW_ONLY,
-    Encoder,
     check_new,
     check_parameters,
     check_range,

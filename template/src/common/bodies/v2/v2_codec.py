@@ -19,7 +19,7 @@ from ...words import kind_of, listing, shown
 from ..density import Steps, at_once
 from ..json_codec import json_decode, json_encode
 from ..ndarray_codec import build_array, check_size, parse_shape
-from ..values import Array, DecodeError
+from ..values import Array, DecodeError, Encoder
 from .v2_tensors import (
     DATATYPES,
     datatype,
@@ -28,8 +28,6 @@ from .v2_tensors import (
     tensors_of_response,
     without_null,
 )
-
-Encoder = Callable[[Any], bytes]
 
 DTYPES: dict[str, np.dtype[Any]] = {
     known: np.dtype(name).newbyteorder("<") for name, known in DATATYPES.items()

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..density import Steps, check_large_json
-from ..values import Array
+from ..values import Array, Encoder
 from .long_lists import LongList, Unseen, shortened
 from .v2_codec import (
     V2,
-    Encoder,
     cast,
     check_items,
     decode_json,
@@ -51,6 +50,7 @@ class V2Pieces:
         self._body = body
         self._request_id = request_id
         self.decoded: tuple[Any, Encoder] | None = None
+        self.error: Exception | None = None  # decoding the whole body shows what is wrong
         self.batches: list[list[Any]] = []
 
     def __iter__(self) -> Steps[None]:

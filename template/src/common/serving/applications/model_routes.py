@@ -1,6 +1,7 @@
 """The routes that tell which model is served, whether it is ready, and what V2 knows of it.
 
-Source: KServe's V1 protocol, and the Open Inference Protocol (V2).
+Source: KServe's V1 protocol, and the Open Inference Protocol (V2). `platforms.py` has the sources
+of those that other platforms ask.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from fastapi import FastAPI, HTTPException, Request
 
 from ...bodies.v2 import v2_metadata
 from ...config import Config
+from ...platforms import LIVE, READY
 from ...words import no_version
 
 
@@ -33,6 +35,7 @@ class ModelRoutes:
         self._name, self._version = config.name, config.model.version
         self._is_ready = ready
         self._ready_answer = ready_answer(config)
+        self._own = config.routes.health
         self._metadata = v2_metadata.of_model(config)
 
     def add_to(self, app: FastAPI) -> None:
@@ -45,9 +48,17 @@ class ModelRoutes:
             ("/v2/models/{model_name}/versions/{version}/ready", self.ready),
         ):
             app.add_api_route(path, answer)
+        for path in LIVE:
+            app.add_api_route(path, self.live)
+        for path in (*READY, *([self._own] if self._own else [])):
+            app.add_api_route(path, self.ready)
+
+    async def live(self) -> dict[str, bool]:
+        return {"live": True}
 
     async def ready(self, request: Request) -> dict[str, Any]:
-        self.check(**request.path_params)
+        if request.path_params:
+            self.check(**request.path_params)
         if not self._is_ready():
             raise HTTPException(503, f"the model {self._name!r} is not ready")
         return self._ready_answer

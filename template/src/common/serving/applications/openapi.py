@@ -13,10 +13,11 @@ from starlette.staticfiles import StaticFiles
 
 from ...bodies.v2 import v2_metadata
 from ...config import Config
+from ...platforms import LIVE, READY, SCORING, VERTEX
 from .openapi_schemas import NAMES, STRING, Schema, components, ref
 
 JSON, TEXT = "application/json", "text/plain"
-MSGPACK = "application/msgpack"
+MSGPACK, CSV = "application/msgpack", "text/csv"
 FILE = {"type": "string", "format": "binary"}
 RETRY_AFTER: Schema = {
     "description": "The seconds to wait before the next try",
@@ -33,6 +34,10 @@ ERRORS = {
     503: "The model is not ready, or too many requests wait: retry after `Retry-After` seconds",
     504: "The model took longer than `serving.predict_timeout_seconds`",
 }
+CSV_BODY = (
+    "A line of names and a line for each row; `header=absent` in the media type says that there is"
+    " no line of names"
+)
 OF_ALL = (408, 414, 431, 500)
 OF_READINESS = (*OF_ALL, 503)
 OF_PREDICTION = tuple(ERRORS)
@@ -128,7 +133,7 @@ def _error(status: int) -> dict[str, Any]:
 
 def _operations(config: Config) -> list[Operation]:
     others = _kfserving if config.server == "kfserving" else _kserve
-    return [*_predictions(config), *others(config), *_metadata(config)]
+    return [*_predictions(config), *others(config), *_metadata(config), *_platforms(config)]
 
 
 def _predictions(config: Config) -> list[Operation]:
@@ -210,6 +215,32 @@ def _metadata(config: Config) -> list[Operation]:
         _ready("v2_model_ready", f"{model}/ready", "V2"),
         _get("metrics", "/metrics", "Server", "Figures for Prometheus", (TEXT, STRING)),
     ]
+
+
+def _platforms(config: Config) -> list[Operation]:
+    """The routes of platforms that run containers, as `platforms.py` has them."""
+    example = config.model.example
+    about = "Predict from rows in the forms of MLflow's scoring server"
+    operations = [
+        _prediction(name, path, "ScoringRequest", example, about) for path, name in SCORING.items()
+    ]
+    for operation in operations:
+        operation.body[CSV] = {"schema": {**STRING, "description": CSV_BODY}}
+    if path := config.routes.predict:
+        operations.append(_prediction(VERTEX, path, "PredictRequest", example, "Predict from JSON"))
+    for path in LIVE:
+        live = (JSON, ref("Live"))
+        operations.append(_get(path[1:], path, "Platforms", "Whether it is alive", live))
+    operations += [_ready(path[1:], path, "Platforms") for path in READY]
+    if path := config.routes.health:
+        operations.append(_ready("vertex_health", path, "Platforms"))
+    return operations
+
+
+def _prediction(id: str, path: str, request: str, example: Any, summary: str) -> Operation:
+    body = {JSON: _with_example(request, example and {"instances": example})}
+    answer = (JSON, ref("PredictResponse"))
+    return Operation(id, "post", path, "Platforms", summary, answer, OF_PREDICTION, body)
 
 
 def _ready(id: str, path: str, tag: str) -> Operation:

@@ -49,6 +49,9 @@ WHOLE, FLOATS = ("int", "uint"), ("float", "bfloat")
 FORMATS = {"float32": "float", "float64": "double"}
 FLAG = {"type": "boolean", "const": True}
 NAMES = {"type": "array", "items": STRING}
+ONE_OF_FORMS = (
+    "Exactly one of `instances`, `dataframe_split`, `dataframe_records`, `inputs` and `input_data`"
+)
 
 
 def components(config: Config) -> dict[str, Schema]:
@@ -62,14 +65,31 @@ def components(config: Config) -> dict[str, Schema]:
         response["probabilities"] = _array(_probabilities(output))
     if config.model.parameters:
         request["parameters"] = _parameters(config.model.parameters)
+    scoring = {**_scoring(), **request}
+    if "parameters" in request:
+        scoring["params"] = request["parameters"]
     return {
         "PredictRequest": _object(request, ["instances"]),
+        "ScoringRequest": {**_object(scoring, []), "description": ONE_OF_FORMS},
         "PredictResponse": _object(response, ["predictions"]),
         "Row": _row(config.model.input),
         "Prediction": _prediction(output),
         "Error": _object({"error": {**STRING, "description": "What is wrong, in one line"}}),
         **V2,
         **HEALTH,
+    }
+
+
+def _scoring() -> dict[str, Schema]:
+    """The forms of rows in MLflow's protocol, beside `instances`."""
+    columns = {"type": "array", "items": {"type": ["string", "integer"]}}
+    table = _object({"columns": columns, "index": _array({}), "data": _array(_array({}))}, ["data"])
+    by_name = {"type": "object", "additionalProperties": _array({})}
+    return {
+        "dataframe_split": table,
+        "dataframe_records": _array(ref("Row")),
+        "inputs": {"anyOf": [_array(ref("Row")), by_name]},
+        "input_data": {"description": "Azure ML's name for any of the forms before"},
     }
 
 

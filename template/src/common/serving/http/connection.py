@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ..pool import Pool, full
 from ..predict_routes import (
     CLOSE,
+    CSV,
     JSON,
     RETRY_AFTER,
     Headers,
@@ -204,6 +205,8 @@ class HTTPProtocol(HttpToolsProtocol):
         if route is None or self._is_busy() or self.expect_100_continue or self.flow.write_paused:
             return None
         headers = Headers(self.headers)
+        if route.table is not None and headers.media_type == CSV:
+            route = route.table
         if self.parser.get_method() != b"POST" or not self.routes.is_plain(route, headers):
             return None
         if headers.connection and self.parser.get_http_version() != "1.1":
