@@ -1,0 +1,43 @@
+"""TensorFlow without its noise: the import that greets in the log, and errors of many lines."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+
+def imported(name: str, *, silent: bool = True) -> Any:
+    """TensorFlow, or Keras on it, with as many threads as the worker has.
+
+    Args:
+        name: the module.
+        silent: whether nothing may be written to standard error meanwhile.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", os.environ.get("OMP_NUM_THREADS", "0"))
+    with _silence() if silent else contextlib.nullcontext():
+        return import_module(name)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing on standard error: some libraries write before they read TF_CPP_MIN_LOG_LEVEL."""
+    standard_error = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
+
+
+def reason(error: Exception) -> str:
+    """The line that says what was wrong, out of what Keras and TensorFlow put around it."""
+    text = str(error).strip()
+    said = re.search(r"([^\n{}]+?)\s*\[(?:\[\{\{node|Op:)", text) or re.search(
+        r"\x1b\[1m(.+)", text
+    )
+    return (said[1] if said else text.partition("\n")[0]).replace("\x1b[0m", "").strip()
