@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+SAID = re.compile(r"([^\n{}]+?)\s*\[(?:\[\{\{(?:function_)?node|Op:)")
+"""A line, and the name of the node or of the operator behind it."""
+
 
 def imported(name: str, *, silent: bool = True) -> Any:
     """TensorFlow, or Keras on it, with as many threads as the worker has.
@@ -37,7 +40,5 @@ def _silence() -> Iterator[None]:
 def reason(error: Exception) -> str:
     """The line that says what was wrong, out of what Keras and TensorFlow put around it."""
     text = str(error).strip()
-    said = re.search(r"([^\n{}]+?)\s*\[(?:\[\{\{node|Op:)", text) or re.search(
-        r"\x1b\[1m(.+)", text
-    )
+    said = SAID.search(text) or re.search(r"\x1b\[1m(.+)", text)
     return (said[1] if said else text.partition("\n")[0]).replace("\x1b[0m", "").strip()
