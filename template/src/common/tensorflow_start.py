@@ -11,17 +11,12 @@ SAID = re.compile(r"([^\n{}]+?)\s*\[(?:\[\{\{(?:function_)?node|Op:)")
 """A line, and the name of the node or of the operator behind it."""
 
 
-def imported(name: str, *, silent: bool = True) -> Any:
-    """TensorFlow, or Keras on it, with as many threads as the worker has.
-
-    Args:
-        name: the module.
-        silent: whether nothing may be written to standard error meanwhile.
-    """
+def imported() -> Any:
+    """TensorFlow, with as many threads as the worker has."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", os.environ.get("OMP_NUM_THREADS", "0"))
-    with _silence() if silent else contextlib.nullcontext():
-        return import_module(name)
+    with _silence():
+        return import_module("tensorflow")
 
 
 @contextlib.contextmanager
@@ -38,7 +33,7 @@ def _silence() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """The line that says what was wrong, out of what Keras and TensorFlow put around it."""
+    """The line that says what was wrong, out of what TensorFlow puts around it."""
     text = str(error).strip()
-    said = SAID.search(text) or re.search(r"\x1b\[1m(.+)", text)
-    return (said[1] if said else text.partition("\n")[0]).replace("\x1b[0m", "").strip()
+    said = SAID.search(text)
+    return (said[1] if said else text.partition("\n")[0]).strip()
