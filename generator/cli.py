@@ -75,8 +75,8 @@ def _add_new(commands: Any) -> None:
         help="a file: .keras and .h5 of Keras's, .pt, .pth and .pt2 of PyTorch's, .skops, .ubj"
         " and .json of XGBoost's, .txt of LightGBM's, .cbm of CatBoost's, any other as joblib or"
         " pickle saves it; an MLflow model, as a directory or as an address, such as"
-        " models:/NAME/1 or runs:/ID/model; a directory with MLServer's model-settings.json; or the"
-        " name of a repository of Hugging Face's",
+        " models:/NAME/1 or runs:/ID/model; a directory of TensorFlow's SavedModel, or with"
+        " MLServer's model-settings.json; or the name of a repository of Hugging Face's",
     )
     new.add_argument(
         "--trust-file",

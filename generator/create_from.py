@@ -25,8 +25,8 @@ def from_file(
         source: a file of joblib's, pickle's, skops's (`.skops`), Keras's (`.keras`, `.h5`) or
             PyTorch's (`.pt`, `.pth`, `.pt2`); an MLflow model, as a directory or as an address that
             MLflow fetches, such as "models:/iris/1", "models:/iris@champion" or "runs:/ID/model";
-            a directory that MLServer serves, with its `model-settings.json`; or the name of a
-            repository of Hugging Face's.
+            a SavedModel of TensorFlow's, by its directory; a directory that MLServer serves, with
+            its `model-settings.json`; or the name of a repository of Hugging Face's.
         target_directory: the directory to create; by default named after the model's class.
         trust: whether the code in the source may run. Loading a pickle runs code, and so does
             loading most of what MLflow writes. A source that runs none needs no trust.

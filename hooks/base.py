@@ -99,6 +99,13 @@ class WrittenModelScaffoldDefinition(ABC):
     def recognises(self, model: object) -> bool:
         """Whether the model is of this framework. Imports nothing."""
 
+    def instead(self, model: object) -> str | None:
+        """What an object is that lacks something to be a model of this framework, and what to pass.
+
+        None for any other object. It is asked where no framework recognises the object.
+        """
+        return None
+
     def answering(
         self, model: Any, method: Any = None, parameters: Any = None
     ) -> "WrittenModelScaffoldDefinition":

@@ -14,6 +14,7 @@ from .networks.jax import Jax
 from .networks.keras import Keras
 from .networks.onnx import Onnx
 from .networks.pytorch import PyTorch
+from .networks.tensorflow import TensorFlow
 from .objects.custom import Custom
 from .objects.function import Function
 from .objects.mlflow import MLflow
@@ -38,6 +39,7 @@ DEFINITIONS: tuple[WrittenModelScaffoldDefinition, ...] = (
     Statsmodels(),
     MLflow(),
     Onnx(),
+    TensorFlow(),
     Jax(),
     FUNCTION,
     CUSTOM,
@@ -89,6 +91,8 @@ def _unknown(model: Any) -> str:
         return f"the string {model[:60]!r}, {load}"
     if isinstance(model, os.PathLike):
         return f"the path {os.fspath(model)!r}, {load}"
+    if told := next(filter(None, (each.instead(model) for each in DEFINITIONS)), None):
+        return told
     known = ", ".join(each.name for each in DEFINITIONS if each not in (FUNCTION, CUSTOM))
     return (
         f"a {_kind(model)}, whose framework is not known: pass a trained model of one of {known},"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .. import layout
+from ..common import listing
 from ..errors import ScaffoldError
 from ..hooks import reader
 from . import files, hub, mlflow, mlserver
@@ -16,6 +17,9 @@ KNOWN = (
     f"an MLflow model ({mlflow.FILE}), one of MLServer's ({mlserver.FILE}), and the directories"
     " that a framework writes"
 )
+
+
+SAVED_MODEL = "saved_model.pb"  # the file of TensorFlow's directories
 
 
 @contextlib.contextmanager
@@ -43,7 +47,7 @@ def _read(source: str, ask: Ask, stack: contextlib.ExitStack) -> Loaded:
         path = hub.fetched(source)
     if not path.exists():
         raise ScaffoldError(f"SOURCE {source!r} does not exist")
-    if path.name in (mlflow.FILE, mlserver.FILE):
+    if path.name in (mlflow.FILE, mlserver.FILE, SAVED_MODEL):
         path = path.parent
     if path.is_file():
         return files.read(path, ask)
@@ -64,10 +68,6 @@ def _no_model(path: Path) -> str:
     """Why a directory cannot be read, and what to do."""
     if (path / layout.ANSWERS).exists():
         return "is a scaffold already: use it with generator.load"
-    if (path / "saved_model.pb").exists():
-        return (
-            "is a SavedModel of TensorFlow's, which does not say what a row is and has no class"
-            " that Keras 3 can write: save the Keras model with model.save('model.keras'), or log"
-            " it with MLflow"
-        )
+    if versions := sorted(each.parent.name for each in path.glob(f"*/{SAVED_MODEL}")):
+        return f"holds SavedModels in {listing(versions)}: name the directory of one"
     return f"is a directory that holds no model: known are {KNOWN}"

@@ -218,11 +218,23 @@ def _catboost(directory: Path, flavor: Flavor, ask: Ask) -> Any:
 
 
 def _keras(directory: Path, flavor: Flavor, ask: Ask) -> Any:
-    """Also of flavor tensorflow, which may hold a SavedModel that Keras 3 cannot read."""
     found = sorted((directory / (flavor.get("data") or "data")).rglob("model.keras"))
     if not found:
         return None
     return files.of_framework(by_name("keras"), found[0], ask)
+
+
+def _tensorflow(directory: Path, flavor: Flavor, ask: Ask) -> Any:
+    """A model of Keras 3, else the SavedModel of a module or of Keras 2, if it has a signature."""
+    if (model := _keras(directory, flavor, ask)) is not None:
+        return model
+    data = directory / (flavor.get("saved_model_dir") or flavor.get("data") or "data")
+    framework = by_name("tensorflow")
+    found = [place for place in (data, data / "model") if framework.reads(place)]
+    if not found:
+        return None
+    model = files.of_framework(framework, found[0], ask)
+    return model if model.signatures else None
 
 
 def _pytorch(directory: Path, flavor: Flavor, ask: Ask) -> Any:
@@ -262,7 +274,7 @@ _LOADERS: Mapping[str, Load] = {
     "lightgbm": _lightgbm,
     "catboost": _catboost,
     "keras": _keras,
-    "tensorflow": _keras,
+    "tensorflow": _tensorflow,
     "pytorch": _pytorch,
     "onnx": _onnx,
     "statsmodels": _statsmodels,

@@ -18,13 +18,13 @@ from generator.rows import tables
 from generator.rows.body import body_rows
 
 from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
+from .tensors import half_tolerance
 
 MODEL_DIRECTORY = "model"
 PROGRAM_FILE, PARAMETERS_FILE = "model.jax", "parameters.npz"
 PLATFORMS = (("cpu", "cuda"), ("cpu",))
 MOST_EXAMPLE_VALUES = 1000
 NO_SAMPLE = "a JAX function needs a sample_input: its program is traced on the sample's rows"
-HALVES = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,7 @@ class Jax(WrittenModelScaffoldDefinition):
     tolerance: ClassVar[float] = 1e-6
 
     def tolerance_of(self, config: Any) -> float:
-        """The last bit of 16 is more: 2**-11 of a float16, 2**-8 of a bfloat16."""
-        text = repr((config.input, config.output))
-        if any(f"'{half}'" in text for half in HALVES):
-            return 1e-2
-        return self.tolerance
+        return half_tolerance(config, self.tolerance)
 
     def recognises(self, model: object) -> bool:
         jax = sys.modules.get("jax")

@@ -6,26 +6,22 @@ import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from generator.capture.pickle_references import Named
-from generator.common import Predictor, listing, schema
-from generator.errors import ModelError, SettingError
+from generator.common import schema
+from generator.errors import ModelError
 from generator.owners import guarded, one_line
-from generator.rows import tables
-from generator.rows.body import body_rows
 
-from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
+from ..base import Description, WrittenModelScaffoldDefinition
+from .tensors import Graph, Item, description, predictions
 
 MODEL_FILE, MODEL_DIRECTORY = "model.onnx", "model"
 WEIGHTS_FILE = "model.onnx.data"
-MOST_EXAMPLE_VALUES = 1000
-UNKNOWN_SIZES = (1, 32)  # tried for a size that the graph leaves open
 TREES = "TreeEnsemble"  # how the names of its operators begin
 ORT_FORMAT = b"ORTM"
 # ONNX's names of dtypes, and those of `config.yaml`. Of the others numpy, which sessions take, has
@@ -45,6 +41,7 @@ FIX_INPUT = (
 )
 FIX_OPERATORS = "a scaffold has ONNX Runtime's own operators, and no libraries of others"
 FIX_OUTPUT = "which numpy has no dtype for: cast it to FLOAT in the graph"
+FIX_ROWS = "export the model with an open first axis (dynamic_axes, dynamic_shapes), or with 1"
 
 
 class Onnx(WrittenModelScaffoldDefinition):
@@ -80,13 +77,13 @@ class Onnx(WrittenModelScaffoldDefinition):
         return _session_of(model)
 
     def check(self, model: Any) -> None:
-        graph = _Graph.of(model)
+        graph = _graph(model)
         if not graph.inputs:
             raise ModelError("the graph has no inputs: there is nothing that a request could send")
         for item in graph.inputs:
             if item.dtype is None:
                 raise ModelError(f"the graph's input {item.name!r} is {item.words}, {FIX_INPUT}")
-            _check_rows(item)
+            item.check_rows("the graph's", FIX_ROWS)
         for item in graph.outputs:
             if item.is_tensor and item.dtype is None:
                 raise ModelError(f"the graph's output {item.name!r} is {item.words}, {FIX_OUTPUT}")
@@ -98,25 +95,10 @@ class Onnx(WrittenModelScaffoldDefinition):
         return {"onnxruntime": "InferenceSession"}
 
     def sampled(self, model: Any, sample: Any) -> Any:
-        """The rows alone of the only input, and a dict of arrays for a table of several inputs."""
-        graph = _Graph.of(model)
-        if len(graph.inputs) > 1 and tables.is_frame(sample):
-            return _arrays(graph, sample)
-        name = graph.inputs[0].name
-        if len(graph.inputs) == 1 and isinstance(sample, Mapping) and list(sample) == [name]:
-            return sample[name]
-        return sample
+        return _graph(model).sampled(sample)
 
     def describe(self, model: Any, sample: Any) -> Description:
-        graph = _Graph.of(model)
-        described = graph.described_input(sample)
-        example, first, untried = _example(model, graph, sample)
-        if first is None:
-            return Description(described, graph.described_output({}), None, untried=untried)
-        output = graph.described_output(_outputs(model, first))
-        if sum(array.size for array in first.values()) > MOST_EXAMPLE_VALUES:
-            example = None
-        return Description(described, output, example, prediction=_predictions(model, first))
+        return description(_graph(model), _call(model), sample)
 
     def facts(self, model: Any) -> dict[str, Any]:
         if _has_trees(_proto(SOURCES[model])):
@@ -124,7 +106,7 @@ class Onnx(WrittenModelScaffoldDefinition):
         return {"settings": None}
 
     def predict(self, model: Any, inputs: Any) -> Any:
-        return _predictions(model, _arrays(_Graph.of(model), inputs))
+        return predictions(_call(model), _graph(model).arrays(inputs))
 
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         source = SOURCES[model]
@@ -322,80 +304,26 @@ def _weights_files(path: Path) -> list[str]:
 # ---- what a row and a prediction are ----
 
 
-@dataclass(frozen=True)
-class _Item:
-    """An input or an output of a graph.
+def _graph(model: Any) -> Graph:
+    graph = _proto(SOURCES[model]).graph
+    sparse = (tensor.values.name for tensor in graph.sparse_initializer)
+    known = {*(tensor.name for tensor in graph.initializer), *sparse}
+    inputs = (_item(value) for value in graph.input if value.name not in known)
+    return Graph(tuple(inputs), tuple(map(_item, graph.output)))
 
-    Attributes:
-        name: its name.
-        words: what it is, for a message.
-        dtype: as `config.yaml` names it; None for one that it has no name for.
-        sizes: along each axis; None for one that is open. None where not even their number is
-            known.
-        is_tensor: whether it is one, and no sequence or map.
-    """
 
-    name: str
-    words: str
-    dtype: str | None = None
-    sizes: schema.Shape = None
-    is_tensor: bool = False
+def _item(value: Any) -> Item:
+    """The item of a ValueInfoProto."""
+    from onnx import TensorProto
 
-    @classmethod
-    def of(cls, value: Any) -> "_Item":
-        """The item of a ValueInfoProto."""
-        from onnx import TensorProto
-
-        kind = value.type.WhichOneof("value") or "of no known type"
-        if kind != "tensor_type":
-            return cls(value.name, f"a {kind.removesuffix('_type').replace('_', ' ')}")
-        tensor, sizes = value.type.tensor_type, None
-        dtype = TensorProto.DataType.Name(tensor.elem_type)
-        if tensor.HasField("shape"):
-            sizes = tuple(map(_size, tensor.shape.dim))
-        return cls(value.name, f"a tensor of {dtype}", DTYPES.get(dtype), sizes, True)
-
-    @property
-    def row(self) -> schema.Shape:
-        """The shape of one row of an input."""
-        return self.sizes and self.sizes[1:]
-
-    def array(self, values: Any) -> Any:
-        """Rows as the session takes them. A row of one value may be the value alone."""
-        if self.dtype == schema.TEXT:
-            array = np.asarray(values, dtype=object)
-            if not all(isinstance(item, str) for item in array.flat):
-                raise SettingError(f"sample_input must hold texts for the input {self.name!r}")
-            return array
-        found = np.asarray(values)
-        with np.errstate(over="ignore"):
-            array = found.astype(self.dtype)
-        if array.dtype.kind in "biu" and not np.array_equal(found, array):
-            raise SettingError(
-                f"sample_input must hold values of {self.dtype} for the input {self.name!r}"
-            )
-        return array
-
-    def described(self, output: Any, are_inputs_fixed: bool) -> schema.ArrayOutput | None:
-        """What an output is in one prediction.
-
-        Args:
-            output: the output for one row; None where it is not known.
-            are_inputs_fixed: whether rows have one shape: then outputs have too.
-        """
-        if not self.is_tensor:
-            return None
-        sizes = self.sizes
-        if sizes is None and output is not None and are_inputs_fixed:
-            sizes = tuple(output.shape)
-        if sizes is None:
-            return schema.ArrayOutput(None, self.dtype)
-        first = sizes[:1]
-        if output is not None:
-            first = output.shape[:1]
-        if first in ((1,), (None,)):
-            sizes = sizes[1:]
-        return schema.ArrayOutput(sizes, self.dtype)
+    kind = value.type.WhichOneof("value") or "of no known type"
+    if kind != "tensor_type":
+        return Item(value.name, f"a {kind.removesuffix('_type').replace('_', ' ')}")
+    tensor, sizes = value.type.tensor_type, None
+    dtype = TensorProto.DataType.Name(tensor.elem_type)
+    if tensor.HasField("shape"):
+        sizes = tuple(map(_size, tensor.shape.dim))
+    return Item(value.name, f"a tensor of {dtype}", DTYPES.get(dtype), sizes, True)
 
 
 def _size(dimension: Any) -> int | None:
@@ -404,150 +332,14 @@ def _size(dimension: Any) -> int | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Graph:
-    """The inputs that a request has to bring, and the outputs of a graph."""
-
-    inputs: tuple[_Item, ...]
-    outputs: tuple[_Item, ...]
-
-    @classmethod
-    def of(cls, model: Any) -> "_Graph":
-        graph = _proto(SOURCES[model]).graph
-        sparse = (tensor.values.name for tensor in graph.sparse_initializer)
-        known = {*(tensor.name for tensor in graph.initializer), *sparse}
-        inputs = (_Item.of(value) for value in graph.input if value.name not in known)
-        return cls(tuple(inputs), tuple(map(_Item.of, graph.output)))
-
-    def described_input(self, sample: Any) -> schema.ModelInput:
-        """What one row is, as `model.input` describes it."""
-        if len(self.inputs) > 1:
-            tensors = (schema.Tensor(item.name, item.row, item.dtype) for item in self.inputs)
-            return schema.TensorsInput(inputs=tuple(tensors))
-        [item] = self.inputs
-        described = schema.ArrayInput(item.row, item.dtype)
-        if not tables.is_frame(sample):
-            return described
-        return replace(described, names=tuple(str(name) for name in sample.columns))
-
-    def described_output(self, outputs: Any) -> schema.ModelOutput | None:
-        """What a prediction is, as `model.output` describes it.
-
-        Args:
-            outputs: for one row, by name; empty where they are not known.
-        """
-        rows = [item.row for item in self.inputs]
-        fixed = all(row is not None and None not in row for row in rows)
-        parts = [item.described(outputs.get(item.name), fixed) for item in self.outputs]
-        if len(parts) == 1:
-            return parts[0]
-        pairs = zip(self.outputs, parts, strict=True)
-        return schema.TensorsOutput(
-            tuple(schema.NamedOutput(item.name, part) for item, part in pairs)
-        )
-
-
-def _check_rows(item: _Item) -> None:
-    """Refuse an input that does not have one entry for each row.
-
-    Raises:
-        ModelError: it has no axis, or a fixed number of entries.
-    """
-    if item.sizes == ():
-        raise ModelError(
-            f"the graph's input {item.name!r} is a scalar, the same for all rows: make it a"
-            " constant of the graph when you export it"
-        )
-    if item.sizes is not None and item.sizes[0] not in (None, 1):
-        raise ModelError(
-            f"the graph's input {item.name!r} takes {item.sizes[0]} rows, no more and no fewer:"
-            " export the model with an open first axis (dynamic_axes, dynamic_shapes), or with 1"
-        )
-
-
-# ---- rows and predictions ----
-
-
-def _arrays(graph: _Graph, sample: Any) -> dict[str, Any]:
-    """Sample rows as the session takes them, by the names of the inputs."""
-    if len(graph.inputs) == 1:
-        [item] = graph.inputs
-        return {item.name: item.array(sample)}
-    parts = _parts(sample)
-    names = [item.name for item in graph.inputs]
-    if parts is None or sorted(parts) != sorted(names):
-        came = type(sample).__name__ if parts is None else listing(list(parts))
-        raise SettingError(
-            f"sample_input must have the inputs {listing(names)}: a dict of arrays by their names,"
-            f" or rows that are objects; it is {came}"
-        )
-    arrays = {item.name: _column(item, parts[item.name]) for item in graph.inputs}
-    if len({len(array) for array in arrays.values()}) > 1:
-        raise SettingError("sample_input must have the same number of rows for each input")
-    return arrays
-
-
-def _column(item: _Item, values: Any) -> Any:
-    array = item.array(values)
-    if item.row == (1,) and array.ndim == 1:
-        return array[:, None]
-    return array
-
-
-def _parts(sample: Any) -> dict[str, Any] | None:
-    """Rows of several inputs, by their names; None where they have none."""
-    if tables.is_frame(sample):
-        return {str(name): sample[name] for name in sample.columns}
-    if isinstance(sample, Mapping):
-        return {str(name): part for name, part in sample.items()}
-    rows = sample if isinstance(sample, (list, tuple)) else ()
-    if not rows or not all(isinstance(row, Mapping) for row in rows):
-        return None
-    return {str(name): [row.get(name) for row in rows] for name in rows[0]}
-
-
-def _example(model: Any, graph: _Graph, sample: Any) -> tuple[Any, Any, str | None]:
-    """One row in JSON and as arrays: the sample's first, else zeros; or why there is none."""
-    if sample is not None:
-        with guarded(CANNOT_PREDICT, SettingError):
-            first = {name: array[:1] for name, array in _arrays(graph, sample).items()}
-            _outputs(model, first)
-        return body_rows(sample)[:1], first, None
-    untried = "the graph says nothing of its inputs"
-    for size in UNKNOWN_SIZES:
-        zeros = {item.name: _zeros(item, size) for item in graph.inputs}
-        try:
-            _outputs(model, zeros)
-        except Exception as error:
-            untried = f"the model does not predict from zeros: {one_line(error)}"
-            continue
-        rows = zeros if len(zeros) > 1 else next(iter(zeros.values()))
-        return body_rows(rows), zeros, None
-    return None, None, untried
-
-
-def _zeros(item: _Item, size: int) -> Any:
-    """One row of zeros, or of empty texts. `size` replaces what is open."""
-    shape = [1, *(size if known is None else known for known in item.row or ())]
-    if item.dtype == schema.TEXT:
-        return np.full(shape, "", dtype=object)
-    return np.zeros(shape, item.dtype)
-
-
-def _predictions(model: Any, arrays: dict[str, Any]) -> Any:
-    count = len(next(iter(arrays.values())))
-
-    def call(part: Any) -> Any:
-        outputs = _outputs(model, part)
-        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
-
-    return Predictor(call).predictions(arrays, count)
-
-
-def _outputs(model: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
+def _call(model: Any) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     """The outputs of a session by their names, in the form that a scaffold answers them in."""
     names = [item.name for item in model.get_outputs()]
-    return dict(zip(names, map(_array, model.run(None, dict(arrays))), strict=True))
+
+    def call(arrays: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(zip(names, map(_array, model.run(None, dict(arrays))), strict=True))
+
+    return call
 
 
 def _array(output: Any) -> Any:

@@ -19,7 +19,9 @@ from sklearn.linear_model import LinearRegression
 
 import generator
 from generator import ScaffoldError, SettingError
+from generator.hooks import find as find_hook
 from generator.sources import find
+from generator.sources import mlflow as mlflow_source
 from generator.sources.loaded import Loaded
 from support.packages.late import imported_late
 
@@ -252,8 +254,8 @@ def test_refused_sources(tmp_path: Path, read: Read, monkeypatch: pytest.MonkeyP
     content = pickle.dumps(LinearRegression().fit(X, X[:, 0]))
     (tmp_path / "half.pkl").write_bytes(content[: len(content) // 2])
     (tmp_path / "empty.joblib").touch()
-    (tmp_path / "saved").mkdir()
-    (tmp_path / "saved" / "saved_model.pb").touch()
+    (tmp_path / "versions" / "12").mkdir(parents=True)
+    (tmp_path / "versions" / "12" / "saved_model.pb").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "scaffold").mkdir()
     (tmp_path / "scaffold" / ".copier-answers.yml").touch()
@@ -267,7 +269,7 @@ def test_refused_sources(tmp_path: Path, read: Read, monkeypatch: pytest.MonkeyP
         ("folder", "'folder' is a directory that holds no model: known are an MLflow model"),
         ("folder/gone.keras", "'folder/gone.keras' does not exist"),
         ("gone.joblib", "'gone.joblib' does not exist"),
-        ("saved", "'saved' is a SavedModel of TensorFlow's"),
+        ("versions", "'versions' holds SavedModels in '12': name the directory of one"),
         ("scaffold", "'scaffold' is a scaffold already"),
     ]:
         with pytest.raises(ScaffoldError, match=message) as raised:
@@ -301,6 +303,10 @@ def test_no_code_runs_without_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(SettingError, match=f"'{source}' runs the code in it: pass trust=True"):
             generator.from_file(source, "served")
         assert not (tmp_path / "ran").exists()
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").touch()  # a graph, which is a program
+    with pytest.raises(SettingError, match="'saved' runs the code in it: pass trust=True"):
+        generator.from_file("saved", "served")
     with pytest.raises(ScaffoldError):
         generator.from_file("model.joblib", "served", trust=True)
     assert (tmp_path / "ran").exists()
@@ -399,6 +405,26 @@ def saved_pytorch(mlflow: Any, place: str) -> Any:
         model, place, pip_requirements=[], serialization_format="pickle"
     )
     return model
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("place", ["tf2model", "data/model"])
+def test_a_saved_model_in_mlflows_flavor(place: str, tmp_path: Path, read: Read) -> None:
+    """It is served by its signature, if it has one: of a module, or of Keras 2."""
+    tf = pytest.importorskip("tensorflow")
+    module, logged = tf.Module(), tmp_path / "logged"
+    keys = {"saved_model_dir": place} if place == "tf2model" else {"data": "data"}
+    write_mlflow(logged, {"tensorflow": keys})
+    tf.saved_model.save(module, str(logged / place))
+    flavor = {"loader_module": "mlflow.tensorflow"}
+    assert mlflow_source._tensorflow(logged, keys, lambda: None) is None  # noqa: SLF001
+    module.f = tf.function(lambda x: 2 * x, input_signature=[tf.TensorSpec([None, 2])])
+    tf.saved_model.save(module, str(logged / place), signatures=module.f)
+    write_mlflow(logged, {"tensorflow": keys, "python_function": flavor})
+    with pytest.raises(SettingError, match="not trusted"):
+        read(logged, refused)
+    loaded = read(logged)
+    assert find_hook(loaded.model).name == "tensorflow" and loaded.framework is None
 
 
 def saved_statsmodels(mlflow: Any, place: str) -> Any:

@@ -39,6 +39,7 @@ PACKAGES = {
     "catboost": ["catboost"],
     "keras": ["keras", "tensorflow"],
     "onnx": ["onnxruntime"],
+    "tensorflow": ["tensorflow"],
     "jax": ["jax"],
     "pytorch": ["torch"],
     "transformers": ["torch", "transformers"],

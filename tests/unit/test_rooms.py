@@ -32,7 +32,7 @@ HOOKS: Order = [
     ("__init__",),
 ]
 COMMON: Order = [
-    ("current", "words", "logs", "threads", "documents"),
+    ("current", "words", "logs", "threads", "documents", "tensorflow_start"),
     ("errors",),
     ("schema", "config_file", "platforms"),
     ("config", "rows"),

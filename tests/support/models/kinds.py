@@ -290,6 +290,30 @@ def _onnx() -> Made:
     return Made(to_onnx(_logistic().fit(FLOATS, CLASSES), FLOATS[:1]), FLOATS[:SAMPLE])
 
 
+@kind("TensorFlow: SavedModel")
+def _saved_model() -> Made:
+    return Made(_loaded("x"), FLOATS[:SAMPLE])
+
+
+@kind("TensorFlow: several inputs")
+def _saved_model_inputs() -> Made:
+    return Made(_loaded("a", "b"), {"a": FLOATS[:SAMPLE], "b": FLOATS[SAMPLE : 2 * SAMPLE]})
+
+
+def _loaded(*inputs: str) -> Any:
+    """A SavedModel, saved and loaded, that multiplies the sum of its inputs."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.weights = tf.Variable(tf.random.stateless_normal((4, 3), (0, 0)))
+    module.f = tf.function(lambda **parts: {"y": tf.add_n(list(parts.values())) @ module.weights})
+    specs = {name: tf.TensorSpec([None, 4], name=name) for name in inputs}
+    with tempfile.TemporaryDirectory() as directory:
+        signature = module.f.get_concrete_function(**specs)
+        tf.saved_model.save(module, directory, signatures=signature)
+        return tf.saved_model.load(directory)
+
+
 @kind("JAX and Flax: function")
 def _jax() -> Made:
     import jax

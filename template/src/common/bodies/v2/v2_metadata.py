@@ -34,7 +34,12 @@ from .v2_tensors import DATATYPES, V2_BYTES
 EXTENSIONS = ["binary_tensor_data"]
 # The protocol's names of platforms: PROJECT_FORMAT where it has one, else the project.
 ONNX = "onnx_onnxv1"
-PLATFORMS = {"custom": "python", "function": "python", "onnx": ONNX}
+PLATFORMS = {
+    "custom": "python",
+    "function": "python",
+    "onnx": ONNX,
+    "tensorflow": "tensorflow_savedmodel",
+}
 
 HALF = "FP16"  # which V2 forbids in JSON
 COMPLEX = {"complex64": "float32", "complex128": "float64"}  # the dtypes of their parts
