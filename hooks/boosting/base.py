@@ -68,6 +68,14 @@ class Boosting(SKLearn):
         with guarded(what):
             return load()
 
+    def converted(self, model: Any, format: str | None, sample: Any) -> Any:
+        if format is None:
+            return model
+        raise SettingError(
+            f"format {format!r} is none of {self.name}'s, whose own runs no code: leave it out, or"
+            f" pass framework={SKLearn.name!r} too"
+        )
+
     def definitions(self, model: Any) -> list[pickle_references.Named]:
         return []
 

@@ -1,5 +1,6 @@
 """Lightning: the module inside of what has trained it."""
 
+import contextlib
 import sys
 from typing import Any
 
@@ -25,5 +26,13 @@ def inside(model: Any) -> Any:
         if model.lightning_module is None:
             raise ModelError("this Trainer has no module yet: call its fit first")
         return model.lightning_module
-    is_wrapped = (getattr(sys.modules.get(name), "is_wrapped", None) for name in WRAPPERS)
-    return model.module if any(wraps and wraps(model) for wraps in is_wrapped) else model
+    return model.module if _is_wrapped(model) else model
+
+
+def _is_wrapped(model: Any) -> bool:
+    for name in WRAPPERS:
+        is_wrapped = getattr(sys.modules.get(name), "is_wrapped", None)
+        with contextlib.suppress(RuntimeError):  # a module that was compiled before the import
+            if is_wrapped is not None and is_wrapped(model):
+                return True
+    return False

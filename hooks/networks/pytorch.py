@@ -19,6 +19,7 @@ from generator.owners import warn
 from generator.rows.body import body_rows
 
 from ..base import Description, WrittenModelScaffoldDefinition
+from ..loading import edit_load
 from . import embeddings, lengths, lightning, safetensors
 from .safetensors import SAFETENSORS, SAFETENSORS_FILE, Numbers
 
@@ -188,6 +189,11 @@ class PyTorch(WrittenModelScaffoldDefinition):
         if not isinstance(served, Numbers):
             return {}
         return {"settings": served.settings()}
+
+    def edit_code(self, served: Any, path: Path) -> bool:
+        if isinstance(served, Numbers):
+            edit_load(path, SAFETENSORS, safetensors.USUAL, safetensors.LOAD, safetensors.FUNCTION)
+        return isinstance(served, Numbers)
 
     def predict(self, model: Any, inputs: Any) -> Any:
         model = _module(model)

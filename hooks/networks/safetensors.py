@@ -16,6 +16,26 @@ from generator.owners import one_line
 
 SAFETENSORS = "safetensors"
 SAFETENSORS_FILE = "model.safetensors"
+# What reads the file in a scaffold's inference_model.py, in place of PyTorch.
+USUAL = "_load(model_path(self._config), self._device)"
+LOAD = "_made(self._config, self._device)"
+FUNCTION = '''
+
+def _made(config: Config, device: torch.device) -> Any:
+    """The model that the class in `model.settings` makes, with the numbers of the file."""
+    import importlib
+    import operator
+
+    from safetensors.torch import load_model
+
+    path, settings = model_path(config), config.model.settings or {}
+    if path.suffix != ".safetensors":
+        return _load(path, device)
+    module, _, name = settings["class"].partition(":")
+    model = operator.attrgetter(name)(importlib.import_module(module))(**settings["arguments"])
+    load_model(model, path)
+    return model.to(device).eval()
+'''
 PLAIN = (bool, int, float, str, type(None))
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 

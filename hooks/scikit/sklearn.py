@@ -18,6 +18,7 @@ from generator.rows.body import body_rows
 
 from .. import outputs
 from ..base import CANNOT_PREDICT, NATIVE, ONNX, Description
+from ..loading import edit_load
 from ..methods import PREDICT, WithMethods
 from . import columns, config, skops
 from .onnx import check, convert
@@ -152,7 +153,7 @@ class SKLearn(skops.WithSkops, WithMethods):
 
     def edit_code(self, served: Any, path: Path) -> bool:
         if isinstance(served, skops.Skops):
-            skops.edit_load(path)
+            edit_load(path, skops.SKOPS, skops.JOBLIB, skops.LOAD, skops.FUNCTION)
         return isinstance(served, skops.Skops)
 
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:

@@ -14,7 +14,8 @@ from generator.owners import one_line
 from ..base import WrittenModelScaffoldDefinition
 
 SKOPS = "skops"
-SKOPS_FILE = "model.skops"
+SUFFIX = ".skops"
+SKOPS_FILE = f"model{SUFFIX}"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def _load(config: Config) -> Any:
 class WithSkops(WrittenModelScaffoldDefinition):
     """A framework whose models skops can write."""
 
-    suffixes: ClassVar[tuple[str, ...]] = (".skops",)
+    suffixes: ClassVar[tuple[str, ...]] = (SUFFIX,)
 
     def read(self, path: Path) -> Any:
         io = _skops()
@@ -56,7 +57,7 @@ class WithSkops(WrittenModelScaffoldDefinition):
         return io.load(path)
 
     def format_of(self, path: Path) -> str | None:
-        return SKOPS if path.suffix in self.suffixes else None
+        return SKOPS if path.suffix == SUFFIX else None
 
     def converted(self, model: Any, format: str | None, sample: Any) -> Any:
         if format is None:
@@ -111,20 +112,3 @@ def _skops() -> Any:
     except ImportError:
         raise SettingError(f"{SKOPS} is not installed, and a .skops file needs it") from None
     return io
-
-
-def edit_load(path: Path) -> None:
-    """Let a scaffold's `load` read a file of skops's.
-
-    Raises:
-        SettingError: its owner has written another `load`.
-    """
-    text = path.read_text(encoding="utf-8")
-    if LOAD in text:
-        return
-    if JOBLIB not in text:
-        raise SettingError(
-            f"format {SKOPS!r}: load in src/server/inference_model.py is yours, and no longer has"
-            f" {JOBLIB}: let it read {SKOPS_FILE} with skops.io.load, or leave format out"
-        )
-    path.write_text(text.replace(JOBLIB, LOAD) + FUNCTION, encoding="utf-8")

@@ -24,7 +24,7 @@ GENERATOR: Order = [
     ("__main__",),
 ]
 HOOKS: Order = [
-    ("base", "outputs"),
+    ("base", "outputs", "loading"),
     ("methods",),
     ("scikit", "networks"),
     ("boosting", "objects", "texts"),

@@ -306,7 +306,17 @@ def test_the_engine_of_scikit_learn_is_for_its_hook(tmp_path: Path) -> None:
         )
 
 
+def test_a_format_of_scikit_learn_is_for_its_hook() -> None:
+    with pytest.raises(SettingError, match="format 'skops' is none of xgboost's"):
+        XGBOOST.converted(XGBClassifier(), "skops", None)
+
+
 # ---- files ----
+
+
+def test_a_file_is_served_in_its_own_format() -> None:
+    assert XGBOOST.format_of(Path("trees.ubj")) is None
+    assert by_name("sklearn").format_of(Path("model.skops")) == "skops"
 
 
 @pytest.mark.parametrize("suffix", [".ubj", ".json"])

@@ -81,10 +81,10 @@ def test_a_module_that_only_its_owner_can_load_is_refused() -> None:
 
 
 @pytest.mark.sweep
+@pytest.mark.filterwarnings("ignore:requests will not share a call")
 def test_texts_of_several_lengths_are_padded_as_in_memory(make: Make, model: Any) -> None:
-    """A row alone has other last bits than among longer ones: then nothing is shared."""
-    with pytest.warns(generator.ScaffoldWarning, match="requests will not share a call"):
-        scaffold = make(TEXTS)
+    """On some processors a row alone has other last bits than among longer ones."""
+    scaffold = make(TEXTS)
     assert close(scaffold.predict(TEXTS)["predictions"], model.encode(TEXTS))
 
 
