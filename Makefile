@@ -47,7 +47,7 @@ lint: $(VENV)/.dev ## ruff and mypy
 check: lint test ## lint, then test
 
 sweep: $(VENV)/.dev ## the long tests that `make test` leaves out
-	@$(bin)/python -m pytest -m sweep -n 2 $(by_file) $(PYTEST_ARGS)
+	@$(bin)/python -m pytest -m sweep $(parallel) $(PYTEST_ARGS)
 
 benchmark: $(VENV)/.dev ## compare with other servers (QUICK=1 three minutes, SMOKE=1 one case; needs wrk)
 	@$(bin)/python benchmarks/compare.py $(if $(QUICK),--quick) $(if $(SMOKE),--smoke) \

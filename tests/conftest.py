@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from filelock import FileLock
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 
@@ -133,6 +134,13 @@ def engine(docker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[En
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     """Makes what is slow to make once in a run, whichever of its processes asks first."""
     return Shared.of_this_run(tmp_path_factory)
+
+
+@pytest.fixture
+def much_memory(shared: Shared) -> Iterator[None]:
+    """For a test that takes gigabytes: one of them at a time, in all processes."""
+    with FileLock(shared.root / "memory.lock"):
+        yield
 
 
 @pytest.fixture(scope="session")

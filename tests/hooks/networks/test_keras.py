@@ -708,6 +708,7 @@ def test_a_script_that_defines_its_model(tmp_path: Path, backend: str) -> None:
 
 
 @pytest.mark.sweep
+@pytest.mark.usefixtures("much_memory")
 def test_weights_over_two_gigabytes(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -327,6 +327,7 @@ def test_weights_in_files_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.sweep
+@pytest.mark.usefixtures("much_memory")
 def test_weights_over_2_gb(tmp_path: Path) -> None:
     size, kind = 70_000_000, onnx.TensorProto
     tensor = kind(name="w", data_type=kind.FLOAT, dims=[8, size], data_location=kind.EXTERNAL)

@@ -975,6 +975,7 @@ def test_torchscript(nets: Any, make: Any, how: str) -> None:
 
 
 @pytest.mark.sweep
+@pytest.mark.usefixtures("much_memory")
 def test_weights_over_two_gigabytes(worker: Any) -> None:
     model = nn.Embedding(1 << 17, 1 << 12 | 1 << 6)  # 2.2 GB
     rows = [[3, (1 << 17) - 1]]
