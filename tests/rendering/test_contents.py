@@ -26,7 +26,7 @@ FRAMEWORKS, SERVERS, PLATFORMS = (
     list(QUESTIONS[name]["choices"].values()) for name in ("framework", "server", "platforms")
 )
 # `make sweep` has the others.
-USUAL = [("sklearn", "kserve"), ("sklearn", "kfserving"), ("keras", "kserve"), ("custom", "kserve")]
+USUAL = [("sklearn", "kserve"), ("keras", "kserve")]
 COMBINATIONS = [
     pytest.param(*both, marks=[] if both in USUAL else pytest.mark.sweep)
     for both in itertools.product(FRAMEWORKS, SERVERS)
@@ -316,7 +316,8 @@ def test_an_update_keeps_the_files_in_deploy(
 
 
 @UPDATES
-@pytest.mark.parametrize("framework", [pytest.param("keras", marks=pytest.mark.sweep), "custom"])
+@pytest.mark.sweep
+@pytest.mark.parametrize("framework", ["keras", "custom"])
 def test_an_update_keeps_modules_that_an_owner_may_import(
     releases: Path, tmp_path: Path, framework: str, update: Any
 ) -> None:

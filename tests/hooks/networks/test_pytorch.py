@@ -651,7 +651,13 @@ def test_lengths_that_may_vary_are_found(nets: Any, model: Any, sample: Any, sha
     assert [part.shape for part in parts] == shapes
 
 
-@pytest.mark.parametrize("settings", [{}, {"format": "export"}], ids=["module", "export"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({}, id="module"),
+        pytest.param({"format": "export"}, id="export", marks=pytest.mark.sweep),
+    ],
+)
 def test_tokens_of_any_length_are_answered(
     nets: Any, worker: Any, settings: dict[str, Any]
 ) -> None:
