@@ -196,6 +196,7 @@ def test_push_sends_what_the_image_needs_and_nothing_else(
     assert expected < files(tmp_path / "context")
 
 
+@pytest.mark.sweep
 def test_the_context_serves_the_scaffolds_configuration(scaffold: Scaffold, context: Path) -> None:
     ours = Config.read(scaffold.directory / "config.yaml", {})
     assert Config.read(context / "config.yaml", {}) == ours

@@ -330,6 +330,7 @@ NOTEBOOK = """
 """
 
 
+@pytest.mark.sweep
 def test_definitions_of_a_notebook_are_written_as_source(tmp_path: Path) -> None:
     cells = [textwrap.dedent(cell) for cell in (*CELLS, TRAIN, "train(Scale())")]
     write(tmp_path, {"cells.json": json.dumps(cells), "kernel.py": NOTEBOOK})

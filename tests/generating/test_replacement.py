@@ -476,6 +476,7 @@ DOUBLE, TRIPLE = (
 )
 
 
+@pytest.mark.sweep
 def test_the_code_changes_with_the_model(project: Path, tmp_path: Path) -> None:
     made = generator.from_model(pipeline(project, "own_steps", DOUBLE), tmp_path / "made")
     made.replace_model(pipeline(project, "own_steps", TRIPLE))

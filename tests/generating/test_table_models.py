@@ -178,6 +178,7 @@ def test_none_is_none_again(make: Callable[..., Scaffold], encode: Any, sampled:
             scaffold.predict([odd])
 
 
+@pytest.mark.sweep
 def test_a_timedelta_has_its_length(make: Callable[..., Scaffold]) -> None:
     spans = pd.DataFrame({"took": pd.to_timedelta([1, 2, 3000, 4000], unit="s")})
     seconds = FunctionTransformer(total_seconds)

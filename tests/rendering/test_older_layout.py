@@ -115,6 +115,7 @@ def test_it_serves(older: Scaffold) -> None:
     assert answer.json() == {"predictions": model_of(older).predict(ROWS).tolist()}
 
 
+@pytest.mark.sweep
 def test_an_update_makes_all_of_it_work(older: Scaffold) -> None:
     model = model_of(older)
     older.update(LATER)

@@ -677,6 +677,7 @@ def test_refuses_versions_that_do_not_exist(owned: Callable[..., Scaffold]) -> N
     assert not git(scaffold.directory, "status", "--porcelain")
 
 
+@pytest.mark.sweep
 def test_refuses_to_downgrade(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned()
     scaffold.update()
@@ -710,6 +711,7 @@ def test_an_interrupt_changes_nothing(
 # ---- the address of the template ----
 
 
+@pytest.mark.sweep
 def test_another_template(
     releases: Releases, forest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -509,6 +509,7 @@ def test_one_of_two_workers_that_cannot_come_back_does(owners: Callable[..., Pat
         until(lambda: len(running.workers()) == 2, "there are two workers again")
 
 
+@pytest.mark.sweep
 def test_two_workers_are_both_used(owners: Callable[..., Path]) -> None:
     with serving(owners(), WORKERS="2") as running:
 
@@ -524,7 +525,9 @@ def test_two_workers_are_both_used(owners: Callable[..., Path]) -> None:
 # --- ending
 
 
-@pytest.mark.parametrize("path", [PREDICT, "/v2/models/model/infer"])
+@pytest.mark.parametrize(
+    "path", [PREDICT, pytest.param("/v2/models/model/infer", marks=pytest.mark.sweep)]
+)
 def test_sigterm_under_load_loses_no_request(scaffold: Scaffold, tmp_path: Path, path: str) -> None:
     """Clients that honour Connection: close, or use a new connection for each request, see no
     failure. The server stops with status 0."""

@@ -457,6 +457,7 @@ def test_lengths_that_may_vary_are_found(parts: Any, sample: Any, shape: Any) ->
     assert described.shape == shape
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -473,6 +474,7 @@ def test_a_value_out_of_range_is_invalid_input(served: Any, more: int, message: 
         served(model, [[0, 9]])
 
 
+@pytest.mark.sweep
 def test_the_graph_is_traced_once_for_all_row_counts_and_dtypes(
     inference_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -308,6 +308,7 @@ def fallback(make: Callable[..., Scaffold], model: Any, reason: str, **settings:
     return scaffold
 
 
+@pytest.mark.sweep
 def test_a_model_that_cannot_be_converted(make: Callable[..., Scaffold]) -> None:
     model = IsolationForest(n_estimators=5).fit(IRIS)
     scaffold = fallback(make, model, "it cannot be converted: ")

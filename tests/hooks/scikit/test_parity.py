@@ -217,9 +217,10 @@ def _texts() -> Case:
     ), pd.Series(X)
 
 
-USUAL = [_logistic_regression, _frame]
+USUAL = [_frame]
 # test_generator.py has the like of most, without a server.
 SWEPT = [
+    _logistic_regression,
     _forest_of_texts,
     _missing_values,
     _single_precision,

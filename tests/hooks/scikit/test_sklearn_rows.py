@@ -42,6 +42,7 @@ def by_colour() -> Any:
 # ---- sparse rows ----
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("model", [XGBRegressor(n_estimators=3), Ridge()])
 def test_a_model_fitted_on_sparse_rows_gets_sparse_rows(model: Any, tmp_path: Path) -> None:
     """XGBoost reads what is absent as missing, and Ridge multiplies in another order."""
