@@ -99,14 +99,17 @@ def test_installed_generator_makes_a_working_scaffold(
     assert [path.name for path in directory.parent.iterdir()] == ["test_rfc"]
 
 
+# In src/common/, for other frameworks than scikit-learn.
+OF_OTHERS = ("outputs", "pipelines", "documents", "tensorflow_start")
+
+
 @pytest.mark.sweep
 def test_installed_scaffold_has_the_files_of_the_checkout(
     made: tuple[Path, dict[str, Any]], repository: Path
 ) -> None:
     """Every file of the template that needs no rendering is equal, dotfiles too."""
     directory, _ = made
-    # Of other frameworks.
-    others = {f"src/common/{name}.py" for name in ("outputs", "pipelines", "documents")}
+    others = {f"src/common/{name}.py" for name in OF_OTHERS}
     others |= {f"deploy/{name}" for name in ("ray_app.py", "ray-requirements.txt")}
     modules = ("fallback_routes", "kfserving_application", "tornado_asgi")
     others |= {f"src/common/serving/applications/{name}.py" for name in modules}

@@ -27,6 +27,8 @@ SEEN = {
     "connections": {"closed"},
     "deaf": {"closed"},
     "rows": {"200"},
+    "digits": {"200"},
+    "v2_rows": {"200"},
     "empty_lists": {"400"},
     "values": {"400"},
     "maps": {"400"},
