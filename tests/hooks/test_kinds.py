@@ -8,7 +8,7 @@ import pytest
 
 import generator
 from generator.hooks import DEFINITIONS
-from support.models.kinds import KINDS, REFUSED
+from support.models.kinds import KINDS, REFUSED, SAID
 from support.rendering.checkouts import ROOT
 
 # Their models are in tests of their own.
@@ -48,7 +48,8 @@ def test_a_kind_is_refused_with_a_reason(name: str, tmp_path: Path) -> None:
             made.model, tmp_path / "made", sample_input=made.sample, **made.settings
         )
     assert isinstance(error.value, (generator.ModelError, generator.SettingError))
-    assert "\n" not in str(error.value) and not (tmp_path / "made").exists()
+    assert SAID[name] in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "made").exists()
 
 
 def test_no_framework_is_missing_among_the_kinds() -> None:

@@ -989,6 +989,39 @@ def test_weights_over_two_gigabytes(worker: Any) -> None:
     np.testing.assert_array_equal(answer, in_memory(model, torch.tensor(rows)))
 
 
+@pytest.mark.sweep
+@pytest.mark.skipif(importlib.util.find_spec("lightning") is None, reason="needs lightning")
+@pytest.mark.filterwarnings("ignore")  # Lightning's own
+def test_lightnings_module_is_taken_out_of_what_has_trained_it() -> None:
+    import lightning
+
+    class Net(lightning.LightningModule):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, rows: Any) -> Any:
+            return self.layer(rows)
+
+        def training_step(self, batch: Any, _: int) -> Any:
+            return self(batch).sum()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", **quiet)
+    hook, net, compiled = by_name("pytorch"), Net(), torch.compile(nn.Linear(4, 3))
+    assert hook.recognises(trainer)
+    with pytest.raises(ModelError, match="this Trainer has no module yet: call its fit first"):
+        hook.unwrapped(trainer)
+    trainer.fit(net, torch.utils.data.DataLoader(torch.ones(4, 4)))
+    assert hook.unwrapped(trainer) is net
+    fabric = lightning.Fabric(accelerator="cpu")
+    for model in (Net(), compiled):
+        assert type(hook.unwrapped(fabric.setup(model))) in (Net, nn.Linear)
+
+
 # ---- numbers that an embedding looks up ----
 
 

@@ -42,6 +42,7 @@ class Made:
 Kind = Callable[[], Made]
 KINDS: dict[str, Kind] = {}
 REFUSED: dict[str, Kind] = {}
+SAID: dict[str, str] = {}  # of those that are refused, a part of the reason
 
 
 def kind(name: str, among: dict[str, Kind] = KINDS) -> Callable[[Kind], Kind]:
@@ -52,7 +53,8 @@ def kind(name: str, among: dict[str, Kind] = KINDS) -> Callable[[Kind], Kind]:
     return add
 
 
-def refused(name: str) -> Callable[[Kind], Kind]:
+def refused(name: str, said: str) -> Callable[[Kind], Kind]:
+    SAID[name] = said
     return kind(name, REFUSED)
 
 
@@ -363,86 +365,86 @@ def _method() -> Made:
     return Made(Encoder(), TEXTS, {"method": "encode"})
 
 
-@refused("a class instead of its instance")
+@refused("a class instead of its instance", "is a class, not a model")
 def _class() -> Made:
     return Made(Sums, ROWS[:SAMPLE])
 
 
-@refused("a path")
+@refused("a path", "load the model and pass the object itself")
 def _path() -> Made:
     return Made("model.joblib", ROWS[:SAMPLE])
 
 
-@refused("an async function")
+@refused("an async function", "waiting is async and returns no predictions")
 def _async() -> Made:
     return Made(waiting, ROWS[:SAMPLE])
 
 
-@refused("an object that cannot be pickled")
+@refused("an object that cannot be pickled", "model.source: cannot pickle 'generator' object")
 def _open_file() -> Made:
     model = Sums()
     model.source = (number for number in ROWS)  # type: ignore[attr-defined]
     return Made(model, ROWS[:SAMPLE])
 
 
-@refused("scikit-learn: not fitted")
+@refused("scikit-learn: not fitted", "is not fitted: call fit")
 def _unfitted() -> Made:
     return Made(_logistic(), ROWS[:SAMPLE])
 
 
-@refused("scikit-learn: clusters of its own rows alone")
+@refused("scikit-learn: clusters of its own rows alone", "name the method that answers")
 def _clusters() -> Made:
     from sklearn.cluster import DBSCAN
 
     return _fitted(DBSCAN())
 
 
-@refused("XGBoost: a DMatrix")
+@refused("XGBoost: a DMatrix", "whose framework is not known")
 def _matrix() -> Made:
     import xgboost
 
     return Made(xgboost.DMatrix(ROWS), ROWS[:SAMPLE])
 
 
-@refused("PyTorch: a state_dict")
+@refused("PyTorch: a state_dict", "call its load_state_dict()")
 def _state() -> Made:
     return Made(_module().state_dict(), FLOATS[:SAMPLE])
 
 
-@refused("Keras: not built")
+@refused("Keras: not built", "is not built")
 def _unbuilt() -> Made:
     import keras
 
     return Made(keras.Sequential([keras.layers.Dense(3)]), FLOATS[:SAMPLE])
 
 
-@refused("transformers: a pipeline for sounds")
+@refused("transformers: a pipeline for sounds", "'automatic-speech-recognition' is not known here")
 def _sounds() -> Made:
     model = _piped("text-classification", bert("BertForSequenceClassification"))
     model.task = "automatic-speech-recognition"
     return Made(model, TEXTS)
 
 
-@refused("transformers: texts drawn at random")
+@refused("transformers: texts drawn at random", "pass do_sample=False")
 def _drawing() -> Made:
     return Made(_piped("text-generation", gpt2(), do_sample=True), TEXTS)
 
 
-@refused("spaCy: a document")
+@refused("spaCy: a document", "whose framework is not known")
 def _document() -> Made:
     import spacy
 
     return Made(spacy.blank("en")("a good cat"), ["a good cat"])
 
 
-@refused("statsmodels: not fitted")
+@refused("statsmodels: not fitted", "pass the results that its fit() returns")
 def _unfitted_squares() -> Made:
     import statsmodels.api as sm
 
     return Made(sm.OLS(NUMBERS, ROWS), ROWS[:SAMPLE])
 
 
-@refused("statsmodels: forecasts, which take no rows")
+@refused("statsmodels: forecasts, which take no rows", "predicts no rows")
 def _forecasts() -> Made:
     import statsmodels.api as sm
 
