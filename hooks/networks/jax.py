@@ -18,6 +18,7 @@ from generator.rows import tables
 from generator.rows.body import body_rows
 
 from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
+from . import batches
 from .tensors import half_tolerance
 
 MODEL_DIRECTORY = "model"
@@ -85,11 +86,11 @@ class Jax(WrittenModelScaffoldDefinition):
         if sample is None:
             raise SettingError(NO_SAMPLE)
         batch = _batch(sample)
-        first = _mapped(batch, lambda part: part[:1])
+        first = batches.mapped(batch, lambda part: part[:1])
         with guarded(CANNOT_PREDICT, SettingError):
             output = _answering(_function(model))(first)
         example = None
-        if sum(part.size for part in _parts(first)) <= MOST_EXAMPLE_VALUES:
+        if sum(part.size for part in batches.parts(first)) <= MOST_EXAMPLE_VALUES:
             example = body_rows(sample)[:1]
         distributions = {"jaxlib": "runs the model"}
         return Description(_input(batch, sample), _output(output), example, distributions)
@@ -107,7 +108,7 @@ class Jax(WrittenModelScaffoldDefinition):
         def call(part: Any) -> Any:
             return plain(answer(part), _array)
 
-        return Predictor(call).predictions(batch, len(_parts(batch)[0]))
+        return Predictor(call).predictions(batch, len(batches.parts(batch)[0]))
 
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         place = directory / MODEL_DIRECTORY
@@ -186,18 +187,6 @@ def _rows(values: Any, place: str) -> Any:
     return array
 
 
-def _parts(batch: Any) -> list[Any]:
-    if isinstance(batch, dict):
-        return list(batch.values())
-    return [batch]
-
-
-def _mapped(batch: Any, change: Callable[[Any], Any]) -> Any:
-    if isinstance(batch, dict):
-        return {name: change(part) for name, part in batch.items()}
-    return change(batch)
-
-
 # ---- the program ----
 
 
@@ -222,7 +211,7 @@ def _answering(function: Callable[..., Any]) -> Callable[[Any], Any]:
     import jax
 
     def answer(inputs: Any) -> Any:
-        program, parameters = _apart(function, _mapped(inputs, _shape))
+        program, parameters = _apart(function, batches.mapped(inputs, _shape))
         return jax.jit(program)(list(parameters), inputs)
 
     return answer
@@ -288,7 +277,7 @@ def _check_fixed(batch: Any, reason: Exception) -> None:
         ModelError: the sample has one row, which cannot show that this makes no difference.
     """
     told = f"the program takes one row only: {one_line(reason)}"
-    if len(_parts(batch)[0]) < 2:
+    if len(batches.parts(batch)[0]) < 2:
         raise ModelError(f"{told}; pass a sample_input of two rows or more, to prove it with")
     warn(f"the model is called once a row, which is slower, because {told}")
 
@@ -299,7 +288,7 @@ def _exported(
     """The program, which takes the function's arrays before the rows."""
     import jax
 
-    taken = _mapped(batch, functools.partial(_shape, rows=rows))
+    taken = batches.mapped(batch, functools.partial(_shape, rows=rows))
     program, parameters = _apart(function, taken)
     shapes = [jax.ShapeDtypeStruct(part.shape, part.dtype) for part in parameters]
     exported = jax.export.export(jax.jit(program), platforms=platforms)(shapes, taken)

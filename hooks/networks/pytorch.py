@@ -20,7 +20,7 @@ from generator.rows.body import body_rows
 
 from ..base import Description, WrittenModelScaffoldDefinition
 from ..loading import edit_load
-from . import embeddings, lengths, lightning, safetensors
+from . import batches, embeddings, lengths, lightning, safetensors
 from .safetensors import SAFETENSORS, SAFETENSORS_FILE, Numbers
 
 MODEL_FILE = "model.pt"
@@ -166,7 +166,7 @@ class PyTorch(WrittenModelScaffoldDefinition):
         if names := left_out(_raw_output(model, first)):
             warn(f"the model's outputs {listing(names)} have no form in an answer and are left out")
         example = None
-        if sum(tensor.numel() for tensor in _leaves(first)) <= MOST_EXAMPLE_VALUES:
+        if sum(tensor.numel() for tensor in batches.parts(first)) <= MOST_EXAMPLE_VALUES:
             example = body_rows(first)
         free, call = _free_axes(model, batch), _caller(model, batch)
         found = lengths.varied(
@@ -181,7 +181,7 @@ class PyTorch(WrittenModelScaffoldDefinition):
         if not _is_program(served) or sample is None:
             return description.input
         module = served.module()
-        batch = _mapped(_batch(module, sample)[0], lambda tensor: tensor.cpu())
+        batch = batches.mapped(_batch(module, sample)[0], lambda tensor: tensor.cpu())
         described = _input(batch, sample, _free_axes(module, batch))
         return embeddings.limited(described, embeddings.limits(description.input))
 
@@ -198,7 +198,7 @@ class PyTorch(WrittenModelScaffoldDefinition):
     def predict(self, model: Any, inputs: Any) -> Any:
         model = _module(model)
         batch, _ = _batch(model, inputs)
-        count = len(_leaves(batch)[0])
+        count = len(batches.parts(batch)[0])
         return Predictor(lambda part: _call(model, part)).predictions(batch, count)
 
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
@@ -396,21 +396,8 @@ def _checked(tensor: Any, name: str) -> Any:
     return tensor
 
 
-def _leaves(batch: Any) -> list[Any]:
-    if isinstance(batch, dict):
-        return list(batch.values())
-    return [batch]
-
-
-def _mapped(batch: Any, change: Callable[[Any], Any]) -> Any:
-    """A batch of changed tensors."""
-    if isinstance(batch, dict):
-        return {name: change(tensor) for name, tensor in batch.items()}
-    return change(batch)
-
-
 def _part(batch: Any, rows: Any) -> Any:
-    return _mapped(batch, lambda tensor: tensor[rows])
+    return batches.mapped(batch, lambda tensor: tensor[rows])
 
 
 # ---- the outputs of the model in memory ----
@@ -505,8 +492,8 @@ def _plain_outputs(model: Any) -> Iterator[None]:
 
 def _two_rows(batch: Any) -> Any:
     """Two rows on the CPU. PyTorch would take a single one for a fixed number of rows."""
-    last = len(_leaves(batch)[0]) - 1
-    return _mapped(batch, lambda tensor: tensor[[0, last]].cpu())
+    last = len(batches.parts(batch)[0]) - 1
+    return batches.mapped(batch, lambda tensor: tensor[[0, last]].cpu())
 
 
 # ---- what a row and a prediction are ----

@@ -16,7 +16,7 @@ import generator
 from generator import ModelError
 from generator.hooks import by_name, find
 from generator.rows.body import body_rows
-from support.models.boosted import GROUPS, HOLED, THREE, X, Y, check
+from support.models.boosted import GROUPS, HOLED, THREE, X, Y, check, some
 from support.servers.flows import ask
 from support.servers.unrendered import ask_v2, flow_of, inference_model
 
@@ -102,13 +102,7 @@ def scaled(model: Any, rows: Any) -> tuple[Any, Any]:
 USUAL = ("words", "categories", "poisson")
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=name, marks=[] if name in USUAL else pytest.mark.sweep)
-        for name, case in MODELS.items()
-    ],
-)
+@pytest.mark.parametrize("case", some(MODELS, USUAL))
 def test_a_model(case: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, rows = case()
     found = check("catboost", model, rows, tmp_path, monkeypatch)

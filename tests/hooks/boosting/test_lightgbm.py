@@ -16,7 +16,7 @@ import generator
 from generator import ModelError
 from generator.hooks import by_name, find
 from generator.rows.body import body_rows
-from support.models.boosted import FRAME, GROUPS, HOLED, THREE, X, Y, check
+from support.models.boosted import FRAME, GROUPS, HOLED, THREE, X, Y, check, some
 from support.servers.flows import ask
 from support.servers.unrendered import ask_v2, flow_of, inference_model
 
@@ -118,14 +118,7 @@ BOOSTERS: dict[str, Callable[[], tuple[Any, Any]]] = {
 USUAL = ("words", "categories", "probabilities")
 
 
-def some(cases: Any) -> list[Any]:
-    return [
-        pytest.param(case, id=name, marks=[] if name in USUAL else pytest.mark.sweep)
-        for name, case in cases.items()
-    ]
-
-
-@pytest.mark.parametrize("case", some(ESTIMATORS))
+@pytest.mark.parametrize("case", some(ESTIMATORS, USUAL))
 def test_an_estimator(case: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, rows = case()
     found = check("lightgbm", model, rows, tmp_path, monkeypatch)
@@ -134,7 +127,7 @@ def test_an_estimator(case: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert found["output"]["dtype"] == str(np.asarray(model.predict(rows)).dtype)
 
 
-@pytest.mark.parametrize("case", some(BOOSTERS))
+@pytest.mark.parametrize("case", some(BOOSTERS, USUAL))
 def test_a_booster(case: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     booster, rows = case()
     found = check("lightgbm", booster, rows, tmp_path, monkeypatch)

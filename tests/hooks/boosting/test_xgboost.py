@@ -28,6 +28,7 @@ from support.models.boosted import (
     X,
     Y,
     check,
+    some,
 )
 from support.servers.flows import ask
 from support.servers.unrendered import ask_v2, flow_of, inference_model
@@ -137,14 +138,7 @@ BOOSTERS: dict[str, Callable[[], tuple[Any, Any]]] = {
 USUAL = ("classes", "sparse", "probabilities")
 
 
-def some(cases: Any) -> list[Any]:
-    return [
-        pytest.param(case, id=name, marks=[] if name in USUAL else pytest.mark.sweep)
-        for name, case in cases.items()
-    ]
-
-
-@pytest.mark.parametrize("case", some(ESTIMATORS))
+@pytest.mark.parametrize("case", some(ESTIMATORS, USUAL))
 def test_an_estimator(case: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, rows = case()
     found = check("xgboost", model, rows, tmp_path, monkeypatch)
@@ -152,7 +146,7 @@ def test_an_estimator(case: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert found["output"]["probabilities"] == hasattr(model, "predict_proba")
 
 
-@pytest.mark.parametrize("case", some(BOOSTERS))
+@pytest.mark.parametrize("case", some(BOOSTERS, USUAL))
 def test_a_booster(case: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     booster, rows = case()
 

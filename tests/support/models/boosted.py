@@ -1,7 +1,7 @@
 """Whether a scaffold of a booster or of an estimator answers what it predicts, to the last bit."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +68,11 @@ def answered(flow: Any, request: dict[str, Any]) -> Any:
     [(status, answer)] = ask(None, request, flow=flow)
     assert status == 200, answer
     return answer
+
+
+def some(cases: Any, usual: Collection[str]) -> list[Any]:
+    """Cases as parameters: the usual ones, and the others in the sweep."""
+    return [
+        pytest.param(case, id=name, marks=[] if name in usual else pytest.mark.sweep)
+        for name, case in cases.items()
+    ]
