@@ -33,7 +33,7 @@ def _silence() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """The line that says what was wrong, out of what TensorFlow puts around it."""
+    """The line of an error that says what was wrong. TensorFlow puts others around it."""
     text = str(error).strip()
     said = SAID.search(text)
     return (said[1] if said else text.partition("\n")[0]).strip()
