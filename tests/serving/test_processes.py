@@ -194,9 +194,11 @@ def test_what_a_worker_has_started_ends_with_it(owners: Callable[..., Path]) -> 
         with running.client() as client:
             assert client.post(PREDICT, json=told("end", 3)).status_code == 503
             until(lambda: gone(worker), "the child of a worker that ended has ended")
+            until(running.ready, "another takes its place")
             worker = ask(running, "pid")
             assert client.post(PREDICT, json=told("leave_deaf_and_sleep")).status_code == 504
             until(lambda: gone(worker), "the children of a worker that hung have ended")
+            until(running.ready, "another takes its place")
             worker = ask(running, "pid")
             ask(running, "leave")
             assert len(group(worker)) > 1

@@ -421,6 +421,7 @@ def test_a_stuck_predict_is_504_and_health_checks_answer_meanwhile(
         thread.join()
         assert healthy > 3
         assert answers[0].status_code == 504 and "3 seconds" in answers[0].json()["error"]
+        until(running.ready, "another takes its place")
         [fresh] = client.post(PREDICT, json=told("pid")).json()["predictions"]
         assert fresh != stuck
         until(lambda: running.workers() == [fresh], "the stuck worker is gone")
@@ -455,11 +456,11 @@ def test_a_large_body_holds_up_no_small_ones(sums: Scaffold, tmp_path: Path) -> 
 
 def test_a_full_queue_is_503_and_what_it_holds_is_answered(owners: Callable[..., Path]) -> None:
     """Four requests together exceed the limit of one: a slow worker with progress is not stuck."""
-    with serving(owners(max_queue=2, max_batch_size=1, predict_timeout_seconds=2.5)) as running:
+    with serving(owners(max_queue=2, max_batch_size=1, predict_timeout_seconds=3.5)) as running:
 
         def one(_: int) -> httpx.Response:
             with running.client() as client:
-                return client.post(PREDICT, json=told("sleep", 0.9))
+                return client.post(PREDICT, json=told("sleep", 1.2))
 
         answers = together(12, one)
         served = [answer for answer in answers if answer.status_code == 200]

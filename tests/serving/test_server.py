@@ -194,7 +194,7 @@ def owners(
         "max_answer_bytes": 100_000,
         "max_batch_size": 1,
         "max_queue": 1,
-        "predict_timeout_seconds": 2,
+        "predict_timeout_seconds": 4,
     }
     directory = copied(
         scaffold,
@@ -857,10 +857,11 @@ def test_predict_over_its_time_limit_is_504(owners: AnyServer, owners_client: ht
     refused(
         owners_client.post(PREDICT, json=behaviour("sleep", 600)),
         504,
-        "2 seconds",
+        "4 seconds",
         "predict_timeout_seconds",
     )
     assert owners.metric("scaffold_worker_restarts_total", reason="stuck") == before + 1
+    wait_until_ready(owners.url)
     assert owners_client.post(PREDICT, json=behaviour("x")).json() == {"predictions": ["x"]}
 
 
