@@ -130,8 +130,7 @@ def from_model(
         target_directory = _snake_case(type(model).__name__)
     target = plain_path(target_directory)
     if framework is None:
-        names_method = method is not None or parameters is not None
-        framework = _implied(model, target, overwrite, engine, names_method)
+        framework = _implied(model, target, overwrite, engine)
     definition, model = recognised(model, framework, method, parameters)
     files, source = data_files(data, target), chosen_source(template, ref)
     made: dict[str, Any] = {"requirements": requirements, "python_version": python_version}
@@ -312,17 +311,14 @@ def _occupied(target: Path, overwrite: bool) -> str | None:
     return None
 
 
-def _implied(
-    model: Any, target: Path, overwrite: bool, engine: str | None, names_method: bool
-) -> str | None:
+def _implied(model: Any, target: Path, overwrite: bool, engine: str | None) -> str | None:
     """The framework that the other arguments ask for, where more than one takes the model.
 
-    A scaffold keeps its own, and scikit-learn's hook has an engine and methods that the libraries'
-    hooks lack.
+    A scaffold keeps its own, and scikit-learn's hook has an engine that the libraries' hooks lack.
     """
     wanted = []
     if overwrite and (target / layout.ANSWERS).exists():
         wanted.append(Scaffold(target).framework)
-    if engine == ONNX or names_method:
+    if engine == ONNX:
         wanted.append("sklearn")
     return next((name for name in wanted if by_name(name).recognises(model)), None)

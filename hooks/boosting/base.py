@@ -1,17 +1,19 @@
 """What XGBoost, LightGBM and CatBoost have in common: each saves models in a format of its own."""
 
 import sys
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from generator.capture import pickle_references
-from generator.common import schema
+from generator.common import listing, schema
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded
 
+from .. import outputs
 from ..base import NATIVE, Description
-from ..methods import PREDICT
+from ..methods import PREDICT, WithMethods
 from ..scikit.sklearn import SKLearn, estimator_output
 
 Self = TypeVar("Self", bound="Boosting")
@@ -41,12 +43,22 @@ class Boosting(SKLearn):
         return True
 
     def answering(self: Self, model: Any, method: Any = None, parameters: Any = None) -> Self:
-        if method in (None, PREDICT) and parameters is None:
-            return self
+        made = super().answering(model, method, parameters)
+        known = self._methods_of(model)
+        unknown = next((name for name in made.methods if known and name not in known), None)
+        if unknown is None:
+            return made
         raise SettingError(
-            f"{self.name} answers with predict alone: leave method and parameters out, or pass"
-            f" framework={SKLearn.name!r} with an estimator"
+            f"method {unknown!r}: a {type(model).__name__} of {self.label} answers with"
+            f" {listing(list(known))}; pass framework={SKLearn.name!r} for another method of an"
+            " estimator"
         )
+
+    def _methods_of(self, model: Any) -> tuple[str, ...]:
+        """The methods that its file answers with; none if it is loaded with all that it has."""
+        if isinstance(self._estimator(model), Rows):
+            return (PREDICT,)
+        return ()
 
     def read_safely(self, path: Path) -> Any:
         return self.read(path)
@@ -108,7 +120,16 @@ class Boosting(SKLearn):
     def _distributions(self, model: Any) -> dict[str, str]:
         return {}
 
+    def facts(self, model: Any) -> dict[str, Any]:
+        return {**WithMethods.facts(self, model), "settings": self._settings(model)}
+
+    @abstractmethod
+    def _settings(self, model: Any) -> dict[str, Any]:
+        """How the model predicts from its file: `model.settings` of `config.yaml`."""
+
     def _output(self, model: Any, prediction: Any) -> schema.ModelOutput | None:
+        if not self.predicts:
+            return outputs.described(prediction)
         if isinstance(model, Rows):
             return model.output(prediction)
         name = type(model).__name__
@@ -120,12 +141,12 @@ class Rows:
     """A booster with the attributes of an estimator that scikit-learn's hook reads.
 
     Args:
-        predict: the prediction for rows as an estimator takes them.
+        predict: the prediction for rows as an estimator takes them, and parameters by name.
         count: how many features a row has.
         names: their names; None if it was trained without names.
     """
 
-    def __init__(self, predict: Callable[[Any], Any], count: int, names: list[str] | None) -> None:
+    def __init__(self, predict: Callable[..., Any], count: int, names: list[str] | None) -> None:
         self.predict = predict
         self.n_features_in_ = count
         if names is not None:

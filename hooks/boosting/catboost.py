@@ -53,8 +53,8 @@ class CatBoost(Boosting):
             name = type(model).__name__
             raise ModelError(f"{name} is not fitted: call fit(X, y) before making a scaffold of it")
 
-    def facts(self, model: Any) -> dict[str, Any]:
-        return {"settings": {"class": type(model).__name__}}
+    def _settings(self, model: Any) -> dict[str, Any]:
+        return {"class": type(model).__name__}
 
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         path = directory / MODEL_FILE

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from generator.errors import ModelError
 
+from ..methods import PREDICT
 from .base import Boosting, Rows
 
 MODEL_FILE = "model.txt"
@@ -55,19 +56,22 @@ class LightGBM(Boosting):
         elif not model.num_trees():
             raise ModelError("Booster is not trained: pass what lightgbm.train returns")
 
-    def facts(self, model: Any) -> dict[str, Any]:
+    def _settings(self, model: Any) -> dict[str, Any]:
         settings: dict[str, Any] = {"best_iteration": int(_booster(model).best_iteration)}
         if type(model).__name__ != BOOSTER:
             settings["parameters"] = _parameters(model)
         if hasattr(model, "classes_"):
             settings["classes"] = model.classes_.tolist()
             settings["classes_dtype"] = str(model.classes_.dtype)
-        return {"settings": settings}
+        return settings
 
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         path = directory / MODEL_FILE
         _booster(model).save_model(path, num_iteration=-1)
         return path
+
+    def _methods_of(self, model: Any) -> tuple[str, ...]:
+        return super()._methods_of(model) or (PREDICT, "predict_proba")
 
     def _estimator(self, model: Any) -> Any:
         if type(model).__name__ != BOOSTER:

@@ -77,12 +77,12 @@ class XGBoost(Boosting):
             return replace(description, untried=SPARSE_DOUBT)
         return description
 
-    def facts(self, model: Any) -> dict[str, Any]:
+    def _settings(self, model: Any) -> dict[str, Any]:
         name = type(model).__name__
         if name == BOOSTER:
-            return {"settings": {"class": name, "parameters": _parameters(model)}}
+            return {"class": name, "parameters": _parameters(model)}
         parameters = _parameters(model.get_booster())
-        return {"settings": {"class": name, "attributes": _lost(model), "parameters": parameters}}
+        return {"class": name, "attributes": _lost(model), "parameters": parameters}
 
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         path = directory / MODEL_FILE
@@ -111,12 +111,12 @@ class BoosterRows(Rows):
         """The booster, whose categories scikit-learn's hook reads."""
         return self._booster
 
-    def _predict(self, rows: Any) -> Any:
+    def _predict(self, rows: Any, **parameters: Any) -> Any:
         import xgboost
 
         names = None if hasattr(rows, "columns") else self._booster.feature_names
         matrix = xgboost.DMatrix(rows, feature_names=names, enable_categorical=True)
-        return self._booster.predict(matrix)
+        return self._booster.predict(matrix, **parameters)
 
 
 def _parameters(booster: Any) -> dict[str, str]:

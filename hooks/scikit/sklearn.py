@@ -187,7 +187,7 @@ def _input(model: Any, sample: Any, predict: Predict) -> schema.ModelInput | Non
         return tables.of_columns(_columns(model, names, sample))
     if _takes_text(model):
         return schema.TextInput()
-    count = getattr(model, "n_features_in_", None)
+    count = _width(model)
     if sample is not None:
         return _sampled(sample, count)
     if count is None:
@@ -245,6 +245,14 @@ def _names(model: Any) -> list[str] | None:
         if list(names) == [str(index) for index in range(len(names))]:
             return None
     return [str(name) for name in names]
+
+
+def _width(model: Any) -> int | None:
+    """The number of features; None if the model does not say it."""
+    count = getattr(model, "n_features_in_", None)
+    if count == 0:  # CatBoost's, where it was read from a file
+        return len(getattr(model, "feature_names_", None) or ()) or None
+    return count
 
 
 def _check_columns(sample: Any, names: list[str] | None) -> None:

@@ -26,6 +26,9 @@ Call = Callable[..., Any]
 class Methods:
     """Calls the methods, and makes one prediction a row of what they return.
 
+    Attributes:
+        predicts: whether `predict` alone answers, and a request may set nothing.
+
     Args:
         model: `model` of a Config.
     """
@@ -34,6 +37,7 @@ class Methods:
         self._names = method_names(model.method)
         self._parameters = model.parameters or ()
         self._is_plain = len(self._names) == 1 and not self._parameters
+        self.predicts = self._is_plain and self._names == (PREDICT,)
 
     def call(self, model: Any, method: str, inputs: Any) -> Any:
         """What a method returns; for `predict` the predictions, with the parameters of the request.
@@ -73,6 +77,8 @@ class Methods:
 
     def _given(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters of a request, and the owner's defaults for others."""
+        if not self._parameters:
+            return {}
         nested = request.get("parameters") or {}
         known = [parameter.name for parameter in self._parameters]
         given = {each.name: each.default for each in self._parameters if each.default is not None}

@@ -186,6 +186,8 @@ def test_a_file_of_each_estimator(tmp_path: Path) -> None:
         found = CATBOOST.read_safely(path)
         assert type(found) is type(model)
         np.testing.assert_array_equal(found.predict(rows), model.predict(rows))
+        described, again = CATBOOST.describe(model, None), CATBOOST.describe(found, None)
+        assert again.input == described.input is not None and again.example == described.example
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"CBM1"])

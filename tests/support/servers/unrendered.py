@@ -14,6 +14,7 @@ from common.bodies.v2.v2_codec import V2
 from common.config import Config
 from common.link.frames import V2_HEAD, Kind, Request
 from common.worker.flow import Flow
+from common.worker.options import Options
 from generator.common import schema
 from generator.hooks import by_name
 from support.servers import v2_client
@@ -47,7 +48,12 @@ def ask_v2(
 
 
 def flow_of(
-    framework: str, model: Any, sample: Any, directory: Path, monkeypatch: pytest.MonkeyPatch
+    framework: str,
+    model: Any,
+    sample: Any,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    **answering: Any,
 ) -> tuple[Config, Flow]:
     """What a scaffold of the model has in its configuration, and the flow of its worker.
 
@@ -57,8 +63,11 @@ def flow_of(
         sample: rows, or None.
         directory: an empty one, which becomes the working directory.
         monkeypatch: pytest's.
+        answering: `method` and `parameters`, where `predict` alone does not answer.
     """
     hook = by_name(framework)
+    if answering:
+        hook = hook.answering(model, **answering)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         description = hook.describe(model, hook.sampled(model, sample))
@@ -73,7 +82,8 @@ def flow_of(
         **hook.facts(model),
     }
     config, owner = _loaded(framework, facts, directory, monkeypatch)
-    return config, Flow(owner, proved(1), V2(config.name, config.model.input))
+    v2 = V2(config.name, config.model.input)
+    return config, Flow(owner, proved(1), v2, options=Options.of_config(config))
 
 
 def inference_model(
