@@ -103,7 +103,8 @@ def from_model(
             are refused.
         format: "export" saves a PyTorch module as a program of `torch.export`, traced on
             `sample_input`, for any number of rows. Nothing is pickled, and no class of yours is
-            needed. By default the module is saved as it is.
+            needed. "safetensors" saves a module's numbers, and "skops" a model of scikit-learn:
+            loading these runs no code. By default, and with "pickle", the model is pickled.
         engine: "onnx" compiles a scikit-learn model for ONNX Runtime into `src/model/model.onnx`,
             many times as fast on few rows. It needs skl2onnx and onnxruntime. The result is
             compared with the model on the sample and on random rows: labels must be equal, numbers

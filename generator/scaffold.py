@@ -204,7 +204,7 @@ class Scaffold:
             python_version: "3.10" to "3.13"; by default the running one.
             method: as `from_model` takes it; by default the scaffold's.
             parameters: as `from_model` takes them; by default the scaffold's.
-            format: as `from_model` takes it.
+            format: as `from_model` takes it; by default the scaffold's.
             engine: "native" or "onnx", as `from_model` takes it; by default the scaffold's.
             code: as `from_model` takes it. Files that were named for the old model only are
                 removed, where nobody has edited them.

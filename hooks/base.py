@@ -12,6 +12,7 @@ from generator.errors import SettingError
 from generator.owners import guarded
 
 CANNOT_PREDICT = "the model cannot predict from sample_input"
+PICKLE = "pickle"  # the format of frameworks whose own file is one
 NATIVE, ONNX = "native", "onnx"  # the engines: the model itself, and ONNX Runtime
 
 
@@ -92,7 +93,7 @@ class WrittenModelScaffoldDefinition(ABC):
         return None
 
     def format_of(self, path: Path) -> str | None:
-        """The `format` in which a model is served that was read from there; None for its own."""
+        """The `format` of a model's file, by its name; None for the framework's own."""
         return None
 
     @abstractmethod

@@ -9,6 +9,8 @@ from pathlib import Path
 from generator import layout
 from generator.errors import SettingError
 
+from .base import PICKLE
+
 
 def edit_load(path: Path, format: str, usual: str, call: str, function: str) -> None:
     """Let a scaffold's `load` read another format.
@@ -29,6 +31,7 @@ def edit_load(path: Path, format: str, usual: str, call: str, function: str) -> 
     if usual not in text:
         raise SettingError(
             f"format {format!r}: load in {layout.INFERENCE_MODEL} is yours, and no longer has"
-            f" {usual}: put it back, or leave format out"
+            f" {usual}: put it back, or pass"
+            f" format={PICKLE!r}"
         )
     path.write_text(text.replace(usual, call) + function, encoding="utf-8")

@@ -91,7 +91,7 @@ def replace_model(
         sample_input,
         requirements=given,
         python_version=python_version,
-        format=format,
+        format=format or definition.format_of(Path(facts.get("file") or "")),
         engine=engine or facts.get("engine"),
         code=code,
         wheels=wheels,

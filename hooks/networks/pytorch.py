@@ -18,7 +18,7 @@ from generator.errors import ModelError, SettingError
 from generator.owners import warn
 from generator.rows.body import body_rows
 
-from ..base import Description, WrittenModelScaffoldDefinition
+from ..base import PICKLE, Description, WrittenModelScaffoldDefinition
 from ..loading import edit_load
 from . import batches, embeddings, lengths, lightning, safetensors
 from .safetensors import SAFETENSORS, SAFETENSORS_FILE, Numbers
@@ -26,6 +26,7 @@ from .safetensors import SAFETENSORS, SAFETENSORS_FILE, Numbers
 MODEL_FILE = "model.pt"
 PROGRAM_FILE = "model.pt2"
 EXPORT = "export"
+FORMATS = {".pt2": EXPORT, ".safetensors": SAFETENSORS}  # of files that are no pickle
 MOST_EXAMPLE_VALUES = 1000
 
 
@@ -119,22 +120,25 @@ class PyTorch(WrittenModelScaffoldDefinition):
                     " first"
                 )
 
+    def format_of(self, path: Path) -> str | None:
+        return FORMATS.get(path.suffix)
+
     def converted(self, model: Any, format: str | None, sample: Any) -> Any:
-        if format is None or (format == EXPORT and _is_program(model)):
+        if format in (None, PICKLE) or (format == EXPORT and _is_program(model)):
             return model
         if format == SAFETENSORS and not _is_program(model) and not _is_script(model):
             return safetensors.numbers(model)
         if format != EXPORT:
             raise SettingError(
                 f"format {format!r} is none of pytorch's for a {type(model).__name__}: pass"
-                f" {EXPORT!r}, {SAFETENSORS!r} for a module, or leave it out"
+                f" {EXPORT!r} or {PICKLE!r}, {SAFETENSORS!r} for a module, or leave it out"
             )
         if sample is None:
             raise SettingError(f"format {EXPORT!r} needs a sample_input: the model is traced on it")
         if _is_script(model):
             raise SettingError(
-                f"format {EXPORT!r} takes no TorchScript: pass the module it was made of, or no"
-                " format"
+                f"format {EXPORT!r} takes no TorchScript: pass the module it was made of, or"
+                f" format={PICKLE!r}"
             )
         return _exported(model, _batch(model, sample)[0])
 
@@ -458,7 +462,8 @@ def _exported(model: Any, batch: Any) -> Any:
     except Exception as error:
         reason = " ".join(str(error).split())[:500] or type(error).__name__
         raise ModelError(
-            f"torch.export cannot export {type(model).__name__}: {reason}; or leave format out"
+            f"torch.export cannot export {type(model).__name__}: {reason}; or pass"
+            f" format={PICKLE!r}"
         ) from error
 
 

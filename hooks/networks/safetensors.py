@@ -14,6 +14,8 @@ from typing import Any
 from generator.errors import ModelError, SettingError
 from generator.owners import one_line
 
+from ..base import PICKLE
+
 SAFETENSORS = "safetensors"
 SAFETENSORS_FILE = "model.safetensors"
 # What reads the file in a scaffold's inference_model.py, in place of PyTorch.
@@ -93,8 +95,8 @@ def write(model: Numbers, path: Path) -> Path:
 
 def _unable(module: Any, reason: str) -> ModelError:
     return ModelError(
-        f"format {SAFETENSORS!r} cannot hold this {type(module).__name__}, because {reason}; leave"
-        " format out, or pass 'export' with a sample_input"
+        f"format {SAFETENSORS!r} cannot hold this {type(module).__name__}, because {reason}; pass"
+        f" format={PICKLE!r}, or 'export' with a sample_input"
     )
 
 

@@ -11,7 +11,7 @@ from generator.capture.pickle_references import Named
 from generator.errors import ModelError, SettingError
 from generator.owners import one_line
 
-from ..base import WrittenModelScaffoldDefinition
+from ..base import PICKLE, WrittenModelScaffoldDefinition
 
 SKOPS = "skops"
 SUFFIX = ".skops"
@@ -60,11 +60,12 @@ class WithSkops(WrittenModelScaffoldDefinition):
         return SKOPS if path.suffix == SUFFIX else None
 
     def converted(self, model: Any, format: str | None, sample: Any) -> Any:
-        if format is None:
+        if format in (None, PICKLE):
             return model
         if format != SKOPS:
             raise SettingError(
-                f"format {format!r} is none of {self.name}'s: pass {SKOPS!r}, or leave it out"
+                f"format {format!r} is none of {self.name}'s: pass {SKOPS!r} or {PICKLE!r}, or leave"
+                " it out"
             )
         _skops()
         return Skops(model)
@@ -94,8 +95,8 @@ def write(model: Any, path: Path) -> Path:
         _skops().dump(model, path)
     except Exception as error:
         raise ModelError(
-            f"format {SKOPS!r} cannot hold this {type(model).__name__}: {one_line(error)}; leave"
-            " format out"
+            f"format {SKOPS!r} cannot hold this {type(model).__name__}: {one_line(error)}; pass"
+            f" format={PICKLE!r}"
         ) from error
     return path
 

@@ -46,6 +46,8 @@ def test_skops(tmp_path: Path) -> None:
     with pytest.raises(ServingError, match="Shift"):  # is no longer trusted
         scaffold.predict(X.tolist())
     scaffold.replace_model(model)
+    assert model_facts(scaffold)["file"] == "model.skops"
+    scaffold.replace_model(model, format="pickle")
     assert model_facts(scaffold)["file"] == "model.joblib"
     assert model_facts(scaffold)["settings"] is None
     assert not (place / "src" / "model" / "model.skops").exists()
@@ -56,9 +58,9 @@ def test_skops(tmp_path: Path) -> None:
 def test_what_skops_cannot_hold_is_named(tmp_path: Path) -> None:
     model = LinearRegression().fit(X, Y)
     model.names_ = {("a", "b"): memoryview}  # which pickle takes
-    with pytest.raises(ModelError, match="format 'skops' cannot hold this .*; leave format out"):
+    with pytest.raises(ModelError, match="'skops' cannot hold this .*; pass format='pickle'"):
         generator.from_model(model, tmp_path / "no", sample_input=X, format="skops")
-    with pytest.raises(SettingError, match="'export' is none of sklearn's: pass 'skops'"):
+    with pytest.raises(SettingError, match="'export' is none of sklearn's: pass 'skops' or 'pi"):
         generator.from_model(model, tmp_path / "no", sample_input=X, format="export")
     assert not (tmp_path / "no").exists()
 
@@ -94,6 +96,10 @@ def test_safetensors(tmp_path: Path) -> None:
     with torch.inference_mode():
         expected = module(rows).numpy()
     np.testing.assert_allclose(proof["response"]["predictions"], expected, rtol=1e-6)
+    scaffold.replace_model(Tied(4, "relu").eval())
+    assert model_facts(scaffold)["file"] == "model.safetensors"
+    scaffold.replace_model(module, format="pickle")
+    assert model_facts(scaffold)["file"] == "model.pt"
     scaffold.close()
 
 
@@ -153,7 +159,7 @@ def test_what_safetensors_cannot_hold_is_named(name: str) -> None:
     module = make()
     with pytest.raises(ModelError, match=message) as raised:
         find(module).converted(module, "safetensors", None)
-    assert "leave format out" in str(raised.value) and "\n" not in str(raised.value)
+    assert "pass format='pickle'" in str(raised.value) and "\n" not in str(raised.value)
 
 
 # ---- programs of torch.export, from their files ----

@@ -24,7 +24,8 @@ GENERATOR: Order = [
     ("__main__",),
 ]
 HOOKS: Order = [
-    ("base", "outputs", "loading"),
+    ("base", "outputs"),
+    ("loading",),
     ("methods",),
     ("scikit", "networks"),
     ("boosting", "objects", "texts"),
