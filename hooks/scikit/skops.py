@@ -64,8 +64,8 @@ class WithSkops(WrittenModelScaffoldDefinition):
             return model
         if format != SKOPS:
             raise SettingError(
-                f"format {format!r} is none of {self.name}'s: pass {SKOPS!r} or {PICKLE!r}, or leave"
-                " it out"
+                f"format {format!r} is none of {self.name}'s: pass {SKOPS!r} or {PICKLE!r}, or"
+                " leave it out"
             )
         _skops()
         return Skops(model)

@@ -64,6 +64,18 @@ def told(answer: httpx.Response, status: int) -> httpx.Response:
     return answer
 
 
+def test_the_openapi_document_describes_the_header_fields(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    for path, method in (("/v1/models/model:predict", "post"), ("/v2/models/model", "get")):
+        answer = client.request(method, path, json=ROWS if method == "post" else None)
+        described = document["paths"][path][method]["responses"]
+        assert answer.status_code == 200 and set(described["200"]["headers"]) == {
+            "X-Request-Id",
+            "X-Model-Version",
+        }
+        assert set(map(str.lower, described["200"]["headers"])) < set(answer.headers)
+
+
 def test_every_answer_names_it(client: httpx.Client) -> None:
     told(client.post(PREDICT, json=ROWS), 200)
     told(client.post(PREDICT, content=iter([json.dumps(ROWS).encode()]), headers=JSON), 200)

@@ -132,6 +132,22 @@ def test_probabilities_are_one_for_each_class() -> None:
     assert "probabilities" in schemas["PredictRequest"]["properties"]
 
 
+def test_a_model_without_a_version_has_no_header_field_for_it() -> None:
+    for facts, names in (
+        ({}, ["X-Request-Id"]),
+        ({"version": "1"}, ["X-Request-Id", "X-Model-Version"]),
+    ):
+        document = openapi.document(config(facts))
+        assert list(document["components"]["headers"]) == names
+        answers = [
+            answer
+            for path in document["paths"].values()
+            for operation in path.values()
+            for answer in operation["responses"].values()
+        ]
+        assert all(list(answer["headers"])[: len(names)] == names for answer in answers)
+
+
 def test_the_version_is_the_models() -> None:
     assert openapi.document(config({"sha256": "ab" * 32}))["info"]["version"] == "ab" * 6
     assert openapi.document(config({}))["info"]["version"] == "unknown"

@@ -23,6 +23,11 @@ RETRY_AFTER: Schema = {
     "description": "The seconds to wait before the next try",
     "schema": {"type": "integer"},
 }
+REQUEST_ID: Schema = {
+    "description": "The id that was sent, or a new one; the log has it too",
+    "schema": STRING,
+}
+MODEL_VERSION: Schema = {"description": "The version of the model", "schema": STRING}
 ERRORS = {
     400: "The request cannot be answered; `error` says why",
     408: "The request comes too slowly",
@@ -110,15 +115,30 @@ def document(config: Config) -> dict[str, Any]:
     out, and so is `load`, which has nothing to do.
     """
     paths: dict[str, Any] = {}
+    headers = _headers(config)
     for operation in _operations(config):
-        paths.setdefault(operation.path, {})[operation.method] = operation.as_document()
+        described = operation.as_document()
+        for response in described["responses"].values():
+            response["headers"] = {**_references(headers), **response.get("headers", {})}
+        paths.setdefault(operation.path, {})[operation.method] = described
     return {
         "openapi": "3.1.0",
         "info": {"title": config.name, "version": config.model.version or "unknown"},
         "servers": [{"url": "."}],
         "paths": paths,
-        "components": {"schemas": components(config)},
+        "components": {"schemas": components(config), "headers": headers},
     }
+
+
+def _headers(config: Config) -> dict[str, Schema]:
+    """The header fields that every answer has."""
+    if config.model.version is None:
+        return {"X-Request-Id": REQUEST_ID}
+    return {"X-Request-Id": REQUEST_ID, "X-Model-Version": MODEL_VERSION}
+
+
+def _references(headers: dict[str, Schema]) -> dict[str, Schema]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
 
 
 def _error(status: int) -> dict[str, Any]:
