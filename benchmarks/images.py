@@ -86,7 +86,7 @@ def main() -> int:
 def measure(framework: str, directory: Path) -> Figures:
     """Build, measure and start the image of a framework's model."""
     scaffold = generator.from_model(FRAMEWORKS[framework].make(), directory)
-    with built(scaffold) as (image, seconds):
+    with built(scaffold, "--no-cache") as (image, seconds):
         size = image_size(image)
         progress(f"{framework}: {STARTS} starts")
         return Figures(
@@ -100,10 +100,14 @@ def measure(framework: str, directory: Path) -> Figures:
 
 
 @contextlib.contextmanager
-def built(scaffold: generator.Scaffold) -> Iterator[tuple[str, float]]:
-    """Build the image of a scaffold. Gives its tag and the seconds, and removes it at the end."""
+def built(scaffold: generator.Scaffold, *options: str) -> Iterator[tuple[str, float]]:
+    """Build the image of a scaffold. Gives its tag and the seconds, and removes it at the end.
+
+    Args:
+        options: further ones of `docker build`.
+    """
     tag = f"scaffold-benchmark-{token_hex(6)}"
-    command = [*shlex.split(scaffold.docker_build_string)[1:], "--no-cache", "-t", tag]
+    command = [*shlex.split(scaffold.docker_build_string)[1:], *options, "-t", tag]
     progress(f"docker {shlex.join(command)}")
     start = time.perf_counter()
     try:
@@ -130,6 +134,13 @@ def packages_size(image: str, environment: str) -> int:
 
 def start(image: str) -> float:
     """Start a container. Returns the seconds from `docker run` until the model is ready."""
+    with started(image) as (_, seconds):
+        return seconds
+
+
+@contextlib.contextmanager
+def started(image: str) -> Iterator[tuple[str, float]]:
+    """A container. Gives its URL and the seconds until it was ready, and removes it at the end."""
     port = free_port()
     name = f"scaffold-benchmark-{token_hex(6)}"
     begin = time.perf_counter()
@@ -139,7 +150,7 @@ def start(image: str) -> float:
             if time.perf_counter() - begin > READY_SECONDS:
                 raise SystemExit(f"the container did not become ready: {docker('logs', name)}")
             time.sleep(POLL_SECONDS)
-        return time.perf_counter() - begin
+        yield f"http://127.0.0.1:{port}", time.perf_counter() - begin
     finally:
         remove("rm", "--force", "--volumes", name)
 

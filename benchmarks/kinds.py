@@ -5,10 +5,9 @@
 
 For each kind: the seconds of the call; whether the scaffold predicts what the model in memory
 predicts; whether its server answers so in JSON and in V2; whether it predicts so in an environment
-that is made from its `requirements.txt` alone; and the size of its image. The kinds are those of
-`tests/support/models/kinds.py`, and `tests/hooks/test_kinds.py` checks the same in CI, but for the
-environment and the image. The kinds that are refused follow, with what is said of each. `DOCKER` in
-the environment names the Docker client.
+that is made from its `requirements.txt` alone; whether a container of its image does, and its size. The kinds are those of `tests/support/models/kinds.py`, and `tests/hooks/test_kinds.py` checks
+the same in CI, but for the environment and most images. The kinds that are refused follow, with
+what is said of each. `DOCKER` in the environment names the Docker client.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from images import built, image_size, progress
+from images import built, image_size, progress, started
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "template" / "src")]
@@ -37,7 +36,7 @@ from support.models.kinds import KINDS, REFUSED, Made  # noqa: E402
 TOLERANCE = 1e-6
 YES = "yes"
 CHECKS = ("memory", "JSON", "V2")
-ISOLATED = "isolated"
+ISOLATED, IMAGE = "isolated", "its image"
 
 
 @dataclass
@@ -68,14 +67,30 @@ def made_scaffold(made: Made, directory: Path) -> Iterator[tuple[generator.Scaff
 def served(scaffold: generator.Scaffold, made: Made) -> dict[str, str]:
     """Whether the scaffold and its server answer the example as the model in memory does."""
     config = Config.read(scaffold.directory / "config.yaml", {})
-    rows = config.model.example
-    wanted = scaffold.predict(rows)["predictions"]
+    rows, wanted = example(scaffold)
     with scaffold.serve(port=0) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         return {
             "memory": _said(bool(scaffold.verify(made.sample))),
             "JSON": _json(client, rows, wanted),
             "V2": _v2(client, config, wanted) if made.has_json_tensors else "binary alone",
         }
+
+
+def example(scaffold: generator.Scaffold) -> tuple[Any, Any]:
+    """The scaffold's example, and what it predicts for it."""
+    rows = Config.read(scaffold.directory / "config.yaml", {}).model.example
+    return rows, scaffold.predict(rows)["predictions"]
+
+
+def in_container(scaffold: generator.Scaffold) -> tuple[str, int]:
+    """Whether a container of its image answers as the scaffold does, and the image's bytes."""
+    rows, wanted = example(scaffold)
+    with (
+        built(scaffold) as (image, _),
+        started(image) as (url, _),
+        httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
+    ):
+        return _json(client, rows, wanted), image_size(image)
 
 
 def _said(equal: bool) -> str:
@@ -103,38 +118,24 @@ def _v2(client: httpx.Client, config: Config, wanted: Any) -> str:
     return _said(all(compare(tensors[name], found[name], TOLERANCE) for name in tensors))
 
 
-def measured(name: str, directory: Path, images: "Images | None") -> Row:
+def measured(name: str, directory: Path, with_image: bool) -> Row:
     """All that the table says of a kind."""
     made = KINDS[name]()
     with made_scaffold(made, directory) as (scaffold, row):
         row.checks = served(scaffold, made)
         row.checks[ISOLATED] = _said(bool(scaffold.verify(environment="isolated")))
-        if images is not None:
-            row.image = images.size(scaffold)
+        if with_image:
+            row.checks[IMAGE], row.image = in_container(scaffold)
     return row
-
-
-class Images:
-    """Builds one image for all scaffolds of the same packages: the models differ in kilobytes."""
-
-    def __init__(self) -> None:
-        self._sizes: dict[str, int] = {}
-
-    def size(self, scaffold: generator.Scaffold) -> int:
-        """The bytes of a scaffold's image."""
-        packages = (scaffold.directory / "requirements.txt").read_text()
-        if packages not in self._sizes:
-            with built(scaffold) as (image, _):
-                self._sizes[packages] = image_size(image)
-        return self._sizes[packages]
 
 
 def table(rows: dict[str, Row]) -> str:
     """The table in Markdown."""
-    titles = ("kind", "made, s", "equal in memory", "JSON", "V2", "isolated", "image, MB")
+    checked = (*CHECKS, ISOLATED, IMAGE)
+    titles = ("kind", "made, s", "equal in memory", *checked[1:], "image, MB")
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     for name, row in rows.items():
-        checks = [row.checks.get(check, "-") for check in (*CHECKS, ISOLATED)]
+        checks = [row.checks.get(check, "-") for check in checked]
         image = f"{row.image / 1e6:.0f}" if row.image else "-"
         cells = [name, f"{row.seconds:.1f}", *checks, image]
         lines.append("| " + " | ".join(" ".join(cell.split()) for cell in cells) + " |")
@@ -163,13 +164,12 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND")
     parser.add_argument("--no-images", action="store_true", help="build no images")
     arguments = parser.parse_args()
-    images = None if arguments.no_images else Images()
     rows: dict[str, Row] = {}
     for name in arguments.only:
         progress(name)
         with tempfile.TemporaryDirectory() as directory:
             try:
-                rows[name] = measured(name, Path(directory) / "made", images)
+                rows[name] = measured(name, Path(directory) / "made", not arguments.no_images)
             except (generator.ScaffoldError, ImportError, httpx.HTTPError) as error:
                 rows[name] = Row(float("nan"), {"memory": f"{type(error).__name__}: {error}"})
     print(table(rows))
