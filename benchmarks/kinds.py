@@ -5,9 +5,10 @@
 
 For each kind: the seconds of the call; whether the scaffold predicts what the model in memory
 predicts; whether its server answers so in JSON and in V2; whether it predicts so in an environment
-that is made from its `requirements.txt` alone; whether a container of its image does, and its size. The kinds are those of `tests/support/models/kinds.py`, and `tests/hooks/test_kinds.py` checks
-the same in CI, but for the environment and most images. The kinds that are refused follow, with
-what is said of each. `DOCKER` in the environment names the Docker client.
+that is made from its `requirements.txt` alone; whether a container of its image does, and its size.
+The kinds are those of `tests/support/models/kinds.py`, and `tests/hooks/test_kinds.py` checks the
+same in CI, but for the environment and most images. The kinds that are refused follow, with what is
+said of each. `DOCKER` in the environment names the Docker client.
 """
 
 import argparse
