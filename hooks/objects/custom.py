@@ -40,6 +40,10 @@ class Custom(WrittenModelScaffoldDefinition):
                 " or method=NAME with the method that does, or make a scaffold without a model with"
                 " generator.new, and write load and predict in it"
             )
+        if getattr(model, "is_fitted", None) is False:  # sktime's
+            raise ModelError(
+                f"{type(model).__name__} is not fitted: call fit before making a scaffold of it"
+            )
         check_returns(model, PREDICT)
 
     def describe(self, model: Any, sample: Any) -> Description:

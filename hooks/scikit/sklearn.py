@@ -26,6 +26,7 @@ from .onnx import check, convert
 MODEL_FILE = "model.joblib"
 MOST_CLASSES = 1000
 INTERFACE = ("fit", "get_params", "set_params")
+TAGS = "__sklearn_tags__"
 Predict = Callable[[Any], Any]
 """What the model in memory gives for rows."""
 
@@ -62,7 +63,8 @@ class SKLearn(skops.WithSkops, WithMethods):
 
     def recognises(self, model: object) -> bool:
         methods = (getattr(model, name, None) for name in INTERFACE)
-        return _is_built_on_it(model) or all(callable(method) for method in methods)
+        has_interface = all(callable(method) for method in methods)
+        return _is_built_on_it(model) or (has_interface and _has_tags(model))
 
     def sampled(self, model: Any, sample: Any) -> Any:
         """Rows that are objects as a DataFrame, unless the model itself takes objects."""
@@ -169,6 +171,13 @@ class SKLearn(skops.WithSkops, WithMethods):
 def _is_built_on_it(model: object) -> bool:
     base = sys.modules.get("sklearn.base")
     return base is not None and isinstance(model, base.BaseEstimator)
+
+
+def _has_tags(model: object) -> bool:
+    """Whether it has the tags that scikit-learn asks of an estimator; sktime's have others."""
+    base = sys.modules.get("sklearn.base")
+    has_none = base is None or not hasattr(base.BaseEstimator, TAGS)  # before 1.6
+    return has_none or hasattr(model, TAGS)
 
 
 # ---- what a row is ----

@@ -15,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 import generator
 from generator import ModelError, Scaffold, ServingError, SettingError
 from support.models.proved import Forecaster, Given, Here
-from support.models.proved_estimators import Process, Untagged, months, numbers
+from support.models.proved_estimators import Ahead, Process, Untagged, months, numbers
 
 X = np.arange(8.0).reshape(4, 2)
 Y = [0, 1, 0, 1]
@@ -106,6 +106,14 @@ def test_an_estimator_that_is_none_is_one_sentence(make: Callable[..., Scaffold]
     assert message.startswith("Untagged cannot be described as a model of sklearn: AttributeError:")
     assert message.endswith("; if it is none, pass framework='custom'")
     assert make(Untagged().fit(X), framework="custom", sample_input=X).predict(X)
+
+
+def test_of_scikit_learns_interface_without_its_tags(make: Callable[..., Scaffold]) -> None:
+    with pytest.raises(ModelError, match="Ahead is not fitted: call fit before"):
+        make(Ahead())
+    scaffold = make(Ahead().fit([4.0, 5.0]), sample_input=[1, 2, 3])
+    assert scaffold.framework == "custom"
+    assert scaffold.predict([2, 9])["predictions"] == [7.0, 14.0]
 
 
 # ---- without a sample ----

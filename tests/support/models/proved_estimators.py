@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 
 
 class Untagged(RegressorMixin):
-    """As sktime's forecasters are: of scikit-learn's interface, without its tags."""
+    """An estimator whose tags cannot be made."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         return {}
@@ -28,6 +28,25 @@ class Untagged(RegressorMixin):
 
     def __sklearn_tags__(self) -> Any:
         return super().__sklearn_tags__()
+
+
+class Ahead:
+    """As sktime's are: of scikit-learn's interface, without its tags. A row is a step ahead."""
+
+    is_fitted = False
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {}
+
+    def set_params(self) -> "Ahead":
+        return self
+
+    def fit(self, y: Any) -> "Ahead":
+        self.last, self.is_fitted = y[-1], True
+        return self
+
+    def predict(self, fh: Any) -> Any:
+        return self.last + np.asarray(fh)
 
 
 class Process(BaseEstimator):
