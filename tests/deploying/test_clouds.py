@@ -1,5 +1,6 @@
 """The files in `deploy/` for clouds: valid by what their makers publish, and true of the server."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -18,12 +19,14 @@ import generator
 from generator.environment.venvs import RUNNING, model_python
 from generator.scaffold import Scaffold
 from support.models.objects import Sums
-from support.rendering.checkouts import rendered
+from support.rendering.checkouts import ROOT, rendered
 from support.rendering.schemas import Schemas
+from support.servers.containers import Engine, compose_command
 from support.servers.running import PREDICT, free_port, serving, settings
 
 CLOUDS = ("sagemaker", "vertex", "azureml", "cloudrun")
 SCHEMAS = "azure-ai-ml==1.35.2\ncfn-lint==1.58.0\ngoogle-api-python-client==2.202.0\n"
+LOCAL_MODE = "sagemaker[local]==2.257.7\n"
 MARGIN_SECONDS = 3  # for an answer to leave
 
 
@@ -169,6 +172,30 @@ def test_the_contract_as_the_file_states_it(tmp_path: Path, cloud: str, server: 
         answer = client.post(container.predict, json={"instances": rows.tolist()})
         assert answer.json() == {"predictions": [6, 22]}
         assert len(running.workers()) == int(container.environ["WORKERS"])
+
+
+@pytest.mark.docker
+@pytest.mark.sweep
+def test_sagemakers_own_sdk_runs_the_image_and_asks_it(
+    engine: Engine, image: str, directory: Path, forest: Any, tmp_path: Path
+) -> None:
+    """In its local mode, by Docker Compose."""
+    compose_command(engine.environ)
+    (tmp_path / "requirements.txt").write_text(LOCAL_MODE)
+    python = model_python(tmp_path / "requirements.txt", RUNNING)
+    program = ROOT / "tests" / "support" / "programs" / "sagemaker_local.py"
+    variables = json.dumps(sagemaker(directory).environ)
+    command = [python, "-W", "ignore", program, image, str(free_port()), tmp_path, variables]
+    try:
+        done = subprocess.run(
+            [*command, "5.1,3.5,1.4,0.2"], env=engine.environ, capture_output=True, text=True
+        )
+    finally:
+        with contextlib.suppress(AssertionError):  # there is none, or another one uses it
+            engine("network", "rm", "sagemaker-local")
+    assert done.returncode == 0, done.stderr
+    (answer,) = re.findall(r'(?m)^\{"answer": (.*)\}$', done.stdout)
+    assert json.loads(answer) == {"predictions": forest.predict([[5.1, 3.5, 1.4, 0.2]]).tolist()}
 
 
 def test_numbers_agree_with_config_yaml(directory: Path, scaffold: Scaffold) -> None:
