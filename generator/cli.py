@@ -174,7 +174,8 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
         "--platform",
         metavar="NAME",
         action="append",
-        help="where it will run, once for each: kubernetes, kserve, compose, ray (all but ray)",
+        help="where it will run, once for each: kubernetes, kserve, compose, ray, sagemaker,"
+        " vertex, azureml, cloudrun (the first three)",
     )
     parser.add_argument(
         "--requirement",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .template.src.common import documents, schema
 from .template.src.common.bodies import json_encode
-from .template.src.common.config import VERSION, VERSION_RULE
+from .template.src.common.config import PORT_VARIABLES, VERSION, VERSION_RULE
 from .template.src.common.config import Model as ModelFacts
 from .template.src.common.errors import ConfigError
 from .template.src.common.link import guardian
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .template.src.common.link.client import Client as Client
 
 __all__ = [
+    "PORT_VARIABLES",
     "VERSION",
     "VERSION_RULE",
     "ConfigError",

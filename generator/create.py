@@ -91,8 +91,9 @@ def from_model(
         server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters
             that still need it.
         platforms: where the scaffold will run, which decides what `deploy/` holds: any of
-            "kubernetes", "kserve", "compose" and "ray"; by default all but "ray". With server
-            "kfserving", "kserve" means KFServing.
+            "kubernetes", "kserve", "compose", "ray", "sagemaker", "vertex", "azureml" and
+            "cloudrun"; by default the first three. With server "kfserving", "kserve" means
+            KFServing.
         framework: a name in the README's table of frameworks; by default it is detected.
         method: the method of the model that answers, as in "predict_proba", "transform" or
             "kneighbors", or several: each prediction is then an object with their names. By default

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import layout
-from ..common import Lifeline, guardian
+from ..common import PORT_VARIABLES, Lifeline, guardian
 from ..environment.venvs import server_python
 from ..errors import ServingError
 from .runtime import Config
@@ -61,7 +61,8 @@ def serve(
     port = _port(host, port)
     python = server_python(directory / layout.SERVER_REQUIREMENTS)
     defaults = {"MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", "LOG_LEVEL": "WARNING"}
-    environ = {**defaults, **os.environ, "PORT": str(port), "LISTEN_ADDRESS": host}
+    ports = dict.fromkeys(PORT_VARIABLES, "")  # of the platform that this runs on, if it is one
+    environ = {**defaults, **os.environ, **ports, "PORT": str(port), "LISTEN_ADDRESS": host}
     lifeline = Lifeline()
     under_guard = [sys.executable, "-I", "-S", guardian.__file__, str(lifeline.reading)]
     process = subprocess.Popen(

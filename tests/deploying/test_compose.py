@@ -1,9 +1,7 @@
 """`deploy/compose.yaml`: valid by the Compose Specification, with Prometheus too; brought up."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +14,13 @@ import pytest
 import yaml
 
 from generator.scaffold import Scaffold
-from support.servers.containers import BUILD_SECONDS, Container, Engine, wait_until_ready
+from support.servers.containers import (
+    BUILD_SECONDS,
+    Container,
+    Engine,
+    compose_command,
+    wait_until_ready,
+)
 from support.servers.running import PREDICT, free_port, until
 
 
@@ -99,19 +103,6 @@ def test_prometheus_scrapes_what_the_server_counts(text: str, client: httpx.Clie
     assert "metrics_path" not in job  # /metrics where none is named
     client.post(PREDICT, json={"instances": [[0, 0, 0, 0]]})
     assert "scaffold_requests_total{" in client.get("/metrics").text
-
-
-def compose_command(environ: dict[str, str]) -> list[str]:
-    """Docker Compose as a plugin of the client or a program of its own; CI must have one."""
-    if not subprocess.run(
-        ["docker", "compose", "version"], env=environ, capture_output=True
-    ).returncode:
-        return ["docker", "compose"]
-    if shutil.which("docker-compose", path=environ["PATH"]):
-        return ["docker-compose"]
-    if os.environ.get("CI"):
-        pytest.fail("there is no Docker Compose, and CI is set")
-    pytest.skip("there is no Docker Compose")
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """The manifests in `deploy/`: valid by their schemas, and in agreement with the server."""
 
-import json
-import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,8 @@ import yaml
 import generator
 from generator.environment.venvs import server_python
 from generator.scaffold import Scaffold
-from support.rendering.checkouts import ROOT, rendered
+from support.rendering.checkouts import rendered
+from support.rendering.schemas import Schemas
 from support.servers.running import LOCKS, TEMPLATE, settings
 
 DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -99,29 +97,6 @@ def pod(document: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-class Schemas:
-    """The schemas of a server's environment, in a process that stays: its imports take seconds."""
-
-    def __init__(self, server: str) -> None:
-        program = ROOT / "tests" / "support" / "programs" / "schemas.py"
-        self.process = subprocess.Popen(
-            [str(server_python(LOCKS[server])), "-W", "ignore", str(program)],
-            env={**os.environ, "PYTHONPATH": str(TEMPLATE / "src")},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def faults(self, manifest: Path) -> list[str]:
-        """What the schemas find in a manifest."""
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(f"{manifest}\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        assert answer, f"the schemas' process ended with {self.process.wait()}"
-        return list(json.loads(answer))
-
-
 @pytest.fixture(scope="session")
 def faults() -> Iterator[Callable[..., list[str]]]:
     """What the schemas find in a manifest."""
@@ -129,12 +104,14 @@ def faults() -> Iterator[Callable[..., list[str]]]:
 
     def found(manifest: Path, server: str = "kserve") -> list[str]:
         if server not in running:
-            running[server] = Schemas(server)
+            source = str(TEMPLATE / "src")
+            python = server_python(LOCKS[server])
+            running[server] = Schemas(python, "schemas.py", PYTHONPATH=source)
         return running[server].faults(manifest)
 
     yield found
     for schemas in running.values():
-        schemas.process.communicate()
+        schemas.end()
 
 
 @pytest.fixture(scope="session")

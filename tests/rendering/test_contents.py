@@ -37,6 +37,10 @@ FILES = {
     "kserve": {"kserve.yaml"},
     "compose": {"compose.yaml"},
     "ray": {"ray.yaml", "ray_app.py", "ray-requirements.txt"},
+    "sagemaker": {"sagemaker.yaml"},
+    "vertex": {"vertex.yaml"},
+    "azureml": {"azureml-endpoint.yaml", "azureml-deployment.yaml"},
+    "cloudrun": {"cloudrun.yaml"},
 }
 ENTRIES = (
     "inference_server.py",
@@ -223,8 +227,10 @@ def test_the_generator_takes_platforms(forest: Any, tmp_path: Path) -> None:
     [
         (
             ["heroku"],
-            r"'platforms': 'heroku' is not in \['kubernetes', 'kserve', 'compose', 'ray'\]",
+            r"'platforms': 'heroku' is not in \['kubernetes', 'kserve', 'compose', 'ray',"
+            r" 'sagemaker', 'vertex', 'azureml', 'cloudrun'\]",
         ),
+        (["ray", "cloud-run"], "'platforms': 'cloud-run' is not in .*'cloudrun'"),
         (["Ray"], "'platforms': 'Ray' is not in"),
         ("ray", r"""platforms 'ray': write a list of names, as in \["kubernetes", "ray"\]"""),
         ([3], r"platforms \[3\]: write a list of names"),
@@ -260,8 +266,17 @@ def releases(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     readme = template / "template" / "README.md.jinja"
     new = readme.read_text()
     readme.write_text("# {{ model_name }}\n")
+    later = {
+        path: path.read_text()
+        for name in ("sagemaker", "vertex", "azureml", "cloudrun")
+        for path in (template / "template" / "deploy").glob(f"{name}*")
+    }
+    for path in later:
+        path.unlink()
     git(template, "init", "--quiet")
     commit(template, "v1.0.0")
+    for path, text in later.items():
+        path.write_text(text)
     (template / "copier.yml").write_text(now)
     readme.write_text(new)
     with (template / "template" / "deploy" / "ray_app.py").open("a") as file:
@@ -303,6 +318,7 @@ def test_an_update_keeps_the_files_in_deploy(
 ) -> None:
     directory = made_before(releases, tmp_path / "my [old] model", server=server)
     (directory / "deploy" / "compose.yaml").unlink()
+    (directory / "deploy" / "cloudrun.yaml").write_text("mine: true\n")
     commit(directory)
     before = deployed(directory)
     assert before > FILES["ray"]
@@ -310,6 +326,7 @@ def test_an_update_keeps_the_files_in_deploy(
     assert deployed(directory) == before
     assert answered(directory) == ["kubernetes", "kserve", "ray"]
     assert (directory / "deploy" / "ray_app.py").read_text().endswith("# newer\n")
+    assert (directory / "deploy" / "cloudrun.yaml").read_text() == "mine: true\n"
     assert (
         directory / "src" / "common" / "serving" / "applications" / "fallback_routes.py"
     ).exists()

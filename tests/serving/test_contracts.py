@@ -68,7 +68,8 @@ def test_vertex_ai(server: Running, client: httpx.Client) -> None:
     assert (answer.status_code, answer.json()) == (200, SUMS)
     assert answer.headers["x-model-version"] == client.get("/ping").json()["version"]
     assert client.post(ROUTE, json={"inputs": ROWS}).status_code == 400
-    assert client.put(ROUTE).status_code == 405
+    refused = client.put(ROUTE)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, POST")
     event = {"content-type": "application/cloudevents+json"}
     assert client.post(ROUTE, content=b"{}", headers=event).status_code == 415
     assert server.metric("scaffold_requests_total", route="vertex_predict") == before + 4

@@ -30,11 +30,11 @@ from .words import written
 SOURCE = Path(__file__).resolve().parents[1]
 SERVERS = ("kserve", "kfserving")
 ENGINES = ("native", "onnx")
-# Of two for one setting the later wins: Vertex AI asks at the port that it names.
+# The last of them wins: Vertex AI and SageMaker ask at the port that they name.
+PORT_VARIABLES = ("PORT", "AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT")
 ENVIRONMENT = {
     "WORKERS": "workers",
-    "PORT": "http_port",
-    "AIP_HTTP_PORT": "http_port",
+    **dict.fromkeys(PORT_VARIABLES, "http_port"),
     "GRPC_PORT": "grpc_port",
 }
 # The keys of `model` that are not forms of schema.py, and what the value of each must be.
@@ -142,6 +142,7 @@ class Config:
     server: str = "kserve"
     python_version: str | None = None  # of the model's environment, as in "3.11"
     routes: OwnRoutes = OwnRoutes()  # which only the environment names
+    port_variable: str = PORT_VARIABLES[0]  # it gives serving.http_port, or would
 
     @classmethod
     def read(cls, path: Path, environ: Mapping[str, str] = os.environ) -> "Config":
@@ -184,6 +185,7 @@ class Config:
             server=server,
             python_version=_python_version(document),
             routes=own_routes(environ, name),
+            port_variable=given.get("http_port", cls.port_variable),
         )
 
     def as_document(self) -> dict[str, Any]:

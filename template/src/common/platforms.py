@@ -2,22 +2,24 @@
 
 | platform | port | health | predictions |
 |---|---|---|---|
-| SageMaker | 8080 | `GET /ping` | `POST /invocations` |
+| SageMaker | `SAGEMAKER_BIND_TO_PORT`, 8080 without | `GET /ping` | `POST /invocations` |
 | MLflow's scoring server | | `GET /ping`, `GET /health` | `POST /invocations` |
 | Vertex AI | `AIP_HTTP_PORT` | `GET` of `AIP_HEALTH_ROUTE` | `POST` of `AIP_PREDICT_ROUTE` |
 | Azure ML | as deployed | `GET /` | `POST /score` |
 | Cloud Run, Knative | `PORT` | | |
 | Kubernetes | | `GET /livez`, `/readyz`, `/healthz` | |
 
-SageMaker runs the image with the argument `serve`. Vertex AI's two routes may be one path, and by
-its defaults are. `/healthz` is whether the server lives, as in Kubernetes' examples of a liveness
-probe: a model that is being replaced must not end the container. `bodies/scoring.py` and
+SageMaker runs the image with the argument `serve`. It names a port where containers share an
+instance, if the image's label says that it takes one. Vertex AI's two routes may be one path, and
+by its defaults are. `/healthz` is whether the server lives, as in Kubernetes' examples of a
+liveness probe: a model that is being replaced must not end the container. `bodies/scoring.py` and
 `bodies/csv_rows.py` read what `/invocations` and `/score` take; Vertex AI's route takes what
 `:predict` does.
 
 Sources:
 
 - https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+- https://docs.aws.amazon.com/sagemaker/latest/dg/inference-pipeline-real-time.html
 - https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 - https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/
 - https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements

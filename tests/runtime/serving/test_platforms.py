@@ -1,17 +1,20 @@
 """The routes and variables of platforms that run containers, without a server."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import httpx
 import pytest
 
-from common.config import Config
+from common.config import PORT_VARIABLES, Config
 from common.errors import ConfigError
 from common.link.frames import FirstLine, Kind
 from common.platforms import LIVE, READY, SCORING, OwnRoutes, check_arguments
 from common.serving.applications import fallback_routes, openapi
+from common.serving.listener import Port, ports
 from common.serving.predict_routes import Headers, PredictRoutes, Refused
+from support.servers.running import free_port
 
 HEALTH, PREDICT = "AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"
 # What Vertex AI names where the deployment names no routes.
@@ -35,13 +38,31 @@ def config(server: str = "kserve", **environ: str) -> Config:
         ({"PORT": "9090", "AIP_HTTP_PORT": "7080"}, 7080),
         ({"AIP_HTTP_PORT": "7080", "PORT": "9090"}, 7080),
         ({"PORT": "9090", "AIP_HTTP_PORT": ""}, 9090),
+        ({"SAGEMAKER_BIND_TO_PORT": "7081", "PORT": "9090"}, 7081),
     ],
 )
 def test_the_port_is_the_platforms(environ: dict[str, str], port: int) -> None:
-    assert config(**environ).serving.http_port == port
+    made = config(**environ)
+    assert made.serving.http_port == port
+    assert environ.get(made.port_variable, "8080") == str(port)
 
 
-@pytest.mark.parametrize("variable", ["PORT", "AIP_HTTP_PORT"])
+@pytest.mark.parametrize("variable", PORT_VARIABLES)
+def test_a_port_in_use_is_named_with_its_variable(variable: str) -> None:
+    port = free_port()
+    made = config(**{variable: str(port)})
+    with (
+        contextlib.closing(Port("127.0.0.1", port, "PORT")),
+        pytest.raises(ConfigError, match=f"port {port} cannot be taken .*; set {variable} or"),
+        ports(made, "127.0.0.1"),
+    ):
+        pass
+    both = config(**{variable: str(port), "GRPC_PORT": str(port)})
+    with pytest.raises(ConfigError, match=f"^{variable} and GRPC_PORT are both"), ports(both, ""):
+        pass
+
+
+@pytest.mark.parametrize("variable", PORT_VARIABLES)
 @pytest.mark.parametrize(
     "value", ["http", "tcp://10.0.0.1:80", "80.5", "0", "65536", "-1", "8080,"]
 )
@@ -232,3 +253,22 @@ def test_one_path_tells_health_and_predicts() -> None:
         assert route is not None and route.kind == Kind.JSON
     alone = routes(**{PREDICT: DEFAULT}).route(DEFAULT, "GET", none)
     assert alone is not None  # which answers 405
+
+
+@pytest.mark.parametrize(
+    ("environ", "path", "allowed"),
+    [
+        ({HEALTH: DEFAULT, PREDICT: DEFAULT}, DEFAULT, ("GET", "HEAD", "POST")),
+        ({PREDICT: "/"}, "/", ("GET", "HEAD", "POST")),
+        ({PREDICT: DEFAULT}, DEFAULT, ("POST",)),
+        ({HEALTH: DEFAULT}, "/score", ("POST",)),
+    ],
+)
+def test_every_method_of_a_path_is_named(
+    environ: dict[str, str], path: str, allowed: tuple[str, ...]
+) -> None:
+    made = routes(**environ)
+    route = made.route(path, "PUT", headers())
+    assert route is not None and made.allowed(path) == allowed
+    with pytest.raises(Refused, match=f"must be {' or '.join(allowed)}, it is PUT"):
+        made.check(route, path, "PUT", headers())

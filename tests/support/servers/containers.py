@@ -109,6 +109,19 @@ def require_buildkit(engine: Engine) -> None:
         pytest.skip(f"the Docker client cannot build with BuildKit; DOCKER names another: {error}")
 
 
+def compose_command(environ: dict[str, str]) -> list[str]:
+    """Docker Compose as a plugin of the client or a program of its own; CI must have one."""
+    if not subprocess.run(
+        ["docker", "compose", "version"], env=environ, capture_output=True
+    ).returncode:
+        return ["docker", "compose"]
+    if shutil.which("docker-compose", path=environ["PATH"]):
+        return ["docker-compose"]
+    if os.environ.get("CI"):
+        pytest.fail("there is no Docker Compose, and CI is set")
+    pytest.skip("there is no Docker Compose")
+
+
 @dataclass(frozen=True)
 class Container:
     """A container of the image."""

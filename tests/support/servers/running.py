@@ -136,10 +136,14 @@ class Running:
 
 @contextlib.contextmanager
 def serving(
-    directory: Path, host: str = "127.0.0.1", arguments: Sequence[str] = (), **environ: str
+    directory: Path,
+    host: str = "127.0.0.1",
+    arguments: Sequence[str] = (),
+    port: int | None = None,
+    **environ: str,
 ) -> Iterator[Running]:
-    """Serve a scaffold's directory until the block ends."""
-    port = free_port()
+    """Serve a scaffold's directory until the block ends, at a port of its own if none is named."""
+    port = port or free_port()
     log = directory.parent / f"{directory.name}-{port}.log"
     process = launch(directory, port, log, arguments, **environ)
     running = Running(f"http://{host}:{port}", process, log, int(environ.get("GRPC_PORT", "0")))

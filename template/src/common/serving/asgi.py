@@ -89,7 +89,7 @@ class Application:
         except (Refused, Unanswered) as error:
             answer = error_answer(error.status, error)
         took = time.perf_counter() - start
-        fields, body = routes.response(answer, request_id)
+        fields, body = routes.response(answer, request_id, routes.allowed(path))
         if len(body) >= routes.compress_from and (coding := routes.coding(headers)):
             fields, body = await compressed(coding, fields, body)
         await send({"type": "http.response.start", "status": answer.status, "headers": fields})

@@ -135,11 +135,11 @@ def ports(config: Config, address: str) -> Iterator[tuple[Port, Port | None]]:
     http, grpc = config.serving.http_port, config.serving.grpc_port
     if http == grpc:
         raise ConfigError(
-            f"PORT and GRPC_PORT are both {http}: set one of them to another port in the"
+            f"{config.port_variable} and GRPC_PORT are both {http}: set one to another port in the"
             " environment or in config.yaml, or GRPC_PORT to 0, which turns gRPC off"
         )
     with contextlib.ExitStack() as taken:
-        first = taken.enter_context(contextlib.closing(Port(address, http, "PORT")))
+        first = taken.enter_context(contextlib.closing(Port(address, http, config.port_variable)))
         second = None
         if grpc:  # gRPC would share a port that is in use, silently
             second = taken.enter_context(contextlib.closing(Port("", grpc, "GRPC_PORT")))

@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Protocol
@@ -43,6 +43,7 @@ INFERENCE_ID = b"x-amzn-sagemaker-inference-id"
 JSON_LENGTH = b"inference-header-content-length"
 MOST_DIGITS = 20  # of a length: Python refuses to read thousands
 OF_PLATFORMS = (b"ce-", b"x-amzn-")  # starts of header fields
+ASKING = ("GET", "HEAD")  # the methods of routes that tell something
 RETRY_AFTER = (b"retry-after", b"1")
 CLOSE = (b"connection", b"close")
 
@@ -168,7 +169,7 @@ class PredictRoutes:
         route = self._routes.get(path)
         if route is None:
             return _route_elsewhere(path)
-        if route.name == VERTEX and method in ("GET", "HEAD") and path in self._health:
+        if method in ASKING and self._tells_health(path):
             return None
         is_event = headers.event or headers.media_type == EVENT
         if route.name == "predict" and method == "POST" and is_event:
@@ -186,10 +187,20 @@ class PredictRoutes:
         if path not in self._routes:
             raise self._refusal(path)
         if method != "POST":
-            raise Refused(405, f"the method must be POST, it is {method}")
+            allowed = " or ".join(self.allowed(path))
+            raise Refused(405, f"the method must be {allowed}, it is {method}")
         if headers.media_type and headers.media_type not in route.media_types:
             media_type = headers.media_type.decode("latin-1")
             raise Refused(415, f"this route does not take {media_type}: {route.hint}")
+
+    def allowed(self, path: str) -> Sequence[str]:
+        """The methods that a predict route's path takes: Vertex AI may ask for health there."""
+        if self._tells_health(path):
+            return (*ASKING, "POST")
+        return ("POST",)
+
+    def _tells_health(self, path: str) -> bool:
+        return path in self._health and path in self._routes
 
     def _refusal(self, path: str) -> Refused:
         """Why a path that looks like a predict route is none."""
@@ -246,8 +257,10 @@ class PredictRoutes:
             return parts
         return [V2_HEAD.pack(_json_size(headers, sum(map(len, parts)))), *parts]
 
-    def response(self, answer: Response, request_id: str) -> tuple[HeaderList, bytes]:
-        """The headers and the body of a response."""
+    def response(
+        self, answer: Response, request_id: str, allowed: Sequence[str] = ()
+    ) -> tuple[HeaderList, bytes]:
+        """The headers and the body of a response; those of a 405 name the methods `allowed`."""
         body, media_type = answer.body, MEDIA_TYPES[answer.kind]
         headers = [(b"x-request-id", request_id.encode("ascii"))]
         if answer.kind == V2:
@@ -258,7 +271,7 @@ class PredictRoutes:
                 headers.append((JSON_LENGTH, b"%d" % size))
         headers += ((b"content-type", media_type), (b"content-length", b"%d" % len(body)))
         if answer.status == 405:
-            headers.append((b"allow", b"POST"))
+            headers.append((b"allow", ", ".join(allowed).encode()))
         elif answer.status == 415:
             headers.append((b"accept-encoding", ACCEPTED))
         if answer.status != 200 or self.draining:
