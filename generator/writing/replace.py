@@ -96,6 +96,7 @@ def replace_model(
         code=code,
         wheels=wheels,
         version=version,
+        gpu=bool(answers.values.get("gpu")),
     )
     if stays is not None:
         prepared = _with_input(prepared, stays.input_for(prepared.description.input))
