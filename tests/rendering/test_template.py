@@ -104,6 +104,7 @@ def test_questions_and_their_defaults() -> None:
         "framework": "sklearn",
         "engine": "native",
         "python_version": "3.11",
+        "gpu": False,
         "requirements": REQUIREMENTS,
         "server": "kserve",
         "image": QUESTIONS["image"]["default"],
@@ -307,6 +308,61 @@ def test_refuses_unknown_choices(answers: dict[str, str], plain: Path, tmp_path:
     (name, value), *_ = answers.items()
     wrong = value.strip("[]").rpartition(", ")[2]
     assert re.search(f"{name}.*{wrong}", refusal(plain, tmp_path, **answers))
+
+
+# ---- with a GPU ----
+
+ON_GPU = {
+    "keras": ["keras", "tensorflow[and-cuda]"],
+    "tensorflow": ["tensorflow[and-cuda]"],
+    "onnx": ["onnxruntime-gpu[cuda,cudnn]"],
+    "jax": ["jax[cuda12]"],
+    "spacy": ["cupy-cuda12x[ctk]", "spacy"],
+    "pytorch": ["torch"],
+}
+
+
+@pytest.mark.parametrize("framework", ["sklearn", "lightgbm", "statsmodels"])
+def test_refuses_a_gpu_where_nothing_uses_one(framework: str, plain: Path, tmp_path: Path) -> None:
+    message = refusal(plain, tmp_path, framework=framework, gpu=True)
+    assert f"{framework} predicts on no GPU: leave gpu out" in message
+
+
+@pytest.mark.parametrize("framework", ON_GPU)
+def test_the_default_requirements_bring_cuda(framework: str, plain: Path, tmp_path: Path) -> None:
+    directory = rendered(plain, tmp_path / "out", framework=framework, gpu=True)
+    lines = (directory / "requirements.txt").read_text().splitlines()
+    needed = [
+        line for line in lines if line and not line.startswith(("#", "msgpack", "orjson", "numpy"))
+    ]
+    assert sorted(needed) == ON_GPU[framework]
+    assert answers_of(directory)["gpu"] is True
+    assert Config.read(directory / "config.yaml", {}).serving.gpu is True
+
+
+def test_nothing_tells_of_gpus_without_one(plain: Path, tmp_path: Path) -> None:
+    """But what was there before the question: Baseten's resources, Ray's, and some comments."""
+    with_all = {"framework": "pytorch", "platforms": ["kubernetes", "kserve", "compose", "ray"]}
+    texts = {
+        answer: dict(text_files(rendered(plain, tmp_path / str(answer), gpu=answer, **with_all)))
+        for answer in (False, True)
+    }
+    mark = re.compile(r"nvidia|NVIDIA|--gpus|gpu: true|accelerator: T4$|^ +num_gpus", re.MULTILINE)
+    marked = {
+        answer: {
+            path.name
+            for path, text in found.items()
+            if "common" not in path.parts and mark.search(text)
+        }
+        for answer, found in texts.items()
+    }
+    assert marked == {
+        False: set(),
+        True: {
+            *("README.md", "config.yaml", "compose.yaml", "kserve.yaml", "kubernetes.yaml"),
+            "ray.yaml",
+        },
+    }
 
 
 # ---- rendered files ----
