@@ -247,10 +247,9 @@ def _answers(
         "framework": framework,
         "engine": engine,
         "python_version": python_version,
+        "gpu": gpu,
         "server": server,
     }
-    if gpu:
-        answers["gpu"] = True
     if image is not None:
         answers["image"] = image
     if platforms is not None:

@@ -508,6 +508,7 @@ def test_every_setting_is_in_config_with_its_default_and_a_comment(
         "sklearn",
     ):  # a call costs as much for one row as for hundreds
         defaults["max_batch_size"] = 4096
+    assert defaults.pop("gpu") is False  # which is there with a GPU only
     assert written == defaults
     for setting in set(written) - {"http_port"}:  # its comment is that of both ports
         assert re.search(rf"#.*\n +{setting}:", text), f"no comment above {setting}"
