@@ -1,6 +1,8 @@
 """Whether a model is for a GPU: as its owner says, else as the model's own numbers lie."""
 
 import functools
+import pickle
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,11 +10,13 @@ import numpy as np
 import pytest
 import yaml
 
+from common.worker.main import _reason
 from generator import SettingError
 from generator.hooks import DEFINITIONS, by_name
 from generator.hooks.networks import devices
 from support.packages.late import imported_late
 from support.rendering.checkouts import ROOT
+from support.servers.unrendered import inference_model
 
 torch = imported_late("torch", "torch is only installed on Python 3.11")
 jax = imported_late("jax", "jax is only installed on Python 3.11 and later")
@@ -74,6 +78,35 @@ def test_a_module_with_a_parameter_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_program_on_the_cpu() -> None:
     program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(2, 2),))
     assert by_name("pytorch").takes_gpu(program, None) is False
+
+
+@pytest.fixture
+def _saves_as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch writes each tensor into a file as one that was on a GPU."""
+    monkeypatch.setattr("torch.serialization.location_tag", lambda storage: "cuda:0")
+
+
+@pytest.mark.usefixtures("_saves_as_on_cuda")
+def test_a_checkpoint_of_a_gpu_loads_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    by_name("pytorch").serialize_model_to_directory(torch.nn.Linear(2, 2), tmp_path / "model")
+    with pytest.raises(RuntimeError, match="CUDA"):
+        torch.load(tmp_path / "model" / "model.pt", weights_only=False)
+    facts = {"file": "model.pt", "input": {"kind": "array", "shape": [2], "dtype": "float32"}}
+    loaded = inference_model("pytorch", facts, tmp_path, monkeypatch)
+    assert loaded.weight.device.type == "cpu"
+
+
+@pytest.mark.usefixtures("_saves_as_on_cuda")
+def test_a_pickle_that_needs_a_gpu_says_so_in_one_line() -> None:
+    pickled = pickle.dumps({"weights": torch.zeros(2)})
+    with pytest.raises(RuntimeError) as raised:
+        pickle.loads(pickled)
+    reason = _reason(raised.value)
+    assert reason.startswith("this model needs an NVIDIA GPU, and no GPU is visible: give the")
+    assert "\n" not in reason
 
 
 def of_platform(platform: str, version: str) -> Any:
