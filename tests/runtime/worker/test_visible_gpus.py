@@ -42,6 +42,8 @@ def _unnamed(monkeypatch: pytest.MonkeyPatch) -> None:
         ("GPU-8932f937-d72c", ["GPU-8932f937-d72c"]),
         ("MIG-GPU-8932f937/1/0,MIG-5af4", ["MIG-GPU-8932f937/1/0", "MIG-5af4"]),
         ("0,,1", ["0"]),
+        ("0,1,", ["0", "1"]),
+        ("\u0663", []),  # a digit, but none of CUDA's
     ],
 )
 def test_the_environment_names_gpus(value: str | None, names: list[str] | None) -> None:

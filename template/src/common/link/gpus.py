@@ -17,7 +17,7 @@ from ..config import Serving
 logger = logging.getLogger(__name__)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-NAME = re.compile(r"\d+|GPU-[0-9a-fA-F-]+|MIG-[\w/-]+")
+NAME = re.compile(r"[0-9]+|GPU-[0-9a-fA-F-]+|MIG-[0-9a-zA-Z/-]+")
 DEVICES = ("nvidia[0-9]*", "dxg")  # in /dev; the second is WSL's
 # TensorFlow and JAX take nearly all of a GPU's memory at their start, and leave none to another
 # worker: TensorFlow's guide "Use a GPU", JAX's "GPU memory allocation".

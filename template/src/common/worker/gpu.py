@@ -57,13 +57,13 @@ def in_use() -> bool:
     """Whether a framework that is loaded computes on a GPU."""
     torch, tensorflow = sys.modules.get("torch"), sys.modules.get("tensorflow")
     onnxruntime, jax = sys.modules.get("onnxruntime"), sys.modules.get("jax")
-    if jax is not None and jax.default_backend() == "gpu":
+    if torch is not None and torch.cuda.is_available():
         return True
     if onnxruntime and _has_cuda(onnxruntime) and gpus.visible():
         return True
-    if torch is not None and torch.cuda.is_available():
+    if tensorflow is not None and tensorflow.config.list_physical_devices("GPU"):
         return True
-    return tensorflow is not None and bool(tensorflow.config.list_physical_devices("GPU"))
+    return jax is not None and jax.default_backend() == "gpu"
 
 
 def _has_cuda(onnxruntime: Any) -> bool:
