@@ -23,8 +23,8 @@ NEEDED = re.compile(
 )
 FIX = (
     "this model needs an NVIDIA GPU, and no GPU is visible: give the container one (docker run"
-    " --gpus all, the limit nvidia.com/gpu), with gpu: true under serving in config.yaml (gpu=True of"
-    " from_model) and the CUDA build of its packages; or save the model on the CPU"
+    " --gpus all, the limit nvidia.com/gpu), with gpu: true under serving in config.yaml, which"
+    " gpu=True of from_model writes, and the CUDA build of its packages; or save it on the CPU"
 )
 
 
