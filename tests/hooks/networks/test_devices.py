@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from common.serving import gpu_memory
 from common.worker.main import _reason
 from generator import SettingError
 from generator.hooks import DEFINITIONS, by_name
@@ -23,9 +24,10 @@ jax = imported_late("jax", "jax is only installed on Python 3.11 and later")
 WITHOUT = ("lightgbm", "sklearn", "statsmodels")
 
 
-def test_the_hooks_and_the_template_agree_on_who_has_none() -> None:
+def test_hooks_questions_and_server_agree_on_who_has_none() -> None:
     question = yaml.safe_load((ROOT / "copier.yml").read_text())["gpu"]
     assert sorted(each.name for each in DEFINITIONS if not each.has_gpu) == [*WITHOUT]
+    assert sorted(gpu_memory.ON_CPU) == [*WITHOUT]
     for text in (question["when"], question["validator"]):
         assert "('sklearn', 'lightgbm', 'statsmodels')" in text
 
