@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import yaml
@@ -136,4 +137,15 @@ def test_sklearn_refuses_it_in_one_line(
 ) -> None:
     with pytest.raises(SettingError, match="^gpu: sklearn predicts on no GPU: leave gpu out$"):
         generator.from_model(forest, tmp_path / "rfc", gpu=True)
+    assert not (tmp_path / "rfc").exists()
+
+
+def test_new_refuses_it_in_one_line(
+    forest: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joblib.dump(forest, tmp_path / "model.joblib")
+    given = ["new", str(tmp_path / "model.joblib"), str(tmp_path / "rfc"), "--trust-file", "--gpu"]
+    assert main(given) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == "error: gpu: sklearn predicts on no GPU: leave gpu out"
     assert not (tmp_path / "rfc").exists()
