@@ -189,6 +189,11 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="PATH", action="append", help="a file or directory to copy into src/data/"
     )
+    parser.add_argument(
+        "--gpu",
+        action=argparse.BooleanOptionalAction,
+        help="whether it runs on an NVIDIA GPU (as the model does that is loaded)",
+    )
     _add_template(parser)
     parser.add_argument(
         "--ref", help="the template's tag, branch or commit (the generator's own version)"
@@ -322,7 +327,8 @@ def _one_or_all(names: list[str]) -> str | list[str]:
 
 
 def _init(options: argparse.Namespace) -> None:
-    directory = new_scaffold(options.directory, **_making(options)).directory
+    making = {**_making(options), "gpu": bool(options.gpu)}
+    directory = new_scaffold(options.directory, **making).directory
     print(
         f"{directory} is ready for your model:"
         f" write load and predict in {directory}/{layout.INFERENCE_MODEL}"
@@ -336,6 +342,7 @@ def _making(options: argparse.Namespace) -> dict[str, Any]:
         "image": options.image,
         "server": options.server,
         "platforms": options.platform,
+        "gpu": options.gpu,
         "requirements": options.requirement,
         "python_version": options.python_version,
         "data": options.data,

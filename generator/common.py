@@ -12,7 +12,7 @@ from .template.src.common.bodies import json_encode
 from .template.src.common.config import PORT_VARIABLES, VERSION, VERSION_RULE
 from .template.src.common.config import Model as ModelFacts
 from .template.src.common.errors import ConfigError
-from .template.src.common.link import guardian
+from .template.src.common.link import gpus, guardian
 from .template.src.common.link.lifeline import Lifeline
 from .template.src.common.methods import Methods, method_names
 from .template.src.common.model_file import digest
@@ -22,12 +22,14 @@ from .template.src.common.pipelines import predictions as pipeline_predictions
 from .template.src.common.rows.columns.formats import example as column_example
 from .template.src.common.signature import Signature
 from .template.src.common.words import kind_of, listing, shown, written
+from .template.src.common.worker.gpu import ON_GPU
 
 if TYPE_CHECKING:
     from .template.src.common.config import Config as Config
     from .template.src.common.link.client import Client as Client
 
 __all__ = [
+    "ON_GPU",
     "PORT_VARIABLES",
     "VERSION",
     "VERSION_RULE",
@@ -40,6 +42,7 @@ __all__ = [
     "Signature",
     "column_example",
     "digest",
+    "gpus",
     "documents",
     "guardian",
     "json_encode",

@@ -47,6 +47,7 @@ def from_model(
     code: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
     server: str = "kserve",
     platforms: Sequence[str] | None = None,
+    gpu: bool | None = None,
     framework: str | None = None,
     method: "str | Sequence[str] | None" = None,
     parameters: "Sequence[str] | Mapping[str, Any] | None" = None,
@@ -94,6 +95,10 @@ def from_model(
             "kubernetes", "kserve", "compose", "ray", "sagemaker", "vertex", "azureml" and
             "cloudrun"; by default the first three. With server "kfserving", "kserve" means
             KFServing.
+        gpu: whether the model is served on an NVIDIA GPU: with the builds of its packages for CUDA
+            in `requirements.txt`, and manifests that ask for a GPU. By default where it is now, as
+            far as that is certain: a model that is on a GPU is served there. Without it the
+            server's workers see no GPU.
         framework: a name in the README's table of frameworks; by default it is detected.
         method: the method of the model that answers, as in "predict_proba", "transform" or
             "kneighbors", or several: each prediction is then an object with their names. By default
@@ -141,7 +146,7 @@ def from_model(
     if overwrite and (target / layout.ANSWERS).exists():
         scaffold = Scaffold(target, model)
         facts = Runtime(target).config().model
-        _check_unchanged(scaffold, name, image, server, platforms, template or ref)
+        _check_unchanged(scaffold, name, image, server, platforms, template or ref, gpu)
         replace_model(
             target,
             scaffold.framework,
@@ -154,10 +159,13 @@ def from_model(
         )
         return Scaffold(target, model)
     _check_free(target, overwrite)
+    made["gpu"] = definition.takes_gpu(model, gpu)
 
     def make(prepared: Prepared) -> None:
         python, engine = prepared.python_version, prepared.engine
-        answers = _answers(name, image, definition.name, python, server, platforms, engine)
+        answers = _answers(
+            name, image, definition.name, python, server, platforms, engine, prepared.gpu
+        )
         with beside(target) as directory:
             with prepared.named() as needed:
                 render({**answers, "requirements": needed.text()}, directory, source)
@@ -180,6 +188,7 @@ def new(
     data: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None" = None,
     server: str = "kserve",
     platforms: Sequence[str] | None = None,
+    gpu: bool = False,
     template: str | None = None,
     ref: str | None = None,
     overwrite: bool = False,
@@ -199,6 +208,8 @@ def new(
         server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters
             that still need it.
         platforms: where the scaffold will run; see `from_model`.
+        gpu: whether it runs on an NVIDIA GPU; see `from_model`. Name the builds for CUDA in
+            `requirements`.
         template: the address of the template to render; see `from_model`.
         ref: the template's tag, branch or commit; see `from_model`.
         overwrite: whether a directory that is not empty may be replaced.
@@ -209,7 +220,8 @@ def new(
     target = plain_path(target_directory)
     _check_free(target, overwrite)
     python = served_python(python_version)
-    answers = _answers(name, image, Custom.name, python, server, platforms, NATIVE)
+    for_gpu = Custom().takes_gpu(None, gpu)
+    answers = _answers(name, image, Custom.name, python, server, platforms, NATIVE, for_gpu)
     files = data_files(data, target)
     source = chosen_source(template, ref)
     needed = infer({}, Environment(), always=WORKER_NEEDS, given=requirements or ())
@@ -228,6 +240,7 @@ def _answers(
     server: str,
     platforms: Sequence[str] | None,
     engine: str,
+    gpu: bool,
 ) -> dict[str, Any]:
     """Answers to the questions of `copier.yml`, except `requirements`."""
     answers: dict[str, Any] = {
@@ -235,6 +248,7 @@ def _answers(
         "framework": framework,
         "engine": engine,
         "python_version": python_version,
+        "gpu": gpu,
         "server": server,
     }
     if image is not None:
@@ -261,6 +275,7 @@ def _check_unchanged(
     server: str,
     platforms: Sequence[str] | None,
     template: str | None,
+    gpu: bool | None,
 ) -> None:
     """Refuse arguments that a new model cannot change in a scaffold."""
     if name not in ("model", scaffold.name):
@@ -281,6 +296,11 @@ def _check_unchanged(
         raise SettingError(
             f"platforms {platforms!r}: the scaffold has its files in deploy/ already;"
             " change them there with `copier update --data 'platforms=[NAME, ...]'`"
+        )
+    if gpu is not None and gpu != scaffold.gpu:
+        raise SettingError(
+            f"gpu {gpu!r}: the scaffold's is {scaffold.gpu!r}; make another, or change it there"
+            f" with `copier update --data gpu={str(gpu).lower()}`"
         )
     if template:
         raise SettingError(

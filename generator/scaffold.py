@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import layout
+from .common import ON_GPU
 from .errors import ScaffoldError, SettingError
 from .hooks import WrittenModelScaffoldDefinition, by_name
 from .owners import guarded
@@ -16,7 +17,7 @@ from .rendering.update import Update
 from .rows import samples, tables
 from .rows.body import request_of
 from .running.comparison import Verification
-from .running.runtime import Config, Runtime
+from .running.runtime import Config, Runtime, is_for_gpu
 from .running.server import Server, serve
 from .running.verification import (
     CURRENT,
@@ -66,6 +67,11 @@ class Scaffold:
         return self._config.server
 
     @property
+    def gpu(self) -> bool:
+        """Whether its workers may use NVIDIA GPUs, as `config.yaml` says."""
+        return is_for_gpu(self._config)
+
+    @property
     def dockerfile(self) -> str:
         """The name of the Dockerfile in the directory."""
         return layout.dockerfile(self.framework)
@@ -80,7 +86,8 @@ class Scaffold:
     def docker_run_string(self) -> str:
         """The shell command that builds the image if need be, and runs it on port 8080."""
         port = self._config.serving.http_port
-        return f'docker run --rm -p 8080:{port} -t "$({self.docker_build_string} -q)"'
+        gpus = " --gpus all" if self.gpu else ""
+        return f'docker run --rm{gpus} -p 8080:{port} -t "$({self.docker_build_string} -q)"'
 
     @guarded("the scaffold cannot be asked", ScaffoldError)
     def predict(self, instances_or_request: Any) -> dict[str, Any]:
@@ -145,7 +152,7 @@ class Scaffold:
                 memory.
             tolerance: how far a number may be off, relative to the largest expected one; by
                 default the framework's: 0 for scikit-learn, 1e-6 for Keras, PyTorch and
-                scikit-learn by ONNX Runtime.
+                scikit-learn by ONNX Runtime; with `gpu` 2e-3.
 
         Raises:
             ScaffoldError: there is nothing to compare with, or the scaffold is of an older
@@ -158,6 +165,8 @@ class Scaffold:
         definition = by_name(self.framework).as_configured(self._config.model)
         if tolerance is None:
             tolerance = definition.tolerance_of(self._config.model)
+            if self.gpu:
+                tolerance = max(tolerance, ON_GPU)  # another device may have made the numbers
         if sample_input is None:
             return verify_smoke_test(self._worker, environment, tolerance)
         sample_input = samples.read(sample_input)

@@ -73,6 +73,31 @@ class WrittenModelScaffoldDefinition(ABC):
     suffixes: ClassVar[tuple[str, ...]] = ()
     """The endings of files that hold a model of this framework and no other's."""
 
+    has_gpu: ClassVar[bool] = True
+    """Whether its models can predict on an NVIDIA GPU at all."""
+
+    def on_gpu(self, model: Any) -> bool:
+        """Whether the model in memory predicts on an NVIDIA GPU, as far as that is certain."""
+        return False
+
+    def takes_gpu(self, model: Any, gpu: Any) -> bool:
+        """Whether the scaffold is one for an NVIDIA GPU.
+
+        Args:
+            model: the model in memory.
+            gpu: what the caller says; None for where the model is now.
+
+        Raises:
+            SettingError: a model of this framework predicts on no GPU, or it is none of these.
+        """
+        if gpu is None:
+            return self.has_gpu and self.on_gpu(model)
+        if not isinstance(gpu, bool):
+            raise SettingError(f"gpu {gpu!r}: pass True, False, or None for where the model is")
+        if gpu and not self.has_gpu:
+            raise SettingError(f"gpu: {self.name} predicts on no GPU: leave gpu out")
+        return gpu
+
     def tolerance_of(self, config: Any) -> float:
         """The tolerance for a model. `config` is `model` of a Config, or an object like it."""
         return self.tolerance
@@ -207,6 +232,10 @@ class WrittenModelScaffoldDefinition(ABC):
 
     def facts(self, model: Any) -> dict[str, Any]:
         """Further keys of `model` in `config.yaml`, for this framework's `inference_model.py`."""
+        return {}
+
+    def facts_for_gpu(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """What of `model` in `config.yaml` is otherwise in a scaffold for a GPU."""
         return {}
 
     def served_facts(self, served: Any, file: Path) -> dict[str, Any]:

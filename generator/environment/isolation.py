@@ -13,6 +13,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+from .gpu import stand_in
 from .installed import Environment, Installed
 from .pins import walk
 
@@ -37,7 +38,8 @@ _WORDS = re.compile(
 def required(requirements: str, environment: Environment) -> list[Installed] | None:
     """What a requirements.txt installs, with all dependencies, as far as that is installed here.
 
-    None if it has a line that is neither a requirement nor an option that changes nothing.
+    A package's build for the CPU stands for the one for CUDA where that is not here. None if it has
+    a line that is neither a requirement nor an option that changes nothing.
     """
     roots: dict[NormalizedName, set[str]] = {}
     for text in requirements.splitlines():
@@ -52,7 +54,8 @@ def required(requirements: str, environment: Environment) -> list[Installed] | N
             requirement = Requirement(line)
         except InvalidRequirement:
             return None
-        roots.setdefault(canonicalize_name(requirement.name), set()).update(requirement.extras)
+        name = canonicalize_name(stand_in(requirement.name, environment))
+        roots.setdefault(name, set()).update(requirement.extras)
     names = dict.fromkeys([*roots, *walk(environment, roots)])
     return [environment[name] for name in names if name in environment]
 

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urldefrag
@@ -13,6 +13,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from .. import layout
 from ..errors import RequirementError
+from .gpu import NEEDED_BY, TORCH, Variants
 from .installed import Environment, Installed, module_file
 from .lines import Pin, Requirements, parse
 from .wheels import OPTION, Wheel, wheel_of
@@ -22,7 +23,6 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 # PEP 610 forbids installers to record passwords. This removes one that was recorded anyway.
 _CREDENTIALS = re.compile(r"^(https?://)(?!\$\{)[^/@]+@")
 
-_TORCH = frozenset({"torch", "torchvision", "torchaudio"})
 _TORCH_INDEX = "https://download.pytorch.org/whl/"
 _TORCH_VARIANT = re.compile(r"cpu|xpu|cu\d+|rocm\d+(\.\d+)*")
 
@@ -34,6 +34,7 @@ def infer(
     imported: Mapping[str, str] = _NOTHING,
     always: Mapping[str, str] = _NOTHING,
     given: Sequence[str] = (),
+    gpu: bool = False,
 ) -> Requirements:
     """The pins for everything that a model needs, and for its dependencies, as installed here.
 
@@ -43,6 +44,7 @@ def infer(
         imported: maps each module that captured code imports, to the file of that code.
         always: maps each distribution that is needed in any case, to the reason.
         given: the user's lines. Each replaces the pin of the same distribution.
+        gpu: whether the model runs on an NVIDIA GPU: then the builds for CUDA are pinned.
 
     Raises:
         RequirementError: something cannot be installed on another machine.
@@ -51,13 +53,21 @@ def infer(
     lines = parse(given)
     own = _by_name(lines.pins)
     direct = _direct(environment, modules, imported, always, own)
-    needed = _needed(environment, direct, own)
-    pinned = [environment[name] for name in (*direct, *needed) if name not in own]
-    wheels = _wheels(environment, pinned)
-    _refuse_local(installed for installed in pinned if _key(installed) not in wheels)
-    reasons = {**needed, **{name: direct[name] for name in direct if name not in own}}
-    pins = {name: _pin(environment[name], reasons[name], wheels.get(name)) for name in reasons}
+    variants = Variants(environment, gpu)
+    direct |= variants.beside(direct)
+    needed = _needed(environment, direct, own, variants)
+    replaced = {name for name in (*direct, *needed) if variants.names(name) & own.keys()}
+    pinned = [environment[name] for name in (*direct, *needed) if name not in replaced]
+    as_here = [installed for installed in pinned if not variants.is_other(installed)]
+    wheels = _wheels(environment, as_here)
+    _refuse_local(installed for installed in as_here if _key(installed) not in wheels)
+    reasons = {name: why for name, why in {**needed, **direct}.items() if name not in replaced}
+    pins = {
+        name: _pin(environment[name], why, wheels.get(name), variants)
+        for name, why in reasons.items()
+    }
     wanted = [pin for name, pin in pins.items() if name in direct]
+    wanted += [Pin(line, reason) for line, reason in variants.missing(pins, own).items()]
     others = [pin for name, pin in pins.items() if name not in direct]
     names = [name for name in sorted({*direct, *own}) if name in environment]
     return Requirements(
@@ -65,7 +75,7 @@ def infer(
         options=[
             *lines.options,
             *_wheels_option(wheels, lines.options),
-            *_torch_options(pinned, lines.options),
+            *_torch_options(as_here, lines.options),
         ],
         versions={name: environment[name].version for name in names},
         wheels=list(wheels.values()),
@@ -140,6 +150,7 @@ def _needed(
     environment: Environment,
     direct: Collection[NormalizedName],
     own: Mapping[NormalizedName, Sequence[Requirement]],
+    variants: Variants,
 ) -> dict[NormalizedName, str]:
     """The installed distributions that are dependencies of the others, each with the reason."""
     roots = {
@@ -149,9 +160,9 @@ def _needed(
     replaced = {
         name for name in own if name in environment and not _admits(own[name], environment[name])
     }
-    requesters = walk(environment, roots, replaced)
+    requesters = walk(environment, roots, replaced, variants.extras)
     return {
-        name: f"needed by {', '.join(sorted(names, key=str.lower))}"
+        name: f"{NEEDED_BY}{', '.join(sorted(names, key=str.lower))}"
         for name, names in requesters.items()
         if name not in roots
     }
@@ -165,11 +176,12 @@ def walk(
     environment: Environment,
     roots: Mapping[NormalizedName, set[str]],
     replaced: Collection[NormalizedName] = (),
+    more: Callable[[Installed], Collection[str]] = lambda installed: (),
 ) -> dict[NormalizedName, set[str]]:
     """All dependencies of the roots with their extras, each with the names of what requires it.
 
     A distribution that the user replaces with another version may have other dependencies: the
-    walk ends there.
+    walk ends there. `more` tells the extras that a distribution has in any case.
     """
     requesters: dict[NormalizedName, set[str]] = {}
     followed: dict[NormalizedName, set[str]] = {}
@@ -179,7 +191,7 @@ def walk(
         is_followed = name in followed and extras <= followed[name]
         if is_followed or name in replaced or name not in environment:
             continue
-        followed[name] = followed.get(name, set()) | extras
+        followed[name] = followed.get(name, set()) | extras | {*more(environment[name])}
         for requirement in environment[name].dependencies(followed[name]):
             key = canonicalize_name(requirement.name)
             if requirement.name in environment:
@@ -217,16 +229,19 @@ def _refuse_local(pinned: Iterable[Installed]) -> None:
         )
 
 
-def _pin(installed: Installed, reason: str, wheel: Wheel | None) -> Pin:
+def _pin(installed: Installed, reason: str, wheel: Wheel | None, variants: Variants) -> Pin:
+    name = variants.label(installed)
+    public, _, label = installed.version.partition("+")
     if wheel is not None:
         place = f"{layout.WHEELS}/{wheel.name}"
-        return Pin(f"{installed.name}=={wheel.version}", f"{reason}; from {place}")
+        return Pin(f"{name}=={wheel.version}", f"{reason}; from {place}")
+    if variants.is_other(installed):
+        return Pin(f"{name}=={public}", f"{reason}; {variants.note(installed)}")
     if installed.origin:
-        return Pin(f"{installed.name} @ {_direct_reference(installed.origin)}", reason)
-    public, _, label = installed.version.partition("+")
+        return Pin(f"{name} @ {_direct_reference(installed.origin)}", reason)
     if label and not _torch_index(installed):
         reason += f"; its local label +{label} is dropped: no public index is known to serve it"
-    return Pin(f"{installed.name}=={public}", reason)
+    return Pin(f"{name}=={public}", reason)
 
 
 def _torch_options(pinned: Iterable[Installed], given: Iterable[str]) -> list[str]:
@@ -245,7 +260,7 @@ def _torch_options(pinned: Iterable[Installed], given: Iterable[str]) -> list[st
 
 def _torch_index(installed: Installed) -> str | None:
     public, _, label = installed.version.partition("+")
-    from_index = canonicalize_name(installed.name) in _TORCH and not installed.origin
+    from_index = canonicalize_name(installed.name) in TORCH and not installed.origin
     if not from_index or not _TORCH_VARIANT.fullmatch(label):
         return None
     if ".dev" in public:

@@ -19,6 +19,7 @@ import platformdirs
 
 from ..errors import ServingError
 from ..layout import WHEELS
+from .gpu import on_cpu
 
 SERVER_MODULES = ("fastapi_swagger", "httptools", "msgpack", "uvloop", "yaml")
 RUNNING = "{}.{}".format(*sys.version_info)
@@ -52,24 +53,30 @@ def server_python(lock: Path) -> Path:
     return cached("server", content, RUNNING, install)
 
 
-def model_python(requirements: Path, version: str) -> Path:
+def model_python(requirements: Path, version: str, without_cuda: bool = False) -> Path:
     """The interpreter of an environment with the required packages, and nothing else.
 
     Args:
         requirements: the scaffold's `requirements.txt`.
         version: the version of Python, as in "3.11".
+        without_cuda: whether the builds for the CPU stand for those for CUDA, which are gigabytes.
 
     Raises:
         ServingError: the environment cannot be created.
     """
     content = _read(requirements, "restore it: it lists the packages that the model needs")
+    if without_cuda:
+        content = on_cpu(content)
     wheels = sorted((requirements.parent.resolve() / WHEELS).glob("*.whl"))
     # by name, so that no index's build of the same version is taken
     named = list(map(str, wheels))
 
     def install(python: Path) -> None:
         try:
-            install_requirements(python, named, requirements)
+            if without_cuda:
+                _install_text(python, named, FIND_WHEELS.sub("", content))
+            else:
+                install_requirements(python, named, requirements)
         except ServingError:
             fallback = without_torch_index(content)
             if fallback is None:

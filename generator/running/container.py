@@ -19,7 +19,9 @@ MAX_REASON_LENGTH = 600
 
 
 @contextlib.contextmanager
-def running(directory: Path, dockerfile: str, name: str, patience: float) -> Iterator[str]:
+def running(
+    directory: Path, dockerfile: str, name: str, patience: float, on_gpu: bool = False
+) -> Iterator[str]:
     """Build the image and run it for as long as the block lasts; its layers stay cached.
 
     `DOCKER` in the environment names the client, by default `docker`.
@@ -29,6 +31,7 @@ def running(directory: Path, dockerfile: str, name: str, patience: float) -> Ite
         dockerfile: the Dockerfile's name in it.
         name: the model's name.
         patience: seconds to wait until the model is ready.
+        on_gpu: whether the container is given this machine's GPUs.
 
     Yields:
         The address, `http://127.0.0.1:PORT`.
@@ -36,7 +39,7 @@ def running(directory: Path, dockerfile: str, name: str, patience: float) -> Ite
     Raises:
         ServingError: there is no Docker, the image cannot be built, or it does not become ready.
     """
-    with _image(directory, directory / dockerfile) as image, _container(image) as container:
+    with _image(directory, directory / dockerfile) as image, _container(image, on_gpu) as container:
         url = "http://" + _docker("port", container, "8080").splitlines()[0]
         _wait_until_ready(container, f"{url}/v1/models/{name}", patience)
         yield url
@@ -55,9 +58,10 @@ def _image(directory: Path, dockerfile: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _container(image: str) -> Iterator[str]:
+def _container(image: str, on_gpu: bool) -> Iterator[str]:
     settings = ("--env", "PORT=8080", "--env", "GRPC_PORT=0", "--publish", "127.0.0.1::8080")
-    container = _docker("run", "--detach", *settings, image)
+    devices = ("--gpus", "all") if on_gpu else ()
+    container = _docker("run", "--detach", *settings, *devices, image)
     try:
         yield container
     finally:

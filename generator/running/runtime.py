@@ -89,6 +89,11 @@ if TYPE_CHECKING:  # mypy checks that the template's classes have this interface
     _starts: _StartsClient = _TemplateClient
 
 
+def is_for_gpu(config: Config) -> bool:
+    """Whether a scaffold's workers may use GPUs. One of an older template says nothing of that."""
+    return bool(getattr(config.serving, "gpu", False))
+
+
 class Worker:
     """A process that has loaded a scaffold's model and answers requests. Close it."""
 

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import layout
-from ..common import json_encode
+from ..common import gpus, json_encode
 from ..environment.venvs import RUNNING, model_python
 from ..errors import ModelError, ScaffoldError, ServingError, SettingError
+from ..owners import warn
 from ..rows.as_json import as_json
 from ..rows.body import body_rows, request_of, sent
 from . import container
 from .comparison import Verification, compare
-from .runtime import Runtime
+from .runtime import Config, Runtime, is_for_gpu
 from .worker import LocalWorker
 
 CURRENT, ISOLATED, DOCKER = ENVIRONMENTS = ("current", "isolated", "docker")
@@ -117,15 +118,27 @@ def _ask_isolated(directory: Path, body: bytes) -> tuple[int, bytes]:
     runtime.check_layout()  # first, because creating an environment takes a minute
     config = runtime.config()
     version = config.python_version or RUNNING
-    python = str(model_python(directory / layout.REQUIREMENTS, version))
+    python = str(model_python(directory / layout.REQUIREMENTS, version, _lacks_gpu(config)))
     with contextlib.closing(runtime.worker(config, python=python)) as worker:
         return worker.ask(body)
+
+
+def _lacks_gpu(config: Config) -> bool:
+    """Whether the scaffold is for a GPU and none is visible here, which is told."""
+    lacks = is_for_gpu(config) and not gpus.visible()
+    if lacks:
+        warn(
+            "the scaffold is for a GPU, and is verified on the CPU, with the builds of its packages"
+            " for the CPU, because no GPU is visible: verify it where there is one"
+        )
+    return lacks
 
 
 def _ask_container(directory: Path, body: bytes) -> tuple[int, bytes]:
     config = Runtime(directory).config()
     dockerfile, patience = layout.dockerfile(config.framework), config.serving.load_timeout_seconds
-    with container.running(directory, dockerfile, config.name, patience) as url:
+    on_gpu = is_for_gpu(config) and gpus.visible()
+    with container.running(directory, dockerfile, config.name, patience, on_gpu) as url:
         path = f"{url}/v1/models/{config.name}:predict"
         return container.post(path, body, config.serving.predict_timeout_seconds)
 

@@ -13,7 +13,7 @@ from ..capture.captured import Captured
 from ..capture.changes.find import Change, changes
 from ..capture.collect import capture
 from ..capture.data_files import missing, named_code
-from ..common import VERSION, VERSION_RULE, digest, schema, written
+from ..common import ON_GPU, VERSION, VERSION_RULE, digest, gpus, schema, written
 from ..environment import pins
 from ..environment.installed import Environment, Installed
 from ..environment.isolation import lacking
@@ -62,6 +62,7 @@ class Prepared:
         found: the distributions that the proof has found missing, each with the reason for it.
         version: the model's, if the owner gives one.
         is_unshared: whether its requests share no call of `predict` in any case.
+        gpu: whether the scaffold is for an NVIDIA GPU.
     """
 
     definition: WrittenModelScaffoldDefinition
@@ -79,6 +80,7 @@ class Prepared:
     found: Mapping[str, str] = field(default_factory=dict)
     version: str | None = None
     is_unshared: bool = False
+    gpu: bool = False
 
     @property
     def engine(self) -> str:
@@ -129,6 +131,7 @@ class Prepared:
             imported=imported,
             always={**self.found, **WORKER_NEEDS, **self.description.distributions},
             given=self.given,
+            gpu=self.gpu,
         )
 
     def write(self, directory: Path, needed: Requirements) -> list[str]:
@@ -148,6 +151,8 @@ class Prepared:
         self.captured.write(place)
         facts = {**self._facts(file, needed), **self.definition.facts(self.model)}
         facts |= self.definition.served_facts(self.served, file)
+        if self.gpu:
+            facts |= self.definition.facts_for_gpu(facts)
         names = [file.name, *self.captured.digests]
         before = read_facts(directory / layout.CONFIG)
         if before.get("rows_independent") is not None:
@@ -341,7 +346,10 @@ class Prepared:
         return {"rows_independent": True, "batch_noise": float(f"{noise:.1e}")}
 
     def _tolerance(self, directory: Path) -> float:
-        return self.definition.tolerance_of(Runtime(directory).config().model)
+        tolerance = self.definition.tolerance_of(Runtime(directory).config().model)
+        if self.definition.on_gpu(self.model) == (self.gpu and gpus.visible()):
+            return tolerance
+        return max(tolerance, ON_GPU)  # it is compared with another device
 
 
 class Incomplete(Exception):
@@ -360,9 +368,15 @@ def complete(prepared: Prepared, make: Callable[[Prepared], None]) -> None:
     """Make and check a scaffold, and again wherever the check has shown what else must travel."""
     while True:
         try:
-            return make(prepared)
+            make(prepared)
+            break
         except Incomplete as error:
             prepared = error.prepared
+    if prepared.gpu and not gpus.visible():
+        warn(
+            "the scaffold is for a GPU, and was proved on the CPU, with the builds that are"
+            " installed here, because no GPU is visible: verify it where there is one"
+        )
 
 
 def recognised(
@@ -426,8 +440,11 @@ def prepare(
     code: Any = None,
     wheels: bool = False,
     version: str | None = None,
+    gpu: bool = False,
 ) -> Prepared:
     """Find out what a scaffold of the model needs. The arguments are those of `from_model`.
+
+    `gpu` says whether the scaffold is for a GPU: see `takes_gpu` of the definition.
 
     Raises:
         ModelError: the model cannot be written, or not in this format.
@@ -468,6 +485,7 @@ def prepare(
         given,
         capturing,
         version=version,
+        gpu=gpu,
     )
 
 

@@ -36,7 +36,7 @@ from ..layout import (
 )
 from ..owners import warn
 from ..rendering.answers import Answers
-from ..running.runtime import Runtime
+from ..running.runtime import Runtime, is_for_gpu
 from .config_file import read_config, read_facts, value_at, write_facts, write_values
 from .kept import Kept, kept
 from .prepare import Prepared, complete, prepare
@@ -96,6 +96,7 @@ def replace_model(
         code=code,
         wheels=wheels,
         version=version,
+        gpu=bool(answers.values.get("gpu")) or is_for_gpu(Runtime(directory).config()),
     )
     if stays is not None:
         prepared = _with_input(prepared, stays.input_for(prepared.description.input))

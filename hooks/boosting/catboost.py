@@ -19,6 +19,7 @@ class CatBoost(Boosting):
     label: ClassVar[str] = "CatBoost"
     models: ClassVar[str] = "`CatBoost`, classifiers, regressors and rankers"
     files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
+    has_gpu: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".cbm",)
     package: ClassVar[str] = "catboost"
     classes: ClassVar[tuple[str, ...]] = (

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +31,7 @@ class XGBoost(Boosting):
     label: ClassVar[str] = "XGBoost"
     models: ClassVar[str] = "`Booster`, classifiers, regressors and rankers"
     files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
+    has_gpu: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".ubj", ".json")
     package: ClassVar[str] = "xgboost"
     classes: ClassVar[tuple[str, ...]] = (
@@ -77,12 +79,21 @@ class XGBoost(Boosting):
             return replace(description, untried=SPARSE_DOUBT)
         return description
 
+    def on_gpu(self, model: Any) -> bool:
+        booster = model if type(model).__name__ == BOOSTER else model.get_booster()
+        return str(_parameters(booster).get("device", "")).startswith("cuda")
+
     def _settings(self, model: Any) -> dict[str, Any]:
         name = type(model).__name__
         if name == BOOSTER:
             return {"class": name, "parameters": _parameters(model)}
         parameters = _parameters(model.get_booster())
         return {"class": name, "attributes": _lost(model), "parameters": parameters}
+
+    def facts_for_gpu(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        settings = facts["settings"]
+        parameters = {"device": "cuda", **settings["parameters"]}
+        return {"settings": {**settings, "parameters": parameters}}
 
     def serialize_model_to_directory(self, model: Any, directory: Path) -> Path:
         path = directory / MODEL_FILE

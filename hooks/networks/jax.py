@@ -18,7 +18,7 @@ from generator.rows import tables
 from generator.rows.body import body_rows
 
 from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
-from . import batches
+from . import batches, devices
 from .tensors import half_tolerance
 
 MODEL_DIRECTORY = "model"
@@ -69,6 +69,15 @@ class Jax(WrittenModelScaffoldDefinition):
                 f"{type(model).__name__} has no parameters in it: pass model.bind(variables), or"
                 " functools.partial(model.apply, variables)"
             )
+
+    def on_gpu(self, model: Any) -> bool:
+        """Whether an array of it is there; of a function that shows none, where JAX computes."""
+        import jax
+
+        arrays = _arrays(model)
+        if arrays:
+            return devices.arrays_on_gpu(arrays)
+        return devices.arrays_on_gpu([jax.numpy.zeros(1)])
 
     def converted(self, model: Any, format: str | None, sample: Any) -> Any:
         super().converted(model, format, sample)
@@ -139,6 +148,24 @@ def _is_jitted(model: Any) -> bool:
     import jax
 
     return isinstance(model, jax.stages.Wrapped)
+
+
+def _arrays(model: Any) -> list[Any]:
+    """The arrays that can be seen of a model: in a module, or in what a function is given."""
+    import jax
+
+    while _is_jitted(model) and hasattr(model, "__wrapped__"):
+        model = model.__wrapped__
+    parts: Any = model
+    if isinstance(model, functools.partial):
+        parts = (model.args, model.keywords)
+    elif _is_nnx(model):
+        from flax import nnx
+
+        parts = nnx.state(model)
+    elif _is_linen(model):
+        parts = model.variables
+    return [leaf for leaf in jax.tree_util.tree_leaves(parts) if isinstance(leaf, jax.Array)]
 
 
 def _function(model: Any) -> Callable[..., Any]:

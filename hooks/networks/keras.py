@@ -16,7 +16,7 @@ from generator.owners import guarded, one_line
 from generator.rows.body import body_rows
 
 from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
-from . import embeddings, lengths
+from . import devices, embeddings, lengths
 
 MODEL_FILE = "model.keras"
 BACKENDS = {"tensorflow": "function", "torch": "Tensor", "jax": "Array"}
@@ -84,6 +84,17 @@ class Keras(WrittenModelScaffoldDefinition):
                 )
         _custom_objects(model)
         _check_paths(model)
+
+    def on_gpu(self, model: Any) -> bool:
+        import keras
+
+        on_gpu = {
+            "tensorflow": devices.placed_on_gpu,
+            "torch": devices.on_cuda,
+            "jax": devices.arrays_on_gpu,
+        }
+        told = on_gpu.get(keras.config.backend())
+        return told is not None and told([weight.value for weight in model.weights])
 
     def references(self, model: Any) -> dict[str, str]:
         import keras

@@ -35,6 +35,7 @@ DTYPES = {
     **{name: name.lower() for name in ("INT8", "INT16", "INT32", "INT64")},
     **{name: name.lower() for name in ("UINT8", "UINT16", "UINT32", "UINT64")},
 }
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 FIX_INPUT = (
     "which has no form in a request: take tensors of FLOAT, INT64, STRING or the like, and convert"
     " them in the graph"
@@ -48,7 +49,7 @@ class Onnx(WrittenModelScaffoldDefinition):
     """`onnx.ModelProto` and `onnxruntime.InferenceSession`.
 
     Once it was unwrapped, a model is a session of this module's own, with the options that it is
-    served with.
+    served with, on the GPU where the given session is there.
     """
 
     name: ClassVar[str] = "onnx"
@@ -73,7 +74,7 @@ class Onnx(WrittenModelScaffoldDefinition):
     def unwrapped(self, model: Any) -> Any:
         _check_installed()
         if _is_session(model):
-            return _opened(_source(model))
+            return _opened(_source(model), CUDA in model.get_providers())
         return _session_of(model)
 
     def check(self, model: Any) -> None:
@@ -87,6 +88,9 @@ class Onnx(WrittenModelScaffoldDefinition):
         for item in graph.outputs:
             if item.is_tensor and item.dtype is None:
                 raise ModelError(f"the graph's output {item.name!r} is {item.words}, {FIX_OUTPUT}")
+
+    def on_gpu(self, model: Any) -> bool:
+        return CUDA in model.get_providers()
 
     def definitions(self, model: Any) -> list[Named]:
         return []
@@ -208,8 +212,8 @@ def _large(proto: Any) -> Any:
     return session
 
 
-def _opened(source: bytes | Path) -> Any:
-    """A session on the CPU, with the options that a scaffold has.
+def _opened(source: bytes | Path, on_gpu: bool = False) -> Any:
+    """A session with the options that a scaffold has, on the CPU or on the GPU.
 
     Raises:
         ModelError: it is no ONNX model, or ONNX Runtime does not take it.
@@ -227,7 +231,8 @@ def _opened(source: bytes | Path) -> Any:
     if _has_trees(proto):
         options.intra_op_num_threads = 1
     try:
-        session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        providers = [CUDA, CPU] if on_gpu else [CPU]
+        session = onnxruntime.InferenceSession(source, options, providers=providers)
     except Exception as error:
         fix = f"; {FIX_OPERATORS}" if "not a registered" in str(error) else ""
         raise ModelError(f"ONNX Runtime cannot load the model: {one_line(error)}{fix}") from error

@@ -20,7 +20,7 @@ from generator.rows.body import body_rows
 
 from ..base import PICKLE, Description, WrittenModelScaffoldDefinition
 from ..loading import edit_load
-from . import batches, embeddings, lengths, lightning, safetensors
+from . import batches, devices, embeddings, lengths, lightning, safetensors
 from .safetensors import SAFETENSORS, SAFETENSORS_FILE, Numbers
 
 MODEL_FILE = "model.pt"
@@ -122,6 +122,11 @@ class PyTorch(WrittenModelScaffoldDefinition):
 
     def format_of(self, path: Path) -> str | None:
         return FORMATS.get(path.suffix)
+
+    def on_gpu(self, model: Any) -> bool:
+        if _is_program(model):
+            return devices.on_cuda([*model.state_dict.values(), *_held(model.constants)])
+        return devices.on_cuda(devices.of_module(model))
 
     def converted(self, model: Any, format: str | None, sample: Any) -> Any:
         if format in (None, PICKLE) or (format == EXPORT and _is_program(model)):
@@ -270,6 +275,13 @@ def _is_program(model: Any) -> bool:
     import torch
 
     return isinstance(model, torch.export.ExportedProgram)
+
+
+def _held(constants: Mapping[str, Any]) -> Iterator[Any]:
+    """The tensors among the constants of a program."""
+    import torch
+
+    return (value for value in constants.values() if isinstance(value, torch.Tensor))
 
 
 def _tensors_of(model: Any) -> Iterator[tuple[str, Any]]:

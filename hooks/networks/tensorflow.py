@@ -15,6 +15,7 @@ from generator.errors import ModelError
 from generator.owners import guarded
 
 from ..base import Description, WrittenModelScaffoldDefinition
+from . import devices
 from .tensors import Call, Graph, Item, description, half_tolerance, predictions
 
 MODEL_DIRECTORY = "model"
@@ -103,6 +104,9 @@ class TensorFlow(WrittenModelScaffoldDefinition):
                 raise ModelError(
                     f"the signature's output {item.name!r} is {item.words}, {FIX_OUTPUT}"
                 )
+
+    def on_gpu(self, model: Any) -> bool:
+        return devices.placed_on_gpu(_signature(model).variables)
 
     def definitions(self, model: Any) -> list[Named]:
         return []

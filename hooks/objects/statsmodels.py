@@ -27,6 +27,7 @@ class Statsmodels(Function):
     label: ClassVar[str] = "statsmodels"
     models: ClassVar[str] = "results of regressions, generalized linear, discrete and mixed models"
     files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
+    has_gpu: ClassVar[bool] = False
     defaults: ClassVar[tuple[str, ...]] = (PREDICT,)
 
     def recognises(self, model: object) -> bool:

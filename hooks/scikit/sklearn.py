@@ -55,6 +55,7 @@ class SKLearn(skops.WithSkops, WithMethods):
         "estimators, pipelines and search objects, and whatever else has their interface"
     )
     files: ClassVar[tuple[str, ...]] = (MODEL_FILE, skops.SKOPS_FILE)
+    has_gpu: ClassVar[bool] = False
 
     def tolerance_of(self, config: Any) -> float:
         if getattr(config, "onnx_sha256", None) or getattr(config, "engine", None) == ONNX:

@@ -16,6 +16,7 @@ from generator.rows.body import body_rows
 from .. import outputs
 from ..base import CANNOT_PREDICT, Description
 from ..methods import WithMethods
+from ..networks import devices
 from ..networks.pytorch import evaluating
 
 MODEL_DIRECTORY = "model"
@@ -95,6 +96,9 @@ class SentenceTransformers(WithMethods):
             )
         made.parameters = tuple(replace(each, type=TYPES[each.name]) for each in made.parameters)
         return made
+
+    def on_gpu(self, model: Any) -> bool:
+        return devices.on_cuda(devices.of_module(model))
 
     def definitions(self, model: Any) -> list[Named]:
         return []

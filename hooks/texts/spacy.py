@@ -64,6 +64,11 @@ class SpaCy(WrittenModelScaffoldDefinition):
     def tried(self, model: Any, sample: Any) -> "SpaCy":
         return self._answering(_fields(model, sample))
 
+    def on_gpu(self, model: Any) -> bool:
+        models = (getattr(part, "model", None) for _, part in model.components)
+        names = (getattr(getattr(each, "ops", None), "name", None) for each in models)
+        return "cupy" in names
+
     def definitions(self, model: Any) -> list[Named]:
         return [Named.of(each) for each in _functions(model)]
 

@@ -20,6 +20,7 @@ from generator.rows.body import body_rows
 from .. import outputs
 from ..base import CANNOT_PREDICT, Description
 from ..methods import CALL, WithMethods
+from ..networks import devices
 from ..networks.pytorch import evaluating
 
 MODEL_DIRECTORY = "model"
@@ -144,6 +145,9 @@ class Transformers(WithMethods):
                 f' names none, as in parameters={{"{LABELS}": ["sports", "politics"]}}'
             )
         return made
+
+    def on_gpu(self, model: Any) -> bool:
+        return devices.on_cuda(devices.of_module(model.model))
 
     def definitions(self, model: Any) -> list[Named]:
         return []

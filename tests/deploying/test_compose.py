@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from generator.scaffold import Scaffold
+from support.rendering.checkouts import rendered
 from support.servers.containers import (
     BUILD_SECONDS,
     Container,
@@ -57,6 +58,18 @@ def faults(text: str, tmp_path: Path) -> list[str]:
 def test_it_is_valid(text: str, tmp_path: Path) -> None:
     assert yaml.safe_load(text).keys() == {"name", "services"}
     assert faults(text, tmp_path) == []
+
+
+def test_with_a_gpu_it_is_valid_and_reserves_one(plain: Path, tmp_path: Path) -> None:
+    directory = rendered(plain, tmp_path / "out", framework="pytorch", gpu=True)
+    text = (directory / "deploy" / "compose.yaml").read_text()
+    assert faults(text, tmp_path) == faults(with_prometheus(text), tmp_path) == []
+    server = yaml.safe_load(text)["services"]["server"]
+    (device,) = server["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    assert server["environment"]["WORKERS"] == "1"  # one for each GPU
+    wrong = text.replace("capabilities: [gpu]", "capability: [gpu]")
+    assert any("capability" in line for line in faults(wrong, tmp_path))
 
 
 def test_it_is_valid_with_prometheus(text: str, tmp_path: Path) -> None:

@@ -123,6 +123,22 @@ def kfserving(forest: Any, tmp_path_factory: pytest.TempPathFactory) -> Scaffold
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
+def test_with_a_gpu_it_is_valid_and_asks_for_one(
+    faults: Callable[[Path], list[str]], plain: Path, tmp_path: Path, name: str
+) -> None:
+    directory = rendered(plain, tmp_path / "out", framework="pytorch", gpu=True)
+    assert faults(directory / "deploy" / name) == []
+    document = documents(directory, name)[0]
+    (container,) = pod(document)["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert "nvidia.com/gpu" not in container["resources"]["requests"]  # Kubernetes sets it alike
+    if name == "kserve.yaml":  # Knative takes tolerations only where they are turned on
+        assert pod(document).keys() - KSERVE_OWN <= KNATIVE["pod"]
+    else:
+        assert pod(document)["tolerations"][0]["key"] == "nvidia.com/gpu"
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
 def test_it_is_valid(scaffold: Scaffold, faults: Callable[[Path], list[str]], name: str) -> None:
     assert faults(scaffold.directory / "deploy" / name) == []
 
@@ -199,6 +215,17 @@ def test_every_model_name_gives_names_that_a_cluster_takes(
     assert isinstance(compose["name"], str) and isinstance(
         compose["services"]["server"]["image"], str
     )
+
+
+@pytest.mark.sweep
+def test_kfservings_manifest_with_a_gpu(
+    faults: Callable[..., list[str]], plain: Path, tmp_path: Path
+) -> None:
+    directory = rendered(plain, tmp_path / "out", framework="onnx", server="kfserving", gpu=True)
+    assert faults(directory / "deploy" / "kfserving.yaml", "kfserving") == []
+    (document,) = documents(directory, "kfserving.yaml")
+    (container,) = document["spec"]["predictor"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
 
 
 @pytest.mark.sweep

@@ -51,6 +51,7 @@ PACKAGES = {
     "function": [],
     "custom": [],
 }
+LOCK = "server-requirements.txt"
 FRAMEWORKS = list(QUESTIONS["framework"]["choices"].values())
 # The others differ from these in a file or two.
 FIRST = ("sklearn", "keras", "pytorch", "custom")
@@ -104,6 +105,7 @@ def test_questions_and_their_defaults() -> None:
         "framework": "sklearn",
         "engine": "native",
         "python_version": "3.11",
+        "gpu": False,
         "requirements": REQUIREMENTS,
         "server": "kserve",
         "image": QUESTIONS["image"]["default"],
@@ -309,6 +311,61 @@ def test_refuses_unknown_choices(answers: dict[str, str], plain: Path, tmp_path:
     assert re.search(f"{name}.*{wrong}", refusal(plain, tmp_path, **answers))
 
 
+# ---- with a GPU ----
+
+ON_GPU = {
+    "keras": ["keras", "tensorflow[and-cuda]"],
+    "tensorflow": ["tensorflow[and-cuda]"],
+    "onnx": ["onnxruntime-gpu[cuda,cudnn]"],
+    "jax": ["jax[cuda12]"],
+    "spacy": ["cupy-cuda12x[ctk]", "spacy"],
+    "pytorch": ["torch"],
+}
+
+
+@pytest.mark.parametrize("framework", ["sklearn", "lightgbm", "statsmodels"])
+def test_refuses_a_gpu_where_nothing_uses_one(framework: str, plain: Path, tmp_path: Path) -> None:
+    message = refusal(plain, tmp_path, framework=framework, gpu=True)
+    assert f"{framework} predicts on no GPU: leave gpu out" in message
+
+
+@pytest.mark.parametrize("framework", ON_GPU)
+def test_the_default_requirements_bring_cuda(framework: str, plain: Path, tmp_path: Path) -> None:
+    directory = rendered(plain, tmp_path / "out", framework=framework, gpu=True)
+    lines = (directory / "requirements.txt").read_text().splitlines()
+    needed = [
+        line for line in lines if line and not line.startswith(("#", "msgpack", "orjson", "numpy"))
+    ]
+    assert sorted(needed) == ON_GPU[framework]
+    assert answers_of(directory)["gpu"] is True
+    assert Config.read(directory / "config.yaml", {}).serving.gpu is True
+
+
+def test_nothing_tells_of_gpus_without_one(plain: Path, tmp_path: Path) -> None:
+    """But what was there before the question: Baseten's resources, Ray's, and some comments."""
+    with_all = {"framework": "pytorch", "platforms": ["kubernetes", "kserve", "compose", "ray"]}
+    texts = {
+        answer: dict(text_files(rendered(plain, tmp_path / str(answer), gpu=answer, **with_all)))
+        for answer in (False, True)
+    }
+    mark = re.compile(r"nvidia|NVIDIA|--gpus|accelerator: T4$|^ +num_gpus", re.MULTILINE)
+    marked = {
+        answer: {
+            path.name
+            for path, text in found.items()
+            if not {"common", LOCK}.intersection(path.parts) and mark.search(text)
+        }
+        for answer, found in texts.items()
+    }
+    assert marked == {
+        False: set(),
+        True: {
+            *("README.md", "config.yaml", "compose.yaml", "kserve.yaml", "kubernetes.yaml"),
+            "ray.yaml",
+        },
+    }
+
+
 # ---- rendered files ----
 
 
@@ -451,6 +508,7 @@ def test_every_setting_is_in_config_with_its_default_and_a_comment(
         "sklearn",
     ):  # a call costs as much for one row as for hundreds
         defaults["max_batch_size"] = 4096
+    assert defaults.pop("gpu") is False  # which is there with a GPU only
     assert written == defaults
     for setting in set(written) - {"http_port"}:  # its comment is that of both ports
         assert re.search(rf"#.*\n +{setting}:", text), f"no comment above {setting}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from generator.environment import gpu
 from generator.environment.installed import Environment
 from generator.environment.isolation import lacking, link, required
 
@@ -101,6 +102,15 @@ def test_extras_bring_what_they_require(environment: Environment, tmp_path: Path
         ["plain"],
         ["big-tool", "extra-part", "plain-tool"],
     ]
+
+
+def test_a_build_for_the_cpu_stands_for_the_one_for_cuda(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "FOR_CPU", {"plain-gpu": "plain-tool", "big-tool": "hidden"})
+    distributions = required("plain-gpu[cuda]==1.0\nbig-tool[more]\nother-gpu", environment)
+    assert distributions is not None
+    assert [each.name for each in distributions] == ["plain-tool", "big-tool", "extra-part"]
 
 
 @pytest.mark.parametrize("line", ["-r more.txt", "-e .", "./wheels/some.whl"])

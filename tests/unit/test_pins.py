@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from generator.capture.pickle_references import references
-from generator.environment import pins
+from generator.environment import gpu, pins
 from generator.environment.installed import Environment
 from generator.environment.lines import Pin, Requirements, parse
 from generator.errors import ModelError, RequirementError, SettingError
@@ -668,3 +668,119 @@ def test_a_model_nested_too_deep_is_one_line() -> None:
     with pytest.raises(ModelError, match=r"recursion.*: nest the model less deeply") as caught:
         references(model)
     assert len(str(caught.value)) < 300
+
+
+# The builds for CUDA
+
+
+def on_gpu(site: Site, name: str, version: str, module: str = "frame", **given: Any) -> list[str]:
+    """The lines for a distribution with one module, in a scaffold for a GPU."""
+    site.install(name, version, files=[f"{module}.py"])
+    return lines(infer({module: "Model"}, gpu=True, **given))
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "line"),
+    [
+        ("tensorflow-cpu", "2.21.0", "tensorflow[and-cuda]==2.21.0"),
+        ("tensorflow_cpu", "2.21.0", "tensorflow[and-cuda]==2.21.0"),
+        ("tensorflow", "2.15.0.post1", "tensorflow[and-cuda]==2.15.0.post1"),
+        ("tensorflow", "2.15.0", "tensorflow==2.15.0"),  # its extra cannot be installed
+        ("onnxruntime", "1.21.0", "onnxruntime-gpu[cuda,cudnn]==1.21.0"),
+        ("onnxruntime", "1.20.1", "onnxruntime-gpu==1.20.1"),
+        ("onnxruntime-gpu", "1.23.2", "onnxruntime-gpu[cuda,cudnn]==1.23.2"),
+        ("jax", "0.10.2", "jax[cuda12]==0.10.2"),
+        ("jax", "0.4.20", "jax==0.4.20"),
+        ("xgboost-cpu", "3.2.0", "xgboost==3.2.0"),
+        ("xgboost", "3.2.0", "xgboost==3.2.0"),
+        ("torch", "2.13.0+cpu", "torch==2.13.0"),
+        ("torch", "2.13.0", "torch==2.13.0"),
+        ("catboost", "1.2.10", "catboost==1.2.10"),
+    ],
+)
+def test_the_build_for_cuda_is_pinned(site: Site, name: str, version: str, line: str) -> None:
+    site.install(name, version, files=["frame.py"])
+    [pin] = infer({"frame": "Model"}, gpu=True).pins
+    assert pin.line == line
+    assert infer({"frame": "Model"}).pins[0].line == f"{name}=={version.partition('+')[0]}"
+    is_other = Requirement(line).name.replace("-", "_") != name.replace("-", "_")
+    assert ("the build for CUDA" in pin.reason) == (is_other or version.endswith("+cpu"))
+
+
+@pytest.mark.parametrize(("label", "kept"), [("cpu", False), ("cu124", True), ("rocm6.2", True)])
+def test_of_torchs_indexes_only_that_of_the_cpu_is_left_out(
+    site: Site, label: str, kept: bool
+) -> None:
+    site.install("torch", f"2.5.1+{label}", files=["frame.py"], requires=["torchvision"])
+    site.install("torchvision", f"0.20.1+{label}")
+    found = infer({"frame": "Model"}, gpu=True)
+    assert lines(found) == ["torch==2.5.1", "torchvision==0.20.1"]
+    index = f"--extra-index-url https://download.pytorch.org/whl/{label}"
+    assert [option.partition("  #")[0] for option in found.options] == [index] * kept
+
+
+def test_a_build_for_the_cpu_from_a_file_or_an_address_does_not_travel(site: Site) -> None:
+    place = origin("https://download.pytorch.org/whl/cpu/torch-2.5.1%2Bcpu.whl", archive_info={})
+    site.install("torch", "2.5.1+cpu", files=["frame.py"], metadata=place)
+    site.install("onnxruntime", "1.22.0", files=["other.py"], metadata=origin("file:///tmp/o.whl"))
+    found = infer({"frame": "Model", "other": "Session"}, gpu=True)
+    assert lines(found) == ["onnxruntime-gpu[cuda,cudnn]==1.22.0", "torch==2.5.1"]
+    assert found.wheels == [] and found.options == []
+
+
+def test_what_the_extras_bring_is_pinned_where_it_is_installed(site: Site) -> None:
+    site.install("jax-cuda13-plugin", "0.10.2", requires=["nvidia-cublas"])
+    site.install("nvidia-cublas", "13.1")
+    extra = ['jax-cuda13-plugin; extra == "cuda13"', 'never; extra == "cuda12"']
+    site.install("jax", "0.10.2", files=["frame.py"], requires=extra)
+    pinned = ["jax[cuda13]==0.10.2", "jax-cuda13-plugin==0.10.2", "nvidia-cublas==13.1"]
+    assert lines(infer({"frame": "Model"}, gpu=True)) == pinned
+    assert lines(infer({"frame": "Model"})) == ["jax==0.10.2"]
+
+
+def test_spacy_computes_with_the_cupy_that_is_here_or_the_latest(site: Site) -> None:
+    assert on_gpu(site, "spacy", "3.8.18") == ["cupy-cuda12x[ctk]>=11.5", "spacy==3.8.18"]
+    own = ["cupy-cuda12x==14.2.0"]
+    assert lines(infer({"frame": "M"}, gpu=True, given=own)) == [*own, "spacy==3.8.18"]
+    site.install("cupy-cuda13x", "14.2.0")
+    assert lines(infer({"frame": "M"}, gpu=True)) == ["cupy-cuda13x==14.2.0", "spacy==3.8.18"]
+    assert lines(infer({"frame": "M"})) == ["spacy==3.8.18"]
+
+
+@pytest.mark.parametrize("own", ["onnxruntime-gpu==1.31.1", "onnxruntime==1.32.0"])
+def test_your_line_for_either_build_is_the_only_one(site: Site, own: str) -> None:
+    assert on_gpu(site, "onnxruntime", "1.32.0", given=[own]) == [own]
+
+
+FOR_CUDA = """\
+--extra-index-url https://download.pytorch.org/whl/cu124  # serves the cu124 variant of torch
+--pre
+torch==2.5.1  # the model
+tensorflow[and-cuda]==2.21.0  # the model
+onnxruntime-gpu[cuda,cudnn]==1.22.0  # the model; the build for CUDA, in place of onnxruntime 1.22.0
+jax[cuda13]==0.10.2  # the model
+cupy-cuda12x[ctk]>=11.5  # what spacy computes with on a GPU
+xgboost==3.2.0  # the model
+nvidia-ml-py==13.0  # given by you
+odd[extra] @ https://example.org/odd.whl  # needed by torch
+nvidia-cublas-cu12==12.4  # needed by torch
+triton==3.1.0  # needed by torch
+jax-cuda13-plugin==0.10.2  # needed by jax
+"""
+FOR_CPU = """\
+--extra-index-url https://download.pytorch.org/whl/cpu
+--pre
+torch==2.5.1  # the model
+tensorflow-cpu==2.21.0
+onnxruntime==1.22.0
+jax==0.10.2
+xgboost==3.2.0  # the model
+nvidia-ml-py==13.0  # given by you
+odd[extra] @ https://example.org/odd.whl  # needed by torch
+"""
+
+
+def test_an_environment_without_a_gpu_has_the_builds_for_the_cpu() -> None:
+    assert gpu.on_cpu(FOR_CUDA) == FOR_CPU
+    assert gpu.on_cpu(FOR_CPU.partition("\n")[2]) == FOR_CPU
+    assert gpu.on_cpu("numpy==2.4.6\n") == "numpy==2.4.6\n"

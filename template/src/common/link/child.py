@@ -25,12 +25,14 @@ class Child:
 
     Attributes:
         connection: this process's end of the socket pair.
+        gpu: the GPU that it alone sees, where it was given one.
 
     Raises:
         OSError: the command cannot be run.
     """
 
     def __init__(self, command: Sequence[str], buffer_bytes: int, **options: Any) -> None:
+        self.gpu: str | None = None
         self._parent = os.getpid()
         self._killed = False
         self.connection, theirs = socket.socketpair()

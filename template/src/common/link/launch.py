@@ -12,6 +12,7 @@ from typing import IO
 
 from ..config import SOURCE, Config
 from ..errors import LoadError
+from . import gpus
 from .child import Child
 from .frames import Kind, Request
 
@@ -30,6 +31,7 @@ def start(
     path: Sequence[str] | None = None,
     log: IO[bytes] | None = None,
     python: str | None = None,
+    gpu: str | None = None,
 ) -> Child:
     """Start a worker and send it its configuration; it answers READY or FAILED on the socket.
 
@@ -42,6 +44,7 @@ def start(
             with this process's interpreter. By default it imports from its interpreter's path.
         log: the file for its log. By default it goes to this process's standard error.
         python: the interpreter of another environment, isolated from `PYTHONPATH`.
+        gpu: the GPU that it alone sees; None for all that it may see.
 
     Raises:
         LoadError: the interpreter cannot be started.
@@ -52,7 +55,7 @@ def start(
             [*interpreter, "-m", "common.worker"],
             SOCKET_BYTES,
             cwd=SOURCE,
-            env=environment(config, path),
+            env=environment(config, path, gpu),
             stderr=log,
             stdin=subprocess.DEVNULL,
         )
@@ -61,6 +64,7 @@ def start(
         raise LoadError(
             f"the worker cannot be started with {command}: {error.strerror}; see MODEL_PYTHON"
         ) from error
+    child.gpu = gpu
     body = json.dumps(config.as_document(), default=str).encode()  # YAML reads some texts as dates
     with contextlib.suppress(ConnectionError):  # it has ended: whoever waits for it is told
         child.connection.sendall(Request(0, Kind.CONFIG, "", body).pack())
@@ -113,15 +117,21 @@ def _quota_and_period(root: Path) -> list[str]:
     return [(root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")]
 
 
-def environment(config: Config, path: Sequence[str] | None) -> dict[str, str]:
-    """A worker's environment: this process's, and defaults for its threads and its memory.
+def environment(
+    config: Config, path: Sequence[str] | None, gpu: str | None = None
+) -> dict[str, str]:
+    """A worker's environment: this process's, and defaults for its threads, memory and GPUs.
 
     Args:
         config: the scaffold's configuration.
         path: as in `start`.
+        gpu: as in `start`.
     """
     threads = str(max(1, cores() // config.serving.workers))
-    variables = {"OMP_NUM_THREADS": threads, **MALLOC, **BLAS, **os.environ}
+    defaults = {"OMP_NUM_THREADS": threads, **MALLOC, **BLAS, **gpus.defaults(config.serving)}
+    variables = {**defaults, **os.environ}
+    if gpu is not None:
+        variables[gpus.VISIBLE] = gpu
     if path is not None:
         variables["PYTHONPATH"] = os.pathsep.join(path)
     variables["PYTHONUNBUFFERED"] = "1"

@@ -8,7 +8,7 @@ import sys
 from .. import logs
 from ..config import SOURCE, Config, config_path
 from ..errors import ConfigError, LoadError
-from ..link import launch
+from ..link import gpus, launch, nvml
 from ..link.child import Child
 from ..platforms import check_arguments
 from .listener import ports
@@ -35,8 +35,8 @@ def main() -> int:
         logger.info("starting the server of %s, version %s", config.name, version)
         address = os.environ.get("LISTEN_ADDRESS", "")
         with ports(config, address) as (http, grpc):
-            for _ in range(config.serving.workers):
-                workers.append(launch.start(config))
+            for gpu in gpus.of_workers(config.serving, nvml.uuids):
+                workers.append(launch.start(config, gpu=gpu))
             # After the workers' start: they import the framework while this process imports KServe.
             import uvloop
 

@@ -303,7 +303,7 @@ class Pool:
         if worker.has_loaded and not self._closing:
             self._log_loss(worker)
             self._replacing += 1
-            self._spawn(self._replace())
+            self._spawn(self._replace(worker.process.gpu))
 
     async def close(self) -> None:
         """Stop the workers. Requests that still wait fail with 503."""
@@ -381,28 +381,33 @@ class Pool:
         await loop.create_unix_connection(lambda: worker, sock=child.connection)
         return worker
 
-    async def _replace(self) -> None:
-        """Start a worker, again after a pause if it fails, until one is ready."""
+    async def _replace(self, gpu: str | None) -> None:
+        """Start a worker, again after a pause if it fails, until one is ready.
+
+        Args:
+            gpu: the GPU of the worker that it replaces.
+        """
         pause = 1.0
-        while not await self._restarted(pause):
+        while not await self._restarted(pause, gpu):
             self._refuse_waiting()
             await asyncio.sleep(pause)
             pause = min(2 * pause, MAX_RETRY_SECONDS)
             self._replacing += 1
         self._dispatch()
 
-    async def _restarted(self, pause: float) -> bool:
+    async def _restarted(self, pause: float, gpu: str | None) -> bool:
         """Start a worker and wait until it is ready.
 
         Args:
             pause: how long the pause after a failure is, in seconds; for the log.
+            gpu: the GPU that it alone sees; None for all that it may see.
 
         Returns:
             Whether it is ready.
         """
         worker = None
         try:
-            worker = await self._connect(launch.start(self._config))
+            worker = await self._connect(launch.start(self._config, gpu=gpu))
             await self._loaded(worker)
         except (LoadError, OSError) as error:
             logger.error(

@@ -15,6 +15,7 @@ import uvicorn
 from ..config import Config
 from ..errors import ConfigError
 from ..link.child import Child
+from . import gpu_memory
 from .asgi import Application, ASGIApplication
 from .http.connection import HTTPProtocol
 from .listener import BACKLOG, Port
@@ -128,6 +129,7 @@ async def serve(config: Config, http: Port, grpc: Port | None, workers: list[Chi
     pool = Pool(config)
     fallback = _fallback(config, pool)
     try:
+        gpu_memory.start(config)
         await pool.start(workers)
         QUEUE.set_function(lambda: pool.waiting)
         application = Application(config, pool, fallback.application)

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..config import Model
 from ..errors import text_of
+from . import gpu
 from .calls import Call, among_copies, merged
 from .responses import Difference, Uncut, cut, differences, kept, largest, shown
 
@@ -24,9 +25,8 @@ Predict = Callable[[dict[str, Any]], Any]
 Response = dict[str, Any]
 
 # The noise that is taken for arithmetic, as a fraction of the largest number. Measured on an H100:
-# 2.6e-4 for a ResNet-50 in float32 (cuDNN uses TF32), 7.6e-3 for a ResNet-18 in bfloat16.
+# 7.6e-3 for a ResNet-18 in bfloat16.
 TOLERANCES = {"float64": 1e-9, "float": 1e-5, "float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
-ON_GPU = 2e-3
 COMPILED = 1e-6  # what the generator accepts of ONNX Runtime
 RULE = "set model.rows_independent: false in config.yaml"
 MOST_SECONDS = 20.0  # that a trial takes
@@ -77,8 +77,8 @@ class Tolerance:
         if self.fixed is not None:
             return difference.distance <= self.fixed * scale
         allowed = max(self.least, TOLERANCES.get(difference.dtype, 0.0))
-        if difference.dtype != "float64" and _on_gpu():
-            allowed = max(allowed, ON_GPU)
+        if difference.dtype != "float64" and gpu.in_use():
+            allowed = max(allowed, gpu.ON_GPU)
         return difference.distance <= allowed * scale
 
 
@@ -86,19 +86,6 @@ def _coarse(model: Model) -> Iterator[str]:
     """The dtypes of a model's inputs and outputs that numpy's arrays may not show."""
     text = repr((model.input, model.output))
     return (name for name in ("float16", "bfloat16") if f"'{name}'" in text)
-
-
-def _on_gpu() -> bool:
-    """Whether a framework that is loaded computes on a GPU."""
-    torch, tensorflow = sys.modules.get("torch"), sys.modules.get("tensorflow")
-    onnxruntime, jax = sys.modules.get("onnxruntime"), sys.modules.get("jax")
-    if jax is not None and jax.default_backend() == "gpu":
-        return True
-    if onnxruntime and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        return True
-    if torch is not None and torch.cuda.is_available():
-        return True
-    return tensorflow is not None and bool(tensorflow.config.list_physical_devices("GPU"))
 
 
 def tried(predict: Predict, calls: Sequence[Call], tolerance: Tolerance) -> Finding | None:

@@ -29,6 +29,7 @@ from ..link import guardian, launch
 from ..link.frames import Frame, Kind, Request, Response, Splitter, receive
 from ..link.lifeline import keep_from_forks
 from ..model_file import MODEL_DIRECTORY
+from . import gpu
 from .batch_window import BatchWindow
 
 logger = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ def load(config: Config) -> Any:
     if config.framework in ("sklearn", "xgboost", "lightgbm", "catboost"):
         with contextlib.suppress(ImportError):
             importlib.import_module("scipy.sparse")
+    _prepare_gpu(config)
     logs.reset_warnings()  # after numpy's and SciPy's filters, before the owner's
     model = _inference_model(config)
     try:
@@ -123,6 +125,7 @@ def load(config: Config) -> Any:
     except (Exception, SystemExit) as error:
         logger.error("load() failed", exc_info=error)
         raise LoadError(f"the model cannot be loaded: {_reason(error)}") from error
+    gpu.check(config)
     v2 = bodies.V2(config.name, config.model.input, config.model.version)
     options = _import("common.worker.options").Options.of_config(config)
     sharing, fixed_size = sharings.of_config(config), sharings.fixed_size(config)
@@ -137,6 +140,13 @@ def load(config: Config) -> Any:
         raise LoadError(f"the model cannot predict: {error}") from error
     _try_example(flow, config)
     return flow
+
+
+def _prepare_gpu(config: Config) -> None:
+    try:
+        gpu.prepare(config)
+    except Exception as error:
+        logger.warning("the GPU cannot be prepared: %s", _reason(error))
 
 
 def _grpc(config: Config) -> Any:
@@ -207,6 +217,8 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         fix = "add the package that provides it to requirements.txt, or the module to src/model/"
         return f"{line}; {fix}"
+    if gpu.NEEDED.search(line):
+        return f"{gpu.FIX} ({line})"
     return line
 
 
