@@ -804,7 +804,7 @@ def test_formats_that_are_refused(mlp: Any, forest: Any, tmp_path: Path) -> None
             None,
             "export",
             SettingError,
-            "format 'export' is none of sklearn's: pass 'skops', or leave it out",
+            "format 'export' is none of sklearn's: pass 'skops' or 'pickle', or leave it",
         ),
         (
             torch.jit.script(perceptron()),
