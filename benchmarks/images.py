@@ -92,7 +92,7 @@ def measure(framework: str, directory: Path) -> Figures:
         return Figures(
             build=seconds,
             image=size,
-            added=size - image_size("python:{}.{}-slim".format(*sys.version_info)),
+            added=size - image_size(base()),
             model=packages_size(image, "/opt/model"),
             server=packages_size(image, "/opt/server"),
             starts=[start(image) for _ in range(STARTS)],
@@ -124,6 +124,11 @@ def image_size(image: str) -> int:
     except SystemExit:
         docker("pull", image, timeout=BUILD_SECONDS)
         return int(docker("image", "inspect", "--format", "{{.Size}}", image))
+
+
+def base() -> str:
+    """The image that an image of this Python's begins with."""
+    return "python:{}.{}-slim".format(*sys.version_info)
 
 
 def packages_size(image: str, environment: str) -> int:

@@ -5,10 +5,11 @@
 
 For each kind: the seconds of the call; whether the scaffold predicts what the model in memory
 predicts; whether its server answers so in JSON and in V2; whether it predicts so in an environment
-that is made from its `requirements.txt` alone; whether a container of its image does, and its size.
-The kinds are those of `tests/support/models/kinds.py`, and `tests/hooks/test_kinds.py` checks the
-same in CI, but for the environment and most images. The kinds that are refused follow, with what is
-said of each. `DOCKER` in the environment names the Docker client.
+that is made from its `requirements.txt` alone; whether a container of its image does, and the bytes
+that the image adds to its base. The kinds are those of `tests/support/models/kinds.py`, and
+`tests/hooks/test_kinds.py` checks the same in CI, but for the environment and most images. The
+kinds that are refused follow, with what is said of each. `DOCKER` in the environment names the
+Docker client.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from images import built, image_size, progress, started
+from images import base, built, image_size, progress, started
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "template" / "src")]
@@ -47,7 +48,7 @@ class Row:
     Attributes:
         seconds: those of `from_model`.
         checks: "yes", or what was wrong, for each check.
-        image: bytes of the image; None if it was not built.
+        image: bytes that the image adds to its base; None if it was not built.
     """
 
     seconds: float
@@ -84,14 +85,14 @@ def example(scaffold: generator.Scaffold) -> tuple[Any, Any]:
 
 
 def in_container(scaffold: generator.Scaffold) -> tuple[str, int]:
-    """Whether a container of its image answers as the scaffold does, and the image's bytes."""
+    """Whether a container of its image answers as the scaffold does, and the bytes that it adds."""
     rows, wanted = example(scaffold)
     with (
         built(scaffold) as (image, _),
         started(image) as (url, _),
         httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
     ):
-        return _json(client, rows, wanted), image_size(image)
+        return _json(client, rows, wanted), image_size(image) - image_size(base())
 
 
 def _said(equal: bool) -> str:
@@ -133,7 +134,7 @@ def measured(name: str, directory: Path, with_image: bool) -> Row:
 def table(rows: dict[str, Row]) -> str:
     """The table in Markdown."""
     checked = (*CHECKS, ISOLATED, IMAGE)
-    titles = ("kind", "made, s", "equal in memory", *checked[1:], "image, MB")
+    titles = ("kind", "made, s", "equal in memory", *checked[1:], "image over its base, MB")
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     for name, row in rows.items():
         checks = [row.checks.get(check, "-") for check in checked]
