@@ -1,6 +1,6 @@
 """Attacks a server of a new scaffold, and prints what became of each attack.
 
-    python benchmarks/safety/attacks.py             # all: four minutes
+    python benchmarks/safety/attacks.py             # all: five minutes
     python benchmarks/safety/attacks.py heads bombs # some
 
 The scaffold's model is a logistic regression on the iris flowers, with one worker. Its time limits
@@ -17,6 +17,7 @@ attacker saw: statuses, or "closed".
 import argparse
 import gzip
 import json
+import os
 import socket
 import struct
 import sys
@@ -25,7 +26,7 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -33,8 +34,10 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import grpc
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
+from tritonclient.grpc import service_pb2
 from watch import Seen, watched
 
 import generator
@@ -52,6 +55,7 @@ LARGE_BYTES = 54_000_000
 PATIENCE_SECONDS = 120
 JSON = "application/json"
 ROW = b'{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
+INFER = "/inference.GRPCInferenceService/ModelInfer"
 BUSY = {503}  # no mistake of the client, and no failure either: it may try again
 
 
@@ -61,6 +65,7 @@ class Target:
 
     host: str
     port: int
+    grpc_port: int
     model: str
 
     @property
@@ -341,6 +346,25 @@ def longest_wait(target: Target, path: str, body: bytes) -> "Counter[str]":
     return found + Counter([f"a wait of {slowest:.2f} s"])
 
 
+def slowest(each: Iterable["Counter[str]"]) -> "Counter[str]":
+    """What came of several attacks, with the longest of the waits."""
+    found = Counter[str]()
+    for one in each:
+        found += one
+    waits = [name for name in found if name.startswith("a wait")]
+    for name in waits:
+        del found[name]
+    return found + Counter([max(waits)])
+
+
+def infer_request(model: str, rows: int) -> bytes:
+    """A ModelInferRequest with rows of four numbers."""
+    raw = struct.pack("<4d", 5.1, 3.5, 1.4, 0.2) * rows
+    request = service_pb2.ModelInferRequest(model_name=model, raw_input_contents=[raw])
+    request.inputs.add(name="x", datatype="FP64", shape=[rows, 4])
+    return bytes(request.SerializeToString())
+
+
 @attack("right rows of 54 MB, and the longest that one row waits meanwhile")
 def rows(target: Target) -> "Counter[str]":
     body = repeated(b'{"instances": [', b"[5.1,3.5,1.4,0.2],", b"]}", LARGE_BYTES)
@@ -363,6 +387,47 @@ def v2_rows(target: Target) -> "Counter[str]":
     return longest_wait(target, target.infer, body)
 
 
+@attack("64 MiB beside the rows, and the longest that one row waits meanwhile")
+def beside(target: Target) -> "Counter[str]":
+    head = b'{"instances": [[5.1, 3.5, 1.4, 0.2]], '
+    tensor = b'{"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP64", "data": [1]'
+    bodies = [
+        (target.predict, repeated(b'{"other": [', b"[1],", b"], " + head[1:-2] + b"}")),
+        (target.predict, repeated(head + b'"other": [', b"[1],", b"]}")),
+        (target.predict, repeated(head + b'"parameters": {"a": [', b"{},0,", b"0]}}")),
+        (target.predict, repeated(head + b'"instances": [', b"[1],", b"]}")),
+        (target.infer, repeated(tensor + b', "parameters": {"a": [', b"[1],", b"]}}]}")),
+        (target.infer, repeated(tensor + b'}], "outputs": [', b"[1],", b"]}")),
+        ("/invocations", repeated(b'{"dataframe_split": {"columns": [', b"[1],", b"]}}")),
+        ("/invocations", repeated(b'{"dataframe_split": {"data": [', b"[1],", b"]}}")),
+    ]
+    return slowest(longest_wait(target, path, body) for path, body in bodies)
+
+
+@attack("one row of 64 MiB, and the longest that one row waits meanwhile")
+def one_row(target: Target) -> "Counter[str]":
+    parts = (b"[],", b"[1],", b"5.1,")
+    bodies = [repeated(b'{"instances": [[', part, b"]]}") for part in parts]
+    return slowest(longest_wait(target, target.predict, body) for body in bodies)
+
+
+@attack("25 gRPC messages of 60 MiB at once")
+def messages(target: Target) -> "Counter[str]":
+    message = infer_request(target.model, 60 * MEGABYTE // 32)
+
+    def send() -> str:
+        # A connection of its own for each.
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
+        with grpc.insecure_channel(f"{target.host}:{target.grpc_port}", options) as channel:
+            try:
+                channel.unary_unary(INFER)(message, timeout=PATIENCE_SECONDS)
+            except grpc.RpcError as error:
+                return str(error.code().name)
+            return "OK"
+
+    return at_once(25, send)
+
+
 # ---- the run ----
 
 
@@ -377,11 +442,13 @@ def served() -> Iterator[tuple[Target, int, Callable[[], bool]]]:
             model, target_directory=Path(place) / NAME, sample_input=flowers[:5]
         )
         set_limits(scaffold.directory / "config.yaml")
+        grpc_port = free_port()
+        os.environ["GRPC_PORT"] = str(grpc_port)
         with scaffold.serve(port=0) as server:
             parts = urlsplit(server.url)
             assert parts.hostname is not None and parts.port is not None
             name = server.predict_url.rpartition("/")[2].removesuffix(":predict")
-            target = Target(parts.hostname, parts.port, name)
+            target = Target(parts.hostname, parts.port, grpc_port, name)
 
             def is_right() -> bool:
                 connected = HTTPConnection(target.host, target.port, timeout=PATIENCE_SECONDS)
@@ -393,6 +460,12 @@ def served() -> Iterator[tuple[Target, int, Callable[[], bool]]]:
                 return False
 
             yield target, server.process.pid, is_right
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def set_limits(config: Path) -> None:

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 SOURCE = Path(__file__).resolve().parents[2] / "template" / "src"
-JSON, MSGPACK, V2, EVENT, GRPC = 0, 1, 6, 8, 9  # of common.link.frames.Kind
+# Of common.link.frames.Kind.
+JSON, MSGPACK, V2, EVENT, GRPC, SCORING, CSV = 0, 1, 6, 8, 9, 11, 12
 COLUMNS = [{"name": name, "type": "number", "dtype": "float64"} for name in "abcd"]
 MODELS: dict[str, dict[str, Any] | None] = {
     "array": {"kind": "array", "shape": [4], "dtype": "float64"},
@@ -143,6 +144,36 @@ def half(size: int) -> bytes:
     return repeated(b"[]", repeated(b"[5.1,3.5,1.4,0.2]", tail=b",")(size // 2))(size // 2)
 
 
+def keys(head: bytes, tail: bytes) -> Make:
+    """JSON of an object with many keys."""
+    return lambda size: head + b",".join(b'"%d":0' % key for key in range(size // 12)) + tail
+
+
+def v2_beside(head: bytes, tail: bytes) -> Make:
+    """V2 in JSON with much before its one tensor."""
+    tensor = b'"inputs":[{"name":"x","shape":[1,4],"datatype":"FP64","data":[1,2,3,4]}]}'
+    return lambda size: bytes(4) + repeated(b"[1]", b"{" + head, tail + tensor)(size)
+
+
+def v2_parameters(size: int) -> bytes:
+    """V2 in JSON with much in the parameters of its one tensor."""
+    head = b'{"inputs":[{"parameters":{"a":['
+    tail = b']},"name":"x","shape":[1,4],"datatype":"FP64","data":[1,2,3,4]}]}'
+    return bytes(4) + repeated(b"[1]", head, tail)(size)
+
+
+def columns(value: bytes) -> Make:
+    """MLflow's object of columns that repeat a value."""
+
+    def make(size: int) -> bytes:
+        values = b",".join([value] * (size // (4 * (len(value) + 1))))
+        return b'{"inputs":{%b}}' % b",".join(b'"%c":[%b]' % (name, values) for name in b"abcd")
+
+    return make
+
+
+SPLIT = b'{"dataframe_split":{"columns":["a","b","c","d"],"data":['
+LATE = b'{"a":"' + b"x" * 100_000 + b'","instances":['
 EVENT_HEAD = (
     b'{"id":"1","source":"a","specversion":"1.0","type":"t","time":"2026-01-01T00:00:00Z",'
     b'"data":{"instances":['
@@ -197,6 +228,39 @@ BODIES: dict[str, tuple[int, Make]] = {
     "gRPC wrong field": (GRPC, grpc(b"\1", b"FP64", 2, 4)),
     "event of lists": (EVENT, repeated(b"[1]", EVENT_HEAD, b"]}}")),
     "another key of lists": (JSON, repeated(b"[1]", b'{"other":[', b'],"instances":[[1,2]]}')),
+    "a later key of lists": (JSON, repeated(b"[1]", b'{"instances":[[1,2,3,4]],"other":[', b"]}")),
+    "parameters of lists": (JSON, repeated(b"[1]", b'{"parameters":{"a":[', b']},"instances":[]}')),
+    "parameters of keys": (JSON, keys(b'{"instances":[[1,2,3,4]],"parameters":{', b"}}")),
+    "a signature of lists": (JSON, repeated(b"[1]", b'{"signature_name":[', b'],"instances":[]}')),
+    "second rows": (JSON, repeated(b"[1]", b'{"instances":[[1,2,3,4]],"instances":[', b"]}")),
+    "rows after a long text": (JSON, repeated(b"[1]", LATE, b"]}")),
+    "one row of short lists": (JSON, repeated(b"[1]", HEAD + b"[", b"]" + TAIL)),
+    "no end": (JSON, repeated(b"[5.1,3.5,1.4,0.2]", tail=b"]")),
+    "msgpack other key of lists": (
+        MSGPACK,
+        array_of(b"\x91\1", b"\x82\xa1a", b"\xa9instances\x90"),
+    ),
+    "msgpack one row": (MSGPACK, array_of(b"\x91\1", b"\x81\xa9instances\x91")),
+    "V2 parameters": (V2, v2_beside(b'"parameters":{"a":[', b"]},")),
+    "V2 another key": (V2, v2_beside(b'"a":[', b"],")),
+    "V2 outputs": (V2, v2_beside(b'"outputs":[', b"],")),
+    "V2 tensor's parameters": (V2, v2_parameters),
+    "event of attributes": (EVENT, repeated(b"[1]", b'{"a":[', b"]," + EVENT_HEAD[1:] + b"]}}")),
+    "right table": (SCORING, repeated(b"[5.1,3.5,1.4,0.2]", SPLIT, b"]}}")),
+    "right columns": (SCORING, columns(b"5.1")),
+    "right records": (SCORING, repeated(b'{"a":1,"b":1,"c":1,"d":1}', b'{"inputs":[', b"]}")),
+    "columns of lists": (SCORING, columns(b"[1]")),
+    "table of short rows": (SCORING, repeated(b"[1]", SPLIT, b"]}}")),
+    "table without names": (SCORING, repeated(b"[1]", b'{"dataframe_split":{"data":[', b"]}}")),
+    "table of texts": (SCORING, repeated(b'["","","",""]', SPLIT, b"]}}")),
+    "table of names": (
+        SCORING,
+        repeated(b"[1]", b'{"dataframe_split":{"data":[],"columns":[', b"]}}"),
+    ),
+    "table's index": (SCORING, repeated(b"[1]", SPLIT + b'[1,2,3,4]],"index":[', b"]}}")),
+    "scoring another key": (SCORING, repeated(b"[1]", b'{"inputs":[[1,2,3,4]],"a":[', b"]}")),
+    "right CSV": (CSV, lambda size: b"\0a,b,c,d\n" + b"5.1,3.5,1.4,0.2\n" * (size // 16)),
+    "CSV of one line": (CSV, lambda size: b"\0a,b,c,d\n" + b"," * size),
 }
 
 
@@ -291,7 +355,8 @@ def flow_of(described: dict[str, Any] | None) -> Any:
     model = Zeros()
     sharing = Sharing(256, Zeros.signature.likeness, True, first=0)
     bodies, messages = V2Bodies("model", form), ModelInfer("model", form)
-    return Flow(model, sharing, bodies, grpc=messages, first_rows=FirstRows(model, form, messages))
+    first = FirstRows(model, form, messages)
+    return Flow(model, sharing, bodies, grpc=messages, first_rows=first, described=form)
 
 
 if __name__ == "__main__":

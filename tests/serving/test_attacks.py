@@ -35,6 +35,9 @@ SEEN = {
     "tensors": {"400"},
     "bombs": {"413"},
     "events": {"400", "404", "501"},
+    "beside": {"200", "400"},
+    "one_row": {"200", "400"},
+    "messages": {"OK", "UNAVAILABLE"},
 }
 
 
@@ -55,6 +58,7 @@ def test_every_attack_is_tried(attacks: Any) -> None:
     assert attacks.ATTACKS.keys() == SEEN.keys()
 
 
+@pytest.mark.usefixtures("much_memory")
 @pytest.mark.parametrize("name", SEEN)
 def test_an_attack_harms_nobody(attacks: Any, attacked: tuple[Any, int, Any], name: str) -> None:
     target, pid, is_right = attacked

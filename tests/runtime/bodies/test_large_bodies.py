@@ -22,10 +22,10 @@ from common.bodies import (
     events,
     json_decode,
     json_encode,
-    json_rows,
+    json_windows,
     msgpack_decode,
+    msgpack_decoder,
     msgpack_encode,
-    msgpack_rows,
 )
 from common.bodies.density import LARGE_BYTES, at_once
 from common.bodies.json_rows import EventPieces, JsonPieces, JsonRows
@@ -250,8 +250,10 @@ def test_code_that_converts_rows_is_asked_once() -> None:
         (filled(b"1", HEAD, b"]"), "the body is not JSON"),
         (filled(b"1", HEAD, b""), "the body is not JSON"),
         (b'{"instances": [' + b"1" * SIZE + b"]}", "the body is not JSON"),
-        (b"[" + filled(b"1") + b"]", 'the body must be an object with "instances"'),
-        (filled(b"1", b'{"rows": ['), '"instances" is missing'),
+        (b"[" + filled(b'"' + 99 * b"a" + b'"') + b"]", "the body must be an object with"),
+        (filled(b'"' + 99 * b"a" + b'"', b'{"rows": ['), '"instances" is missing'),
+        (filled(b"1", b"[", b"]"), 'values outside of "instances": send fewer'),
+        (filled(b"1", b'{"rows": ['), 'values outside of "instances": send fewer'),
     ],
 )
 def test_what_is_wrong_besides_rows_is_said(body: bytes, message: str) -> None:
@@ -361,6 +363,7 @@ def test_rows_are_read_in_windows(pad: int) -> None:
     }
     for reader, body in bodies.items():
         found = reader(body)
+        at_once(found.find())
         assert [row for batch in found.batches() for row in batch] == rows
         assert at_once(found.others()) == {"before": "x" * pad, "after": ["]", {"b": 1}]}
 
@@ -385,9 +388,9 @@ def any_value(chance: random.Random, depth: int = 0) -> Any:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_in_pieces_a_body_comes_out_as_whole(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Equal values in equal order, or None; and never a value where the whole is refused."""
-    monkeypatch.setattr(json_rows, "WINDOW_BYTES", 60)
-    monkeypatch.setattr(json_rows, "MOST_BYTES", 90)
+    """Equal values in equal order, and the same words for what is wrong."""
+    monkeypatch.setattr(json_windows, "WINDOW_BYTES", 60)
+    monkeypatch.setattr(json_windows, "MOST_BYTES", 90)
     chance = random.Random(seed)
     taken = 0
     for _ in range(300):
@@ -407,42 +410,48 @@ def test_in_pieces_a_body_comes_out_as_whole(seed: int, monkeypatch: pytest.Monk
             body[at : at + chance.randrange(2)] = chance.choice(b'[]{},:"\\ 1x\xff').to_bytes(
                 1, "big"
             )
-        count, value = pieces_of(bytes(body))
-        if value is None:
+        pieces = JsonPieces(bytes(body))
+        count = sum(1 for _ in pieces)
+        try:
+            whole = json_decode(bytes(body))
+        except DecodeError as error:
+            assert str(pieces.error) == str(error) or "UTF-8" in f"{error} {pieces.error}"
             continue
-        whole = json_decode(bytes(body))
-        assert json.dumps(value) == json.dumps(whole)
+        assert pieces.decoded is not None
+        assert json.dumps(pieces.decoded[0]) == json.dumps(whole)
         taken += count > 2
-    assert taken > 30
+    assert taken > 100
 
 
 ROWS = b",".join([b"[1, 2]"] * 50_000)
+LONG_TEXT = rb"],\"\\" * 60_000
 
 
 @pytest.mark.parametrize(
-    ("body", "in_pieces"),
+    "body",
     [
-        (b'{"instances": [%b]}', True),
-        (b' {"a": [{}], "instances" :\n[ %b ] , "b": null} ', True),
-        (b'{"\\u0069nstances": [%b], "a": "\\u0069nstances"}', True),
-        (b'{"a": 1, "a": 2, "instances": [%b], "a": 3}', True),
-        (b'{"instances": [%b], "instances": []}', False),
-        (b'{"instances": [%b], "instances": ["x"]}', False),
-        (b'{"instances": [%b], "\\u0069nstances": ["xx"]}', False),
-        (b'{"instances": [], "instances": [%b]}', False),
-        (b'{"instances": [[%b]]}', False),
-        (b'{"instances": {"a": [%b]}}', False),
-        (b'{"b": [%b], "instances": [1]}', False),
-        (b"[%b]", False),
+        b'{"instances": [%b]}',
+        b' {"a": [{}], "instances" :\n[ %b ] , "b": null} ',
+        b'{"\\u0069nstances": [%b], "a": "\\u0069nstances"}',
+        b'{"a": 1, "a": 2, "instances": [%b], "a": 3}',
+        b'{"instances": [%b], "instances": []}',
+        b'{"instances": [%b], "\\u0069nstances": ["xx"]}',
+        b'{"instances": [], "instances": [%b]}',
+        b'{"instances": [[%b]]}',
+        b'{"instances": [[[[%b], 1], [%b]], %b]}',
+        b'{"instances": {"a": [%b]}}',
+        b'{"b": [%b], "instances": [1]}',
+        b'{"b": {"c": [%b]}, "%s": "%s", "instances": [%b]}',
+        b"[%b]",
+        b'"%s"',
+        b"7",
     ],
 )
-def test_the_form_of_a_body_decides_whether_it_is_taken_apart(body: bytes, in_pieces: bool) -> None:
-    text = body.replace(b"%b", ROWS)
+def test_any_body_is_taken_apart(body: bytes) -> None:
+    text = body.replace(b"%b", ROWS).replace(b"%s", LONG_TEXT)
     count, value = pieces_of(text)
-    assert (value is not None) == in_pieces
-    if in_pieces:
-        assert count > 1
-        assert list(value.items()) == list(json_decode(text).items())
+    assert count > 2 or b"%b" not in body
+    assert json.dumps(value) == json.dumps(json_decode(text))
 
 
 @pytest.mark.parametrize(
@@ -463,13 +472,22 @@ def test_the_form_of_a_body_decides_whether_it_is_taken_apart(body: bytes, in_pi
         b'{"instances": [%b, "\\ud800"]}',
         b'{"instances": [%b, ' + 1023 * b"[" + 1023 * b"]" + b"]}",
         b'{1: 2, "instances": [%b]}',
+        b'{"instances": [%b,\n "\xc3\xa9", {"a": [%b], "b" 1}]}',
+        b'{"instances": [%b, {"%s" 1}]}',
+        b'{"instances": [%b, "%s',
+        b'{"instances": [%b, {"%s',
+        b'{"instances": [%b, "%s" "%s"]}',
+        b"[" * 1100 + b"%b" + b"]" * 1100,
     ],
 )
-def test_what_is_no_json_is_left_to_the_decoder(body: bytes) -> None:
-    text = body.replace(b"%b", ROWS)
-    assert pieces_of(text)[1] is None
-    with pytest.raises(DecodeError):
+def test_what_is_no_json_is_said_as_at_once(body: bytes) -> None:
+    text = body.replace(b"%b", ROWS).replace(b"%s", LONG_TEXT)
+    pieces = JsonPieces(text)
+    list(pieces)
+    assert pieces.decoded is None
+    with pytest.raises(DecodeError) as raised:
         json_decode(text)
+    assert str(pieces.error) == str(raised.value)
 
 
 def test_rows_are_as_deep_as_in_the_whole_body() -> None:
@@ -485,37 +503,39 @@ EVENT = (
 
 
 @pytest.mark.parametrize(
-    ("body", "in_pieces"),
+    "body",
     [
-        (b'{%e, "data": {"instances": [%b]}}', True),
-        (b'{"data": {"a": {"b": []}, "instances": [%b], "b": [1]}, %e, "c": "]"}', True),
-        (b'{"\\u0064ata" :\n{"instances": [%b]}, %e, "data2": {}}', True),
-        (b'{"instances": [%b], "b": 1}', True),
-        (b'{"instances": [%b], "data": 1}', True),
-        (b'{"instances": [%b], "data": {"instances": [1]}, %e}', False),
-        (b'{"data": {"instances": [%b]}, "instances": [1], %e}', True),
-        (b'{"data": {"instances": [%b]}, "data": {"instances": [1]}, %e}', False),
-        (b'{"data": {"instances": [%b]}, %e, "data": null}', False),
-        (b'{"data": {"instances": [%b]}, "data": [%b], %e}', False),
-        (b'{"data": {"instances": [%b]}}', False),
-        (b'{%e, "data": [%b]}', False),
-        (b'{%e, "data": {"data": {"instances": [%b]}}}', False),
-        (b'{%e, "data": {"instances": [%b]}', False),
-        (b'{%e, "subject": "%s", "data": {"instances": [%b]}}', False),
-        (b'{%e, "data": {"instances": [%b]}, "subject": "%s"}', False),
+        b'{%e, "data": {"instances": [%b]}}',
+        b'{"data": {"a": {"b": []}, "instances": [%b], "b": [1]}, %e, "c": "]"}',
+        b'{"\\u0064ata" :\n{"instances": [%b]}, %e, "data2": {}}',
+        b'{"instances": [%b], "b": 1}',
+        b'{"instances": [%b], "data": 1}',
+        b'{"instances": [%b], "data": {"instances": [1]}, %e}',
+        b'{"data": {"instances": [%b]}, "instances": [1], %e}',
+        b'{"data": {"instances": [%b]}, "data": {"instances": [1]}, %e}',
+        b'{"data": {"instances": [%b]}, %e, "data": null}',
+        b'{"data": {"instances": [%b]}, "data": [%b], %e}',
+        b'{"data": {"instances": [%b]}}',
+        b'{%e, "data": [%b]}',
+        b'{%e, "data": {"data": {"instances": [%b]}}}',
+        b'{%e, "data": {"instances": [%b]}',
+        b'{%e, "subject": "%s", "data": {"instances": [%b]}}',
+        b'{%e, "data": {"instances": [%b]}, "subject": "%s"}',
     ],
 )
-def test_an_event_comes_out_in_pieces_as_at_once(body: bytes, in_pieces: bool) -> None:
+def test_an_event_comes_out_in_pieces_as_at_once(body: bytes) -> None:
     text = body.replace(b"%e", EVENT).replace(b"%b", ROWS).replace(b"%s", b"x" * (1 << 17))
     pieces = EventPieces(text)
-    count = sum(1 for _ in pieces)
-    assert (pieces.decoded is not None) == in_pieces
-    if pieces.decoded is not None:
-        assert count > 1
-        request, encode = pieces.decoded
+    assert sum(1 for _ in pieces) > 2
+    try:
         expected, expected_encode = events.decode(text)
-        assert json.dumps(request) == json.dumps(expected)
-        assert encode({"a": 1}) == expected_encode({"a": 1})
+    except DecodeError as error:
+        assert str(pieces.error) == str(error)
+        return
+    assert pieces.decoded is not None
+    request, encode = pieces.decoded
+    assert json.dumps(request) == json.dumps(expected)
+    assert encode({"a": 1}) == expected_encode({"a": 1})
 
 
 def test_too_many_lists_are_refused_in_pieces_too() -> None:
@@ -552,7 +572,7 @@ def whole_msgpack(body: bytes) -> str | None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_in_pieces_msgpack_comes_out_as_whole(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(msgpack_rows, "MOST_BYTES", 90)
+    monkeypatch.setattr(msgpack_decoder, "MOST_BYTES", 90)
     chance = random.Random(seed)
     taken = 0
     packer = msgpack.Packer()
@@ -569,9 +589,9 @@ def test_in_pieces_msgpack_comes_out_as_whole(seed: int, monkeypatch: pytest.Mon
             body[at : at + chance.randrange(2)] = bytes([chance.randrange(256)])
         pieces = MsgpackPieces(bytes(body))
         count = sum(1 for _ in pieces)
-        if pieces.decoded is not None:
-            assert in_text(pieces.decoded[0]) == whole_msgpack(bytes(body))
-            taken += count > 4
+        found = pieces.decoded and in_text(pieces.decoded[0])
+        assert found == whole_msgpack(bytes(body))
+        taken += found is not None and count > 4
     assert taken > 20
 
 
@@ -582,14 +602,16 @@ def test_in_pieces_msgpack_comes_out_as_whole(seed: int, monkeypatch: pytest.Mon
         (b"\x82\xa9instances", b"\x01\xc0"),  # a key is a number
         (b"\x82\xa9instances", b"\xc4\x02nd\xc3"),  # the map stands for an array
         (b"\x82\xa9instances", b"\xa1k"),  # a value lacks
-        (b"\x91", b""),
+        (b"\x91", b"\xc1"),
     ],
 )
-def test_what_is_no_msgpack_of_rows_is_left_to_the_decoder(head: bytes, tail: bytes) -> None:
+def test_what_is_no_msgpack_is_said_as_at_once(head: bytes, tail: bytes) -> None:
     body = head + msgpack.packb([[1.5, 2]] * 100_000) + tail
     pieces = MsgpackPieces(body)
     list(pieces)
-    assert pieces.decoded is None
+    with pytest.raises(DecodeError) as raised:
+        msgpack_decode(body)
+    assert str(pieces.error) == str(raised.value)
 
 
 def opened_in_pieces(flow: Flow, body: bytes, kind: Kind = Kind.JSON) -> Any:
@@ -705,7 +727,7 @@ def answered_by_worker(flow: Flow, frames: bytes, count: int) -> list[Response]:
 
 def test_small_requests_overtake_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two large ones the first that came is answered first, and a wrong one harms no other."""
-    monkeypatch.setattr(json_rows, "MOST_BYTES", 1 << 16)
+    monkeypatch.setattr(json_windows, "MOST_BYTES", 1 << 16)
     model = Summing(ARRAY)
     flow = Flow(model, proved(256), first_rows=FirstRows(model, ARRAY))
     many = HEAD + b",".join([b"[1, 2, 3, 4.5]"] * 400_000)
@@ -743,8 +765,8 @@ def test_small_requests_overtake_large_ones_of_each_kind(
     kind: Kind, body: bytes, said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flows, "ASIDE_BYTES", LARGE_BYTES)
-    monkeypatch.setattr(json_rows, "MOST_BYTES", 1 << 14)
-    monkeypatch.setattr(msgpack_rows, "MOST_BYTES", 1 << 14)
+    monkeypatch.setattr(json_windows, "MOST_BYTES", 1 << 14)
+    monkeypatch.setattr(msgpack_decoder, "MOST_BYTES", 1 << 14)
     model = Summing(ARRAY)
     v2 = V2("model", ARRAY)
     flow = Flow(model, proved(256), v2, first_rows=FirstRows(model, ARRAY))

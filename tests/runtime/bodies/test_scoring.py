@@ -1,6 +1,7 @@
 """MLflow's scoring protocol and CSV, as requests of `:predict`."""
 
 import json
+import math
 import random
 import tracemalloc
 from typing import Any
@@ -356,6 +357,15 @@ def test_a_large_csv_is_decoded_in_pieces(last: bytes) -> None:
         assert pieces.decoded is None and "row 30001 of the CSV: 'q' must be" in str(pieces.error)
 
 
+def test_a_line_of_very_many_values_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_rows, "MOST_COLUMNS", 1000)
+    body = b"\0p,q\n1,2\n" + b"," * 1001
+    with pytest.raises(InvalidInput, match="line 3 of the CSV has more than 1000 commas"):
+        Csv(ARRAY).decode(body, "an-id")
+    text = b'\0p\n"' + b"a" * 5000 + b'"'
+    assert Csv(None).decode(text, "an-id")[0]["instances"] == [{"p": "a" * 5000}]
+
+
 @pytest.mark.parametrize("form", ["instances", "inputs", "dataframe_records"])
 def test_a_large_body_of_rows_is_decoded_in_pieces(form: str) -> None:
     scoring, rows = Scoring(None), [[index, "x"] for index in range(60_000)]
@@ -365,14 +375,48 @@ def test_a_large_body_of_rows_is_decoded_in_pieces(form: str) -> None:
     assert pieces.decoded is not None
     assert pieces.decoded[0] == {"x": 1, "instances": rows, "parameters": {"y": 2}}
     assert pieces.decoded == scoring.decode(body, "an-id")
-    for other in (
-        split(["a"], *[[1]] * 9),
-        {form: rows, "input_data": rows},
-        {"inputs": {"a": []}},
-    ):
-        pieces = scoring.pieces(json.dumps(other).encode())
-        list(pieces)
-        assert pieces.decoded is None  # the decoder makes it, or says what is wrong
+
+
+TABLES: list[Any] = [
+    split(["a", "b"], *[[1, "x"]] * 40_000),
+    split(["b", "a"], *[[1, 2.5]] * 40_000),
+    split(["b", "a"], *[[1, 2.5]] * 40_000, [1]),
+    split(["b", "b"], *[[1, 2.5]] * 40_000),
+    {"dataframe_split": {"data": [[1, 2]] * 40_000, "columns": ["b", "a"]}},
+    {"dataframe_split": {"columns": ["b", "a"], "index": [{}] * 40_000, "data": [[1, 2]]}},
+    {"inputs": {"b": list(range(60_000)), "a": ["x"] * 60_000}},
+    {"input_data": {"b": [{"a": [1]}] * 60_000, "a": ["x"] * 60_000}},
+    {"inputs": {"b": list(range(60_000)), "a": ["x"]}},
+    {"inputs": {}, "x": [1] * 60_000},
+    {"instances": [[1, 2]] * 40_000, "input_data": [[1, 2]] * 40_000},
+    {"x": [[1, 2]] * 40_000},
+]
+
+
+@pytest.mark.parametrize("described", [ARRAY, TABLE, None], ids=["array", "table", "any"])
+@pytest.mark.parametrize("document", TABLES, ids=lambda each: "-".join(each)[:30])
+def test_any_large_body_is_decoded_in_pieces(document: Any, described: ModelInput | None) -> None:
+    scoring, body = Scoring(described), json.dumps(document).encode()
+    pieces = scoring.pieces(body)
+    assert sum(1 for _ in pieces) > 1
+    try:
+        expected = scoring.decode(body, "an-id")
+    except (DecodeError, InvalidInput) as error:
+        assert str(pieces.error) == str(error)
+    else:
+        assert pieces.decoded is not None
+        assert json.dumps(pieces.decoded[0]) == json.dumps(expected[0])
+
+
+def test_nan_is_null_in_large_bodies_too() -> None:
+    scoring, body = (
+        Scoring(None),
+        json.dumps({"inputs": [[1.5, math.nan, "NaN"]] * 60_000}).encode(),
+    )
+    pieces = scoring.pieces(body)
+    list(pieces)
+    assert pieces.decoded is not None
+    assert pieces.decoded[0] == {"instances": [[1.5, None, "NaN"]] * 60_000}
 
 
 def test_a_large_body_makes_no_more_objects_than_json_may_hold() -> None:

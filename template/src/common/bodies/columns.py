@@ -5,14 +5,18 @@ they came, and one that takes any row gets objects.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
 from ..errors import InvalidInput
 from ..schema import ArrayInput, JsonInput, ModelInput, TensorsInput, TextInput
 from ..words import kind_of, listing
-from .density import check_rows
+from .density import Steps, check_rows
+
+ROWS_AT_ONCE = 1 << 13
 
 Row = list[Any]
 
@@ -66,8 +70,8 @@ class Columns:
 
     def rows(
         self, rows: list[Row], names: Sequence[str] | None, place: str, size: int
-    ) -> list[Any]:
-        """Rows for `instances`.
+    ) -> Steps[list[Any]]:
+        """Rows for `instances`, with pauses.
 
         Args:
             rows: lists of values, as many in each as there are names.
@@ -80,18 +84,18 @@ class Columns:
             DecodeError: they are more objects than a body of that size may hold.
         """
         if names is not None and (order := self.order(names, place)) is not None:
-            rows, names = _ordered(rows, order), self.names
+            rows, names = (yield from _made(rows, partial(_ordered, order))), self.names
         if self.of_one:
-            return [row[0] if len(row) == 1 else row for row in rows]
+            return (yield from _made(rows, _single))
         if self.of_objects and (names := names or self.names) is not None:
-            if any(len(row) != len(names) for row in rows):
+            if set(map(len, rows)) - {len(names)}:
                 return rows  # the signature says what is wrong
             check_rows(len(rows), size)
-            return [dict(zip(names, row, strict=True)) for row in rows]
+            return (yield from _made(rows, partial(_objects, names)))
         return rows
 
-    def of_lists(self, columns: dict[str, Any], place: str, size: int) -> list[Any]:
-        """Rows for `instances` of columns that are lists of equal length, by name.
+    def of_lists(self, columns: dict[str, Any], place: str, size: int) -> Steps[list[Any]]:
+        """Rows for `instances` of columns that are lists of equal length, by name; with pauses.
 
         Raises:
             InvalidInput: the columns are no such lists, or not the model's.
@@ -115,11 +119,32 @@ class Columns:
                     " this model takes the values of a row in their order"
                 )
             return list(columns[names[0]])
-        rows = list(map(list, zip(*columns.values(), strict=True)))
-        return self.rows(rows, names, place, size)
+        rows: list[Row] = []
+        values = zip(*columns.values(), strict=True)
+        while some := list(map(list, islice(values, ROWS_AT_ONCE))):
+            rows += some
+            yield
+        return (yield from self.rows(rows, names, place, size))
 
 
-def _ordered(rows: list[Row], order: list[int]) -> list[Row]:
+def _made(rows: list[Row], make: Callable[[list[Row]], list[Any]]) -> Steps[list[Any]]:
+    """What is made of rows, some of them at a time."""
+    made: list[Any] = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        made += make(rows[start : start + ROWS_AT_ONCE])
+        yield
+    return made
+
+
+def _single(rows: list[Row]) -> list[Any]:
+    return [row[0] if len(row) == 1 else row for row in rows]
+
+
+def _objects(names: Sequence[str], rows: list[Row]) -> list[Any]:
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _ordered(order: list[int], rows: list[Row]) -> list[Row]:
     if len(order) == 1:
         return [[row[order[0]]] for row in rows]
     return list(map(list, map(itemgetter(*order), rows)))

@@ -132,7 +132,7 @@ class CsvPieces:
 
     def _decoded(self) -> Iterator[None]:
         codec = self._codec
-        lines = csv.reader(io.StringIO(_text(self._body[1:]), newline=""), strict=True)
+        lines = csv.reader(_lines(_text(self._body[1:])), strict=True)
         names, cells = _begin(lines, FirstLine(self._body[0]))
         place = "the first line of the CSV"
         if names is not None:
@@ -159,7 +159,7 @@ class CsvPieces:
             self.batches[index] = values
             rows += values
             yield
-        made = codec.columns.rows(rows, names, place, len(self._body))
+        made = yield from codec.columns.rows(rows, names, place, len(self._body))
         self.decoded = {"instances": made}, json_encode
 
 
@@ -168,6 +168,18 @@ def _text(body: bytes | memoryview) -> str:
         return str(body, "utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines of a CSV.
+
+    Raises:
+        InvalidInput: one has too many values to be read at once.
+    """
+    for number, line in enumerate(io.StringIO(text, newline=""), 1):
+        if len(line) > MOST_COLUMNS and line.count(",") > MOST_COLUMNS:
+            raise InvalidInput(f"line {number} of the CSV has more than {MOST_COLUMNS} commas")
+        yield line
 
 
 def _begin(lines: Iterator[Cells], first_line: FirstLine) -> tuple[Cells | None, list[Cells]]:

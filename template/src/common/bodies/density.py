@@ -9,6 +9,7 @@ as `worker/first_rows.py` refuses others before.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Generator, Iterator
 from functools import partial
 from itertools import chain, repeat
@@ -62,7 +63,7 @@ def check_large_json(body: bytes | memoryview) -> Steps[None]:
 
 def holds_more(body: bytes | memoryview, most: int) -> Steps[bool]:
     """Whether a body of JSON holds more than so many lists and objects."""
-    if sum(map(_opened, _parts(body))) <= most:  # which takes a tenth of the time
+    if sum(map(_opened, parts(body))) <= most:  # which takes a tenth of the time
         return False
     opened = 0
     for _, codes in outside_strings(body):
@@ -74,7 +75,7 @@ def holds_more(body: bytes | memoryview, most: int) -> Steps[bool]:
 def most_marks(body: bytes | memoryview) -> tuple[int, int]:
     """How many commas, and how many lists and objects, a body of JSON has at most."""
     commas = lists = 0
-    for part in _parts(body):
+    for part in parts(body):
         commas += int(np.count_nonzero(part == ord(",")))
         lists += _opened(part)
     return commas, lists
@@ -105,20 +106,46 @@ def check_msgpack(body: bytes | memoryview) -> None:
     Raises:
         DecodeError: it is a large body, and they are too many.
     """
-    if len(body) < LARGE_BYTES:
-        return
-    most = len(body) // MSGPACK_BYTES
-    if sum(int(np.count_nonzero(_HEADERS[part])) for part in _parts(body)) <= most:
-        return
-    # Each list and each object becomes one of so many times None, before the next one is made.
-    nothing = chain(repeat(None, most), _refuse(len(body), most))
-    count = partial(next, nothing)
-    msgpack.unpackb(body, list_hook=count, object_hook=count, raw=True, strict_map_key=False)
+    if len(body) >= LARGE_BYTES:
+        lists = MsgpackLists(len(body))
+        if at_once(lists.may_be_more(body)):
+            lists.add(body)
 
 
-def _refuse(size: int, most: int) -> Iterator[None]:
-    raise DecodeError(_refusal(size, most))
-    yield
+class MsgpackLists:
+    """Counts the lists and objects in a body of msgpack.
+
+    Args:
+        size: the body's, in bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._left = self._most = size // MSGPACK_BYTES
+
+    def may_be_more(self, body: bytes | memoryview) -> Steps[bool]:
+        """Whether they may be too many, which takes a tenth of the time."""
+        headers = 0
+        for part in parts(body):
+            headers += int(np.count_nonzero(_HEADERS[part]))
+            yield
+        return headers > self._most
+
+    def add(self, piece: bytes | memoryview, known: int = 0) -> None:
+        """Count those in a complete piece, but for so many.
+
+        Raises:
+            DecodeError: they are too many.
+        """
+        # Each becomes one of so many times None, before the next one is made.
+        nothing = repeat(None, self._left + known)
+        count = partial(next, chain(nothing, self._refuse()))
+        msgpack.unpackb(piece, list_hook=count, object_hook=count, raw=True, strict_map_key=False)
+        self._left = operator.length_hint(nothing)
+
+    def _refuse(self) -> Iterator[None]:
+        raise DecodeError(_refusal(self._size, self._most))
+        yield
 
 
 def outside_strings(body: bytes | memoryview, start: int = 0) -> Iterator[tuple[int, Codes]]:
@@ -154,7 +181,7 @@ def _chunk(body: bytes | memoryview, start: int) -> bytes:
     return chunk
 
 
-def _parts(body: bytes | memoryview) -> Iterator[Codes]:
+def parts(body: bytes | memoryview) -> Iterator[Codes]:
     array = np.frombuffer(body, np.uint8)
     for start in range(0, len(array), CHUNK_BYTES):
         yield array[start : start + CHUNK_BYTES]

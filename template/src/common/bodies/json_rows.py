@@ -10,87 +10,63 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import events
+from . import json_windows as windows
 from .density import Steps, check_large_json, holds_more, outside_strings
-from .json_codec import json_decode, json_encode
-from .values import DecodeError, Encoder
+from .json_codec import json_encode
+from .json_decoder import JsonDecoder
+from .json_windows import STEPS, Items
+from .places import Path, Places
+from .values import Encoder
 
-WINDOW_BYTES = 1 << 14  # of the first rows
 OTHER_CONTAINERS = 1000  # under other keys
-MOST_BYTES = 1 << 18  # of further ones
 
-_STEPS = np.zeros(256, np.int8)
-_STEPS[list(b"[{")] = 1
-_STEPS[list(b"]}")] = -1
 _SPACE = re.compile(r"[ \t\n\r]*")
 _decoder: Any = json.JSONDecoder()
 # What the end of a window, and what is no JSON, leads to.
 _ENDS = (ValueError, StopIteration, IndexError, RecursionError)
 
 
-class Items:
-    """Reads the items of a list in JSON, some at a time.
-
-    Args:
-        body: the JSON.
-        start: the place behind the bracket that opens the list.
-
-    Attributes:
-        at: the place of the next item; None once the last one was read.
-        close: the place of the bracket that closes the list, once the last item was read; else 0.
-    """
-
-    def __init__(self, body: memoryview, start: int) -> None:
-        self._body = body
-        self._start = start
-        self.at: int | None = start
-        self.close = 0
-
-    def batches(self) -> Iterator[list[Any]]:
-        """Items, in their order. Ends before one that is larger than MOST_BYTES.
-
-        Raises:
-            DecodeError: what should be items is no JSON.
-        """
-        size = WINDOW_BYTES
-        while self.at is not None:
-            window = bytes(self._body[self.at : self.at + size])
-            end, is_last = end_of_rows(window)
-            if is_last and self.at > self._start and not window[:end].strip():
-                raise DecodeError("no item follows a comma")
-            if is_last:
-                self.close = self.at + end
-            if end:
-                # As deep as in the body, whose depth has a limit.
-                yield json_decode(b"".join([b'{"":[', window[:end], b"]}"]))[""]
-                self.at += end + 1  # behind the comma
-            elif size == MOST_BYTES:
-                return
-            if is_last:
-                self.at = None
-            size = MOST_BYTES
+class NoRows(Exception):
+    """Under the key of the rows there is something else."""
 
 
 class JsonRows:
-    """Reads rows under `instances`, from the first one on.
+    """Reads rows under `instances`, from the first one on. They must be found first.
 
     Args:
         body: the JSON.
-
-    Raises:
-        ValueError: no list under `instances` is in sight.
     """
 
     keys: ClassVar[tuple[str, ...]] = ("instances",)  # the rows are under the first of them
     within: ClassVar[tuple[str, ...]] = ()  # keys of objects that may hold the rows
+    places: ClassVar[Places] = Places('"instances"', rows=(("instances",),))
 
     def __init__(self, body: bytes | memoryview) -> None:
         self._body = memoryview(body)
+        self._key, self._start = "", 0
+        self._rows = Items(self._body, 0)
+
+    def find(self) -> Steps[None]:
+        """Find the first row.
+
+        Raises:
+            ValueError: there is no list of rows, or no long one behind much else.
+            DecodeError: too much else comes before, or what does is no JSON.
+        """
         try:
-            text = self._text(0, WINDOW_BYTES)
+            text = self._text(0, windows.WINDOW_BYTES)
             self._key, self._start = _start_of_rows(text, self.keys, self.within)
+        except NoRows:
+            raise ValueError("the rows are no list") from None
         except _ENDS:
-            raise ValueError("no rows are in sight") from None
+            decoder = JsonDecoder(self._body, self.places)
+            path, self._start, around = yield from decoder.find_rows()
+            self._found(path, around)
         self._rows = Items(self._body, self._start)
+
+    def _found(self, path: Path, around: Any) -> None:
+        """Note where the rows are, and what was decoded of the object around them."""
+        self._key = path[-1]
 
     def batches(self) -> Iterator[list[Any]]:
         """Rows, in their order. Ends before one that is larger than MOST_BYTES.
@@ -109,9 +85,9 @@ class JsonRows:
         at = self._rows.at
         if at is None:
             return 0, 0
-        window = self._body[at : at + MOST_BYTES]
+        window = self._body[at : at + windows.MOST_BYTES]
         codes = np.concatenate([codes for _, codes in outside_strings(window)])
-        steps = _STEPS[codes]
+        steps = STEPS[codes]
         if np.cumsum(steps, dtype=np.int32).min(initial=1) < 1:
             return 0, 0  # it ends in the window, so it is no JSON
         return int(np.count_nonzero(steps == 1)), int(np.count_nonzero(codes == ord(",")))
@@ -128,31 +104,16 @@ class JsonRows:
         Raises:
             ValueError: it is no JSON, or has other rows too.
         """
-        end = yield from self._end()
-        found = self._request(json_decode(b"".join([self._body[: self._start], self._body[end:]])))
+        found = self._request((yield from self._without_rows()))
         if found[self._key] != []:
             raise ValueError("the body has two lists of instances")
         del found[self._key]
         return dict(found)
 
-    def around(self, rows: list[Any]) -> Any:
-        """The whole body, with what `batches` returned as its rows.
-
-        Raises:
-            ValueError: it is no JSON, has other rows too, or they have not all been read.
-        """
-        if not self._rows.close:
-            raise ValueError("not all rows have been read")
-        rest = bytes(self._body[self._rows.close :])
-        mark = "x" * len(rest)  # too long for any other list of instances
-        found = json_decode(
-            b"".join([self._body[: self._start], b'"', mark.encode(), b'"', rest]),
-        )
-        request = self._request(found)
-        if request[self._key] != [mark]:
-            raise ValueError("the body has two lists of instances")
-        request[self._key] = rows
-        return found
+    def _without_rows(self) -> Steps[Any]:
+        end = yield from self._end()
+        rest = b"".join([self._body[: self._start], self._body[end:]])
+        return (yield from JsonDecoder(rest).value())
 
     def _request(self, body: Any) -> Any:
         """The request in a body."""
@@ -162,7 +123,7 @@ class JsonRows:
         """Where the list of rows is closed."""
         depth = 1
         for start, codes in outside_strings(self._body, self._start):
-            depths = depth + np.cumsum(_STEPS[codes], dtype=np.int32)
+            depths = depth + np.cumsum(STEPS[codes], dtype=np.int32)
             closed = np.flatnonzero(depths == 0)
             if closed.size:
                 return start + int(closed[0])
@@ -179,54 +140,51 @@ class EventRows(JsonRows):
     """Reads rows under `instances` of the request in a structured CloudEvent."""
 
     within = ("data",)
+    places = Places('"instances"', rows=(("instances",), ("data", "instances")))
 
     def _request(self, body: Any) -> Any:
         return events.request_in(body)
 
 
-class ScoringRows(JsonRows):
-    """Reads rows of MLflow's scoring protocol that are as `:predict` takes them."""
-
-    keys = ("instances", "inputs", "dataframe_records")
-
-
 class JsonPieces:
-    """Decodes a body of JSON that has many rows, some of them at a time.
+    """Decodes a large body of JSON, some of its rows at a time.
 
     Args:
         body: the JSON.
 
     Attributes:
         decoded: what `json_decode` returns for the body, and the encoder of the response, once all
-            pieces are decoded. None where `json_decode` has to decode the body, or to say what is
-            wrong with it.
+            pieces are decoded.
+        error: why they cannot be.
         batches: the rows of each piece, so that they can be freed in pieces, too.
     """
 
-    reader: ClassVar[type[JsonRows]] = JsonRows
+    places: Places = JsonRows.places
+    takes_nan: ClassVar[bool] = False
 
     def __init__(self, body: bytes | memoryview) -> None:
         self._body = body
         self.decoded: tuple[Any, Encoder] | None = None
-        self.error: Exception | None = None  # decoding the whole body shows what is wrong
+        self.error: Exception | None = None
         self.batches: list[list[Any]] = []
 
     def __iter__(self) -> Steps[None]:
         """Decode, with a pause after each piece. A piece takes a few milliseconds."""
-        decoded: list[Any] = []
         try:
             yield from check_large_json(self._body)
-            rows = self.reader(self._body)
-            for batch in rows.batches():
-                decoded += batch
-                self.batches.append(batch)
-                yield
-            self.decoded = self._opened(rows.around(decoded))
-        except Exception:  # `json_decode` shows what is wrong
-            return
+            decoder = JsonDecoder(self._body, self.places, self.takes_nan, self._check)
+            self.batches = decoder.batches
+            value = yield from decoder.value()
+            self.decoded = yield from self._opened(value)
+        except Exception as error:
+            self.error = error
 
-    def _opened(self, body: Any) -> tuple[Any, Encoder]:
+    def _check(self, path: Path, around: Any, before: int, rows: list[Any]) -> None:
+        """Check some rows, as `JsonDecoder` says."""
+
+    def _opened(self, body: Any) -> Steps[tuple[Any, Encoder]]:
         """The request of a decoded body, and what encodes its response."""
+        yield
         return body, json_encode
 
 
@@ -236,9 +194,10 @@ class EventPieces(JsonPieces):
     As JsonPieces, but `decoded` is what `events.decode` returns.
     """
 
-    reader = EventRows
+    places = EventRows.places
 
-    def _opened(self, body: Any) -> tuple[Any, Encoder]:
+    def _opened(self, body: Any) -> Steps[tuple[Any, Encoder]]:
+        yield
         return events.opened(body)
 
 
@@ -249,23 +208,15 @@ def _start_of_rows(text: str, keys: Sequence[str], within: Sequence[str]) -> tup
         key, at = _value(text, at)
         at = _after(text, at, ":")
         if key in keys:
-            return key, _after(text, at, "[")
+            at = _skip(text, at)
+            if text[at] != "[":
+                raise NoRows
+            return key, at + 1
         if key in within and text[_skip(text, at)] == "{":
             at = _after(text, at, "{")
             continue
         _, at = _value(text, at)
         at = _after(text, at, ",")
-
-
-def end_of_rows(window: bytes) -> tuple[int, bool]:
-    """Where the rows end that are whole, and whether no other rows follow."""
-    codes = np.concatenate([codes for _, codes in outside_strings(window)])
-    depths = np.cumsum(_STEPS[codes], dtype=np.int32)
-    closed = np.flatnonzero(depths < 0)
-    if closed.size:
-        return int(closed[0]), True
-    between = np.flatnonzero((codes == ord(",")) & (depths == 0))
-    return int(between[-1]) if between.size else 0, False
 
 
 def _value(text: str, at: int) -> tuple[Any, int]:

@@ -16,6 +16,8 @@ from .density import check_msgpack
 from .ndarray_codec import check_keys, decode_numpy, encode_array, encode_scalar
 from .values import Converters, DecodeError, convert
 
+MISTAKES = (ValueError, TypeError, RecursionError, msgpack.UnpackException)
+
 
 def msgpack_decode(body: bytes | memoryview) -> Any:
     """Decode msgpack, and the maps that `msgpack_encode` writes for other types.
@@ -30,15 +32,20 @@ def msgpack_decode(body: bytes | memoryview) -> Any:
         check_complete(body)
         check_msgpack(body)
         return msgpack.unpackb(body, **OPTIONS)
-    except DecodeError:
-        raise
-    except (msgpack.StackError, RecursionError):
-        raise DecodeError("the body is not msgpack: it is nested too deeply") from None
-    except msgpack.OutOfData:
-        raise DecodeError("the body is not msgpack: it is truncated") from None
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        reason = str(error) or "it has a byte that starts no type"
-        raise DecodeError(f"the body is not msgpack: {reason}") from None
+    except MISTAKES as error:
+        raise refusal(error) from None
+
+
+def refusal(error: Exception) -> DecodeError:
+    """What is wrong with a body, of which msgpack raises one of MISTAKES."""
+    reason = str(error) or "it has a byte that starts no type"
+    if isinstance(error, DecodeError):
+        return error
+    if isinstance(error, (msgpack.StackError, RecursionError)):
+        reason = "it is nested too deeply"
+    elif isinstance(error, msgpack.OutOfData):
+        reason = "it is truncated"
+    return DecodeError(f"the body is not msgpack: {reason}")
 
 
 def msgpack_encode(value: Any) -> bytes:
@@ -130,7 +137,7 @@ def _refuse_ext(code: int, data: bytes) -> Any:
     raise DecodeError(f"the body holds the msgpack ext type {code}: send no ext types")
 
 
-def _decode_map(mapping: dict[Any, Any]) -> Any:
+def decode_map(mapping: dict[Any, Any]) -> Any:
     if MARKERS.isdisjoint(mapping):
         return mapping
     if b"nd" in mapping:
@@ -186,7 +193,7 @@ _PARSERS: dict[bytes, tuple[str, type, Callable[[Any], Any]]] = {
 }
 MARKERS = frozenset({b"nd", *_PARSERS})
 OPTIONS = {
-    "object_hook": _decode_map,
+    "object_hook": decode_map,
     "ext_hook": _refuse_ext,
     "max_ext_len": 0,
     "raw": False,

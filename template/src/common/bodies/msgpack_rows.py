@@ -4,40 +4,48 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-from .density import Steps, check_msgpack
-from .msgpack_codec import MARKERS, OPTIONS, check_complete, msgpack_decode, msgpack_encode
+from .density import Steps
+from .msgpack_codec import msgpack_decode, msgpack_encode
+from .msgpack_decoder import MsgpackDecoder
+from .places import Places
 from .values import Encoder
 
 WINDOW_BYTES = 1 << 14  # of the first rows
 MOST_BYTES = 1 << 18  # of further ones
 
+PATH = ("instances",)
+ROWS, NO_ROWS = Places('"instances"', rows=(PATH,)), Places(dropped=(PATH,))
 _ARRAYS = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
 _ARRAY = struct.Struct(">BI")
-_EMPTY = b"\x90"
 _ENDS = (ValueError, msgpack.UnpackException, IndexError)
 
 
 class MsgpackRows:
-    """Reads rows under `instances`, from the first one on.
+    """Reads rows under `instances`, from the first one on. They must be found first.
 
     Args:
         body: the msgpack.
-
-    Raises:
-        ValueError: no list under `instances` is in sight.
     """
 
     def __init__(self, body: bytes | memoryview) -> None:
         self._body = memoryview(body)
+        self._at = self._count = self._left = 0
+
+    def find(self) -> Steps[None]:
+        """Find the first row.
+
+        Raises:
+            ValueError: there is no list of rows, or no long one behind much else.
+            DecodeError: too much else comes before, or what does is no msgpack.
+        """
         try:
-            self._list, self._at, self._count = _start_of_rows(self._body)
+            self._at, self._count = _start_of_rows(self._body)
         except _ENDS:
-            raise ValueError("no rows are in sight") from None
+            self._at, self._count = yield from MsgpackDecoder(self._body, ROWS).find_rows()
         self._left = self._count
 
     def batches(self) -> Iterator[list[Any]]:
@@ -84,75 +92,45 @@ class MsgpackRows:
         Raises:
             ValueError: it is no msgpack, or has other rows too.
         """
-        yield
-        unpacker, rest = _unpacker(self._body[self._list :])
-        unpacker.skip()
-        found = msgpack_decode(
-            b"".join([self._body[: self._list], _EMPTY, rest[unpacker.tell() :]])
-        )
-        if found["instances"] != []:
-            raise ValueError("the body has two lists of instances")
+        decoder = MsgpackDecoder(self._body, NO_ROWS)
+        found = yield from decoder.value(is_checked=True)
+        if decoder.repeats:
+            raise ValueError("the body has a key twice")
         del found["instances"]
         return dict(found)
 
 
 class MsgpackPieces:
-    """Decodes a body of msgpack that has many rows, some of them at a time.
+    """Decodes a large body of msgpack, some of its rows at a time.
 
     Args:
         body: the msgpack.
 
     Attributes:
         decoded: what `msgpack_decode` returns for the body, and the encoder of the response, once
-            all pieces are decoded. None where `msgpack_decode` has to decode the body, or to say
-            what is wrong with it.
+            all pieces are decoded.
+        error: why they cannot be.
         batches: the rows of each piece, so that they can be freed in pieces, too.
     """
 
     def __init__(self, body: bytes | memoryview) -> None:
         self._body = body
         self.decoded: tuple[Any, Encoder] | None = None
-        self.error: Exception | None = None  # decoding the whole body shows what is wrong
+        self.error: Exception | None = None
         self.batches: list[list[Any]] = []
 
     def __iter__(self) -> Steps[None]:
         """Decode, with a pause after each piece. A piece takes a few milliseconds."""
         try:
-            check_complete(self._body)
-            yield
-            check_msgpack(self._body)
-            yield
-            yield from self._decode()
-        except Exception:  # `msgpack_decode` shows what is wrong
-            return
-
-    def _decode(self) -> Iterator[None]:
-        body = memoryview(self._body)
-        unpacker = msgpack.Unpacker(max_buffer_size=len(body), **OPTIONS)
-        unpacker.feed(body)
-        found: dict[Any, Any] = {}
-        for _ in range(unpacker.read_map_header()):
-            key = unpacker.unpack()
-            if key == "instances" and key not in found and body[unpacker.tell()] in _ARRAYS:
-                found[key] = []
-                yield from self._rows(unpacker, unpacker.read_array_header(), found[key])
-            else:
-                found[key] = unpacker.unpack()
-        whole = unpacker.tell() == len(body) and {str, bytes}.issuperset(map(type, found))
-        if whole and MARKERS.isdisjoint(found):
-            self.decoded = found, msgpack_encode
-
-    def _rows(self, unpacker: Any, count: int, decoded: list[Any]) -> Iterator[None]:
-        step = max(1, count * MOST_BYTES // len(self._body))
-        for start in range(0, count, step):
-            batch = list(islice(unpacker, min(step, count - start)))
-            decoded += batch
-            self.batches.append(batch)
-            yield
+            decoder = MsgpackDecoder(self._body, ROWS)
+            self.batches = decoder.batches
+            self.decoded = (yield from decoder.value()), msgpack_encode
+        except Exception as error:
+            self.error = error
 
 
-def _start_of_rows(body: memoryview) -> tuple[int, int, int]:
-    """Where the list starts, where its first row does, and how many there are."""
+def _start_of_rows(body: memoryview) -> tuple[int, int]:
+    """Where the first row starts, and how many there are."""
     unpacker, _ = _unpacker(body[:WINDOW_BYTES])
     for _ in range(unpacker.read_map_header()):
         key_at = unpacker.tell()
@@ -160,7 +138,7 @@ def _start_of_rows(body: memoryview) -> tuple[int, int, int]:
         at = unpacker.tell()
         if msgpack_decode(body[key_at:at]) == "instances":
             count = unpacker.read_array_header()
-            return at, unpacker.tell(), count
+            return unpacker.tell(), count
         unpacker.skip()
     raise ValueError("there are no instances")
 

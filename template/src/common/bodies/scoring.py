@@ -18,22 +18,22 @@ https://learn.microsoft.com/azure/machine-learning/how-to-deploy-mlflow-models-o
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from ..errors import InvalidInput
-from ..schema import ModelInput
+from ..rows.extent import extent
+from ..schema import ModelInput, TensorsInput
 from ..words import kind_of, listing
-from .columns import Columns
-from .density import outside_strings
+from .columns import ROWS_AT_ONCE, Columns
+from .density import Steps, at_once
 from .json_codec import json_decode, json_encode
-from .json_rows import JsonPieces, ScoringRows
+from .json_decoder import NAN, without_nan
+from .json_rows import JsonPieces, JsonRows
+from .places import ANY, Path, Places
 from .values import DecodeError, Encoder
 
 SPLIT, RECORDS, INPUTS, INSTANCES = "dataframe_split", "dataframe_records", "inputs", "instances"
 INPUT_DATA = "input_data"
 FORMS = (SPLIT, RECORDS, INPUTS, INSTANCES, INPUT_DATA)
 PARAMS, PARAMETERS = "params", "parameters"
-NAN = b"NaN"
 
 
 class Scoring:
@@ -41,10 +41,15 @@ class Scoring:
 
     Args:
         described: `model.input` of a Config; None takes any rows.
+
+    Attributes:
+        places: where bodies have rows.
     """
 
     def __init__(self, described: ModelInput | None = None) -> None:
         self._columns = Columns(described)
+        of_scalars = self._columns.names is not None and extent(described) is not None
+        self.places = scoring_places(of_scalars and not isinstance(described, TensorsInput))
 
     def decode(self, body: bytes | memoryview, request_id: str) -> tuple[dict[str, Any], Encoder]:
         """The request in a body, and what encodes its response.
@@ -53,14 +58,14 @@ class Scoring:
             DecodeError: the body is not JSON.
             InvalidInput: it is not of exactly one form, or its rows or columns are not.
         """
-        return self.request(_decoded(body), len(body)), json_encode
+        return at_once(self.request(_decoded(body), len(body))), json_encode
 
     def pieces(self, body: bytes | memoryview) -> "ScoringPieces":
         """The body, to be decoded in pieces."""
         return ScoringPieces(self, body)
 
-    def request(self, body: Any, size: int) -> dict[str, Any]:
-        """The request in a decoded body.
+    def request(self, body: Any, size: int) -> Steps[dict[str, Any]]:
+        """The request in a decoded body, with pauses.
 
         Args:
             body: what was decoded; it is changed.
@@ -77,24 +82,24 @@ class Scoring:
         if len(given) != 1:
             came = listing(given) if given else "none"
             raise InvalidInput(f"the body must have exactly one of {listing(FORMS)}, it has {came}")
-        rows = self._rows(given[0], body.pop(given[0]), size)
+        rows = yield from self._rows(given[0], body.pop(given[0]), size)
         if PARAMS in body:
             _rename_params(body)
         return {**body, INSTANCES: rows}
 
-    def _rows(self, form: str, value: Any, size: int) -> list[Any]:
+    def _rows(self, form: str, value: Any, size: int) -> Steps[list[Any]]:
         is_object = isinstance(value, dict)
         is_split = is_object and {"columns", "data"} <= value.keys()
         if form == SPLIT or (form == INPUT_DATA and is_split):
-            return self._of_split(form, value, size)
+            return (yield from self._of_split(form, value, size))
         if is_object and form in (INPUTS, INPUT_DATA):
-            return self._columns.of_lists(value, f'"{form}"', size)
+            return (yield from self._columns.of_lists(value, f'"{form}"', size))
         if not isinstance(value, list):
             also = " or an object of columns" if form in (INPUTS, INPUT_DATA) else ""
             raise InvalidInput(f'"{form}" must be a list of rows{also}, it is {kind_of(value)}')
         return value
 
-    def _of_split(self, form: str, table: Any, size: int) -> list[Any]:
+    def _of_split(self, form: str, table: Any, size: int) -> Steps[list[Any]]:
         if not isinstance(table, dict):
             raise InvalidInput(
                 f'"{form}" must be an object with "columns" and "data", it is {kind_of(table)}'
@@ -105,28 +110,117 @@ class Scoring:
             raise InvalidInput(f'"data" in "{form}" must be a list of rows, it is {came}')
         if names is not None:
             names = _names(form, names)
-            _check_widths(form, rows, len(names))
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                check_widths(form, rows[start : start + ROWS_AT_ONCE], len(names), start)
+                yield
         elif not set(map(type, rows)) <= {list}:
             return rows
-        return self._columns.rows(rows, names, f'"columns" in "{form}"', size)
+        return (yield from self._columns.rows(rows, names, f'"columns" in "{form}"', size))
+
+    def order(self, form: str, names: Any) -> int:
+        """How many names the rows of a table have, if the model takes these."""
+        named = _names(form, names)
+        self._columns.order(named, f'"columns" in "{form}"')
+        return len(named)
+
+
+def scoring_places(of_scalars: bool) -> Places:
+    """Where MLflow's scoring protocol has rows.
+
+    Args:
+        of_scalars: whether the model takes no lists and objects in columns.
+    """
+    keys = ("instances", "inputs", "dataframe_records", "input_data")
+    rows: tuple[Path, ...] = (
+        *((key,) for key in keys),
+        ("dataframe_split", "data"),
+        ("input_data", "data"),
+    )
+    columns: tuple[Path, ...] = (("inputs", ANY), ("input_data", ANY))
+    if not of_scalars:
+        rows, columns = rows + columns, ()
+    index = (("dataframe_split", "index"), ("input_data", "index"))
+    return Places(rows=rows, columns=columns, dropped=index)
+
+
+class ScoringRows(JsonRows):
+    """Reads rows in a list, or in a table.
+
+    Args:
+        columns: makes rows of a table.
+        body: the JSON.
+    """
+
+    keys = ("instances", "inputs", "dataframe_records")
+    places = scoring_places(of_scalars=False)
+
+    def __init__(self, columns: Columns, body: bytes | memoryview) -> None:
+        super().__init__(body)
+        self._columns = columns
+        self._table: str | None = None  # its form
+        self._names: Any = None
+
+    def batches(self) -> Iterator[list[Any]]:
+        """As in JsonRows; raises InvalidInput where a table's names or rows are wrong."""
+        before = 0
+        for rows in super().batches():
+            if self._table is None:
+                yield rows
+                continue
+            names = None
+            if self._names is not None:
+                names = _names(self._table, self._names)
+                check_widths(self._table, rows, len(names), before)
+            elif not set(map(type, rows)) <= {list}:
+                return
+            before += len(rows)
+            place = f'"columns" in "{self._table}"'
+            yield at_once(self._columns.rows(rows, names, place, len(self._body)))
+
+    def others(self) -> Steps[dict[str, Any]]:
+        if self._table is None:
+            return (yield from super().others())
+        found = yield from self._without_rows()
+        table = found.pop(self._table)
+        if table["data"] != [] or table.get("columns") != self._names:
+            raise ValueError("the table has other rows, or its names come later")
+        return dict(found)
+
+    def _found(self, path: Path, around: Any) -> None:
+        super()._found(path, around)
+        if self._key == "data":
+            self._table, self._names = path[0], around.get("columns")
+        elif len(path) > 1:
+            raise ValueError("the rows are in columns")
 
 
 class ScoringPieces(JsonPieces):
-    """Decodes a body whose rows are as `:predict` takes them, some of them at a time.
+    """Decodes a large body, some of its rows at a time.
 
     Args:
         codec: makes the request.
         body: the JSON.
     """
 
-    reader = ScoringRows
+    takes_nan = True
 
     def __init__(self, codec: Scoring, body: bytes | memoryview) -> None:
         super().__init__(body)
+        self.places = codec.places
         self._codec = codec
+        self._width: int | None = None  # of the rows of a table
 
-    def _opened(self, body: Any) -> tuple[Any, Encoder]:
-        return self._codec.request(body, len(self._body)), json_encode
+    def _check(self, path: Path, around: Any, before: int, rows: list[Any]) -> None:
+        """Check a table's rows where its names come first."""
+        if path[-1] != "data" or around.get("columns") is None:
+            return
+        if self._width is None:
+            self._width = self._codec.order(path[0], around["columns"])
+        check_widths(path[0], rows, self._width, before)
+
+    def _opened(self, body: Any) -> Steps[tuple[Any, Encoder]]:
+        request = yield from self._codec.request(body, len(self._body))
+        return request, json_encode
 
 
 def _rename_params(body: dict[str, Any]) -> None:
@@ -153,18 +247,16 @@ def _names(form: str, names: Any) -> list[str]:
     return list(map(str, names))
 
 
-def _check_widths(form: str, rows: list[Any], width: int) -> None:
+def check_widths(form: str, rows: list[Any], width: int, before: int) -> None:
+    """Check that some rows, behind others, have as many values as there are names."""
     if set(map(type, rows)) <= {list} and set(map(len, rows)) <= {width}:
         return
-    for index, row in enumerate(rows):
+    for index, row in enumerate(rows, before):
         place = f'"data[{index}]" in "{form}"'
         if not isinstance(row, list):
             raise InvalidInput(f"{place} must be a list, it is {kind_of(row)}")
         if len(row) != width:
             raise InvalidInput(f'{place} has {len(row)} values for {width} names in "columns"')
-
-
-# ---- NaN ----
 
 
 def _decoded(body: bytes | memoryview) -> Any:
@@ -174,15 +266,4 @@ def _decoded(body: bytes | memoryview) -> Any:
     except DecodeError:
         if NAN not in bytes(body):
             raise
-    return json_decode(b"null".join(_parts(body)))
-
-
-def _parts(body: bytes | memoryview) -> Iterator[bytes]:
-    """What is around each NaN that is not in a string."""
-    codes = np.concatenate([codes for _, codes in outside_strings(body)])
-    found = (codes[:-2] == NAN[0]) & (codes[1:-1] == NAN[1]) & (codes[2:] == NAN[2])
-    start = 0
-    for at in map(int, np.flatnonzero(found)):
-        yield bytes(body[start:at])
-        start = at + len(NAN)
-    yield bytes(body[start:])
+    return json_decode(without_nan(body))

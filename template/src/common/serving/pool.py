@@ -48,7 +48,7 @@ class Job:
 
     Attributes:
         ident: its number, which the worker's response repeats.
-        frame: the frame that is sent to the worker, in parts.
+        frame: the frame that is to be sent to the worker, in parts.
         answer: receives the response.
         since: when it was queued, then when it was sent, by `time.monotonic`.
         size: of its body, in bytes.
@@ -152,6 +152,7 @@ class Worker(asyncio.Protocol):
             self.loaded.get_loop().call_soon(self._flush)
         self.jobs[job.ident] = job
         self.outgoing += job.frame
+        job.frame = []  # so that it is freed once it is written
         if len(self.jobs) == 1:
             self.pool.busy_poll.start()
         else:

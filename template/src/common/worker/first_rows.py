@@ -9,11 +9,15 @@ fit is refused only if that code, asked with the row alone, refuses it in the sa
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
+from ..bodies.columns import Columns
 from ..bodies.density import LARGE_BYTES, Steps, at_once
-from ..bodies.json_rows import EventRows, JsonRows, ScoringRows
+from ..bodies.json_rows import EventRows, JsonRows
 from ..bodies.msgpack_rows import MsgpackRows
+from ..bodies.places import TooMuch
+from ..bodies.scoring import ScoringRows
 from ..bodies.v2 import first_row
 from ..bodies.v2.long_lists import Unseen
 from ..errors import InvalidInput, text_of
@@ -22,18 +26,19 @@ from ..rows.extent import extent
 from ..schema import ModelInput
 from ..signature import Signature
 
-READERS: dict[int, Callable[[bytes | memoryview], "Rows"]] = {
+Reader = Callable[[bytes | memoryview], "Rows"]
+READERS: dict[int, Reader] = {
     Kind.JSON: JsonRows,
     Kind.MSGPACK: MsgpackRows,
     Kind.EVENT: EventRows,
-    Kind.SCORING: ScoringRows,
 }
 TENSORS = (Kind.V2, Kind.GRPC)
 
 
 class Rows(Protocol):
-    """The rows of a body that is not decoded yet."""
+    """The rows of a body that is not decoded yet. They must be found first."""
 
+    def find(self) -> Steps[None]: ...
     def batches(self) -> Iterator[list[Any]]: ...
     def next_row(self, most: int) -> tuple[int, int]: ...
     def exceed(self, lists: int, values: int) -> Steps[bool]: ...
@@ -62,6 +67,8 @@ class FirstRows:
         self._described = described
         self._signature = Signature(described)
         self._extent = extent(described)
+        of_scoring = partial(ScoringRows, Columns(described))
+        self._readers: dict[int, Reader] = {**READERS, Kind.SCORING: of_scoring}
         self._converts = described is None  # whether the owner's code takes rows that do not fit
 
     def check(self, kind: int, body: bytes | memoryview) -> None:
@@ -69,6 +76,7 @@ class FirstRows:
 
         Raises:
             InvalidInput: the model takes no such rows.
+            TooMuch: the body holds too much beside them.
             DecodeError: they are tensors, and not as V2 specifies them.
         """
         at_once(self.steps(kind, body))
@@ -80,16 +88,17 @@ class FirstRows:
         if kind in TENSORS:
             with contextlib.suppress(Unseen):
                 yield from self._try_tensors(kind, body)
-        if kind not in READERS:
+        if kind not in self._readers:
             return
         try:
-            yield from self._try(READERS[kind](body))
-        except InvalidInput:
+            yield from self._try(self._readers[kind](body))
+        except (InvalidInput, TooMuch):
             raise
         except ValueError:  # what is wrong with the body, its decoder says
             return
 
     def _try(self, rows: Rows) -> Steps[None]:
+        yield from rows.find()
         index = 0
         goes_on: bool | None = None  # after two batches
         for number, batch in enumerate(rows.batches()):

@@ -46,6 +46,8 @@ CODECS: dict[int, tuple[Callable[[bytes | memoryview], Any], Encoder]] = {
 # A body of this size and more waits while smaller ones are answered: decoding it takes longer than
 # a call of `predict` that it could share.
 ASIDE_BYTES = 1 << 22
+# One that is hardly decoded waits from this size on: below it, sharing a call may pay.
+RAW_ASIDE_BYTES = 1 << 24
 NO_SECONDS = (0.0,) * len(PHASES)
 NO_MEMORY = (
     "the request needs more of the GPU's memory than is free: try again later, or send fewer rows"
@@ -66,14 +68,14 @@ class Pieces(Protocol):
     """A body that is decoded in pieces: to iterate decodes the next one.
 
     Attributes:
-        decoded: the request and the encoder of its response, once all pieces are decoded; None
-            where the body has to be decoded at once.
+        decoded: the request and the encoder of its response, once all pieces are decoded.
+        error: why they cannot be.
         batches: parts of the request, so that they can be freed in pieces, too.
     """
 
     decoded: tuple[Any, Encoder] | None
+    error: Exception | None
     batches: list[list[Any]]
-    error: Exception | None  # where the body need not be decoded again to show what is wrong
 
     def __iter__(self) -> Steps[None]: ...
 
@@ -153,15 +155,23 @@ class Flow:
         return self._sharing.max_batch_size
 
     def is_large(self, frame: Request) -> bool:
-        """Whether to open a request in pieces. V2's raw data is not decoded, and does not count."""
-        if len(frame.body) < ASIDE_BYTES:
+        """Whether smaller requests are answered before a request."""
+        if len(frame.body) < ASIDE_BYTES or frame.kind == Kind.TRIAL:
             return False
+        return len(frame.body) >= RAW_ASIDE_BYTES or self._has_pieces(frame)
+
+    def _has_pieces(self, frame: Request) -> bool:
+        """Whether to decode a body in pieces. V2's raw data is not decoded, and does not count."""
         if frame.kind == Kind.V2:
             return len(parted(frame.body)[0]) >= ASIDE_BYTES
         return frame.kind in self._pieces
 
     def open_in_pieces(self, frame: Request) -> Iterator[Call | Response | None]:
         """As `open`, for a large body. Yields None in between, when others can be answered."""
+        if not self._has_pieces(frame):
+            yield None
+            yield self.open(frame)
+            return
         thresholds = gc.get_threshold()
         pieces = self._pieces[frame.kind](frame)
         try:
@@ -172,14 +182,12 @@ class Flow:
                     return
                 _, decoded = yield from _timed(iter(pieces))
                 _leave_out_of_count(thresholds)
-            if pieces.decoded is None:
-                pieces.batches.clear()
             outcome = self.open(frame, pieces)
             if isinstance(outcome, Call):
                 outcome.decoded += checked + decoded
             yield outcome
             del outcome
-            pieces.decoded = None
+            pieces.decoded = pieces.error = None
             yield None
             while pieces.batches:  # freeing the rows takes a while, too
                 pieces.batches.pop()
@@ -286,13 +294,12 @@ class Flow:
         return decode(frame.body), encode
 
     def _decode_large(self, frame: Request, pieces: Pieces | None) -> tuple[Any, Encoder]:
-        if pieces is not None and pieces.error is not None:
-            raise pieces.error
-        if pieces is not None and pieces.decoded is not None:
+        if pieces is not None:
+            if pieces.decoded is None:
+                raise pieces.error or RuntimeError("the body was not decoded")
             return pieces.decoded
         with _no_search():
-            if pieces is None:
-                self._check_first_rows(frame)
+            self._check_first_rows(frame)
             return self._decode(frame)
 
     def _refusal_of_first(self, frame: Request) -> Steps[Response | None]:

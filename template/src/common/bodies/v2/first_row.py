@@ -18,7 +18,7 @@ from ...schema import ModelInput
 from .. import density
 from ..density import LARGE_BYTES
 from ..json_codec import json_decode, json_encode
-from ..json_rows import MOST_BYTES, WINDOW_BYTES
+from ..json_windows import MOST_BYTES, WINDOW_BYTES
 from ..ndarray_codec import parse_shape
 from ..values import Array, DecodeError
 from . import long_lists

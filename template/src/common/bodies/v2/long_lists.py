@@ -9,14 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from ..density import Steps, outside_strings
+from .. import json_windows as windows
+from ..density import Steps, at_once, outside_strings
 from ..json_codec import json_decode
-from ..json_rows import MOST_BYTES, WINDOW_BYTES, Items, end_of_rows
+from ..json_decoder import JsonDecoder
+from ..json_windows import WINDOW_BYTES, Items, whole_items
+from ..places import Places, TooMuch
 from ..values import Array
 
 DEPTH = 4  # of data: it is in a tensor, in a list, in the body
 OPEN, BETWEEN, CLOSE = b"{|}"  # and [ and ], which differ from these in one bit
 MOST_REST = 1 << 20  # bytes beside the long lists
+PLACES = Places('the data of "inputs"', rows=(("inputs", None, "data"),))
 
 
 class Unseen(Exception):
@@ -39,14 +43,14 @@ class LongList:
     def first(self, size: int) -> list[Any]:
         """The items that are whole within so many bytes."""
         window = bytes(self.body[self.start : min(self.start + size, self.end + 1)])
-        end, _ = end_of_rows(window)
+        end, *_ = whole_items(window)
         items: list[Any] = json_decode(b"".join([b'{"":[', window[:end], b"]}"]))[""]
         return items
 
     def windows(self) -> Iterator[list[Any]]:
         """The first items: few, then more."""
         yield self.first(WINDOW_BYTES)
-        yield self.first(MOST_BYTES)
+        yield self.first(windows.MOST_BYTES)
 
     def batches(self) -> Iterator[list[Any]]:
         """All items, some at a time.
@@ -65,15 +69,19 @@ def shortened(body: memoryview) -> Steps[dict[str, Any]]:
     """A body of V2 in JSON, with a LongList for the data of each tensor that is long.
 
     Raises:
+        TooMuch: it holds too much beside its data.
         Unseen: something else is long, or wrong.
     """
     found: list[LongList] = []
     lists = _Lists()
     for start, codes in outside_strings(body):
         found += [LongList(body, *each) for each in lists.read(start, codes)]
+        end = start + len(codes) if lists.start is None else lists.start
+        if end - sum(each.end - each.start for each in found) > MOST_REST:
+            raise Unseen
         yield
     mark = _Mark()
-    head = _with_marks(body, found, b"", mark)
+    head = yield from _with_marks(body, found, b"", mark)
     try:
         tensors = _tensors(head)
     except Unseen:  # `decode_inputs` says what is wrong with them
@@ -99,7 +107,7 @@ def until_data(body: memoryview) -> dict[str, Any]:
         raise Unseen
     data = LongList(body, opened.start, len(body))
     mark = _Mark()
-    head = _with_marks(body[: data.start], [data], b"}]}", mark)
+    head = at_once(_with_marks(body[: data.start], [data], b"}]}", mark))
     tensors = _tensors(head)
     if len(tensors) != 1 or tensors[0].get("data") != mark.of(0):
         raise Unseen
@@ -120,7 +128,7 @@ class _Mark:
 
 def _with_marks(
     body: memoryview, found: list[LongList], tail: bytes, mark: _Mark
-) -> dict[str, Any]:
+) -> Steps[dict[str, Any]]:
     """The JSON with a string for each of its long lists, and a tail."""
     parts: list[bytes | memoryview] = []
     at = 0
@@ -128,10 +136,10 @@ def _with_marks(
         parts += [body[at : each.start - 1], f'"{mark.of(place)}"'.encode()]
         at = each.end + 1
     parts += [body[at:], tail]
-    if sum(map(len, parts)) > MOST_REST:
-        raise Unseen
     try:
-        head = json_decode(b"".join(parts))
+        head = yield from JsonDecoder(b"".join(parts), PLACES).value()
+    except TooMuch:
+        raise
     except ValueError:
         raise Unseen from None
     if not isinstance(head, dict):

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..density import Steps, check_large_json
+from ..json_decoder import JsonDecoder
+from ..places import TooMuch
 from ..values import Array, Encoder
-from .long_lists import LongList, Unseen, shortened
+from .long_lists import PLACES, LongList, Unseen, shortened
 from .v2_codec import (
     V2,
     cast,
@@ -40,8 +42,8 @@ class V2Pieces:
         request_id: the id of the response if the body has none.
 
     Attributes:
-        decoded: what `V2.decode` returns, once all pieces are decoded. None where it has to decode
-            the body, or to say what is wrong with it.
+        decoded: what `V2.decode` returns, once all pieces are decoded.
+        error: why they cannot be.
         batches: the rows in parts, where they are a list, so that they can be freed in pieces, too.
     """
 
@@ -50,19 +52,32 @@ class V2Pieces:
         self._body = body
         self._request_id = request_id
         self.decoded: tuple[Any, Encoder] | None = None
-        self.error: Exception | None = None  # decoding the whole body shows what is wrong
+        self.error: Exception | None = None
         self.batches: list[list[Any]] = []
 
     def __iter__(self) -> Steps[None]:
         """Decode, with a pause after each piece. A piece takes a few milliseconds."""
         try:
             yield from self._decode()
-        except Exception:  # `V2.decode` shows what is wrong
-            return
+        except Exception as error:
+            self.error = error
 
     def _decode(self) -> Steps[None]:
         text, raw = parted(self._body)
         yield from check_large_json(text)
+        try:
+            yield from self._decode_joined(text, raw)
+        except TooMuch:
+            raise
+        except Exception:  # decoded as lists, it shows what is wrong
+            decoder = JsonDecoder(text, PLACES)
+            head = yield from decoder.value()
+            self.batches = decoder.batches
+            steps = self._codec.request_in_steps(head, raw, self._request_id)
+            self.decoded = yield from steps
+
+    def _decode_joined(self, text: memoryview, raw: memoryview) -> Steps[None]:
+        """Decode with an array for each long list of data."""
         head = yield from shortened(text)
         for tensor in head["inputs"]:
             if isinstance(tensor.get("data"), LongList):

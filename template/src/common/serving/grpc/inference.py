@@ -97,7 +97,9 @@ class InferenceService:
             return self._end(answer, self._request_id(message, context), start, context)
         request_id = self._request_id(message, context)
         try:
-            answer = await self._ask(message, request_id)
+            asked = self._ask(message, request_id)
+            del message  # the pool frees it once it is written
+            answer = await asked
             if not self._released.is_set():
                 await self._released.wait()
         except asyncio.CancelledError:
@@ -118,7 +120,9 @@ class InferenceService:
 
     async def _ask(self, message: bytes, request_id: str) -> Response:
         try:
-            return await self._pool.submit(Kind.GRPC, message, request_id)
+            answer = self._pool.submit(Kind.GRPC, message, request_id)
+            del message
+            return await answer
         except Unanswered as error:
             return error_answer(error.status, error)
 

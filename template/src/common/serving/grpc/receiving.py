@@ -1,8 +1,8 @@
 """Receives the messages of calls, of which only a few may take their time.
 
 gRPC holds what has come of a message, and does not say how much that is. So a message that has not
-come at once takes one of a few places. Where there is none, the one that has come for longest makes
-room for it.
+come at once counts as one of the largest size, beside the bodies that the server holds. Where
+there is no room for both, the one that has come for longest makes it.
 """
 
 import asyncio
@@ -10,9 +10,12 @@ from typing import Any
 
 import grpc
 
+from ..pool import Held
 from ..predict_routes import Refused
 
-AT_ONCE_SECONDS = 1.0
+AT_ONCE_SECONDS = 0.2  # in which little comes of many messages
+SMALL_BYTES = 1 << 16  # of a message for which none makes room
+LATE_SECONDS = 0.05  # a timer that is later shows a busy event loop: the message may have come
 
 
 class Receiver:
@@ -22,10 +25,14 @@ class Receiver:
     cannot. To a client both are the same.
 
     Args:
-        places: how many messages may take longer than AT_ONCE_SECONDS at a time.
+        held: what the server holds.
+        size: of the largest message, in bytes.
+        places: how many messages may take longer than AT_ONCE_SECONDS at a time, at most.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, held: Held, size: int, places: int) -> None:
+        self._held = held
+        self._size = size
         self._places = places
         self._slow: dict[_Arrival, None] = {}  # those that came first, first
 
@@ -47,15 +54,24 @@ class Receiver:
             self._slow.pop(arrival, None)
         if message is grpc.aio.EOF:
             raise Refused(400, "the call has no message")
+        if len(message) > SMALL_BYTES:
+            self._make_room(len(message))
         return bytes(message)
 
     def add(self, arrival: "_Arrival") -> None:
         """Give a place to a message that is slow."""
-        if len(self._slow) == self._places:
+        self._make_room(self._size)
+        self._slow[arrival] = None
+
+    def _make_room(self, size: int) -> None:
+        """End calls whose messages come slowly where there is no room for so many bytes more."""
+        while self._slow:
+            most = len(self._slow) * self._size + self._held.size + size
+            if most <= self._held.limit and len(self._slow) < self._places:
+                return
             longest = next(iter(self._slow))
             del self._slow[longest]
             longest.end()
-        self._slow[arrival] = None
 
 
 class _Arrival:
@@ -63,9 +79,10 @@ class _Arrival:
 
     def __init__(self, receiver: Receiver) -> None:
         self.refusal: Refused | None = None
+        self._receiver = receiver
         self._task = asyncio.current_task()
-        loop = asyncio.get_running_loop()
-        self.timer = loop.call_later(AT_ONCE_SECONDS, receiver.add, self)
+        self._loop = asyncio.get_running_loop()
+        self._wait()
 
     def end(self) -> None:
         assert self._task is not None
@@ -73,3 +90,13 @@ class _Arrival:
             503, "the message came slowly, and its place was needed (serving.max_queue_bytes)"
         )
         self._task.cancel()
+
+    def _wait(self) -> None:
+        self._due = self._loop.time() + AT_ONCE_SECONDS
+        self.timer = self._loop.call_at(self._due, self._is_slow)
+
+    def _is_slow(self) -> None:
+        if self._loop.time() > self._due + LATE_SECONDS:
+            self._wait()
+        else:
+            self._receiver.add(self)

@@ -37,7 +37,9 @@ class GRPCServer:
     def __init__(self, config: Config, pool: Pool, routes: PredictRoutes, dataplane: Any) -> None:
         self._port = config.serving.grpc_port
         self._following: asyncio.Task[None]
-        receiver = Receiver(_places(config.serving))
+        receiver = Receiver(
+            pool.held, config.serving.max_body_bytes, max(1, config.serving.max_connections // 2)
+        )
         streams = Streams(max(1, config.serving.max_connections // 4))
         self._inference = inference.InferenceService(config, pool, routes, dataplane, receiver)
         self._health = HealthService((inference.NAME, config.name), pool, receiver, streams)
@@ -86,12 +88,6 @@ class GRPCServer:
         await asyncio.sleep(HOLD_SECONDS)
         self._inference.release()
         await stopping
-
-
-def _places(serving: Serving) -> int:
-    """How many messages may take their time: as many as the largest bodies that are held."""
-    places = serving.max_queue_bytes // serving.max_body_bytes
-    return max(1, min(places, serving.max_connections // 2))
 
 
 def _options(serving: Serving) -> list[tuple[str, int]]:
