@@ -19,7 +19,7 @@ psutil==5.9.8 --hash=sha256:6be126e3225486dff286a8fb9a06246a5253f4c7c53b475ea5f5
 
 
 def refusal(lock: Path, platform: str, python: str, target: Path) -> str:
-    """What uv says against a lock for a platform: it names the package; empty if it would install."""
+    """What uv says against a lock for a platform, with the package; empty if it would install."""
     found = venvs.uv()
     assert found is not None, "uv is among the development's requirements"
     options = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", str(target))
