@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .template.src.common import documents, schema
 from .template.src.common.bodies import json_encode
-from .template.src.common.config import PORT_VARIABLES, VERSION, VERSION_RULE
+from .template.src.common.config import MOST_DIGITS, PORT_VARIABLES, VERSION, VERSION_RULE
 from .template.src.common.config import Model as ModelFacts
 from .template.src.common.errors import ConfigError
 from .template.src.common.link import gpus, guardian
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .template.src.common.link.client import Client as Client
 
 __all__ = [
+    "MOST_DIGITS",
     "ON_GPU",
     "PORT_VARIABLES",
     "VERSION",

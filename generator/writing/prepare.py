@@ -33,6 +33,7 @@ from ..running.runtime import Runtime
 from ..running.verification import CURRENT, check_expected, response, verify_sample
 from ..running.worker import LocalWorker
 from .config_file import read_facts, write_facts
+from .label import label_version
 from .wheels import write_wheels
 
 # The template has a range for msgpack: truss, which deploys to Baseten, pins a version of its own.
@@ -166,6 +167,7 @@ class Prepared:
         if needed.wheels:
             facts["wheels"] = {wheel.name: wheel.sha256 for wheel in needed.wheels}
         write_facts(directory / layout.CONFIG, facts)
+        label_version(directory, before, facts)
         others = write_wheels(directory, needed.wheels)
         if self.definition.edit_code(self.served, directory / layout.INFERENCE_MODEL):
             others = [*others, layout.INFERENCE_MODEL]

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import yaml
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -118,6 +119,42 @@ def test_it_runs_as_any_user_with_a_read_only_root_and_no_capabilities(
     assert "CapEff:\t0000000000000000\n" in status
     with pytest.raises(AssertionError, match="Read-only file system"):
         engine("exec", "--user", "0", hardened.name, "touch", "/tmp/file")
+
+
+def test_it_has_neither_pip_nor_a_compiler(engine: Engine, image: str) -> None:
+    """For no Python: neither to run nor as files, by which scanners find them."""
+    look = (
+        "for python in python /opt/server/bin/python /opt/model/bin/python; do"
+        " $python --version; for name in pip ensurepip; do $python -m $name 2>&1; done; done;"
+        " for name in pip gcc cc ld make; do command -v $name; done;"
+        " find / -xdev -path /proc -prune -o -path '*-packages/pip*' -print"
+        " -o -path '*/ensurepip' -print"
+    )
+    options = ("--rm", "--user", "0", "--entrypoint", "sh")
+    said = engine("run", *options, image, "-c", look).splitlines()
+    found = [line for line in said if not line.startswith("Python 3.")]
+    assert len(said) - len(found) == 3
+    assert all(re.search(r": No module named (pip|ensurepip)$", line) for line in found), found
+    assert len(found) == 6
+
+
+def test_its_labels_name_the_model_and_its_version(engine: Engine, image: str) -> None:
+    labels = json.loads(engine("inspect", "--format", "{{json .Config.Labels}}", image))
+    read = engine("run", "--rm", "--entrypoint", "cat", image, "/app/config.yaml")
+    facts = yaml.safe_load(read)["model_metadata"]["model"]
+    names = ("title", "version", "revision")
+    found = [labels[f"org.opencontainers.image.{name}"] for name in names]
+    assert found == ["model", facts["sha256"][:12], ""]
+
+
+@pytest.mark.sweep
+def test_the_build_names_a_commit(engine: Engine, image: str, scaffold: Scaffold) -> None:
+    name = f"test_rfc_{token_hex(4)}"
+    given = "--build-arg REVISION=0123abc --build-arg MODEL_VERSION=1.10"
+    engine.shell(f"{scaffold.docker_build_string} {given} -t {name}")
+    labels = json.loads(engine("inspect", "--format", "{{json .Config.Labels}}", name))
+    assert labels["org.opencontainers.image.revision"] == "0123abc"
+    assert labels["org.opencontainers.image.version"] == "1.10"
 
 
 def test_it_becomes_healthy(hardened: Container) -> None:

@@ -408,6 +408,7 @@ def test_files_of_a_scaffold(scaffold_files: tuple[str, Path]) -> None:
         "requirements.txt",
         "server-requirements.txt",
         f"{framework}-server.Dockerfile",
+        "src/common/health.sh",
         "src/data/.gitkeep",
         "src/inference_server.py",
         "src/model/__init__.py",

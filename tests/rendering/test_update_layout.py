@@ -24,6 +24,7 @@ import pytest
 
 import generator
 from generator import Scaffold, ServingError
+from generator.environment.venvs import server_python
 from generator.rendering.answers import Answers
 from generator.rendering.render import Source, render
 from support.rendering.checkouts import VERSION, archived, commit, git, snapshot
@@ -302,6 +303,15 @@ def rendered(directory: Path, target: Path) -> Path:
 
 def served(scaffold: Scaffold, rows: Any) -> Any:
     with scaffold.serve(port=0) as server:
+        # The health check of the Dockerfile before, which its owner may have edited.
+        python = server_python(scaffold.directory / "server-requirements.txt")
+        port = str(httpx.URL(server.predict_url).port)
+        subprocess.run(
+            [str(python), "-m", "common.health"],
+            cwd=scaffold.directory / "src",
+            env=os.environ | {"PORT": port, "PYTHONDONTWRITEBYTECODE": "1"},
+            check=True,
+        )
         return httpx.post(server.predict_url, json={"instances": rows}, timeout=30).json()
 
 
