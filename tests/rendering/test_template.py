@@ -54,6 +54,7 @@ PACKAGES = {
 FRAMEWORKS = list(QUESTIONS["framework"]["choices"].values())
 # The others differ from these in a file or two.
 FIRST = ("sklearn", "keras", "pytorch", "custom")
+SERVERS = list(TEMPLATE["server"]["choices"].values())
 RENDERED = [
     pytest.param(name, marks=[] if name in FIRST else [pytest.mark.sweep]) for name in FRAMEWORKS
 ]
@@ -360,22 +361,17 @@ def test_files_of_a_scaffold(scaffold_files: tuple[str, Path]) -> None:
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("server", ["kserve", "kfserving"])
+@pytest.mark.parametrize("server", SERVERS)
 def test_a_scaffold_holds_one_server(server: str, copie_session: Any, plain: Path) -> None:
     directory = copied(copie_session, plain, framework="sklearn", server=server)
-    both = ("kserve", "kfserving")
-    assert [
-        name
-        for name in both
-        if (directory / f"src/common/serving/applications/{name}_application.py").exists()
-    ] == [server]
-    assert [
-        name
-        for name in both
-        if f"\n{name}==" in (directory / "server-requirements.txt").read_text()
-    ] == [server]
+    applications = directory / "src" / "common" / "serving" / "applications"
+    assert [path.name for path in applications.glob("*_application.py")] == [
+        f"{server}_application.py"
+    ]
+    lock = (directory / "server-requirements.txt").read_text()
+    assert set(re.findall(r"(?m)^(kserve|kfserving)==", lock)) == {server} - {"standalone"}
     config = yaml.safe_load((directory / "config.yaml").read_text())["model_metadata"]
-    assert (config["server"], config["serving"]["grpc_port"] > 0) == (server, server == "kserve")
+    assert (config["server"], config["serving"]["grpc_port"] > 0) == (server, server != "kfserving")
     ruff("check", ".", cwd=directory / "src")
     mypy(directory / "src")
 

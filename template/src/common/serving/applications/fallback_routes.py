@@ -1,13 +1,14 @@
 """The routes besides the predict routes, without KServe: health, metadata, metrics, `/docs`.
 
-KServe's own application answers these in a server with KServe. KFServing and Ray Serve use this.
+KServe's own application answers these in a server with KServe. The standalone server, KFServing and
+Ray Serve use this.
 
 Source: KServe's V1 protocol, and the Open Inference Protocol (V2),
 https://github.com/kserve/open-inference-protocol. Of Triton's model repository extension, `load`
 answers whether the model is there.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -20,9 +21,26 @@ from .error_answers import FIXED, HANDLERS, UNEXPLAINED
 from .model_routes import ModelRoutes
 
 UNREAD = "this server takes no CloudEvents: send plain JSON"
+Predict = Callable[[Request], Awaitable[Response]]
 
 
-def application(config: Config, ready: Callable[[], bool], server: str, version: str) -> FastAPI:
+async def unread(_: Request) -> Response:
+    """A CloudEvent where the server takes none."""
+    raise HTTPException(415, UNREAD)
+
+
+def about(server: str, version: str) -> dict[str, Any]:
+    """What V2 tells of a server with this name and this version."""
+    return {"name": server, "version": version, "extensions": v2_metadata.EXTENSIONS}
+
+
+def application(
+    config: Config,
+    ready: Callable[[], bool],
+    server: str,
+    version: str,
+    event: Predict = unread,
+) -> FastAPI:
     """The application with the routes besides the predict routes.
 
     Args:
@@ -30,13 +48,14 @@ def application(config: Config, ready: Callable[[], bool], server: str, version:
         ready: whether the model would answer a request now.
         server: the server's name, for V2's metadata.
         version: the server's version, for V2's metadata.
+        event: answers CloudEvents. Plain bodies of predict routes never come here.
     """
     app = FastAPI(title=config.name, version=version, docs_url=None, redoc_url=None)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
     of_model = ModelRoutes(config, ready)
     of_model.add_to(app)
-    routes = _Routes(of_model, config, ready, server, version)
+    routes = _Routes(of_model, config, ready, about(server, version), event)
     for method, path, answer in routes.table():
         app.add_api_route(path, answer, methods=[method])
     openapi.describe(app, config)
@@ -51,24 +70,21 @@ class _Routes:
         of_model: ModelRoutes,
         config: Config,
         ready: Callable[[], bool],
-        server: str,
-        version: str,
+        server: dict[str, Any],
+        event: Predict,
     ) -> None:
         self._of_model = of_model
         self._name = config.name
         self._ready = ready
-        self._server = {
-            "name": server,
-            "version": version,
-            "extensions": v2_metadata.EXTENSIONS,
-        }
+        self._server = server
+        self._event = event
 
     def table(self) -> list[tuple[str, str, Callable[..., Any]]]:
         return [
             ("GET", "/", self.alive),
             ("GET", "/metrics", self.metrics),
             ("GET", "/v1/models", self.models),
-            ("POST", "/v1/models/{model_name}:predict", self.unread),
+            ("POST", "/v1/models/{model_name}:predict", self.event),
             ("POST", "/v1/models/{model_name}:explain", self.explain),
             ("GET", "/v2", self.metadata),
             ("GET", "/v2/health/live", self.live),
@@ -110,6 +126,6 @@ class _Routes:
         self._of_model.check(model_name)
         raise HTTPException(501, UNEXPLAINED)
 
-    async def unread(self, model_name: str) -> None:
-        """A CloudEvent: plain bodies never come here."""
-        raise HTTPException(415, UNREAD)
+    async def event(self, model_name: str, request: Request) -> Response:
+        self._of_model.check(model_name)
+        return await self._event(request)

@@ -160,20 +160,21 @@ class FallbackApplication:
         pool: the workers.
 
     Attributes:
-        dataplane: KServe's data plane, which has the metadata.
+        about: what V2 tells of the server.
     """
 
     def __init__(self, config: Config, pool: Pool) -> None:
         self._of_model = ModelRoutes(config, lambda: pool.ready)
         registry = FixedRepository()
         registry.update(ForwardingModel(config, pool))
-        self.dataplane = ReadyDataPlane(config, registry)
+        self._dataplane = ReadyDataPlane(config, registry)
+        self.about = self._dataplane.metadata()
         self._extension = ModelRepositoryExtension(registry)
         self.application = self._application(config)
 
     def _application(self, config: Config) -> FastAPI:
         server = RESTServer(
-            "kserve.model_server:app", self.dataplane, self._extension, config.serving.http_port
+            "kserve.model_server:app", self._dataplane, self._extension, config.serving.http_port
         )
         # Before KServe's own, which know no versions.
         self._of_model.add_to(app)
