@@ -111,13 +111,14 @@ ENTRY = "ParametersEntry"  # what protoc makes of a map: a message of a key and 
 def description() -> FileDescriptorProto:
     """The description of the service, as protoc makes it of the protocol's file."""
     file = FileDescriptorProto(name="grpc_predict_v2.proto", package=PACKAGE, syntax="proto3")
-    made: dict[str, Any] = {"": file.message_type}
-    for full_name, fields in MESSAGES.items():
+    made: dict[str, DescriptorProto] = {}
+    for full_name in MESSAGES:
         outer, _, name = full_name.rpartition(".")
-        message = made[outer].add(name=name)
-        made[full_name] = message.nested_type
+        siblings = made[outer].nested_type if outer else file.message_type
+        made[full_name] = siblings.add(name=name)
+    for full_name, fields in MESSAGES.items():
         for number, field in enumerate(fields, 1):
-            _add_field(message, full_name, number, *field.rsplit(" ", 2))
+            _add_field(made[full_name], full_name, number, *field.rsplit(" ", 2))
     service = file.service.add(name=SERVICE)
     for method in METHODS:
         asked, answered = (f".{PACKAGE}.{method}{part}" for part in ("Request", "Response"))
