@@ -6,6 +6,7 @@ from typing import Any
 
 from cloudevents.sdk.converters.util import has_binary_headers
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from kserve import Model, ModelRepository
 from kserve.errors import InvalidInput as KServeInvalidInput
@@ -195,8 +196,16 @@ def _handler(status: int) -> Any:
     return answer
 
 
+async def _malformed(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return JSONResponse({"error": f"{place}: {first['msg']}"}, 400)
+
+
 HANDLERS: dict[Any, Any] = {
     **error_answers.HANDLERS,
+    RequestValidationError: _malformed,
     KServeInvalidInput: _handler(400),
     ModelNotFound: _handler(404),
     ModelFailed: _handler(500),
