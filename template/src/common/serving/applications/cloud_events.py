@@ -18,10 +18,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ... import bodies
-from ...bodies import events
 from ...errors import Unanswered
-from ...link.frames import Kind
+from ...link.frames import Kind, event_parts
 from ..predict_routes import EVENT, Workers
 
 JSON = "application/json"
@@ -58,7 +56,7 @@ class Events:
         structured = fields.get("content-type", "").lower().startswith(EVENT.decode())
         if not structured:
             return Response(await self._ask(Kind.JSON, request), media_type=JSON)
-        attributes, body = events.parted(await self._ask(Kind.EVENT, request))
+        attributes, body = event_parts(await self._ask(Kind.EVENT, request))
         head = json.dumps(self._attributes(attributes)).encode()
         return Response(
             head.removesuffix(b"}") + b', "data": ' + body + b"}", media_type=EVENT.decode()
@@ -100,5 +98,5 @@ class Events:
         except Unanswered as error:
             raise HTTPException(error.status, str(error)) from None
         if answer.status != 200:
-            raise HTTPException(answer.status, bodies.json_decode(answer.body)["error"])
+            raise HTTPException(answer.status, json.loads(answer.body)["error"])
         return answer.body

@@ -1,5 +1,6 @@
 """KServe's own application. Its model passes every request to the workers."""
 
+import json
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
@@ -18,12 +19,10 @@ from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
 from kserve.utils.utils import create_response_cloudevent
 
-from ... import bodies
-from ...bodies import events
 from ...bodies.v2 import v2_metadata
 from ...config import Config
 from ...errors import Unanswered
-from ...link.frames import Kind
+from ...link.frames import Kind, event_parts
 from ..pool import Pool
 from . import error_answers, openapi
 from .model_routes import ModelRoutes
@@ -82,14 +81,14 @@ class ForwardingModel(Model):
         """Answer a V1 body, which is a CloudEvent or the data of one."""
         request_id = (headers or {}).get("x-request-id") or token_hex(8)
         if headers.get("content-type", "").startswith(EVENT) and not has_binary_headers(headers):
-            return Answer(*events.parted(await self._ask(Kind.EVENT, payload, request_id)))
+            return Answer(*event_parts(await self._ask(Kind.EVENT, payload, request_id)))
         return Answer(None, await self._ask(Kind.JSON, payload, request_id))
 
     async def _ask(self, kind: Kind, body: bytes, request_id: str) -> bytes:
         answer = await self._pool.submit(kind, body, request_id)
         if answer.status == 200:
             return answer.body
-        message = bodies.json_decode(answer.body)["error"]
+        message = json.loads(answer.body)["error"]
         if answer.status == 400:
             raise KServeInvalidInput(message)
         raise ModelFailed(message)

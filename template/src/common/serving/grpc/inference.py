@@ -12,10 +12,11 @@ from typing import Any
 
 import grpc
 
-from ...bodies.v2 import grpc_codec, protobuf, v2_metadata
-from ...bodies.values import DecodeError
+from ...bodies.v2 import v2_metadata
+from ...bodies.v2.names import check_model
+from ...bodies.v2.protobuf_fields import BYTES, Budget, fields
 from ...config import Config
-from ...errors import Unanswered
+from ...errors import DecodeError, Unanswered
 from ...link.frames import Kind, Response
 from ..applications.error_answers import FIXED
 from ..pool import Pool
@@ -27,6 +28,7 @@ from .receiving import Receiver
 NAME = f"{PACKAGE}.{SERVICE}"
 ROUTE = "grpc_infer"  # in metrics and in the log
 REQUEST_ID = "x-request-id"
+MESSAGE_ID = 3  # the number of `id` in a ModelInferRequest
 MOST_ID_BYTES = 128
 LOADED = "this server serves one model, which it has loaded when it starts"
 REFUSED = {"RepositoryModelLoad": LOADED, "RepositoryModelUnload": FIXED}
@@ -147,14 +149,14 @@ class InferenceService:
         return CLASSES["ServerReadyResponse"](ready=self._pool.ready)
 
     async def _model_ready(self, request: Any) -> Any:
-        grpc_codec.check_model(self._name, self._version, request.name, request.version)
+        check_model(self._name, self._version, request.name, request.version)
         return CLASSES["ModelReadyResponse"](ready=self._pool.ready)
 
     async def _metadata(self, _: Any) -> Any:
         return CLASSES["ServerMetadataResponse"](**self._server)
 
     async def _model_metadata(self, request: Any) -> Any:
-        grpc_codec.check_model(self._name, self._version, request.name, request.version)
+        check_model(self._name, self._version, request.name, request.version)
         return CLASSES["ModelMetadataResponse"](**self._model)
 
 
@@ -164,10 +166,10 @@ async def _refuse(message: str, _: Any) -> None:
 
 def _message_id(message: bytes) -> bytes:
     """The id of a ModelInferRequest, if it is short and where writers put it."""
-    parts = islice(protobuf.fields(memoryview(message), protobuf.Budget()), grpc_codec.ID)
+    parts = islice(fields(memoryview(message), Budget()), MESSAGE_ID)
     try:
         for number, wire, value in parts:
-            if (number, wire) == (grpc_codec.ID, protobuf.BYTES) and len(value) <= MOST_ID_BYTES:
+            if (number, wire) == (MESSAGE_ID, BYTES) and len(value) <= MOST_ID_BYTES:
                 return bytes(value)
     except DecodeError:  # the worker says what is wrong
         pass
