@@ -376,21 +376,26 @@ def test_a_scaffold_holds_one_server(server: str, copie_session: Any, plain: Pat
     mypy(directory / "src")
 
 
-def test_the_server_of_a_scaffold_can_be_changed(repository: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "server", ["kfserving", pytest.param("standalone", marks=pytest.mark.sweep)]
+)
+def test_the_server_of_a_scaffold_can_be_changed(
+    server: str, repository: Path, tmp_path: Path
+) -> None:
     directory = tmp_path / "rfc"
     copier.run_copy(str(repository), directory, defaults=True, quiet=True)
     with (directory / "README.md").open("a") as readme:
         readme.write("mine\n")
     git(directory, "init", "--quiet")
     commit(directory)
-    changed = {"server": "kfserving"}
+    changed = {"server": server}
     copier.run_update(directory, data=changed, defaults=True, overwrite=True, quiet=True)
     common = {path.name for path in (directory / "src" / "common").rglob("*_application.py")}
-    assert (
-        common == {"kfserving_application.py"}
-        and (directory / "deploy" / "kfserving.yaml").exists()
-    )
-    assert "\nkfserving==" in (directory / "server-requirements.txt").read_text()
+    assert common == {f"{server}_application.py"}
+    manifest = "kfserving.yaml" if server == "kfserving" else "kserve.yaml"
+    assert (directory / "deploy" / manifest).exists()
+    lock = (directory / "server-requirements.txt").read_text()
+    assert ("\nkfserving==" in lock) == (server == "kfserving") and "\nkserve==" not in lock
     assert (directory / "README.md").read_text().endswith("mine\n")
 
 

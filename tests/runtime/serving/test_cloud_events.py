@@ -101,6 +101,9 @@ def test_kserves_variables_name_what_events_have(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CE_TYPE", named["type"])
     monkeypatch.setenv("CE_SOURCE", named["source"])
     check(attributes_of(binary({})), **named)
+    monkeypatch.setenv("CE_SOURCE", "a\nü")
+    assert attributes_of(binary({}))["source"] == "a%0A%C3%BC"
+    monkeypatch.setenv("CE_SOURCE", named["source"])
     monkeypatch.setenv("CE_MERGE", "True")
     answer = binary({}, ce_mine="x", ce_datacontenttype="text/plain")
     check(attributes_of(answer), **named, mine="x")

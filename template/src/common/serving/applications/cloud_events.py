@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 from starlette.exceptions import HTTPException
@@ -24,6 +25,7 @@ from ..predict_routes import EVENT, Workers
 
 JSON = "application/json"
 PREFIX = "ce-"
+SAFE = "".join(map(chr, range(0x21, 0x7F)))  # the characters that a header field has as they are
 # A binary event has all of these.
 REQUIRED = ("specversion", "id", "source", "type")
 VERSIONS = ("1.0", "0.3")
@@ -69,7 +71,8 @@ class Events:
                 400, f"the header ce-specversion must be {versions}, it is {sent['specversion']!r}"
             )
         body = await self._ask(Kind.JSON, request)
-        fields = {PREFIX + name: value for name, value in self._attributes(sent).items()}
+        attributes = self._attributes(sent)
+        fields = {PREFIX + name: quote(value, SAFE) for name, value in attributes.items()}
         return Response(body, headers=fields, media_type=JSON)
 
     def _attributes(self, sent: Mapping[str, Any]) -> dict[str, Any]:
