@@ -31,7 +31,7 @@ class Fallback(Protocol):
     """What answers every route but the predict routes.
 
     Attributes:
-        about: what V2 tells of the server.
+        about: what V2 tells of the server, where it has gRPC.
     """
 
     @property
