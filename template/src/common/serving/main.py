@@ -37,7 +37,7 @@ def main() -> int:
         with ports(config, address) as (http, grpc):
             for _ in range(config.serving.workers):
                 workers.append(launch.start(config))
-            # After the workers' start: they import the framework while this process imports its own.
+            # After the workers' start: they import the framework while this process imports more.
             import uvloop
 
             from .server import serve
