@@ -62,7 +62,7 @@ endef
 export lock_header
 
 lock: | $(bin)/uv ## refresh the servers' locks from server-requirements/
-	@for server in kserve kfserving; do \
+	@for server in kserve standalone kfserving; do \
 	  echo "Resolving server-requirements/$$server.in"; \
 	  overrides=server-requirements/$$server.overrides; \
 	  echo "$$lock_header" > server-requirements.new; \

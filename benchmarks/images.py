@@ -1,6 +1,6 @@
-"""Measures the image of a scaffold of each framework: its build, its size, and its start.
+"""Measures the image of a scaffold of each framework and server: its build, size and start.
 
-    python benchmarks/images.py [sklearn] [keras] [pytorch]
+    python benchmarks/images.py [sklearn] [keras] [pytorch] [--servers kserve standalone]
 
 `DOCKER` in the environment names the Docker client. Each image is built without cached layers.
 Packages come from the engine's download cache, or else from the network. A build cannot read a
@@ -30,6 +30,7 @@ from models import MODELS
 import generator
 
 FRAMEWORKS = {"sklearn": MODELS["forest"], "keras": MODELS["keras"], "pytorch": MODELS["pytorch"]}
+SERVERS = ("kserve", "standalone", "kfserving")
 DOCKER = os.environ.get("DOCKER", "docker")
 BUILD_SECONDS = 1800
 READY_SECONDS = 120
@@ -69,7 +70,15 @@ def main() -> int:
         metavar="FRAMEWORK",
         help=f"any of {', '.join(FRAMEWORKS)}; the default is all",
     )
-    chosen = parser.parse_args().frameworks or list(FRAMEWORKS)
+    parser.add_argument(
+        "--servers",
+        nargs="+",
+        default=["kserve"],
+        choices=SERVERS,
+        help="the servers, of which each has an image (kserve)",
+    )
+    given = parser.parse_args()
+    chosen = given.frameworks or list(FRAMEWORKS)
     if unknown := [name for name in chosen if name not in FRAMEWORKS]:
         parser.error(f"{unknown[0]} is unknown: choose from {', '.join(FRAMEWORKS)}")
     results = {}
@@ -78,14 +87,16 @@ def main() -> int:
             if missing := FRAMEWORKS[name].missing:
                 progress(f"{name} is left out: install {' and '.join(missing)}")
                 continue
-            results[name] = measure(name, Path(directory) / name)
+            for server in given.servers:
+                one = f"{name}, {server}"
+                results[one] = measure(name, server, Path(directory) / f"{name}-{server}")
     report(results)
     return int(not results)
 
 
-def measure(framework: str, directory: Path) -> Figures:
+def measure(framework: str, server: str, directory: Path) -> Figures:
     """Build, measure and start the image of a framework's model."""
-    scaffold = generator.from_model(FRAMEWORKS[framework].make(), directory)
+    scaffold = generator.from_model(FRAMEWORKS[framework].make(), directory, server=server)
     with built(scaffold, "--no-cache") as (image, seconds):
         size = image_size(image)
         progress(f"{framework}: {STARTS} starts")
@@ -198,7 +209,7 @@ def remove(*arguments: str) -> None:
 
 def report(results: dict[str, Figures]) -> None:
     """Print the results as a table."""
-    form = "{:<10} {:>8} {:>9} {:>9} {:>13} {:>14} {:>9}   {}"
+    form = "{:<19} {:>8} {:>9} {:>9} {:>13} {:>14} {:>9}   {}"
     columns = (
         "build, s",
         "image, MB",

@@ -168,7 +168,8 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server",
         default="kserve",
-        help="kserve, or kfserving for clusters that still need it (kserve)",
+        help="kserve, standalone for the same without KServe's SDK, or kfserving for clusters that"
+        " still need it (kserve)",
     )
     parser.add_argument(
         "--platform",

@@ -89,8 +89,8 @@ def from_model(
             your code imports, and the files in the directory of a package of yours that are not
             code (up to 64 MiB), travel with the model. A package in which you name something
             brings only what you name.
-        server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters
-            that still need it.
+        server: the server that takes the requests: "kserve", "standalone" for the same without
+            KServe's SDK, or "kfserving" (0.6.1) for clusters that still need it.
         platforms: where the scaffold will run, which decides what `deploy/` holds: any of
             "kubernetes", "kserve", "compose", "ray", "sagemaker", "vertex", "azureml" and
             "cloudrun"; by default the first three. With server "kfserving", "kserve" means
@@ -205,8 +205,8 @@ def new(
         requirements: requirement lines (PEP 508) for what your code imports.
         python_version: "3.10" to "3.13"; by default the running version.
         data: a file or a directory, or several, to copy into `src/data/`.
-        server: the server that takes the requests: "kserve", or "kfserving" (0.6.1) for clusters
-            that still need it.
+        server: the server that takes the requests: "kserve", "standalone" for the same without
+            KServe's SDK, or "kfserving" (0.6.1) for clusters that still need it.
         platforms: where the scaffold will run; see `from_model`.
         gpu: whether it runs on an NVIDIA GPU; see `from_model`. Name the builds for CUDA in
             `requirements`.

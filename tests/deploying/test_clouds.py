@@ -147,7 +147,7 @@ def test_the_server_has_every_route_and_the_port(
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("server", ["kserve", "kfserving"])
+@pytest.mark.parametrize("server", ["kserve", "standalone", "kfserving"])
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_the_contract_as_the_file_states_it(tmp_path: Path, cloud: str, server: str) -> None:
     """A server is started with what the file says alone, and asked what the file names."""

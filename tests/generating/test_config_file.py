@@ -25,6 +25,7 @@ FACTS: dict[str, Any] = {
 }
 RENDERED = [
     *((framework, "kserve") for framework in ("sklearn", "keras", "pytorch", "custom")),
+    ("sklearn", "standalone"),
     ("sklearn", "kfserving"),
     ("custom", "kfserving"),
 ]

@@ -111,7 +111,13 @@ def test_installed_scaffold_has_the_files_of_the_checkout(
     directory, _ = made
     others = {f"src/common/{name}.py" for name in OF_OTHERS}
     others |= {f"deploy/{name}" for name in ("ray_app.py", "ray-requirements.txt")}
-    modules = ("fallback_routes", "kfserving_application", "tornado_asgi")
+    modules = (
+        "cloud_events",
+        "fallback_routes",
+        "kfserving_application",
+        "standalone_application",
+        "tornado_asgi",
+    )
     others |= {f"src/common/serving/applications/{name}.py" for name in modules}
     assert not [name for name in others if (directory / name).exists()]
     plain = [

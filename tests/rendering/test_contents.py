@@ -193,7 +193,7 @@ def test_importing_common_imports_nothing_heavy(plain: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_each_platform_has_its_files(plain: Path, tmp_path: Path, server: str) -> None:
-    files = {**FILES, "kserve": {f"{server}.yaml"}}
+    files = {**FILES, "kserve": {"kfserving.yaml" if server == "kfserving" else "kserve.yaml"}}
     for platform in PLATFORMS:
         directory = rendered(plain, tmp_path / platform, server=server, platforms=[platform])
         assert deployed(directory) == files[platform]

@@ -55,6 +55,7 @@ LOCK = "server-requirements.txt"
 FRAMEWORKS = list(QUESTIONS["framework"]["choices"].values())
 # The others differ from these in a file or two.
 FIRST = ("sklearn", "keras", "pytorch", "custom")
+SERVERS = list(TEMPLATE["server"]["choices"].values())
 RENDERED = [
     pytest.param(name, marks=[] if name in FIRST else [pytest.mark.sweep]) for name in FRAMEWORKS
 ]
@@ -418,41 +419,41 @@ def test_files_of_a_scaffold(scaffold_files: tuple[str, Path]) -> None:
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("server", ["kserve", "kfserving"])
+@pytest.mark.parametrize("server", SERVERS)
 def test_a_scaffold_holds_one_server(server: str, copie_session: Any, plain: Path) -> None:
     directory = copied(copie_session, plain, framework="sklearn", server=server)
-    both = ("kserve", "kfserving")
-    assert [
-        name
-        for name in both
-        if (directory / f"src/common/serving/applications/{name}_application.py").exists()
-    ] == [server]
-    assert [
-        name
-        for name in both
-        if f"\n{name}==" in (directory / "server-requirements.txt").read_text()
-    ] == [server]
+    applications = directory / "src" / "common" / "serving" / "applications"
+    assert [path.name for path in applications.glob("*_application.py")] == [
+        f"{server}_application.py"
+    ]
+    lock = (directory / "server-requirements.txt").read_text()
+    assert set(re.findall(r"(?m)^(kserve|kfserving)==", lock)) == {server} - {"standalone"}
     config = yaml.safe_load((directory / "config.yaml").read_text())["model_metadata"]
-    assert (config["server"], config["serving"]["grpc_port"] > 0) == (server, server == "kserve")
+    assert (config["server"], config["serving"]["grpc_port"] > 0) == (server, server != "kfserving")
     ruff("check", ".", cwd=directory / "src")
     mypy(directory / "src")
 
 
-def test_the_server_of_a_scaffold_can_be_changed(repository: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "server", ["kfserving", pytest.param("standalone", marks=pytest.mark.sweep)]
+)
+def test_the_server_of_a_scaffold_can_be_changed(
+    server: str, repository: Path, tmp_path: Path
+) -> None:
     directory = tmp_path / "rfc"
     copier.run_copy(str(repository), directory, defaults=True, quiet=True)
     with (directory / "README.md").open("a") as readme:
         readme.write("mine\n")
     git(directory, "init", "--quiet")
     commit(directory)
-    changed = {"server": "kfserving"}
+    changed = {"server": server}
     copier.run_update(directory, data=changed, defaults=True, overwrite=True, quiet=True)
     common = {path.name for path in (directory / "src" / "common").rglob("*_application.py")}
-    assert (
-        common == {"kfserving_application.py"}
-        and (directory / "deploy" / "kfserving.yaml").exists()
-    )
-    assert "\nkfserving==" in (directory / "server-requirements.txt").read_text()
+    assert common == {f"{server}_application.py"}
+    manifest = "kfserving.yaml" if server == "kfserving" else "kserve.yaml"
+    assert (directory / "deploy" / manifest).exists()
+    lock = (directory / "server-requirements.txt").read_text()
+    assert ("\nkfserving==" in lock) == (server == "kfserving") and "\nkserve==" not in lock
     assert (directory / "README.md").read_text().endswith("mine\n")
 
 

@@ -23,18 +23,22 @@ ROUTE = "/v1/endpoints/12/deployedModels/34:predict"
 
 
 @pytest.fixture(
-    scope="module", params=["kserve", pytest.param("kfserving", marks=pytest.mark.sweep)]
+    scope="module",
+    params=[
+        "kserve",
+        *(pytest.param(name, marks=pytest.mark.sweep) for name in ("standalone", "kfserving")),
+    ],
 )
 def server(
     request: pytest.FixtureRequest, sums: Scaffold, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
     """A server as SageMaker starts it, with Vertex AI's variables."""
     place = sums.directory
-    if request.param == "kfserving":
-        place = tmp_path_factory.mktemp("platforms") / "kfserving"
+    if request.param != "kserve":
+        place = tmp_path_factory.mktemp("platforms") / request.param
         rows = np.arange(8.0).reshape(2, 4)
         how: dict[str, Any] = {"framework": "custom", "sample_input": rows}
-        generator.from_model(Sums(), place, server="kfserving", **how).close()
+        generator.from_model(Sums(), place, server=request.param, **how).close()
     environ = {"AIP_HEALTH_ROUTE": ROUTE, "AIP_PREDICT_ROUTE": ROUTE}
     with serving(place, arguments=["serve"], **environ) as running:
         yield running

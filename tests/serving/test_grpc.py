@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import generator
 from generator.environment.venvs import server_python
 from generator.scaffold import Scaffold
+from support.models.objects import Sums
 from support.packages.late import imported_late
 from support.servers.running import (
     LOCKS,
@@ -77,9 +79,19 @@ class InferenceModel:
 """
 
 
-@pytest.fixture(scope="module")
-def directory(sums: Scaffold, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(
+    scope="module", params=["kserve", pytest.param("standalone", marks=pytest.mark.sweep)]
+)
+def directory(
+    request: pytest.FixtureRequest, sums: Scaffold, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     place = tmp_path_factory.mktemp("grpc") / "own"
+    if request.param != sums.server:
+        rows = np.arange(8.0).reshape(2, 4)
+        made = tmp_path_factory.mktemp(request.param) / "test_sums"
+        how = {"framework": "custom", "sample_input": rows, "server": request.param}
+        sums = generator.from_model(Sums(), made, **how)
+        sums.close()
     knobs = {
         "max_body_bytes": LIMIT,
         "max_queue_bytes": PLACES * LIMIT,
@@ -454,6 +466,7 @@ def test_reflection_shows_what_is_served(stubs: dict[str, Any]) -> None:
         "ModelMetadata",
         "ModelInfer",
     ]
+    assert answers["as KServe's"] == [True]
     assert answers["grpc.health.v1.Health"] == ["Check", "Watch"]
     assert answers["google.protobuf.Any"] == []  # the process knows it, but serves none
 

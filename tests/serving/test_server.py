@@ -38,6 +38,7 @@ from support.servers.containers import HARDENED, Container, Engine, wait_until_r
 from support.servers.containers import running as running_container
 from support.servers.running import (
     BINARY,
+    LOCKS,
     PATIENCE,
     PREDICT,
     Running,
@@ -110,13 +111,16 @@ class Contained:
         return [json.loads(line) for line in self.container.log]
 
 
-SERVERS = ("kserve", "kfserving")
+SERVERS = ("kserve", "standalone", "kfserving")
 AnyServer = Running | Contained
 Start = Callable[[Path], AbstractContextManager[AnyServer]]
 IN_CONTAINER = (pytest.mark.docker, pytest.mark.sweep)
 PLACES = [
     pytest.param(("kserve", False), id="kserve-process"),
-    pytest.param(("kfserving", False), id="kfserving-process", marks=pytest.mark.sweep),
+    *(
+        pytest.param((server, False), id=f"{server}-process", marks=pytest.mark.sweep)
+        for server in SERVERS[1:]
+    ),
     *(
         pytest.param((server, True), id=f"{server}-container", marks=IN_CONTAINER)
         for server in SERVERS
@@ -148,7 +152,7 @@ def start(
 ) -> Start:
     """Starts the server of a scaffold's directory, with gRPC if the server has it."""
     server, contained = place
-    if not contained and server == "kserve":
+    if not contained and server != "kfserving":
         return lambda directory: serving(directory, GRPC_PORT=str(free_port()))
     if not contained:
         return lambda directory: serving(directory, GRPC_PORT="0")
@@ -908,7 +912,7 @@ def test_bad_requests_leave_no_traceback_in_the_log(
     assert not [line for line in owners.lines()[start:] if "exception" in line]
 
 
-# --- the routes of KServe's or KFServing's application, which differ for their own clients
+# --- the routes of each server's application: KFServing's differ, for its own clients
 
 
 @pytest.fixture(scope="module")
@@ -923,7 +927,7 @@ def test_the_answers_for_each_servers_own_clients(
 ) -> None:
     alive, models = client.get("/"), client.get("/v1/models")
     assert alive.status_code == models.status_code == 200
-    if kind == "kserve":
+    if kind != "kfserving":
         assert (alive.json(), models.json()) == ({"status": "alive"}, {"models": ["model"]})
     else:
         assert (alive.text, models.json()) == ("Alive", ["model"])
@@ -1037,7 +1041,7 @@ def test_a_structured_cloudevent(client: httpx.Client, kind: str) -> None:
     media_type = {"content-type": "application/cloudevents+json"}
     answer = client.post(PREDICT, json={**event, "data": {"instances": [ROW]}}, headers=media_type)
     assert answer.status_code == 200
-    if kind == "kserve":
+    if kind != "kfserving":
         assert answer.headers["content-type"] == "application/cloudevents+json"
         assert answer.json()["specversion"] == "1.0" and answer.json()["data"] == {
             "predictions": [0]
@@ -1072,10 +1076,8 @@ def test_a_binary_cloudevent(client: httpx.Client, kind: str) -> None:
     event = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "s", "ce-type": "t", **JSON}
     answer = client.post(PREDICT, json={"instances": [ROW]}, headers=event)
     assert answer.json() == {"predictions": [0]}
-    assert (
-        answer.headers["ce-type"]
-        == {"kserve": "io.kserve.inference.response", "kfserving": "t"}[kind]
-    )
+    kserves = "io.kserve.inference.response"
+    assert answer.headers["ce-type"] == ("t" if kind == "kfserving" else kserves)
     refused(client.post(PREDICT, json={"instances": [[1]]}, headers=event), 400, "4 values")
     refused(client.post(PREDICT, content=b"{", headers=event), 400)
     refused(
@@ -1348,12 +1350,10 @@ asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
 
 
 @pytest.mark.parametrize(
-    "place", [place for place in PLACES if "kserve" in place.values[0]], indirect=True
+    "place", [place for place in PLACES if "kfserving" not in place.values[0]], indirect=True
 )
-def test_grpc(
-    table_server: AnyServer, table_model: Any, table: pd.DataFrame, scaffold: Scaffold
-) -> None:
-    python = server_python(scaffold.directory / "server-requirements.txt")
+def test_grpc(table_server: AnyServer, table_model: Any, table: pd.DataFrame) -> None:
+    python = server_python(LOCKS["kserve"])
     columns = json.dumps(table.to_dict("list"))
     command = [str(python), "-c", GRPC_CLIENT, str(table_server.grpc_port), columns]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

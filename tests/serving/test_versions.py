@@ -36,19 +36,21 @@ ROWS = {"instances": [[1, 2, 3, 4]]}
 TENSOR = {"name": "x", "datatype": "FP64", "shape": [1, 4], "data": [1, 2, 3, 4]}
 
 
-@pytest.fixture(scope="module", params=["kserve", "kfserving"])
+@pytest.fixture(
+    scope="module",
+    params=["kserve", pytest.param("standalone", marks=pytest.mark.sweep), "kfserving"],
+)
 def server(
     request: pytest.FixtureRequest, sums: Scaffold, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
     place = tmp_path_factory.mktemp("versions") / request.param
     if request.param == "kserve":
         configure(copied(sums, place), version=VERSION)
-        ports = {"GRPC_PORT": str(free_port())}
     else:
         rows = np.arange(8.0).reshape(2, 4)
         how: dict[str, Any] = {"framework": "custom", "sample_input": rows}
-        generator.from_model(Sums(), place, server="kfserving", version=VERSION, **how).close()
-        ports = {}
+        generator.from_model(Sums(), place, server=request.param, version=VERSION, **how).close()
+    ports = {} if request.param == "kfserving" else {"GRPC_PORT": str(free_port())}
     with serving(place, **ports) as running:
         yield running
 
@@ -134,7 +136,9 @@ def sorted_labels(line: str) -> str:
     return f"{name}{{{','.join(sorted(labels.split(',')))}}}{value}"
 
 
-@pytest.mark.parametrize("server", ["kserve"], indirect=True)  # KFServing has no gRPC
+@pytest.mark.parametrize(  # KFServing has no gRPC
+    "server", ["kserve", pytest.param("standalone", marks=pytest.mark.sweep)], indirect=True
+)
 def test_grpc_names_it(server: Running) -> None:
     tensor = triton.InferInput("x", [1, 4], "FP64")
     tensor.set_data_from_numpy(np.array([[1.0, 2, 3, 4]]))

@@ -3,7 +3,7 @@
 - `bodies/`: the bodies of requests and responses: JSON, msgpack, V2's tensors, MLflow's forms, CSV.
 - `link/`: the link between the server and its workers: frames over a Unix socket pair.
 - `serving/`: the server's process: the predict routes, the metrics, the pool of workers. `http/`
-  has its connections, `applications/` every other route, `grpc/` gRPC where KServe is the server.
+  has its connections, `applications/` every other route, `grpc/` gRPC, which KFServing lacks.
 - `worker/`: a worker's process, which owns the model and calls `src/server/inference_model.py`.
 - `rows/`: the rows of a request as arrays and tables; `signature.py` uses it.
 - `platforms.py`: the routes and variables of SageMaker, Vertex AI, Azure ML and others.

@@ -28,7 +28,7 @@ from .schema import (
 from .words import written
 
 SOURCE = Path(__file__).resolve().parents[1]
-SERVERS = ("kserve", "kfserving")
+SERVERS = ("kserve", "standalone", "kfserving")
 ENGINES = ("native", "onnx")
 # The last of them wins: Vertex AI and SageMaker ask at the port that they name.
 PORT_VARIABLES = ("PORT", "AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT")

@@ -53,6 +53,10 @@ class TooLarge(Unsendable):
         )
 
 
+class DecodeError(ValueError):
+    """A request body is not valid. The message is one line for the client."""
+
+
 class Unanswered(Exception):
     """No worker answered the request.
 

@@ -11,7 +11,7 @@ import pytest
 
 from common.bodies import density, json_windows
 from common.bodies.density import LARGE_BYTES, at_once
-from common.bodies.v2 import first_row, long_lists, protobuf
+from common.bodies.v2 import first_row, long_lists, protobuf, protobuf_fields
 from common.bodies.v2.grpc_codec import ModelInfer
 from common.bodies.v2.long_lists import LongList, Unseen
 from common.bodies.v2.v2_codec import V2
@@ -487,14 +487,14 @@ def test_other_long_lists_are_left_to_the_decoder(text: bytes) -> None:
 
 def test_no_more_values_are_read_than_are_wanted() -> None:
     for wire, dtype, body in (
-        (protobuf.VARINT, np.int64, b"\x18\1" * 300_000),
-        (protobuf.VARINT, np.int64, protobuf.field(3, b"\x81\1" * 300_000)),
-        (protobuf.FIXED64, np.float64, (b"\x19" + bytes(8)) * 300_000),
-        (protobuf.FIXED64, np.float64, protobuf.field(3, bytes(8) * 300_000)),
-        (protobuf.BYTES, None, b"\x1a\0" * 300_000),
+        (protobuf_fields.VARINT, np.int64, b"\x18\1" * 300_000),
+        (protobuf_fields.VARINT, np.int64, protobuf.field(3, b"\x81\1" * 300_000)),
+        (protobuf_fields.FIXED64, np.float64, (b"\x19" + bytes(8)) * 300_000),
+        (protobuf_fields.FIXED64, np.float64, protobuf.field(3, bytes(8) * 300_000)),
+        (protobuf_fields.BYTES, None, b"\x1a\0" * 300_000),
     ):
         scalar = protobuf.Scalar(wire, dtype and np.dtype(dtype))
         repeated_field = protobuf.Repeated(scalar, 100)
-        protobuf.read_repeated(memoryview(body), {3: repeated_field}, protobuf.Budget())
+        protobuf.read_repeated(memoryview(body), {3: repeated_field}, protobuf_fields.Budget())
         assert repeated_field.is_full
         assert 100 <= len(repeated_field) < 10_000

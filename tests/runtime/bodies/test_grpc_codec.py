@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.bodies.v2 import protobuf
+from common.bodies.v2 import protobuf, protobuf_fields
 from common.bodies.v2.grpc_codec import ModelInfer
 from common.bodies.v2.v2_codec import V2
 from common.bodies.values import DecodeError
@@ -273,7 +273,7 @@ def test_fields_may_come_in_any_order() -> None:
     })  # fmt: skip
     parts = [
         protobuf.field(number, bytes(value))
-        for number, _, value in protobuf.fields(memoryview(whole), protobuf.Budget())
+        for number, _, value in protobuf_fields.fields(memoryview(whole), protobuf_fields.Budget())
     ]
     backwards = b"".join(reversed(parts))
     assert backwards != whole
@@ -295,7 +295,7 @@ def test_tensors_without_elements(shape: list[int]) -> None:
 
 def test_messages_are_merged_as_protobuf_does() -> None:
     first = packed(typed("INT64", [2, 1], [1]))
-    number, _, tensor = list(protobuf.fields(memoryview(first), protobuf.Budget()))[2]
+    number, _, tensor = list(protobuf_fields.fields(memoryview(first), protobuf_fields.Budget()))[2]
     more = service_pb2.ModelInferRequest.InferInputTensor(
         datatype="INT64", contents=service_pb2.InferTensorContents(int64_contents=[2])
     )

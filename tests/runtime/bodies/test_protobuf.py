@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.bodies.v2 import protobuf
-from common.bodies.v2.protobuf import BYTES, FIXED32, FIXED64, VARINT, Budget, Repeated, Scalar
+from common.bodies.v2 import protobuf, protobuf_fields
+from common.bodies.v2.protobuf import Repeated, Scalar
+from common.bodies.v2.protobuf_fields import BYTES, FIXED32, FIXED64, VARINT, Budget
 from common.bodies.values import DecodeError
 from support.packages.late import imported_late
 
@@ -112,7 +113,7 @@ def test_bytes_of_any_length() -> None:
 def fields(data: bytes) -> list[tuple[int, int, Any]]:
     return [
         (number, wire, value if wire == VARINT else bytes(value))
-        for number, wire, value in protobuf.fields(memoryview(data), Budget())
+        for number, wire, value in protobuf_fields.fields(memoryview(data), Budget())
     ]
 
 
@@ -222,11 +223,11 @@ def test_memory_is_in_proportion_to_the_message(data: bytes, count: int) -> None
 
 
 def test_a_string_must_be_utf_8() -> None:
-    assert protobuf.text(memoryview("ü".encode()), "id") == "ü"
+    assert protobuf_fields.text(memoryview("ü".encode()), "id") == "ü"
     with pytest.raises(DecodeError, match="id: must be UTF-8"):
-        protobuf.text(memoryview(b"\xff"), "id")
+        protobuf_fields.text(memoryview(b"\xff"), "id")
 
 
 def test_signed_integers() -> None:
     for value in (0, 1, -1, 2**63 - 1, -(2**63)):
-        assert protobuf.signed(value % 2**64) == value
+        assert protobuf_fields.signed(value % 2**64) == value

@@ -1,6 +1,7 @@
 """V2's metadata: a request that is made by it alone is answered, with the outputs that it names."""
 
 import datetime as dt
+import itertools
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -16,9 +17,16 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from common.bodies.v2 import v2_metadata, v2_tensors
+from common.bodies.v2 import names, v2_metadata, v2_tensors
 from common.errors import InvalidInput
-from common.schema import ArrayOutput, JsonInput, ListOutput, NamedOutput, TensorsOutput
+from common.schema import (
+    ArrayOutput,
+    EstimatorOutput,
+    JsonInput,
+    ListOutput,
+    NamedOutput,
+    TensorsOutput,
+)
 from support.models.objects import Cells, Lengths, Longest, Sums
 from support.packages.late import imported_late
 from support.servers.unrendered import Asked, ask_v2
@@ -271,3 +279,19 @@ def test_what_is_no_json_is_refused() -> None:
     text = np.array(["{"], dtype=object)
     with pytest.raises(InvalidInput, match="must be JSON here"):
         v2_tensors.request_of_tensors({"instances": text}, JsonInput())
+
+
+def test_dtypes_are_promoted_as_numpy_does() -> None:
+    dtypes = list(names.DATATYPES)
+    for first, second in itertools.product(dtypes, dtypes):
+        assert v2_metadata.promoted(first, second) == str(np.result_type(first, second))
+    for text in ("<U3", "object", "datetime64[ns]"):
+        assert v2_metadata.promoted("int8", text) == v2_metadata.promoted(text, "int8") == "object"
+
+
+@pytest.mark.parametrize(
+    "classes", [[0, 1, 2], [False, True], [0.5, 1], [True, 2], ["a", "b"], ["a", 1], [2**63]]
+)
+def test_classes_have_the_datatype_of_their_array(classes: list[Any]) -> None:
+    [output] = v2_metadata.outputs(EstimatorOutput(shape=(), dtype=None, classes=classes))
+    assert output["datatype"] == (v2_tensors.datatype(np.asarray(classes).dtype) or "BYTES")

@@ -127,7 +127,7 @@ def test_a_path_of_another_route_is_one_clear_line(variable: str, path: str) -> 
     )
 
 
-@pytest.mark.parametrize("server", ["kserve", "kfserving"])
+@pytest.mark.parametrize("server", ["kserve", "standalone", "kfserving"])
 def test_no_route_of_the_document_can_be_taken(server: str) -> None:
     """So that the table of routes in `platforms.py` has all of them."""
     own = {"/", *SCORING, "/v1/models/iris:predict"}

@@ -777,7 +777,11 @@ def test_the_environment_overrides() -> None:
         ),
         ("model_metadata", [], ["model_metadata", "mapping", "[]"]),
         ("model_metadata.framework", "", ["framework", "''"]),
-        ("model_metadata.server", "flask", ["server", "kserve or kfserving", "'flask'"]),
+        (
+            "model_metadata.server",
+            "flask",
+            ["server", "kserve, standalone or kfserving", "'flask'"],
+        ),
         ("model_metadata.serving", 3, ["serving", "mapping", "3"]),
         ("model_metadata.serving.workers", 0, ["serving.workers", "between 1 and 256", "0"]),
         ("model_metadata.serving.workers", 1.5, ["serving.workers", "whole number", "1.5"]),

@@ -66,16 +66,20 @@ def reflection(channel: Any) -> dict[str, Any]:
         "services": [service.name for service in listed.list_services_response.service]
     }
     for name, file in zip(REFLECTED, files, strict=True):
-        found[name] = methods(file)
+        found[name] = [
+            method.name for each in described(file) for one in each.service for method in one.method
+        ]
+    kserves = FileDescriptorProto()
+    grpc_predict_v2_pb2.DESCRIPTOR.CopyToProto(kserves)
+    found["as KServe's"] = [
+        each.message_type == kserves.message_type for each in described(files[0])
+    ]
     return found
 
 
-def methods(answer: Any) -> list[str]:
-    found = []
-    for data in answer.file_descriptor_response.file_descriptor_proto:
-        for service in FileDescriptorProto.FromString(data).service:
-            found += [method.name for method in service.method]
-    return found
+def described(answer: Any) -> list[Any]:
+    files = answer.file_descriptor_response.file_descriptor_proto
+    return [FileDescriptorProto.FromString(data) for data in files]
 
 
 if __name__ == "__main__":

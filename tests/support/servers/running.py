@@ -28,7 +28,7 @@ from generator.scaffold import Scaffold
 TEMPLATE = Path(__file__).resolve().parents[3] / "template"
 LOCKS = {
     server: TEMPLATE / f"{{% if server == '{server}' %}}server-requirements.txt{{% endif %}}"
-    for server in ("kserve", "kfserving")
+    for server in ("kserve", "standalone", "kfserving")
 }
 PATIENCE = 60  # seconds after which something hangs
 _PORTS = itertools.count(20000 + os.getpid() * 97 % 12000)  # each process has some of its own

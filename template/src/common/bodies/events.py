@@ -44,13 +44,3 @@ def request_in(event: Any) -> Any:
     if isinstance(event, dict) and event.keys() >= REQUIRED:
         return event["data"]
     return event
-
-
-def parted(response: bytes) -> tuple[dict[str, Any], bytes]:
-    """The attributes and the JSON of an encoded response."""
-    (size,) = V2_HEAD.unpack_from(response)
-    end = V2_HEAD.size + size
-    attributes = {}
-    if size:
-        attributes = json_decode(response[V2_HEAD.size : end])
-    return attributes, response[end:]

@@ -1,4 +1,4 @@
-"""Conversions that the JSON and the msgpack encoder share, and the error of the decoders."""
+"""Conversions that the JSON and the msgpack encoder share."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import DecodeError as DecodeError
 from ..rows.columns.times import DAY, SECOND, duration_text
 from ..words import type_name
 
@@ -28,10 +29,6 @@ _FINER_THAN_MICROSECONDS = frozenset({"ns", "ps", "fs", "as"})
 _SECONDS: dict[str, int | Fraction] = {"W": 604_800, "D": DAY, "h": 3_600, "m": 60, "s": 1}
 _SECONDS |= {unit: Fraction(1, 10**digits) for unit, digits in _DIGITS.items()}
 _TEXTS = frozenset({"Interval", "Period"})  # pandas', whose text is their form in JSON
-
-
-class DecodeError(ValueError):
-    """A request body is not valid. The message is one line for the client."""
 
 
 def convert(value: Any, converters: Converters) -> Any:

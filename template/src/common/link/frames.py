@@ -14,12 +14,14 @@ if all of it is JSON. A GRPC body is a message of V2's ModelInfer in protobuf's 
 body starts with a byte that says what its first line is, a `FirstLine`.
 """
 
+import json
 import os
 import socket
 import struct
 import time
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 RECEIVE_BYTES = 1 << 21
 LARGE_BYTES = 1 << 14  # from this size on, a view is faster than a copy
@@ -56,6 +58,16 @@ class FirstLine(IntEnum):
     NAMES = 0  # where nothing is said
     PRESENT = 1  # names, whatever they look like
     ABSENT = 2  # a row
+
+
+def event_parts(answer: bytes) -> tuple[dict[str, Any], bytes]:
+    """The attributes and the JSON of the answer to an event, as `bodies/events.py` encodes it."""
+    (size,) = V2_HEAD.unpack_from(answer)
+    end = V2_HEAD.size + size
+    attributes = {}
+    if size:
+        attributes = json.loads(answer[V2_HEAD.size : end])
+    return attributes, answer[end:]
 
 
 @dataclass(slots=True)

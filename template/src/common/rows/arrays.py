@@ -11,14 +11,13 @@ from ..schema import BYTES, TEXT, Shape, Tensor
 from ..words import kind_of
 from . import numbers, texts
 from .columns import times
-from .columns.formats import FORMS
+from .columns.formats import FORMS, STAND_INS
 from .many_rows import many
 from .numbers import Array, DType
 from .packed import are_many
 from .parsed import as_list
 
 __all__ = [
-    "STAND_INS",
     "Array",
     "fitting",
     "numpy_dtype",
@@ -28,13 +27,6 @@ __all__ = [
     "within",
 ]
 
-# numpy's dtypes for those that it lacks, as PyTorch names them.
-STAND_INS = {
-    "bfloat16": "float32",
-    "float8_e4m3fn": "float32",
-    "float8_e5m2": "float32",
-    "complex32": "complex64",
-}
 TIMES = {"M": "date-time", "m": "duration"}  # kinds of dtypes, and their forms in JSON
 NAT = -(2**63)  # what numpy counts for NaT
 ITEMS: dict[str | None, texts.Item] = {TEXT: texts.text_or_bytes, BYTES: texts.to_bytes}

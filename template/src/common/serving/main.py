@@ -37,7 +37,7 @@ def main() -> int:
         with ports(config, address) as (http, grpc):
             for gpu in gpus.of_workers(config.serving, nvml.uuids):
                 workers.append(launch.start(config, gpu=gpu))
-            # After the workers' start: they import the framework while this process imports KServe.
+            # After the workers' start: they import the framework while this process imports more.
             import uvloop
 
             from .server import serve

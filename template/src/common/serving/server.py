@@ -1,4 +1,4 @@
-"""The server process: uvicorn, our application, KServe's or KFServing's, and the workers."""
+"""The server process: uvicorn, the application of each route, and the workers."""
 
 import asyncio
 import gc
@@ -29,10 +29,16 @@ QUIET_SECONDS = 0.5  # for the last connections to send their requests
 
 
 class Fallback(Protocol):
-    """KServe's or KFServing's application."""
+    """What answers every route but the predict routes.
+
+    Attributes:
+        about: what V2 tells of the server, where it has gRPC.
+    """
 
     @property
     def application(self) -> ASGIApplication: ...
+    @property
+    def about(self) -> dict[str, Any]: ...
 
 
 class GRPC(Protocol):
@@ -162,9 +168,9 @@ def _fallback(config: Config, pool: Pool) -> Fallback:
 
 
 async def _start_grpc(
-    config: Config, pool: Pool, application: Application, fallback: Any
+    config: Config, pool: Pool, application: Application, fallback: Fallback
 ) -> GRPC | None:
-    """Start the gRPC server, which comes with KServe; None if its port is 0.
+    """Start the gRPC server; None if its port is 0.
 
     Raises:
         ConfigError: the port is in use.
@@ -172,7 +178,7 @@ async def _start_grpc(
     if not config.serving.grpc_port:
         return None
     module = importlib.import_module("common.serving.grpc.server")
-    server: GRPC = module.GRPCServer(config, pool, application.routes, fallback.dataplane)
+    server: GRPC = module.GRPCServer(config, pool, application.routes, fallback.about)
     await server.start()
     return server
 

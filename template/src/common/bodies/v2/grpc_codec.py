@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import UnknownModel
 from ...schema import ModelInput
-from ...words import no_version, shown
 from ..ndarray_codec import parse_shape
 from ..values import Array, DecodeError, Encoder
-from . import protobuf
+from . import protobuf, protobuf_fields
 from .first_row import Cut, First
-from .protobuf import BYTES, FIXED32, FIXED64, VARINT, Budget, Repeated, Scalar
+from .names import V2_BYTES, check_model
+from .protobuf import Repeated, Scalar
+from .protobuf_fields import BYTES, FIXED32, FIXED64, VARINT, Budget
 from .v2_codec import (
     BINARY_OUTPUT,
     RAW_ONLY,
@@ -36,7 +36,6 @@ from .v2_codec import (
     reshape,
 )
 from .v2_tensors import (
-    V2_BYTES,
     datatype,
     parsed,
     request_of_tensors,
@@ -152,24 +151,6 @@ class ModelInfer:
         return b"".join(parts)
 
 
-def check_model(served: str, known: str | None, name: str, version: str) -> None:
-    """Check that a request is for the model that is served.
-
-    Args:
-        served: the model's name.
-        known: its version, if it has one.
-        name: the name in the request.
-        version: the version in the request; empty for any.
-
-    Raises:
-        UnknownModel: it is for another one.
-    """
-    if name != served:
-        raise UnknownModel(f"there is no model {shown(name)} here, the model is {served!r}")
-    if version and version != known:
-        raise UnknownModel(no_version(version, known))
-
-
 class Message:
     """A ModelInferRequest. Its inputs and outputs are by name.
 
@@ -186,11 +167,11 @@ class Message:
         self._budget = Budget()
         for number, value in _parts(body, self._budget):
             if number == MODEL_NAME:
-                self.model_name = protobuf.text(value, "model_name")
+                self.model_name = protobuf_fields.text(value, "model_name")
             elif number == MODEL_VERSION:
-                self.model_version = protobuf.text(value, "model_version")
+                self.model_version = protobuf_fields.text(value, "model_version")
             elif number == ID:
-                self.id = protobuf.text(value, "id")
+                self.id = protobuf_fields.text(value, "id")
             elif number == PARAMETERS:
                 self.parameters.update(_parameters(value, self._budget))
             elif number == INPUTS:
@@ -241,7 +222,7 @@ class Message:
 
 def _parts(body: memoryview, budget: Budget) -> Iterator[tuple[int, memoryview]]:
     """The fields of a message that are strings, bytes or messages."""
-    for number, wire, value in protobuf.fields(body, budget):
+    for number, wire, value in protobuf_fields.fields(body, budget):
         if wire == BYTES:
             yield number, value
 
@@ -251,7 +232,7 @@ def _name(body: memoryview, budget: Budget) -> str:
     name, parameters = "", {}
     for number, value in _parts(body, budget):
         if number == NAME:
-            name = protobuf.text(value, "outputs: name")
+            name = protobuf_fields.text(value, "outputs: name")
         elif number == OF_REQUESTED:
             parameters.update(_parameters(value, budget))
     check_parameters(name, parameters, "outputs")
@@ -262,7 +243,7 @@ def _input(body: memoryview, budget: Budget) -> dict[str, Any]:
     """An InferInputTensor. Its contents are not read yet."""
     tensor: dict[str, Any] = {"name": "", "datatype": "", "shape": [], "contents": []}
     parameters = {}
-    for number, wire, value in protobuf.fields(body, budget):
+    for number, wire, value in protobuf_fields.fields(body, budget):
         if number == SHAPE and wire in (VARINT, BYTES):
             tensor["shape"] += _sizes(wire, value)
             if len(tensor["shape"]) > MOST_SIZES:
@@ -270,9 +251,9 @@ def _input(body: memoryview, budget: Budget) -> dict[str, Any]:
         elif wire != BYTES:
             continue
         elif number == NAME:
-            tensor["name"] = protobuf.text(value, "inputs: name")
+            tensor["name"] = protobuf_fields.text(value, "inputs: name")
         elif number == DATATYPE:
-            tensor["datatype"] = protobuf.text(value, "inputs: datatype")
+            tensor["datatype"] = protobuf_fields.text(value, "inputs: datatype")
         elif number == OF_INPUT:
             parameters.update(_parameters(value, budget))
         elif number == CONTENTS:
@@ -283,7 +264,7 @@ def _input(body: memoryview, budget: Budget) -> dict[str, Any]:
 
 def _sizes(wire: int, value: Any) -> list[int]:
     if wire == VARINT:
-        return [protobuf.signed(value)]
+        return [protobuf_fields.signed(value)]
     sizes: list[int] = protobuf.packed(value, SHAPES)[: MOST_SIZES + 1].tolist()
     return sizes
 
@@ -293,7 +274,7 @@ def _parameters(body: memoryview, budget: Budget) -> dict[str, Any]:
     key, value = "", None
     for number, part in _parts(body, budget):
         if number == KEY:
-            key = protobuf.text(part, "parameters: key")
+            key = protobuf_fields.text(part, "parameters: key")
         elif number == VALUE:
             value = _parameter(part, budget)
     if value is None:
@@ -304,7 +285,7 @@ def _parameters(body: memoryview, budget: Budget) -> dict[str, Any]:
 def _parameter(body: memoryview, budget: Budget) -> Any:
     """The value of an InferParameter: that of its last field."""
     found = None
-    for number, wire, value in protobuf.fields(body, budget):
+    for number, wire, value in protobuf_fields.fields(body, budget):
         if (read := READERS.get((number, wire))) is not None:
             found = read(value)
     return found
@@ -312,8 +293,8 @@ def _parameter(body: memoryview, budget: Budget) -> Any:
 
 READERS: dict[tuple[int, int], Callable[[Any], Any]] = {
     (BOOL, VARINT): bool,
-    (INT64, VARINT): protobuf.signed,
-    (STRING, BYTES): lambda value: protobuf.text(value, "parameters: string_param"),
+    (INT64, VARINT): protobuf_fields.signed,
+    (STRING, BYTES): lambda value: protobuf_fields.text(value, "parameters: string_param"),
     (DOUBLE, FIXED64): lambda value: struct.unpack("<d", value)[0],
     (UINT64, VARINT): int,
 }

@@ -1,43 +1,31 @@
-"""protobuf's wire format: reads and writes fields, without protobuf's package.
+"""protobuf's wire format: reads repeated fields and writes fields, without protobuf's package.
 
-Numbers are converted many at a time. Fields that are read one by one are counted, so that no
-message takes a long time.
+Numbers are converted many at a time. `protobuf_fields.py` reads other fields, one by one.
 
 Source: https://protobuf.dev/programming-guides/encoding
 """
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..values import Array, DecodeError
+from .protobuf_fields import (
+    BYTES,
+    GROUP,
+    MOST_BYTES,
+    VARINT,
+    Budget,
+    bytes_at,
+    field_at,
+    group_end,
+    varint_at,
+)
 
-VARINT, FIXED64, BYTES, GROUP, END_GROUP, FIXED32 = range(6)
-SIZES = {FIXED64: 8, FIXED32: 4}
-
-MOST_FIELDS = 1 << 18  # that are read one by one
-MOST_BYTES = 10  # of a varint
-MOST_TAG = (1 << 32) - 1
 PIECE = 1 << 20  # bytes of numbers that are converted together
 FIRST_PIECE = 1 << 6
-
-Field = tuple[int, int, Any]
-"""A field's number, its wire type and its value: an int for VARINT, else a memoryview."""
-
-
-@dataclass(slots=True)
-class Budget:
-    """How many fields may still be read one by one."""
-
-    left: int = MOST_FIELDS
-
-    def spend(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise DecodeError(f"the message has more than {MOST_FIELDS} fields: send fewer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,40 +42,6 @@ class Scalar:
 
 
 # ---- reading ----
-
-
-def fields(data: memoryview, budget: Budget) -> Iterator[Field]:
-    """The fields of a message, without its groups.
-
-    Raises:
-        DecodeError: it is not protobuf's wire format, or has too many fields.
-    """
-    at = 0
-    while at < len(data):
-        number, wire, value, at = _field(data, at, budget)
-        if wire == GROUP:
-            at = _group_end(data, at, number, budget)
-        else:
-            yield number, wire, value
-
-
-def text(value: memoryview, name: str) -> str:
-    """A field of type string.
-
-    Raises:
-        DecodeError: it is not UTF-8. The message starts with `name`.
-    """
-    try:
-        return str(value, "utf-8")
-    except UnicodeDecodeError as error:
-        raise DecodeError(f"{name}: must be UTF-8: {error.reason}") from None
-
-
-def signed(value: int) -> int:
-    """The int64 of a varint."""
-    if value >> 63:
-        return value - (1 << 64)
-    return value
 
 
 class Repeated:
@@ -110,8 +64,8 @@ class Repeated:
         if scalar.dtype is None:
             return _read_items(data, at, self._items, self._most)
         if wire == BYTES:
-            size, start = _varint(data, at + 1)
-            values = _bytes(data, start, size)
+            size, start = varint_at(data, at + 1)
+            values = bytes_at(data, start, size)
             self._arrays.append(packed(values, scalar, most))
             return start + size
         run = _varint_run if wire == VARINT else _fixed_run
@@ -156,9 +110,9 @@ def read_repeated(data: memoryview, known: dict[int, Repeated], budget: Budget) 
             budget.spend()
             at = repeated.read(data, at)
             continue
-        number, wire, _, at = _field(data, at, budget)
+        number, wire, _, at = field_at(data, at, budget)
         if wire == GROUP:
-            at = _group_end(data, at, number, budget)
+            at = group_end(data, at, number, budget)
         elif number in known and known[number].takes(wire):
             raise DecodeError("the message is malformed: a tag is longer than it needs to be")
 
@@ -184,59 +138,6 @@ def packed(data: memoryview, scalar: Scalar, most: int = sys.maxsize) -> Array:
     return values
 
 
-def _field(data: memoryview, at: int, budget: Budget) -> tuple[int, int, Any, int]:
-    """The field at `at`, and where it ends. The value of a group is not read."""
-    budget.spend()
-    tag, at = _varint(data, at)
-    number, wire = tag >> 3, tag & 7
-    if not number or tag > MOST_TAG or wire > FIXED32 or wire == END_GROUP:
-        raise DecodeError(f"the message is malformed: {tag} is no tag of a field")
-    if wire == VARINT:
-        value, at = _varint(data, at)
-        return number, wire, value, at
-    if wire == GROUP:
-        return number, wire, None, at
-    size = SIZES.get(wire)
-    if size is None:
-        size, at = _varint(data, at)
-    return number, wire, _bytes(data, at, size), at + size
-
-
-def _group_end(data: memoryview, at: int, number: int, budget: Budget) -> int:
-    """Where a group ends whose first field is at `at`. Groups are an old form that may nest."""
-    opened = [number]
-    while opened:
-        tag, after = _varint(data, at)
-        if tag & 7 == END_GROUP and tag >> 3 == opened[-1]:
-            opened.pop()
-            at = after
-            continue
-        number, wire, _, at = _field(data, at, budget)
-        if wire == GROUP:
-            opened.append(number)
-    return at
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """The varint at `at`, and where it ends."""
-    value = 0
-    for shift, byte in enumerate(data[at : at + MOST_BYTES]):
-        value |= (byte & 0x7F) << 7 * shift
-        if byte < 0x80:
-            return value & 0xFFFF_FFFF_FFFF_FFFF, at + shift + 1
-    if len(data) - at < MOST_BYTES:
-        raise DecodeError("the message ends within a field")
-    raise DecodeError("the message is malformed: a varint has more than 10 bytes")
-
-
-def _bytes(data: memoryview, at: int, size: int) -> memoryview:
-    if size > len(data) - at:
-        raise DecodeError(
-            f"the message ends within a field: {size} bytes are announced, {len(data) - at} follow"
-        )
-    return data[at : at + size]
-
-
 def _read_items(data: memoryview, at: int, items: list[bytes], most: int) -> int:
     """Collect the consecutive fields with the tag at `at`, whose values are bytes."""
     tag, size = data[at], FIRST_PIECE
@@ -244,8 +145,8 @@ def _read_items(data: memoryview, at: int, items: list[bytes], most: int) -> int
         done = _read_short(bytes(data[at : at + size]), tag, items)
         at, size = at + done, min(4 * size, PIECE)
         if not done:
-            length, start = _varint(data, at + 1)
-            items.append(bytes(_bytes(data, start, length)))
+            length, start = varint_at(data, at + 1)
+            items.append(bytes(bytes_at(data, start, length)))
             at, size = start + length, FIRST_PIECE
     return at
 
@@ -319,7 +220,7 @@ def _varint_run(
         ends = np.flatnonzero(piece < 0x80)
         pairs = len(ends) // 2
         if not pairs:
-            _varint(data, at + 1)  # says what is wrong
+            varint_at(data, at + 1)  # says what is wrong
         tags, ends = ends[: 2 * pairs : 2], ends[1 : 2 * pairs : 2]
         starts = np.concatenate(([0], ends[:-1] + 1))
         same = (starts == tags) & (piece[starts] == tag)
@@ -341,7 +242,7 @@ def _fixed_run(
     while at < len(data) and data[at] == tag and most > 0:
         complete = min(rows, (len(data) - at) // step)
         if not complete:
-            _bytes(data, at + 1, dtype.itemsize)  # says what is wrong
+            bytes_at(data, at + 1, dtype.itemsize)  # says what is wrong
         piece = np.frombuffer(data[at : at + complete * step], np.uint8).reshape(-1, step)
         same = piece[:, 0] == tag
         count = complete if same.all() else int(same.argmin())

@@ -20,8 +20,8 @@ from ..density import Steps, at_once
 from ..json_codec import json_decode, json_encode
 from ..ndarray_codec import build_array, check_size, parse_shape
 from ..values import Array, DecodeError, Encoder
+from .names import DATATYPES
 from .v2_tensors import (
-    DATATYPES,
     datatype,
     parsed,
     request_in_steps,

@@ -1,17 +1,18 @@
 """V2's metadata: a model's tensors, as requests must have them and as answers have them.
 
+The server makes it, whose environment has no numpy.
+
 Source: KServe's Open Inference Protocol (V2), "Server Metadata" and "Model Metadata".
 """
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Collection, Iterable, Iterator
+from functools import reduce
 from typing import Any
-
-import numpy as np
 
 from ...config import Config
 from ...rows import texts
-from ...rows.arrays import STAND_INS
-from ...rows.columns.formats import form_name, numpy_name
+from ...rows.columns.formats import STAND_INS, form_name, numpy_name
 from ...schema import (
     ArrayInput,
     ArrayOutput,
@@ -28,8 +29,7 @@ from ...schema import (
     TensorsOutput,
     TextInput,
 )
-from ..json_codec import json_encode
-from .v2_tensors import DATATYPES, V2_BYTES
+from .names import DATATYPES, V2_BYTES
 
 EXTENSIONS = ["binary_tensor_data"]
 # The protocol's names of platforms: PROJECT_FORMAT where it has one, else the project.
@@ -44,6 +44,7 @@ PLATFORMS = {
 HALF = "FP16"  # which V2 forbids in JSON
 COMPLEX = {"complex64": "float32", "complex128": "float64"}  # the dtypes of their parts
 NUMBER, BOOLEAN = "FP64", "BOOL"  # of values whose dtype is not known
+KINDS = ("bool", "uint", "int", "float")  # of DATATYPES, each before those that can hold it
 FORMS = {"number": NUMBER, "boolean": BOOLEAN}  # of columns of objects
 
 Output = tuple[str, Shape]
@@ -211,7 +212,7 @@ def _output(described: ModelOutput | None) -> Output | None:
             return AS_JSON
     dtype = described.dtype
     if dtype is None and isinstance(described, EstimatorOutput) and described.classes:
-        return str(np.asarray(described.classes).dtype), described.shape or ()
+        return _dtype_of(described.classes), described.shape or ()
     if dtype is None:
         return None
     return STAND_INS.get(dtype, dtype), described.shape
@@ -226,7 +227,44 @@ def _together(described: ListOutput) -> Output | None:
     shape = known[0][1]
     if shape is None or any(part[1] != shape for part in known):
         return AS_JSON
-    return str(np.result_type(*(dtype for dtype, _ in known))), (len(parts), *shape)
+    return reduce(promoted, (dtype for dtype, _ in known)), (len(parts), *shape)
+
+
+def _dtype_of(classes: Collection[Any]) -> str:
+    """The dtype of the array that numpy makes of classes."""
+    kinds = set(map(type, classes))
+    if not kinds <= {bool, int, float}:
+        return "object"
+    if float in kinds:
+        return "float64"
+    if kinds == {bool}:
+        return "bool"
+    return "int64" if max(classes) < 2**63 else "uint64"
+
+
+def promoted(first: str, second: str) -> str:
+    """The dtype that holds both, as numpy promotes them; object for other things than numbers.
+
+    Source: https://numpy.org/doc/stable/reference/arrays.promotion.html
+    """
+    if first == second:
+        return first
+    if not {first, second} <= DATATYPES.keys():
+        return "object"
+    (rank, size), (least_rank, least_size) = sorted(map(_kind, (first, second)), reverse=True)
+    kind = KINDS[rank]
+    if rank == least_rank or KINDS[least_rank] == "bool":
+        return f"{kind}{max(size, least_size)}"
+    if kind == "int":  # and the other one is unsigned: a bit more
+        size = max(size, 2 * least_size)
+        return f"int{size}" if size <= 64 else "float64"
+    return f"float{max(size, min(64, 2 * least_size))}"
+
+
+def _kind(dtype: str) -> tuple[int, int]:
+    """The place of a dtype's kind in KINDS, and its bits."""
+    name = dtype.rstrip("0123456789")
+    return KINDS.index(name), int(dtype[len(name) :] or 0)
 
 
 # ---- tensors ----
@@ -297,4 +335,4 @@ def _element(datatype: str, value: Any) -> Any:
         return value
     if texts.is_b64(value):
         return texts.to_bytes(value).decode()
-    return json_encode(value).decode()
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

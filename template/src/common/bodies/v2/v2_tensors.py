@@ -26,20 +26,12 @@ from ...words import shown
 from ..density import Steps, at_once
 from ..json_codec import json_decode, json_encode
 from ..values import DecodeError, array_to_list, time_to_iso
+from .names import DATATYPES
 
 T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
 Read = Callable[[bytes | str], Any]
 """Reads an element of a BYTES tensor, which is a string where its data is in JSON."""
-
-V2_BYTES = "BYTES"  # V2's name for texts and bytes
-DATATYPES = {
-    "bool": "BOOL",
-    **{f"int{bits}": f"INT{bits}" for bits in (8, 16, 32, 64)},
-    **{f"uint{bits}": f"UINT{bits}" for bits in (8, 16, 32, 64)},
-    **{f"float{bits}": f"FP{bits}" for bits in (16, 32, 64)},
-}
-
 
 ROWS_AT_ONCE = 1 << 13
 # MLServer's content type of a column that holds other things than texts.

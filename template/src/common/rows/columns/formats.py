@@ -21,6 +21,13 @@ _SPARSE = re.compile(r"Sparse\[(\w+), .*\]")
 _ALIASES = {"boolean": "bool", "double": "float64", "float": "float32", "halffloat": "float16"}
 _ZONE = re.compile(r"\[\w+, (?:tz=)?([^\]]+)\]")
 MOST_CATEGORIES = 10  # in a message
+# numpy's dtypes for those that it lacks, as PyTorch names them.
+STAND_INS = {
+    "bfloat16": "float32",
+    "float8_e4m3fn": "float32",
+    "float8_e5m2": "float32",
+    "complex32": "complex64",
+}
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
-"""Errors of a FastAPI application as our own routes answer them: `{"error": MESSAGE}`."""
+"""Errors of an application of Starlette as our own routes answer them: `{"error": MESSAGE}`."""
 
 from typing import Any
 
-from fastapi import Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException as RoutingError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 FIXED = "this server serves one model, which cannot be unloaded"
 UNEXPLAINED = "this model has no explainer"
@@ -22,20 +21,9 @@ def unforeseen(request_id: str) -> str:
 
 
 async def http_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RoutingError)
+    assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
-async def malformed(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return JSONResponse({"error": f"{place}: {first['msg']}"}, 400)
-
-
-# FastAPI's own errors answer as our routes do, with a message under `error`.
-HANDLERS: dict[Any, Any] = {
-    Exception: failed,
-    RoutingError: http_error,
-    RequestValidationError: malformed,
-}
+# Starlette's own errors answer as our routes do, with a message under `error`.
+HANDLERS: dict[Any, Any] = {Exception: failed, HTTPException: http_error}

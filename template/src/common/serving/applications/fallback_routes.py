@@ -1,6 +1,7 @@
 """The routes besides the predict routes, without KServe: health, metadata, metrics, `/docs`.
 
-KServe's own application answers these in a server with KServe. KFServing and Ray Serve use this.
+KServe's own application answers these in a server with KServe. The standalone server, KFServing and
+Ray Serve use this.
 
 Source: KServe's V1 protocol, and the Open Inference Protocol (V2),
 https://github.com/kserve/open-inference-protocol. Of Triton's model repository extension, `load`
@@ -10,19 +11,39 @@ answers whether the model is there.
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ...bodies.v2 import v2_metadata
 from ...config import Config
 from . import openapi
 from .error_answers import FIXED, HANDLERS, UNEXPLAINED
+from .json_routes import Answer, json_route
 from .model_routes import ModelRoutes
 
 UNREAD = "this server takes no CloudEvents: send plain JSON"
 
 
-def application(config: Config, ready: Callable[[], bool], server: str, version: str) -> FastAPI:
+async def unread(_: Request) -> Response:
+    """A CloudEvent where the server takes none."""
+    raise HTTPException(415, UNREAD)
+
+
+def about(server: str, version: str) -> dict[str, Any]:
+    """What V2 tells of a server with this name and this version."""
+    return {"name": server, "version": version, "extensions": v2_metadata.EXTENSIONS}
+
+
+def application(
+    config: Config,
+    ready: Callable[[], bool],
+    server: str,
+    version: str,
+    event: Answer = unread,
+) -> Starlette:
     """The application with the routes besides the predict routes.
 
     Args:
@@ -30,15 +51,14 @@ def application(config: Config, ready: Callable[[], bool], server: str, version:
         ready: whether the model would answer a request now.
         server: the server's name, for V2's metadata.
         version: the server's version, for V2's metadata.
+        event: answers CloudEvents. Plain bodies of predict routes never come here.
     """
-    app = FastAPI(title=config.name, version=version, docs_url=None, redoc_url=None)
-    for error, handler in HANDLERS.items():
-        app.add_exception_handler(error, handler)
+    app = Starlette(exception_handlers=HANDLERS)
     of_model = ModelRoutes(config, ready)
     of_model.add_to(app)
-    routes = _Routes(of_model, config, ready, server, version)
+    routes = _Routes(of_model, config, ready, about(server, version), event)
     for method, path, answer in routes.table():
-        app.add_api_route(path, answer, methods=[method])
+        app.router.routes.append(json_route(method, path, answer))
     openapi.describe(app, config)
     return app
 
@@ -51,24 +71,21 @@ class _Routes:
         of_model: ModelRoutes,
         config: Config,
         ready: Callable[[], bool],
-        server: str,
-        version: str,
+        server: dict[str, Any],
+        event: Answer,
     ) -> None:
         self._of_model = of_model
         self._name = config.name
         self._ready = ready
-        self._server = {
-            "name": server,
-            "version": version,
-            "extensions": v2_metadata.EXTENSIONS,
-        }
+        self._server = server
+        self._event = event
 
-    def table(self) -> list[tuple[str, str, Callable[..., Any]]]:
+    def table(self) -> list[tuple[str, str, Answer]]:
         return [
             ("GET", "/", self.alive),
             ("GET", "/metrics", self.metrics),
             ("GET", "/v1/models", self.models),
-            ("POST", "/v1/models/{model_name}:predict", self.unread),
+            ("POST", "/v1/models/{model_name}:predict", self.event),
             ("POST", "/v1/models/{model_name}:explain", self.explain),
             ("GET", "/v2", self.metadata),
             ("GET", "/v2/health/live", self.live),
@@ -78,22 +95,22 @@ class _Routes:
             ("POST", "/v2/repository/models/{model_name}/unload", self.unload),
         ]
 
-    async def alive(self) -> dict[str, str]:
+    async def alive(self, _: Request) -> dict[str, str]:
         return {"status": "alive"}
 
-    async def metrics(self) -> Response:
+    async def metrics(self, _: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    async def models(self) -> dict[str, list[str]]:
+    async def models(self, _: Request) -> dict[str, list[str]]:
         return {"models": [self._name]}
 
-    async def metadata(self) -> dict[str, Any]:
+    async def metadata(self, _: Request) -> dict[str, Any]:
         return self._server
 
-    async def live(self) -> dict[str, bool]:
+    async def live(self, _: Request) -> dict[str, bool]:
         return {"live": True}
 
-    async def server_ready(self) -> dict[str, bool]:
+    async def server_ready(self, _: Request) -> dict[str, bool]:
         if not self._ready():
             raise HTTPException(503, "the server is not ready")
         return {"ready": True}
@@ -102,14 +119,14 @@ class _Routes:
         await self._of_model.ready(request)
         return {"name": self._name, "load": True}
 
-    async def unload(self, model_name: str) -> None:
-        self._of_model.check(model_name)
+    async def unload(self, request: Request) -> None:
+        self._of_model.check(**request.path_params)
         raise HTTPException(501, FIXED)
 
-    async def explain(self, model_name: str) -> None:
-        self._of_model.check(model_name)
+    async def explain(self, request: Request) -> None:
+        self._of_model.check(**request.path_params)
         raise HTTPException(501, UNEXPLAINED)
 
-    async def unread(self, model_name: str) -> None:
-        """A CloudEvent: plain bodies never come here."""
-        raise HTTPException(415, UNREAD)
+    async def event(self, request: Request) -> Any:
+        self._of_model.check(**request.path_params)
+        return await self._event(request)

@@ -20,11 +20,9 @@ from cloudevents.sdk.converters.util import has_binary_headers
 from tornado.httputil import responses
 from tornado.web import Application, HTTPError, RequestHandler
 
-from ... import bodies
-from ...bodies import events
 from ...config import Config
 from ...errors import Unanswered
-from ...link.frames import Kind
+from ...link.frames import Kind, event_parts
 from ..pool import Pool
 from . import error_answers, fallback_routes
 from .model_routes import ready_answer
@@ -109,7 +107,7 @@ class ForwardingModel(KFModel):
         except Unanswered as error:
             raise Answer(error.status, str(error)) from None
         if answer.status != 200:
-            raise Answer(answer.status, bodies.json_decode(answer.body)["error"])
+            raise Answer(answer.status, json.loads(answer.body)["error"])
         return answer.body
 
 
@@ -190,7 +188,7 @@ class Predict(Handler, HTTPHandler):
         headers, model = self.request.headers, self.get_model(name)
         if not has_binary_headers(headers):
             answer = await model.ask(Kind.EVENT, self.request.body)
-            self._finish(events.parted(answer)[1])
+            self._finish(event_parts(answer)[1])
             return
         fields = {key: value for key, value in headers.items() if key.lower() != "ce-contenttype"}
         try:

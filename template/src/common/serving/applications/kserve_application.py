@@ -1,11 +1,13 @@
 """KServe's own application. Its model passes every request to the workers."""
 
+import json
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
 
 from cloudevents.sdk.converters.util import has_binary_headers
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from kserve import Model, ModelRepository
 from kserve.errors import InvalidInput as KServeInvalidInput
@@ -17,12 +19,10 @@ from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
 from kserve.utils.utils import create_response_cloudevent
 
-from ... import bodies
-from ...bodies import events
 from ...bodies.v2 import v2_metadata
 from ...config import Config
 from ...errors import Unanswered
-from ...link.frames import Kind
+from ...link.frames import Kind, event_parts
 from ..pool import Pool
 from . import error_answers, openapi
 from .model_routes import ModelRoutes
@@ -81,14 +81,14 @@ class ForwardingModel(Model):
         """Answer a V1 body, which is a CloudEvent or the data of one."""
         request_id = (headers or {}).get("x-request-id") or token_hex(8)
         if headers.get("content-type", "").startswith(EVENT) and not has_binary_headers(headers):
-            return Answer(*events.parted(await self._ask(Kind.EVENT, payload, request_id)))
+            return Answer(*event_parts(await self._ask(Kind.EVENT, payload, request_id)))
         return Answer(None, await self._ask(Kind.JSON, payload, request_id))
 
     async def _ask(self, kind: Kind, body: bytes, request_id: str) -> bytes:
         answer = await self._pool.submit(kind, body, request_id)
         if answer.status == 200:
             return answer.body
-        message = bodies.json_decode(answer.body)["error"]
+        message = json.loads(answer.body)["error"]
         if answer.status == 400:
             raise KServeInvalidInput(message)
         raise ModelFailed(message)
@@ -160,20 +160,21 @@ class FallbackApplication:
         pool: the workers.
 
     Attributes:
-        dataplane: KServe's data plane, which has the metadata.
+        about: what V2 tells of the server.
     """
 
     def __init__(self, config: Config, pool: Pool) -> None:
         self._of_model = ModelRoutes(config, lambda: pool.ready)
         registry = FixedRepository()
         registry.update(ForwardingModel(config, pool))
-        self.dataplane = ReadyDataPlane(config, registry)
+        self._dataplane = ReadyDataPlane(config, registry)
+        self.about = self._dataplane.metadata()
         self._extension = ModelRepositoryExtension(registry)
         self.application = self._application(config)
 
     def _application(self, config: Config) -> FastAPI:
         server = RESTServer(
-            "kserve.model_server:app", self.dataplane, self._extension, config.serving.http_port
+            "kserve.model_server:app", self._dataplane, self._extension, config.serving.http_port
         )
         # Before KServe's own, which know no versions.
         self._of_model.add_to(app)
@@ -194,8 +195,16 @@ def _handler(status: int) -> Any:
     return answer
 
 
+async def _malformed(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return JSONResponse({"error": f"{place}: {first['msg']}"}, 400)
+
+
 HANDLERS: dict[Any, Any] = {
     **error_answers.HANDLERS,
+    RequestValidationError: _malformed,
     KServeInvalidInput: _handler(400),
     ModelNotFound: _handler(404),
     ModelFailed: _handler(500),

@@ -7,12 +7,15 @@ of those that other platforms ask.
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from ...bodies.v2 import v2_metadata
 from ...config import Config
 from ...platforms import LIVE, READY
 from ...words import no_version
+from .json_routes import json_route
 
 
 def ready_answer(config: Config) -> dict[str, Any]:
@@ -38,7 +41,7 @@ class ModelRoutes:
         self._own = config.routes.health
         self._metadata = v2_metadata.of_model(config)
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: Starlette) -> None:
         """Add the routes to an application. Of two for one path, the first that it gets answers."""
         for path, answer in (
             ("/v1/models/{model_name}", self.ready),
@@ -46,14 +49,13 @@ class ModelRoutes:
             ("/v2/models/{model_name}/versions/{version}", self.metadata),
             ("/v2/models/{model_name}/ready", self.ready),
             ("/v2/models/{model_name}/versions/{version}/ready", self.ready),
+            *((path, self.live) for path in LIVE),
+            *((path, self.ready) for path in READY),
+            *([(self._own, self.ready)] if self._own else []),
         ):
-            app.add_api_route(path, answer)
-        for path in LIVE:
-            app.add_api_route(path, self.live)
-        for path in (*READY, *([self._own] if self._own else [])):
-            app.add_api_route(path, self.ready)
+            app.router.routes.append(json_route("GET", path, answer))
 
-    async def live(self) -> dict[str, bool]:
+    async def live(self, _: Request) -> dict[str, bool]:
         return {"live": True}
 
     async def ready(self, request: Request) -> dict[str, Any]:

@@ -6,14 +6,16 @@ Source: https://spec.openapis.org/oas/v3.1.0
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from ...bodies.v2 import v2_metadata
 from ...config import Config
 from ...platforms import LIVE, READY, SCORING, VERTEX
+from .json_routes import json_route
 from .openapi_schemas import NAMES, STRING, Schema, components, ref
 
 JSON, TEXT = "application/json", "text/plain"
@@ -90,22 +92,50 @@ class Operation:
         return document
 
 
-def describe(app: FastAPI, config: Config) -> None:
-    """Give an application a `/docs` that shows this model."""
+# `NAME` is the model's, which needs no escapes.
+# Source: https://github.com/swagger-api/swagger-ui/blob/master/docs/usage/configuration.md
+PAGE = """<!DOCTYPE html>
+<html>
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1.0">
+<link rel="stylesheet" href="docs/static/swagger-ui.css">
+<link rel="icon" href="docs/static/favicon-32x32.png">
+<title>NAME</title>
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="docs/static/swagger-ui-bundle.js"></script>
+<script>
+SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  showExtensions: true,
+  showCommonExtensions: true,
+});
+</script>
+</body>
+</html>
+"""
+
+
+def describe(app: Starlette, config: Config) -> None:
+    """Give an application an `/openapi.json` and a `/docs` that show this model."""
     made = document(config)
 
-    async def docs() -> HTMLResponse:
-        return get_swagger_ui_html(
-            openapi_url="openapi.json",
-            title=config.name,
-            swagger_js_url="docs/static/swagger-ui-bundle.js",
-            swagger_css_url="docs/static/swagger-ui.css",
-            swagger_favicon_url="docs/static/favicon-32x32.png",
-        )
+    async def description(_: Request) -> dict[str, Any]:
+        return made
 
-    app.openapi = lambda: made  # type: ignore[method-assign]
-    app.mount("/docs/static", StaticFiles(packages=[("fastapi_swagger", "resources")]))
-    app.add_api_route("/docs", docs, include_in_schema=False)
+    async def docs(_: Request) -> HTMLResponse:
+        return HTMLResponse(PAGE.replace("NAME", config.name))
+
+    static = StaticFiles(packages=[("fastapi_swagger", "resources")])
+    app.router.routes[:0] = [  # before those that an application has for any model
+        json_route("GET", "/openapi.json", description),
+        json_route("GET", "/docs", docs),
+        Mount("/docs/static", static),
+    ]
 
 
 def document(config: Config) -> dict[str, Any]:

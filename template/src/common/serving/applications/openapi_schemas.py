@@ -6,7 +6,7 @@ Source: https://spec.openapis.org/oas/v3.1.0, https://spec.openapis.org/registry
 from collections.abc import Sequence
 from typing import Any
 
-from ...bodies.v2.v2_tensors import DATATYPES, V2_BYTES
+from ...bodies.v2.names import DATATYPES, V2_BYTES
 from ...config import Config
 from ...rows.columns.formats import B64, FORMS, json_schema, numpy_name, words
 from ...schema import (

@@ -11,22 +11,24 @@ from itertools import islice
 from typing import Any
 
 import grpc
-from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 
-from ...bodies.v2 import grpc_codec, protobuf
-from ...bodies.values import DecodeError
+from ...bodies.v2 import v2_metadata
+from ...bodies.v2.names import check_model
+from ...bodies.v2.protobuf_fields import BYTES, Budget, fields
 from ...config import Config
-from ...errors import Unanswered
+from ...errors import DecodeError, Unanswered
 from ...link.frames import Kind, Response
 from ..applications.error_answers import FIXED
 from ..pool import Pool
 from ..predict_routes import Headers, PredictRoutes, Refused, error_answer, version_fields
 from .calls import CANCELLED, STATUSES, details, unary
+from .messages import CLASSES, PACKAGE, SERVICE
 from .receiving import Receiver
 
-NAME = "inference.GRPCInferenceService"
+NAME = f"{PACKAGE}.{SERVICE}"
 ROUTE = "grpc_infer"  # in metrics and in the log
 REQUEST_ID = "x-request-id"
+MESSAGE_ID = 3  # the number of `id` in a ModelInferRequest
 MOST_ID_BYTES = 128
 LOADED = "this server serves one model, which it has loaded when it starts"
 REFUSED = {"RepositoryModelLoad": LOADED, "RepositoryModelUnload": FIXED}
@@ -39,12 +41,17 @@ class InferenceService:
         config: the scaffold's configuration.
         pool: the workers.
         routes: counts and logs the answers of ModelInfer, and makes request ids.
-        dataplane: KServe's, which has the metadata.
+        server: what V2 tells of the server.
         receiver: receives the requests.
     """
 
     def __init__(
-        self, config: Config, pool: Pool, routes: PredictRoutes, dataplane: Any, receiver: Receiver
+        self,
+        config: Config,
+        pool: Pool,
+        routes: PredictRoutes,
+        server: dict[str, Any],
+        receiver: Receiver,
     ) -> None:
         self._receiver = receiver
         self._name = config.name
@@ -52,7 +59,8 @@ class InferenceService:
         self._told = version_fields(config)
         self._pool = pool
         self._routes = routes
-        self._dataplane = dataplane
+        self._server = server
+        self._model = v2_metadata.of_model(config)
         self._released = asyncio.Event()
         self._released.set()
 
@@ -77,8 +85,8 @@ class InferenceService:
         methods = {
             name: unary(
                 self._receiver,
-                getattr(messages, f"{name}Request"),
-                getattr(messages, f"{name}Response"),
+                CLASSES[f"{name}Request"],
+                CLASSES[f"{name}Response"],
                 answer,
             )
             for name, answer in answers.items()
@@ -139,21 +147,21 @@ class InferenceService:
     # ---- the other methods ----
 
     async def _live(self, _: Any) -> Any:
-        return messages.ServerLiveResponse(live=True)
+        return CLASSES["ServerLiveResponse"](live=True)
 
     async def _ready(self, _: Any) -> Any:
-        return messages.ServerReadyResponse(ready=self._pool.ready)
+        return CLASSES["ServerReadyResponse"](ready=self._pool.ready)
 
     async def _model_ready(self, request: Any) -> Any:
-        grpc_codec.check_model(self._name, self._version, request.name, request.version)
-        return messages.ModelReadyResponse(ready=self._pool.ready)
+        check_model(self._name, self._version, request.name, request.version)
+        return CLASSES["ModelReadyResponse"](ready=self._pool.ready)
 
     async def _metadata(self, _: Any) -> Any:
-        return messages.ServerMetadataResponse(**self._dataplane.metadata())
+        return CLASSES["ServerMetadataResponse"](**self._server)
 
     async def _model_metadata(self, request: Any) -> Any:
-        grpc_codec.check_model(self._name, self._version, request.name, request.version)
-        return messages.ModelMetadataResponse(**await self._dataplane.model_metadata(self._name))
+        check_model(self._name, self._version, request.name, request.version)
+        return CLASSES["ModelMetadataResponse"](**self._model)
 
 
 async def _refuse(message: str, _: Any) -> None:
@@ -162,10 +170,10 @@ async def _refuse(message: str, _: Any) -> None:
 
 def _message_id(message: bytes) -> bytes:
     """The id of a ModelInferRequest, if it is short and where writers put it."""
-    parts = islice(protobuf.fields(memoryview(message), protobuf.Budget()), grpc_codec.ID)
+    parts = islice(fields(memoryview(message), Budget()), MESSAGE_ID)
     try:
         for number, wire, value in parts:
-            if (number, wire) == (grpc_codec.ID, protobuf.BYTES) and len(value) <= MOST_ID_BYTES:
+            if (number, wire) == (MESSAGE_ID, BYTES) and len(value) <= MOST_ID_BYTES:
                 return bytes(value)
     except DecodeError:  # the worker says what is wrong
         pass

@@ -12,14 +12,14 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import SERVICE_NAME as NAME
 from grpc_reflection.v1alpha.reflection import aio
-from kserve.protocol.grpc import grpc_predict_v2_pb2
 
 from ..predict_routes import Refused
-from . import health, inference
+from . import health, inference, messages
 from .calls import Streams, refuse
 
-FILES = (grpc_predict_v2_pb2, health_pb2, reflection_pb2)
+FILES = (health_pb2, reflection_pb2)
 SERVICES = (inference.NAME, health.NAME, NAME)
+UNSERVED = {*inference.REFUSED, "List"}  # "List" is in newer descriptions of health
 
 
 class ReflectionService:
@@ -81,12 +81,16 @@ def _request(message: bytes) -> Any:
 def _descriptors() -> DescriptorPool:
     """The descriptions of the services, without the methods that are not served."""
     pool = DescriptorPool()
-    for module in FILES:
-        file = FileDescriptorProto()
-        module.DESCRIPTOR.CopyToProto(file)
+    for file in (messages.description(), *map(_description, FILES)):
         for service in file.service:
-            served = [method for method in service.method if method.name not in inference.REFUSED]
+            served = [method for method in service.method if method.name not in UNSERVED]
             del service.method[:]
             service.method.extend(served)
         pool.Add(file)
     return pool
+
+
+def _description(module: Any) -> FileDescriptorProto:
+    file = FileDescriptorProto()
+    module.DESCRIPTOR.CopyToProto(file)
+    return file

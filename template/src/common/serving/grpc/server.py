@@ -31,17 +31,19 @@ class GRPCServer:
         config: the scaffold's configuration.
         pool: the workers.
         routes: counts and logs the answers.
-        dataplane: KServe's, which has the metadata.
+        server: what V2 tells of the server.
     """
 
-    def __init__(self, config: Config, pool: Pool, routes: PredictRoutes, dataplane: Any) -> None:
+    def __init__(
+        self, config: Config, pool: Pool, routes: PredictRoutes, server: dict[str, Any]
+    ) -> None:
         self._port = config.serving.grpc_port
         self._following: asyncio.Task[None]
         receiver = Receiver(
             pool.held, config.serving.max_body_bytes, max(1, config.serving.max_connections // 2)
         )
         streams = Streams(max(1, config.serving.max_connections // 4))
-        self._inference = inference.InferenceService(config, pool, routes, dataplane, receiver)
+        self._inference = inference.InferenceService(config, pool, routes, server, receiver)
         self._health = HealthService((inference.NAME, config.name), pool, receiver, streams)
         self._reflection = ReflectionService(streams)
         services = (self._inference, self._health, self._reflection)
