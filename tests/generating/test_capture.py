@@ -162,9 +162,8 @@ def test_a_package_with_relative_imports_is_copied_with_its_path(tmp_path: Path)
     assert pins(scaffold)["scipy"] == "imported by owner/features/helpers.py"
 
 
-@pytest.mark.parametrize(
-    "kind", ["PEP 610", pytest.param("setup.py develop", marks=pytest.mark.sweep)]
-)
+@pytest.mark.sweep
+@pytest.mark.parametrize("kind", ["PEP 610", "setup.py develop"])
 def test_an_editable_project_is_copied(tmp_path: Path, kind: str) -> None:
     project, site = tmp_path / "project", tmp_path / "site"
     metadata = "Metadata-Version: 2.1\nName: owner-project\nVersion: 1.0\n"

@@ -14,6 +14,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 import generator
 from generator import ModelError, Scaffold, ServingError, SettingError
+from generator.hooks import find
 from support.models.proved import Forecaster, Given, Here
 from support.models.proved_estimators import Ahead, Process, Untagged, months, numbers
 
@@ -108,6 +109,11 @@ def test_an_estimator_that_is_none_is_one_sentence(make: Callable[..., Scaffold]
     assert make(Untagged().fit(X), framework="custom", sample_input=X).predict(X)
 
 
+def test_what_has_scikit_learns_interface_without_its_tags_is_none_of_its_models() -> None:
+    assert find(Ahead().fit([4.0])).name == "custom"
+
+
+@pytest.mark.sweep
 def test_of_scikit_learns_interface_without_its_tags(make: Callable[..., Scaffold]) -> None:
     with pytest.raises(ModelError, match="Ahead is not fitted: call fit before"):
         make(Ahead())

@@ -41,6 +41,7 @@ from common.worker.first_rows import FirstRows
 from common.worker.flow import Flow
 from common.worker.main import _serve
 from support.servers.flows import ask, proved
+from support.session.cases import first
 
 SIZE = LARGE_BYTES + 1000
 ARRAY = ArrayInput((4,), "float64")
@@ -429,23 +430,26 @@ LONG_TEXT = rb"],\"\\" * 60_000
 
 @pytest.mark.parametrize(
     "body",
-    [
-        b'{"instances": [%b]}',
-        b' {"a": [{}], "instances" :\n[ %b ] , "b": null} ',
-        b'{"\\u0069nstances": [%b], "a": "\\u0069nstances"}',
-        b'{"a": 1, "a": 2, "instances": [%b], "a": 3}',
-        b'{"instances": [%b], "instances": []}',
-        b'{"instances": [%b], "\\u0069nstances": ["xx"]}',
-        b'{"instances": [], "instances": [%b]}',
-        b'{"instances": [[%b]]}',
-        b'{"instances": [[[[%b], 1], [%b]], %b]}',
-        b'{"instances": {"a": [%b]}}',
-        b'{"b": [%b], "instances": [1]}',
-        b'{"b": {"c": [%b]}, "%s": "%s", "instances": [%b]}',
-        b"[%b]",
-        b'"%s"',
-        b"7",
-    ],
+    first(
+        5,
+        [
+            b'{"instances": [%b]}',
+            b' {"a": [{}], "instances" :\n[ %b ] , "b": null} ',
+            b'{"\\u0069nstances": [%b], "a": "\\u0069nstances"}',
+            b'{"a": 1, "a": 2, "instances": [%b], "a": 3}',
+            b'{"instances": [%b], "instances": []}',
+            b'{"instances": [%b], "\\u0069nstances": ["xx"]}',
+            b'{"instances": [], "instances": [%b]}',
+            b'{"instances": [[%b]]}',
+            b'{"instances": [[[[%b], 1], [%b]], %b]}',
+            b'{"instances": {"a": [%b]}}',
+            b'{"b": [%b], "instances": [1]}',
+            b'{"b": {"c": [%b]}, "%s": "%s", "instances": [%b]}',
+            b"[%b]",
+            b'"%s"',
+            b"7",
+        ],
+    ),
 )
 def test_any_body_is_taken_apart(body: bytes) -> None:
     text = body.replace(b"%b", ROWS).replace(b"%s", LONG_TEXT)
@@ -456,29 +460,32 @@ def test_any_body_is_taken_apart(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [
-        b'{"instances": [%b,]}',
-        b'{"instances": [%b, ]}',
-        b'{"instances": [,%b]}',
-        b'{"instances": [%b,,1]}',
-        b'{"instances": [%b 1]}',
-        b'{"instances": [%b]',
-        b'{"instances": [%b}}',
-        b'{"instances": [%b]}}',
-        b'{"instances": [%b]} {}',
-        b'{"instances": [%b], }',
-        b'{"a": NaN, "instances": [%b]}',
-        b'{"instances": [%b, NaN]}',
-        b'{"instances": [%b, "\\ud800"]}',
-        b'{"instances": [%b, ' + 1023 * b"[" + 1023 * b"]" + b"]}",
-        b'{1: 2, "instances": [%b]}',
-        b'{"instances": [%b,\n "\xc3\xa9", {"a": [%b], "b" 1}]}',
-        b'{"instances": [%b, {"%s" 1}]}',
-        b'{"instances": [%b, "%s',
-        b'{"instances": [%b, {"%s',
-        b'{"instances": [%b, "%s" "%s"]}',
-        b"[" * 1100 + b"%b" + b"]" * 1100,
-    ],
+    first(
+        8,
+        [
+            b'{"instances": [%b,]}',
+            b'{"instances": [%b, ]}',
+            b'{"instances": [,%b]}',
+            b'{"instances": [%b,,1]}',
+            b'{"instances": [%b 1]}',
+            b'{"instances": [%b]',
+            b'{"instances": [%b}}',
+            b'{"instances": [%b]}}',
+            b'{"instances": [%b]} {}',
+            b'{"instances": [%b], }',
+            b'{"a": NaN, "instances": [%b]}',
+            b'{"instances": [%b, NaN]}',
+            b'{"instances": [%b, "\\ud800"]}',
+            b'{"instances": [%b, ' + 1023 * b"[" + 1023 * b"]" + b"]}",
+            b'{1: 2, "instances": [%b]}',
+            b'{"instances": [%b,\n "\xc3\xa9", {"a": [%b], "b" 1}]}',
+            b'{"instances": [%b, {"%s" 1}]}',
+            b'{"instances": [%b, "%s',
+            b'{"instances": [%b, {"%s',
+            b'{"instances": [%b, "%s" "%s"]}',
+            b"[" * 1100 + b"%b" + b"]" * 1100,
+        ],
+    ),
 )
 def test_what_is_no_json_is_said_as_at_once(body: bytes) -> None:
     text = body.replace(b"%b", ROWS).replace(b"%s", LONG_TEXT)
@@ -504,24 +511,27 @@ EVENT = (
 
 @pytest.mark.parametrize(
     "body",
-    [
-        b'{%e, "data": {"instances": [%b]}}',
-        b'{"data": {"a": {"b": []}, "instances": [%b], "b": [1]}, %e, "c": "]"}',
-        b'{"\\u0064ata" :\n{"instances": [%b]}, %e, "data2": {}}',
-        b'{"instances": [%b], "b": 1}',
-        b'{"instances": [%b], "data": 1}',
-        b'{"instances": [%b], "data": {"instances": [1]}, %e}',
-        b'{"data": {"instances": [%b]}, "instances": [1], %e}',
-        b'{"data": {"instances": [%b]}, "data": {"instances": [1]}, %e}',
-        b'{"data": {"instances": [%b]}, %e, "data": null}',
-        b'{"data": {"instances": [%b]}, "data": [%b], %e}',
-        b'{"data": {"instances": [%b]}}',
-        b'{%e, "data": [%b]}',
-        b'{%e, "data": {"data": {"instances": [%b]}}}',
-        b'{%e, "data": {"instances": [%b]}',
-        b'{%e, "subject": "%s", "data": {"instances": [%b]}}',
-        b'{%e, "data": {"instances": [%b]}, "subject": "%s"}',
-    ],
+    first(
+        3,
+        [
+            b'{%e, "data": {"instances": [%b]}}',
+            b'{"data": {"a": {"b": []}, "instances": [%b], "b": [1]}, %e, "c": "]"}',
+            b'{"\\u0064ata" :\n{"instances": [%b]}, %e, "data2": {}}',
+            b'{"instances": [%b], "b": 1}',
+            b'{"instances": [%b], "data": 1}',
+            b'{"instances": [%b], "data": {"instances": [1]}, %e}',
+            b'{"data": {"instances": [%b]}, "instances": [1], %e}',
+            b'{"data": {"instances": [%b]}, "data": {"instances": [1]}, %e}',
+            b'{"data": {"instances": [%b]}, %e, "data": null}',
+            b'{"data": {"instances": [%b]}, "data": [%b], %e}',
+            b'{"data": {"instances": [%b]}}',
+            b'{%e, "data": [%b]}',
+            b'{%e, "data": {"data": {"instances": [%b]}}}',
+            b'{%e, "data": {"instances": [%b]}',
+            b'{%e, "subject": "%s", "data": {"instances": [%b]}}',
+            b'{%e, "data": {"instances": [%b]}, "subject": "%s"}',
+        ],
+    ),
 )
 def test_an_event_comes_out_in_pieces_as_at_once(body: bytes) -> None:
     text = body.replace(b"%e", EVENT).replace(b"%b", ROWS).replace(b"%s", b"x" * (1 << 17))
