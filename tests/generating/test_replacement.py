@@ -211,6 +211,7 @@ def test_a_requirement_that_is_given_again_is_listed_once(edited: Scaffold) -> N
     assert "\nRich==14.1.0  # given by you\n" in text and text.count("\neinops") == 2
 
 
+@pytest.mark.sweep
 def test_deleted_files_stay_deleted_and_links_stay_links(edited: Scaffold, tmp_path: Path) -> None:
     (edited.directory / "requirements.txt").unlink()
     (edited.directory / ".venv").symlink_to("nowhere")
@@ -225,6 +226,7 @@ def test_deleted_files_stay_deleted_and_links_stay_links(edited: Scaffold, tmp_p
     assert linked.is_symlink() and linked.read_text() == "elsewhere\n"
 
 
+@pytest.mark.sweep
 def test_another_version_of_python(edited: Scaffold) -> None:
     edited.replace_model(linear(2.0), python_version="3.13")
     assert "ARG PYTHON_VERSION=3.13\n" in read(edited, "sklearn-server.Dockerfile")
@@ -316,6 +318,7 @@ def test_only_changed_facts_change_in_the_config(edited: Scaffold) -> None:
     assert [new for _, new in changed] == [f"    sha256:   {facts(edited)['sha256']}"]
 
 
+@pytest.mark.sweep
 def test_another_kind_of_estimator_that_takes_the_same_rows(edited: Scaffold) -> None:
     edited.replace_model(LogisticRegression().fit(X, Y))
     assert facts(edited)["output"]["kind"] == "class" and facts(edited)["class"].endswith(
@@ -529,6 +532,7 @@ def test_repinned() -> None:
         repinned(current, generated, Requirements([Pin("c==1", "needed by a")]))
 
 
+@pytest.mark.sweep
 def test_the_same_model_changes_no_line_of_the_answers(edited: Scaffold) -> None:
     answers = edited.directory / ".copier-answers.yml"
     before = answers.read_text()

@@ -347,6 +347,7 @@ def test_two_updates_one_after_the_other(owned: Callable[..., Scaffold]) -> None
     assert version_of(scaffold) == THIRD
 
 
+@pytest.mark.sweep
 def test_an_update_after_retraining(owned: Callable[..., Scaffold]) -> None:
     scaffold = owned("checkout")
     requirement(scaffold)
@@ -687,6 +688,7 @@ def test_refuses_to_downgrade(owned: Callable[..., Scaffold]) -> None:
     )
 
 
+@pytest.mark.sweep
 def test_an_interrupt_changes_nothing(
     owned: Callable[..., Scaffold], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -728,6 +730,7 @@ def test_another_template(
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.sweep
 def test_a_template_that_has_moved(
     owned: Callable[..., Scaffold], releases: Releases, tmp_path: Path
 ) -> None:
@@ -737,6 +740,7 @@ def test_a_template_that_has_moved(
     assert yaml.safe_load(read(scaffold, ANSWERS))["_src_path"] == str(moved)
 
 
+@pytest.mark.sweep
 def test_a_scaffold_of_a_checkout_with_changes_names_its_commit(
     repository: Path, tmp_path: Path
 ) -> None:
