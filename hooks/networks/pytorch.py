@@ -139,7 +139,10 @@ class PyTorch(WrittenModelScaffoldDefinition):
                 f" {EXPORT!r} or {PICKLE!r}, {SAFETENSORS!r} for a module, or leave it out"
             )
         if sample is None:
-            raise SettingError(f"format {EXPORT!r} needs a sample_input: the model is traced on it")
+            raise SettingError(
+                f"format {EXPORT!r} needs a sample_input, on which the model is traced: pass one,"
+                f" or format={PICKLE!r}"
+            )
         if _is_script(model):
             raise SettingError(
                 f"format {EXPORT!r} takes no TorchScript: pass the module it was made of, or"
