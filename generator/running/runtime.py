@@ -68,7 +68,7 @@ class Client(Protocol):
 
 
 class _ReadsConfig(Protocol):
-    def __call__(self, path: Path) -> Config: ...
+    def __call__(self, path: Path, environ: Mapping[str, str]) -> Config: ...
 
 
 class _StartsClient(Protocol):
@@ -173,13 +173,15 @@ class Runtime:
     def config(self) -> Config:
         """`config.yaml`, read and checked.
 
+        It is read as it is written: PORT and the like in the environment are for a server alone.
+
         Raises:
             ScaffoldError: it is missing or broken.
         """
         reads: _ReadsConfig = self._module("config").Config.read
         config_error: type[Exception] = self._module("errors").ConfigError
         try:
-            return reads(self._directory / layout.CONFIG)
+            return reads(self._directory / layout.CONFIG, {})
         except config_error as error:
             raise ScaffoldError(str(error)) from error
 

@@ -323,7 +323,6 @@ def needs(module: str) -> pytest.MarkDecorator:
 CASES = [  # half a minute each: `make sweep` has all but one
     "sklearn-kserve",
     pytest.param("custom-kserve", marks=pytest.mark.sweep),
-    pytest.param("sklearn-standalone", marks=pytest.mark.sweep),
     pytest.param("sklearn-kfserving", marks=pytest.mark.sweep),
     pytest.param("keras-kserve", marks=[needs("keras"), pytest.mark.sweep]),
     pytest.param("pytorch-kserve", marks=[needs("torch"), pytest.mark.sweep]),

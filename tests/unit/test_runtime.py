@@ -44,3 +44,12 @@ def test_a_broken_module_is_named(directory: Path, name: str, line: str) -> None
         Runtime(directory).config()
     message = str(raised.value)
     assert message.startswith(f"{file} cannot be imported: ") and "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["PORT", "GRPC_PORT", "WORKERS", "AIP_HTTP_PORT"])
+def test_a_servers_variable_is_not_for_the_generator(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A notebook may run where a platform has set it, to anything."""
+    monkeypatch.setenv(name, "none")
+    assert Runtime(directory).config().serving.http_port == 8080
