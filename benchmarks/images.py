@@ -1,4 +1,4 @@
-"""Measures the image of a scaffold of each framework and server: its build, size and start.
+"""Measures the image of a scaffold of each framework and server: build, layers, start and memory.
 
     python benchmarks/images.py [sklearn] [keras] [pytorch] [--servers kserve standalone]
 
@@ -21,7 +21,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
 
@@ -34,7 +34,7 @@ SERVERS = ("kserve", "standalone", "kfserving")
 DOCKER = os.environ.get("DOCKER", "docker")
 BUILD_SECONDS = 1800
 READY_SECONDS = 120
-STARTS = 3
+STARTS = 5
 POLL_SECONDS = 0.02
 LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -49,7 +49,10 @@ class Figures:
         added: bytes that it adds to its base image.
         model: bytes of the site-packages in the model's environment.
         server: bytes of the site-packages in the server's environment.
+        layers: bytes of each layer above the base image, with the command that made it.
         starts: seconds from `docker run` until the model is ready, for each start.
+        memory: bytes that the processes of a container hold once it is ready, for each start.
+            Pages that they share count once.
     """
 
     build: float
@@ -57,7 +60,9 @@ class Figures:
     added: int
     model: int
     server: int
-    starts: list[float]
+    layers: list[tuple[int, str]]
+    starts: list[float] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
 
 
 def main() -> int:
@@ -81,33 +86,37 @@ def main() -> int:
     chosen = given.frameworks or list(FRAMEWORKS)
     if unknown := [name for name in chosen if name not in FRAMEWORKS]:
         parser.error(f"{unknown[0]} is unknown: choose from {', '.join(FRAMEWORKS)}")
-    results = {}
-    with tempfile.TemporaryDirectory() as directory:
+    results: dict[str, Figures] = {}
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as images:
+        tags = {}
         for name in chosen:
             if missing := FRAMEWORKS[name].missing:
                 progress(f"{name} is left out: install {' and '.join(missing)}")
                 continue
             for server in given.servers:
-                one = f"{name}, {server}"
-                results[one] = measure(name, server, Path(directory) / f"{name}-{server}")
+                one, place = f"{name}, {server}", Path(directory) / f"{name}-{server}"
+                scaffold = generator.from_model(FRAMEWORKS[name].make(), place, server=server)
+                tags[one], seconds = images.enter_context(built(scaffold, "--no-cache"))
+                results[one] = sizes(tags[one], seconds)
+        for turn in range(STARTS):  # side by side: the machine is not the same all the time
+            progress(f"start {turn + 1} of {STARTS}")
+            for one, tag in tags.items():
+                start(tag, results[one])
     report(results)
     return int(not results)
 
 
-def measure(framework: str, server: str, directory: Path) -> Figures:
-    """Build, measure and start the image of a framework's model."""
-    scaffold = generator.from_model(FRAMEWORKS[framework].make(), directory, server=server)
-    with built(scaffold, "--no-cache") as (image, seconds):
-        size = image_size(image)
-        progress(f"{framework}: {STARTS} starts")
-        return Figures(
-            build=seconds,
-            image=size,
-            added=size - image_size(base()),
-            model=packages_size(image, "/opt/model"),
-            server=packages_size(image, "/opt/server"),
-            starts=[start(image) for _ in range(STARTS)],
-        )
+def sizes(image: str, seconds: float) -> Figures:
+    """The sizes of an image, whose build took these seconds."""
+    size = image_size(image)
+    return Figures(
+        build=seconds,
+        image=size,
+        added=size - image_size(base()),
+        model=packages_size(image, "/opt/model"),
+        server=packages_size(image, "/opt/server"),
+        layers=layers(image),
+    )
 
 
 @contextlib.contextmanager
@@ -148,15 +157,32 @@ def packages_size(image: str, environment: str) -> int:
     return int(docker("run", "--rm", "--entrypoint", "sh", image, "-c", command).split()[0])
 
 
-def start(image: str) -> float:
-    """Start a container. Returns the seconds from `docker run` until the model is ready."""
-    with started(image) as (_, seconds):
-        return seconds
+def layers(image: str) -> list[tuple[int, str]]:
+    """The layers above the base image that hold something, the lowest first."""
+    form = "{{.Size}} {{.CreatedBy}}"
+    history = ("history", "--human=false", "--no-trunc", "--format", form)
+    below = len(docker(*history, base()).splitlines())
+    lines = docker(*history, image).splitlines()[::-1][below:]
+    found = [(int(size), command) for size, _, command in (line.partition(" ") for line in lines)]
+    return [(size, command) for size, command in found if size]
+
+
+def start(image: str, figures: Figures) -> None:
+    """Start a container, and add what it took to the figures."""
+    with started(image) as (name, _, seconds):
+        command = "cat /proc/[0-9]*/smaps_rollup 2> /dev/null | grep ^Pss:"
+        listed = docker("exec", name, "sh", "-c", command).splitlines()
+        figures.starts.append(seconds)
+        figures.memory.append(sum(int(line.split()[1]) * 1024 for line in listed))
 
 
 @contextlib.contextmanager
-def started(image: str) -> Iterator[tuple[str, float]]:
-    """A container. Gives its URL and the seconds until it was ready, and removes it at the end."""
+def started(image: str) -> Iterator[tuple[str, str, float]]:
+    """A container, which is removed at the end.
+
+    Yields:
+        Its name, its URL, and the seconds until it was ready.
+    """
     port = free_port()
     name = f"scaffold-benchmark-{token_hex(6)}"
     begin = time.perf_counter()
@@ -166,7 +192,7 @@ def started(image: str) -> Iterator[tuple[str, float]]:
             if time.perf_counter() - begin > READY_SECONDS:
                 raise SystemExit(f"the container did not become ready: {docker('logs', name)}")
             time.sleep(POLL_SECONDS)
-        yield f"http://127.0.0.1:{port}", time.perf_counter() - begin
+        yield name, f"http://127.0.0.1:{port}", time.perf_counter() - begin
     finally:
         remove("rm", "--force", "--volumes", name)
 
@@ -209,7 +235,7 @@ def remove(*arguments: str) -> None:
 
 def report(results: dict[str, Figures]) -> None:
     """Print the results as a table."""
-    form = "{:<19} {:>8} {:>9} {:>9} {:>13} {:>14} {:>9}   {}"
+    form = "{:<19} {:>8} {:>9} {:>9} {:>13} {:>14} {:>9} {:>10}   {}"
     columns = (
         "build, s",
         "image, MB",
@@ -217,18 +243,21 @@ def report(results: dict[str, Figures]) -> None:
         "model env, MB",
         "server env, MB",
         "ready, s",
-        "each",
+        "memory, MB",
+        "each start, s",
     )
     print()
     print(form.format("framework", *columns))
     for name, one in results.items():
-        sizes = [f"{size / 1e6:.0f}" for size in (one.image, one.added, one.model, one.server)]
+        held = [f"{size / 1e6:.0f}" for size in (one.image, one.added, one.model, one.server)]
+        ready = f"{statistics.median(one.starts):.2f}"
+        memory = f"{statistics.median(one.memory) / 1e6:.0f}"
         starts = ", ".join(f"{seconds:.2f}" for seconds in one.starts)
-        print(
-            form.format(
-                name, f"{one.build:.0f}", *sizes, f"{statistics.median(one.starts):.2f}", starts
-            )
-        )
+        print(form.format(name, f"{one.build:.0f}", *held, ready, memory, starts))
+    for name, one in results.items():
+        print(f"\n{name}, layers above the base image, MB")
+        for size, command in one.layers:
+            print(f"{size / 1e6:>8.2f}  {' '.join(command.split())[:90]}")
 
 
 def progress(text: str) -> None:

@@ -89,7 +89,7 @@ def in_container(scaffold: generator.Scaffold) -> tuple[str, int]:
     rows, wanted = example(scaffold)
     with (
         built(scaffold) as (image, _),
-        started(image) as (url, _),
+        started(image) as (_, url, _),
         httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
     ):
         return _json(client, rows, wanted), image_size(image) - image_size(base())

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import zstandard
+from backports import zstd
 
 GZIP, DEFLATE, ZSTD = b"gzip", b"deflate", b"zstd"
 CODINGS = (ZSTD, GZIP, DEFLATE)  # the smallest first
@@ -17,10 +17,9 @@ ACCEPTED = b", ".join(CODINGS)
 ALIASES = {b"x-gzip": GZIP, b"identity": b""}
 GZIP_WINDOW, RAW_WINDOW = 31, -15  # zlib's `wbits`
 # The most memory that a zstd frame may ask for: what every decoder must support.
-ZSTD_WINDOW_BYTES = 1 << 23
+ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}  # 8 MiB
 PIECE_BYTES = 1 << 20
 INPUT_BYTES = 1 << 16
-ZSTD_INPUT_BYTES = 256  # four bytes may stand for 128 KiB
 MOST_MEMBERS = 4096  # of gzip, or frames of zstd: empty ones would take for ever
 TOO_MANY = f"it has more than {MOST_MEMBERS} members or frames"
 TRUNCATED = "it is truncated"
@@ -92,7 +91,7 @@ def decompress(coding: bytes, body: bytes, limit: int) -> bytes:
             whole += piece
             if len(whole) > limit:
                 raise TooLarge
-    except (zlib.error, zstandard.ZstdError, EOFError) as error:
+    except (zlib.error, zstd.ZstdError, EOFError) as error:
         raise Malformed(f"the body is not {coding.decode()}: {error}") from None
     return bytes(whole)
 
@@ -159,16 +158,17 @@ def _has_zlib_header(body: bytes) -> bool:
 
 
 def _zstd_frames(body: bytes) -> Iterator[bytes]:
-    decoder = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
     at = 0
     for _ in range(MOST_MEMBERS):
-        stream = decoder.decompressobj()
+        stream = zstd.ZstdDecompressor(options=ZSTD_OPTIONS)
         while not stream.eof:
-            part = body[at : at + ZSTD_INPUT_BYTES]
-            if not part:
-                raise EOFError(TRUNCATED)
-            at += len(part)
-            yield stream.decompress(part)
+            part = b""
+            if stream.needs_input:
+                part = body[at : at + INPUT_BYTES]
+                at += len(part)
+                if not part:
+                    raise EOFError(TRUNCATED)
+            yield stream.decompress(part, PIECE_BYTES)
         at -= len(stream.unused_data)
         if at == len(body):
             return
@@ -184,8 +184,7 @@ def _with_zlib(window: int) -> Callable[[bytes], bytes]:
 
 
 def _encode_zstd(body: bytes) -> bytes:
-    whole: bytes = zstandard.ZstdCompressor(LEVEL).compress(body)
-    return whole
+    return zstd.compress(body, LEVEL)
 
 
 DECODERS: dict[bytes, Callable[[bytes], Iterator[bytes]]] = {
