@@ -13,8 +13,10 @@ from pathlib import Path
 from ..errors import RequirementError
 from ..layout import LOCK, REQUIREMENTS, WHEELS
 
-STAMP = "# For Python {version}, of {source}\n# and itself {itself}\n"
-_STAMP = re.compile(r"(?m)^# For Python (?P<version>\S+), of \w+\n# and itself (?P<itself>\w+)$")
+STAMP = "# For Python {version} on {systems}, of {source}\n# and itself {itself}\n"
+_STAMP = re.compile(
+    r"(?m)^# For Python (?P<version>\S+) on .*, of \w+\n# and itself (?P<itself>\w+)$"
+)
 _COMMENT = re.compile(rb"(^|[ \t\r]+)#.*")
 _HEADER = re.compile(r"(#.*\n)*")
 

@@ -1,11 +1,13 @@
-"""Makes `requirements.lock` with uv: for one version of Python, on Linux (x86-64, ARM) and macOS.
+"""Makes `requirements.lock` with uv: for one version of Python, on Linux and, if it can be, macOS.
 
 Only wheels are locked. What is built has no hash of its own, and what its build installs has none.
 """
 
+import itertools
 import json
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +23,9 @@ from .venvs import MAX_OUTPUT, uv
 COPY = "requirements.loc[k]"
 """How the Dockerfile names the file, which may be absent."""
 OPTIONS = ("--generate-hashes", "--only-binary", ":all:", "--index-strategy", "unsafe-best-match")
-PLATFORMS = (
-    {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"},
-    {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "aarch64"},
-    {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"},
-    {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "x86_64"},
-)
+LINUX, MACOS = "linux", "darwin"
+MACHINES = {LINUX: ("Linux", ("x86_64", "aarch64")), MACOS: ("Darwin", ("arm64", "x86_64"))}
+NAMES = {(LINUX, MACOS): "Linux and macOS", (LINUX,): "Linux alone"}
 BUILT = re.compile(r"[^#]*\b(git|hg|svn|bzr)\+")
 OTHER_FILE = re.compile(r"\s*(-[rce]|--requirement|--constraint|--editable)")
 OPTION = re.compile(r"-(?!-hash)")
@@ -61,24 +60,32 @@ def make(directory: Path, version: str) -> Path:
         TargetError: the file cannot be written.
     """
     _check_dockerfile(directory)
-    lines = (directory / REQUIREMENTS).read_text(encoding="utf-8").splitlines()
-    _check_lines(lines)
-    source, before = source_digest(directory), _unedited(directory)
+    text = (directory / REQUIREMENTS).read_text(encoding="utf-8", errors="replace")  # uv refuses it
+    _check_lines(text.splitlines())
+    options = [line.rstrip() for line in text.splitlines() if OPTION.match(line)]
+    source, before = source_digest(directory), _locked_before(directory)
     with tempfile.TemporaryDirectory(prefix="scaffold-lock.") as place:
         file = Path(place) / LOCK
-        if before is not None:
-            file.write_text(before.text, encoding="utf-8")
-        _compile(directory, version, file)
-        options = [line.rstrip() for line in lines if OPTION.match(line)]
-        packages = [*options, *_packages(file.read_text(encoding="utf-8"), version)]
-        body = "".join(f"{line}\n" for line in packages)
-        stamp = STAMP.format(version=version, source=source, itself=digest_of_packages(body))
-        file.write_text(f"{_header(version, bool(options))}{stamp}{body}", encoding="utf-8")
-        try:
-            exchange(directory, {LOCK: file})
-        except OSError as error:
-            raise TargetError(f"{directory / LOCK} cannot be written: {error.strerror}") from error
+        file.write_text(before, encoding="utf-8")
+        systems = _compile(directory, version, file)
+        packages = _packages(file.read_text(encoding="utf-8"), version, systems)
+        body = "".join(f"{line}\n" for line in (*options, *packages))
+        stamp = STAMP.format(
+            version=version,
+            systems=NAMES[systems],
+            source=source,
+            itself=digest_of_packages(body),
+        )
+        file.write_text(_header(version, bool(options)) + stamp + body, encoding="utf-8")
+        _write(directory, file)
     return directory / LOCK
+
+
+def _write(directory: Path, file: Path) -> None:
+    try:
+        exchange(directory, {LOCK: file})
+    except OSError as error:
+        raise TargetError(f"{directory / LOCK} cannot be written: {error.strerror}") from error
 
 
 def _header(version: str, has_options: bool) -> str:
@@ -115,56 +122,72 @@ def _check_lines(lines: list[str]) -> None:
             )
 
 
-def _unedited(directory: Path) -> Lock | None:
-    """The lock before, after a check that it holds nothing of the owner's."""
+def _locked_before(directory: Path) -> str:
+    """The packages of the lock before, after a check that it holds nothing of the owner's."""
     lock = Lock.read(directory)
-    if lock is not None and not lock.is_as_made:
+    if lock is None:
+        return ""
+    if not lock.is_as_made:
         raise RequirementError(
             f"{directory / LOCK} is not as the generator wrote it, and may hold edits of yours:"
             f" write them into {REQUIREMENTS}, remove {LOCK}, and run `{command(directory)}`"
         )
-    return lock
+    return "".join(line for line in lock.text.splitlines(True) if not OPTION.match(line))
 
 
-def _compile(directory: Path, version: str, file: Path) -> None:
-    """Have uv write all packages into a file. It keeps the versions that it finds there."""
+def _compile(directory: Path, version: str, file: Path) -> tuple[str, ...]:
+    """Have uv write all packages into a file. It keeps the versions that it finds there.
+
+    Returns:
+        The systems that they are for: without macOS where a package has no wheel for that.
+    """
     found = uv()
     if found is None:
         raise RequirementError(f"{LOCK} is made by uv, which is not found: run `pip install uv`")
-    _write_project(file.parent, version)
+    for systems in NAMES:
+        _write_project(file.parent, version, systems)
+        done = _run(found, directory, version, file)
+        if done.returncode == 0:
+            return systems
+        if MACOS not in done.stderr:
+            break
+    output = " ".join(done.stderr.split()).removeprefix("error: ")[:MAX_OUTPUT]
+    fix = f"; {FIX}" if NO_WHEEL in output.lower() else ""
+    raise RequirementError(f"{LOCK} cannot be made of {directory / REQUIREMENTS}: {output}{fix}")
+
+
+def _run(
+    found: str, directory: Path, version: str, file: Path
+) -> "subprocess.CompletedProcess[str]":
     settings = ("--quiet", "--color", "never", "--no-header", "--project", str(file.parent))
-    target = ("--universal", "--python-version", version, "--output-file", str(file))
+    python = ("--universal", "--python", sys.executable, "--python-version", version)
+    target = ("--output-file", str(file))
     named = "".join(f"./{wheel.relative_to(directory)}\n" for wheel in wheels(directory))
-    done = subprocess.run(
-        [found, "pip", "compile", *settings, *target, *OPTIONS, REQUIREMENTS, "-"],
+    return subprocess.run(
+        [found, "pip", "compile", *settings, *python, *target, *OPTIONS, REQUIREMENTS, "-"],
         cwd=directory,
         input=named,
         capture_output=True,
         text=True,
     )
-    if done.returncode:
-        output = " ".join(done.stderr.split()).removeprefix("error: ")[:MAX_OUTPUT]
-        fix = f"; {FIX}" if NO_WHEEL in output.lower() else ""
-        raise RequirementError(
-            f"{LOCK} cannot be made of {directory / REQUIREMENTS}: {output}{fix}"
-        )
 
 
-def _write_project(place: Path, version: str) -> None:
-    """Tell uv for what to resolve: another platform or Python may have no solution."""
+def _write_project(place: Path, version: str, systems: tuple[str, ...]) -> None:
+    """Tell uv for what to resolve: another system or Python may have no solution."""
     major, minor = version.split(".")
     python = f"python_full_version < '{major}.{int(minor) + 1}'"
-    markers = [f"{python} and sys_platform == '{name}'" for name in ("linux", "darwin")]
+    markers = [f"{python} and sys_platform == '{name}'" for name in systems]
     text = f"[tool.uv]\nenvironments = {json.dumps(markers)}\n"
     (place / "pyproject.toml").write_text(text, encoding="utf-8")
 
 
-def _packages(compiled: str, version: str) -> Iterator[str]:
+def _packages(compiled: str, version: str, systems: tuple[str, ...]) -> Iterator[str]:
     """The lines that uv has written, without markers that hold wherever the lock is for.
 
     Raises:
         RequirementError: a package has no hash.
     """
+    environments = list(_environments(version, systems))
     for line in compiled.splitlines():
         if line.startswith((" ", "#")) or not line:
             yield line
@@ -175,16 +198,20 @@ def _packages(compiled: str, version: str) -> Iterator[str]:
                 f" hash: write NAME==VERSION, and {FIX}"
             )
         name, _, marker = line.removesuffix(" \\").partition(" ; ")
-        yield f"{name} \\" if not marker or _holds(Marker(marker), version) else line
+        holds = not marker or all(map(Marker(marker).evaluate, environments))
+        yield f"{name} \\" if holds else line
 
 
-def _holds(marker: Marker, version: str) -> bool:
-    """Whether a marker holds on each platform, with every release of a version of Python."""
-    releases = [
-        {"python_version": version, "python_full_version": f"{version}.{last}"} for last in (0, 99)
-    ]
-    return all(
-        marker.evaluate({"os_name": "posix", **platform, **release})
-        for platform in PLATFORMS
-        for release in releases
-    )
+def _environments(version: str, systems: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    """What markers are evaluated with: the first and a late release of Python on each platform."""
+    for system in systems:
+        name, machines = MACHINES[system]
+        for machine, release in itertools.product(machines, ("0", "99")):
+            yield {
+                "os_name": "posix",
+                "sys_platform": system,
+                "platform_system": name,
+                "platform_machine": machine,
+                "python_version": version,
+                "python_full_version": f"{version}.{release}",
+            }
