@@ -84,6 +84,7 @@ def test_it_installs_on_each_platform(made: Path, platform: str, tmp_path: Path)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.sweep
 def test_a_renewal_keeps_what_still_fits(locked: Scaffold) -> None:
     before = lock_of(locked)
     assert locked.lock() == locked.directory / "requirements.lock"
