@@ -24,6 +24,7 @@ examples:
   python -m generator predict test_rfc '[[0, 0, 0, 0]]'
   python -m generator serve test_rfc --port 8080
   python -m generator verify test_rfc --environment isolated
+  python -m generator lock test_rfc
   python -m generator update test_rfc --pretend
   docker build -f test_rfc/sklearn-server.Dockerfile test_rfc -t test_rfc
 """
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_serve(commands)
     _add_verify(commands)
+    _add_lock(commands)
     _add_update(commands)
     return parser
 
@@ -253,7 +255,7 @@ def _add_verify(commands: Any) -> None:
         "--environment",
         choices=ENVIRONMENTS,
         default=CURRENT,
-        help="current: this one; isolated: one made from requirements.txt; docker: a container of"
+        help="current: this one; isolated: one made from its requirements; docker: a container of"
         " the image (current)",
     )
     verify.add_argument(
@@ -264,6 +266,19 @@ def _add_verify(commands: Any) -> None:
         " (1e-6 for keras and pytorch, else 0)",
     )
     verify.set_defaults(run=_verify)
+
+
+def _add_lock(commands: Any) -> None:
+    lock = commands.add_parser(
+        "lock",
+        help="lock the packages of a scaffold, with hashes: its image is built from these",
+        description=f"Write {layout.LOCK} into DIRECTORY: everything that {layout.REQUIREMENTS}"
+        " needs, each package at one version, with the hashes of its files. It needs uv, which asks"
+        f" an index. Versions that were locked before stay where {layout.REQUIREMENTS} allows them:"
+        " remove the file first to have the newest.",
+    )
+    lock.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    lock.set_defaults(run=_lock)
 
 
 def _add_update(commands: Any) -> None:
@@ -359,6 +374,10 @@ def _verify(options: argparse.Namespace) -> None:
     if not verification:
         raise ScaffoldError(f"{options.directory} does not predict what it did: {verification}")
     print(f"{options.directory} predicts what it should: {verification}")
+
+
+def _lock(options: argparse.Namespace) -> None:
+    print(f"{load(options.directory).lock()} is written: the image is built from it")
 
 
 def _update(options: argparse.Namespace) -> None:

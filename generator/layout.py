@@ -11,6 +11,7 @@ ONNX_FILE = "model.onnx"
 
 CONFIG = "config.yaml"
 REQUIREMENTS = "requirements.txt"
+LOCK = "requirements.lock"
 WHEELS = "wheels"
 WHEELS_REQUIREMENTS = "wheels/requirements.txt"
 """A link to `requirements.txt`, which truss shows to a build command only in a folder."""

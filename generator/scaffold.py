@@ -9,6 +9,8 @@ from typing import Any
 
 from . import layout
 from .common import ON_GPU
+from .environment import locking
+from .environment.venvs import RUNNING
 from .errors import ScaffoldError, SettingError
 from .hooks import WrittenModelScaffoldDefinition, by_name
 from .owners import guarded
@@ -146,8 +148,9 @@ class Scaffold:
             sample_input: rows to compare on with the model in memory, as `from_model` takes them;
                 without them the smoke test says what the scaffold should predict.
             environment: "current" runs the model in the environment you are in, "isolated" in a
-                virtual environment with the scaffold's Python version and `requirements.txt`, made
-                once in the user's cache, "docker" in a container of the scaffold's image.
+                virtual environment with the scaffold's Python version and `requirements.lock`, or
+                `requirements.txt` where there is no lock, made once in the user's cache, "docker"
+                in a container of the scaffold's image.
             expected: the predictions for the sample, where they are not those of the model in
                 memory.
             tolerance: how far a number may be off, relative to the largest expected one; by
@@ -199,7 +202,8 @@ class Scaffold:
 
         The model's file, its code, its facts in `config.yaml`, its pins and the smoke test change.
         Everything else stays, your edits and your requirements too. If anything fails, nothing
-        changes.
+        changes. `requirements.lock` is renewed where the scaffold has one; a warning says why where
+        that fails.
 
         Args:
             model: as `from_model` takes it.
@@ -253,6 +257,24 @@ class Scaffold:
         )
         self.close()
         self._model = model
+
+    @guarded("requirements.lock cannot be made", ScaffoldError)
+    def lock(self) -> Path:
+        """Make `requirements.lock`, or renew it: all that `requirements.txt` needs, with hashes.
+
+        From then on the image and `verify` in an isolated environment are built from it. An index
+        is asked, by uv. What was locked before stays as far as `requirements.txt` allows it: remove
+        the file first to have the newest versions.
+
+        Returns:
+            The file's path.
+
+        Raises:
+            RequirementError: there is no uv, a package is not found or cannot be locked, the lock
+                there may hold edits of yours, or the Dockerfile is of an older template.
+            TargetError: the file cannot be written.
+        """
+        return locking.make(self.directory, self._config.python_version or RUNNING)
 
     @guarded("the scaffold cannot be updated", ScaffoldError)
     def update(

@@ -18,8 +18,9 @@ from pathlib import Path
 import platformdirs
 
 from ..errors import ServingError
-from ..layout import WHEELS
+from ..layout import LOCK, WHEELS
 from .gpu import on_cpu
+from .lock import Lock
 
 SERVER_MODULES = ("fastapi_swagger", "httptools", "msgpack", "uvloop", "yaml")
 RUNNING = "{}.{}".format(*sys.version_info)
@@ -56,6 +57,8 @@ def server_python(lock: Path) -> Path:
 def model_python(requirements: Path, version: str, without_cuda: bool = False) -> Path:
     """The interpreter of an environment with the required packages, and nothing else.
 
+    They are installed from the scaffold's `requirements.lock`, where it has one.
+
     Args:
         requirements: the scaffold's `requirements.txt`.
         version: the version of Python, as in "3.11".
@@ -63,10 +66,13 @@ def model_python(requirements: Path, version: str, without_cuda: bool = False) -
 
     Raises:
         ServingError: the environment cannot be created.
+        RequirementError: the lock is not of this `requirements.txt`.
     """
     content = _read(requirements, "restore it: it lists the packages that the model needs")
     if without_cuda:
         content = on_cpu(content)
+    elif (lock := Lock.read(requirements.parent)) is not None:
+        return _locked_python(lock, version)
     wheels = sorted((requirements.parent.resolve() / WHEELS).glob("*.whl"))
     # by name, so that no index's build of the same version is taken
     named = list(map(str, wheels))
@@ -84,6 +90,17 @@ def model_python(requirements: Path, version: str, without_cuda: bool = False) -
             _install_text(python, named, FIND_WHEELS.sub("", fallback))
 
     return cached("model", "\n".join([content, *map(_digest, wheels)]), version, install)
+
+
+def _locked_python(lock: Lock, version: str) -> Path:
+    """The interpreter of an environment with the packages in the model's lock."""
+    lock.check()
+
+    def install(python: Path) -> None:
+        options = ["--require-hashes", "--only-binary", ":all:"]
+        install_requirements(python, options, lock.directory / LOCK)
+
+    return cached("model", lock.text, version, install)
 
 
 def _digest(file: Path) -> str:

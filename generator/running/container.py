@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from .server import LOCAL
 
 POLL_SECONDS = 0.1
 MAX_REASON_LENGTH = 600
+ERROR = re.compile(r"(?m)^(?:#\d+ )?(?:[\d.]+ )?error: (.+)$")
+"""An error that a step of the Dockerfile prints, behind the step's number and time."""
 
 
 @contextlib.contextmanager
@@ -131,7 +134,9 @@ def _docker(*arguments: str) -> str:
             " environment to the client to use"
         ) from error
     if done.returncode:
-        reason = " ".join(done.stderr.split())[-MAX_REASON_LENGTH:]
+        named = ERROR.findall(done.stderr)
+        said = named[-1][:MAX_REASON_LENGTH] if named else done.stderr
+        reason = " ".join(said.split())[-MAX_REASON_LENGTH:]
         raise ServingError(
             f"{client} {arguments[0]} failed: {reason or f'exit status {done.returncode}'}"
         )

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ..common import ConfigError, digest, schema
+from ..environment import locking
 from ..environment.lines import Requirements
+from ..environment.lock import Lock, command
 from ..environment.repin import given_lines, repinned, with_new
 from ..environment.wheels import Wheel
 from ..errors import ModelError, ScaffoldError, SettingError, TargetError
@@ -26,6 +28,7 @@ from ..layout import (
     CONFIG,
     DATA,
     DOCKERFILES,
+    LOCK,
     MODEL,
     ONNX_FILE,
     REQUIREMENTS,
@@ -132,6 +135,7 @@ def replace_model(
         complete(prepared, make)
     except OSError as error:
         raise TargetError(f"{directory} cannot be written, and is unchanged: {error}") from error
+    _renew_lock(directory, prepared.python_version)
 
 
 def _kept(
@@ -185,6 +189,20 @@ def _keep_unshared(copy: Path) -> None:
             " depend on each other: write true there, and requests share calls of predict"
         )
     write_facts(copy / CONFIG, {"rows_independent": False})
+
+
+def _renew_lock(directory: Path, python_version: str) -> None:
+    """Renew `requirements.lock`, where there is one and it is of the model before."""
+    try:
+        lock = Lock.read(directory)
+        if lock is None or (lock.is_current and lock.is_for(python_version)):
+            return
+        locking.make(directory, python_version)
+    except (ScaffoldError, OSError) as error:
+        warn(
+            f"{LOCK} is still of the model before, and no image is built until"
+            f" `{command(directory)}` has renewed it, or it is removed: {error}"
+        )
 
 
 def _tell_version(old: Any, new: str | None) -> None:

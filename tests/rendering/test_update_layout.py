@@ -179,6 +179,7 @@ ADDED = {
     "src/model/features.py": "MOST_ROWS = 50\n",
     "src/data/note.txt": "The scaler is of May.\n",
     "notes.txt": "ours\n",
+    "requirements.lock": "# not the template's\n",
 }
 
 
