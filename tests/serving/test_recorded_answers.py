@@ -115,6 +115,8 @@ def changed(config: Config, gpu: bool = False, **facts: Any) -> Config:
         ([1], [True], 9.0, "predictions[0] should be 1, it is true"),
         ([1.5], [None], 9.0, "predictions[0] should be 1.5, it is null"),
         ([0.0], [1e-300], 1e-3, "predictions[0] should be 0.0, it is 1e-300"),
+        ([float("nan"), 9.0], [1.0, 9.0], 1e-3, "predictions[0] should be nan, it is 1.0"),
+        ([float("inf"), 9.0], [1.0, 9.0], 1e-3, "predictions[0] should be inf, it is 1.0"),
         ([], [], 0.0, None),
         ("a", "a", 0.0, None),
         (None, [None], 0.0, "predictions should be null, it is a list of 1"),

@@ -7,6 +7,7 @@ published.
 """
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -163,7 +164,7 @@ def difference(expected: Any, served: Any, tolerance: float) -> str | None:
 
 
 def _sizes(keys: Keys, value: Any) -> Iterator[tuple[Keys, float]]:
-    if isinstance(value, float):
+    if isinstance(value, float) and math.isfinite(value):
         yield keys, abs(value)
     elif isinstance(value, dict):
         for key, inner in value.items():
@@ -189,7 +190,7 @@ def _differences(
         for index, (inner, given) in enumerate(zip(expected, served, strict=True)):
             yield from _differences(f"{place}[{index}]", keys, inner, given, allowed)
     elif isinstance(expected, float) and isinstance(served, float):
-        if abs(expected - served) > allowed.get(keys, 0.0):
+        if expected != served and not abs(expected - served) <= allowed.get(keys, 0.0):  # NaN too
             yield f"{place} should be {expected}, it is {served} ({NOISE})"
     elif type(expected) is not type(served) or expected != served:
         yield f"{place} should be {shown(expected)}, it is {shown(served)}"
