@@ -332,6 +332,7 @@ def test_an_update_keeps_the_files_in_deploy(
     update(directory)
     assert deployed(directory) == before
     assert answered(directory) == ["kubernetes", "kserve", "ray"]
+    assert ci_files(directory) == set()
     assert (directory / "deploy" / "ray_app.py").read_text().endswith("# newer\n")
     assert (directory / "deploy" / "cloudrun.yaml").read_text() == "mine: true\n"
     assert (
@@ -420,21 +421,24 @@ def test_the_generator_takes_ci(forest: Any, own_scaffold: Any, tmp_path: Path) 
         generator.from_model(forest, own_scaffold.directory, ci="github", overwrite=True)
 
 
-def test_an_update_adds_ci_where_it_is_asked_for(releases: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "systems", [["github"], pytest.param(["github", "gitlab"], marks=pytest.mark.sweep)]
+)
+def test_an_update_adds_ci_where_it_is_asked_for(
+    releases: Path, tmp_path: Path, systems: list[str]
+) -> None:
     """To a scaffold that was made before the question, and has a workflow of its owner's."""
     directory = made_before(releases, tmp_path / "mine")
     mine = directory / ".github" / "workflows" / "tests.yml"
     mine.parent.mkdir(parents=True)
     mine.write_text("on: push\n")
-    commit(directory)
-    by_generator(directory)
-    assert ci_files(directory) == set() and mine.read_text() == "on: push\n"
-    commit(directory)
-    for ci, file in (("github", ".github/workflows/image.yml"), ("gitlab", ".gitlab-ci.yml")):
-        copier.run_update(directory, data={"ci": ci}, defaults=True, overwrite=True, quiet=True)
+    for ci in systems:
+        commit(directory)
+        changed = {"ci": ci}
+        copier.run_update(directory, data=changed, defaults=True, overwrite=True, quiet=True)
+        file = {"github": ".github/workflows/image.yml", "gitlab": ".gitlab-ci.yml"}[ci]
         assert ci_files(directory) == {file, "src/common/verify.py"}
         assert mine.read_text() == "on: push\n"
-        commit(directory)
 
 
 # ---- git ----
