@@ -197,6 +197,11 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="whether it runs on an NVIDIA GPU (as the model does that is loaded)",
     )
+    parser.add_argument(
+        "--ci",
+        metavar="NAME",
+        help="what builds, verifies, scans, signs and pushes the image: github or gitlab (nothing)",
+    )
     _add_template(parser)
     parser.add_argument(
         "--ref", help="the template's tag, branch or commit (the generator's own version)"
@@ -359,6 +364,7 @@ def _making(options: argparse.Namespace) -> dict[str, Any]:
         "server": options.server,
         "platforms": options.platform,
         "gpu": options.gpu,
+        "ci": options.ci,
         "requirements": options.requirement,
         "python_version": options.python_version,
         "data": options.data,

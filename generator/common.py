@@ -21,8 +21,8 @@ from .template.src.common.outputs import Predictor, left_out, plain
 from .template.src.common.pipelines import predictions as pipeline_predictions
 from .template.src.common.rows.columns.formats import example as column_example
 from .template.src.common.signature import Signature
+from .template.src.common.tolerances import ON_GPU
 from .template.src.common.words import kind_of, listing, shown, written
-from .template.src.common.worker.gpu import ON_GPU
 
 if TYPE_CHECKING:
     from .template.src.common.config import Config as Config

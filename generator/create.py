@@ -48,6 +48,7 @@ def from_model(
     server: str = "kserve",
     platforms: Sequence[str] | None = None,
     gpu: bool | None = None,
+    ci: str | None = None,
     framework: str | None = None,
     method: "str | Sequence[str] | None" = None,
     parameters: "Sequence[str] | Mapping[str, Any] | None" = None,
@@ -99,6 +100,8 @@ def from_model(
             in `requirements.txt`, and manifests that ask for a GPU. By default where it is now, as
             far as that is certain: a model that is on a GPU is served there. Without it the
             server's workers see no GPU.
+        ci: what builds, verifies, scans, signs and pushes the image: "github" for GitHub Actions or
+            "gitlab" for GitLab CI; by default nothing does.
         framework: a name in the README's table of frameworks; by default it is detected.
         method: the method of the model that answers, as in "predict_proba", "transform" or
             "kneighbors", or several: each prediction is then an object with their names. By default
@@ -146,7 +149,7 @@ def from_model(
     if overwrite and (target / layout.ANSWERS).exists():
         scaffold = Scaffold(target, model)
         facts = Runtime(target).config().model
-        _check_unchanged(scaffold, name, image, server, platforms, template or ref, gpu)
+        _check_unchanged(scaffold, name, image, server, platforms, template or ref, gpu, ci)
         replace_model(
             target,
             scaffold.framework,
@@ -164,7 +167,7 @@ def from_model(
     def make(prepared: Prepared) -> None:
         python, engine = prepared.python_version, prepared.engine
         answers = _answers(
-            name, image, definition.name, python, server, platforms, engine, prepared.gpu
+            name, image, definition.name, python, server, platforms, engine, prepared.gpu, ci
         )
         with beside(target) as directory:
             with prepared.named() as needed:
@@ -189,6 +192,7 @@ def new(
     server: str = "kserve",
     platforms: Sequence[str] | None = None,
     gpu: bool = False,
+    ci: str | None = None,
     template: str | None = None,
     ref: str | None = None,
     overwrite: bool = False,
@@ -210,6 +214,7 @@ def new(
         platforms: where the scaffold will run; see `from_model`.
         gpu: whether it runs on an NVIDIA GPU; see `from_model`. Name the builds for CUDA in
             `requirements`.
+        ci: what builds, verifies, scans, signs and pushes the image; see `from_model`.
         template: the address of the template to render; see `from_model`.
         ref: the template's tag, branch or commit; see `from_model`.
         overwrite: whether a directory that is not empty may be replaced.
@@ -221,7 +226,7 @@ def new(
     _check_free(target, overwrite)
     python = served_python(python_version)
     for_gpu = Custom().takes_gpu(None, gpu)
-    answers = _answers(name, image, Custom.name, python, server, platforms, NATIVE, for_gpu)
+    answers = _answers(name, image, Custom.name, python, server, platforms, NATIVE, for_gpu, ci)
     files = data_files(data, target)
     source = chosen_source(template, ref)
     needed = infer({}, Environment(), always=WORKER_NEEDS, given=requirements or ())
@@ -241,6 +246,7 @@ def _answers(
     platforms: Sequence[str] | None,
     engine: str,
     gpu: bool,
+    ci: str | None,
 ) -> dict[str, Any]:
     """Answers to the questions of `copier.yml`, except `requirements`."""
     answers: dict[str, Any] = {
@@ -255,6 +261,8 @@ def _answers(
         answers["image"] = image
     if platforms is not None:
         answers["platforms"] = _checked_platforms(platforms)
+    if ci is not None:
+        answers["ci"] = ci
     return answers
 
 
@@ -276,6 +284,7 @@ def _check_unchanged(
     platforms: Sequence[str] | None,
     template: str | None,
     gpu: bool | None,
+    ci: str | None,
 ) -> None:
     """Refuse arguments that a new model cannot change in a scaffold."""
     if name not in ("model", scaffold.name):
@@ -301,6 +310,11 @@ def _check_unchanged(
         raise SettingError(
             f"gpu {gpu!r}: the scaffold's is {scaffold.gpu!r}; make another, or change it there"
             f" with `copier update --data gpu={str(gpu).lower()}`"
+        )
+    if ci is not None:
+        raise SettingError(
+            f"ci {ci!r}: a new model leaves the scaffold's files as they are;"
+            " change it there with `copier update --data ci=NAME`"
         )
     if template:
         raise SettingError(

@@ -32,6 +32,11 @@ COMBINATIONS = [
     for both in itertools.product(FRAMEWORKS, SERVERS)
 ]
 DEFAULT = ["kubernetes", "kserve", "compose"]
+CI = (
+    ".github/workflows/image.yml.jinja",
+    ".gitlab-ci.yml.jinja",
+    "src/common/verify.py",
+)
 FILES = {
     "kubernetes": {"kubernetes.yaml"},
     "kserve": {"kserve.yaml"},
@@ -47,6 +52,7 @@ ENTRIES = (
     "common/worker/__main__.py",
     "common/health.py",
     "common/link/client.py",  # `scaffold.predict`
+    "common/verify.py",  # CI
     "server/inference_model.py",
     "../deploy/ray_app.py",
 )
@@ -270,12 +276,13 @@ def releases(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         path: path.read_text()
         for name in ("sagemaker", "vertex", "azureml", "cloudrun")
         for path in (template / "template" / "deploy").glob(f"{name}*")
-    }
+    } | {template / "template" / name: (template / "template" / name).read_text() for name in CI}
     for path in later:
         path.unlink()
     git(template, "init", "--quiet")
     commit(template, "v1.0.0")
     for path, text in later.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (template / "copier.yml").write_text(now)
     readme.write_text(new)
@@ -325,6 +332,7 @@ def test_an_update_keeps_the_files_in_deploy(
     update(directory)
     assert deployed(directory) == before
     assert answered(directory) == ["kubernetes", "kserve", "ray"]
+    assert ci_files(directory) == set()
     assert (directory / "deploy" / "ray_app.py").read_text().endswith("# newer\n")
     assert (directory / "deploy" / "cloudrun.yaml").read_text() == "mine: true\n"
     assert (
@@ -374,6 +382,63 @@ def test_platforms_can_be_changed(releases: Path, tmp_path: Path) -> None:
         assert deployed(directory) == set().union(*(FILES[name] for name in platforms))
         assert unused(directory) == []
         commit(directory)
+
+
+# ---- CI ----
+
+
+def ci_files(directory: Path) -> set[str]:
+    """The files of CI in a scaffold, those of every system."""
+    found = (name.removesuffix(".jinja") for name in CI)
+    return {name for name in found if (directory / name).exists()}
+
+
+def test_a_scaffold_has_the_files_of_its_ci(plain: Path, tmp_path: Path) -> None:
+    files = {
+        "none": set(),
+        "github": {".github/workflows/image.yml", "src/common/verify.py"},
+        "gitlab": {".gitlab-ci.yml", "src/common/verify.py"},
+    }
+    for ci, expected in files.items():
+        directory = rendered(plain, tmp_path / ci, ci=ci)
+        assert ci_files(directory) == expected and unused(directory) == []
+        assert (directory / ".github").exists() == (ci == "github")
+        readme = (directory / "README.md").read_text()
+        assert {name for name in expected if name.startswith(".")} == {
+            name for name in (".github/workflows/image.yml", ".gitlab-ci.yml") if name in readme
+        }
+
+
+def test_the_generator_takes_ci(forest: Any, own_scaffold: Any, tmp_path: Path) -> None:
+    made = generator.new(tmp_path / "new", ci="gitlab")
+    assert ci_files(made.directory) == {".gitlab-ci.yml", "src/common/verify.py"}
+    assert main(["init", str(tmp_path / "cli"), "--ci", "github"]) == 0
+    assert ".github/workflows/image.yml" in ci_files(tmp_path / "cli")
+    assert ci_files(own_scaffold.directory) == set()
+    with pytest.raises(SettingError, match="'GitHub' is not in .*'github'"):
+        generator.new(tmp_path / "other", ci="GitHub")
+    with pytest.raises(SettingError, match="ci 'github': .* `copier update --data ci=NAME`"):
+        generator.from_model(forest, own_scaffold.directory, ci="github", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    "systems", [["github"], pytest.param(["github", "gitlab"], marks=pytest.mark.sweep)]
+)
+def test_an_update_adds_ci_where_it_is_asked_for(
+    releases: Path, tmp_path: Path, systems: list[str]
+) -> None:
+    """To a scaffold that was made before the question, and has a workflow of its owner's."""
+    directory = made_before(releases, tmp_path / "mine")
+    mine = directory / ".github" / "workflows" / "tests.yml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("on: push\n")
+    for ci in systems:
+        commit(directory)
+        changed = {"ci": ci}
+        copier.run_update(directory, data=changed, defaults=True, overwrite=True, quiet=True)
+        file = {"github": ".github/workflows/image.yml", "gitlab": ".gitlab-ci.yml"}[ci]
+        assert ci_files(directory) == {file, "src/common/verify.py"}
+        assert mine.read_text() == "on: push\n"
 
 
 # ---- git ----

@@ -111,6 +111,7 @@ def test_questions_and_their_defaults() -> None:
         "server": "kserve",
         "image": QUESTIONS["image"]["default"],
         "platforms": QUESTIONS["platforms"]["default"],
+        "ci": "none",
     }
 
 
@@ -170,7 +171,9 @@ def test_the_generator_answers_every_question(
 
     monkeypatch.setattr("generator.create.render", render)
     with pytest.raises(KeyboardInterrupt):
-        generator.from_model(forest, tmp_path / "rfc", image="rfc", platforms=["kserve"])
+        generator.from_model(
+            forest, tmp_path / "rfc", image="rfc", platforms=["kserve"], ci="gitlab"
+        )
     assert answered.keys() == ASKED.keys()
 
 
@@ -304,6 +307,7 @@ def test_refuses_the_requirement(line: str, plain: Path, tmp_path: Path) -> None
         {"server": "flask"},
         {"engine": "jit"},
         {"platforms": "[compose, heroku]"},
+        {"ci": "jenkins"},
     ],
 )
 def test_refuses_unknown_choices(answers: dict[str, str], plain: Path, tmp_path: Path) -> None:
@@ -606,6 +610,7 @@ def test_answers_render_the_same_files_again(repository: Path, tmp_path: Path) -
         "server": "kserve",
         "image": "registry.example.org:5000/me/iris:1.0",
         "platforms": ["kserve", "ray"],
+        "ci": "github",
     }
     copier.run_copy(str(repository), tmp_path / "once", data=given, defaults=True, quiet=True)
     answers = answers_of(tmp_path / "once")

@@ -11,9 +11,6 @@ from ..link import gpus
 
 logger = logging.getLogger(__name__)
 
-# The noise of float32, as a fraction of the largest number, where cuDNN uses TF32. Measured on an
-# H100: 2.6e-4 for a ResNet-50.
-ON_GPU = 2e-3
 # Frameworks of which `in_use` knows.
 KNOWN = ("jax", "keras", "onnx", "pytorch", "sentence_transformers", "tensorflow", "transformers")
 # What PyTorch, JAX and CuPy raise where a model was saved on a GPU, and there is none.

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..config import Model
 from ..errors import text_of
+from ..tolerances import COARSE, COMPILED, DTYPES, ON_GPU, named
 from . import gpu
 from .calls import Call, among_copies, merged
 from .responses import Difference, Uncut, cut, differences, kept, largest, shown
@@ -24,10 +25,6 @@ from .responses import Difference, Uncut, cut, differences, kept, largest, shown
 Predict = Callable[[dict[str, Any]], Any]
 Response = dict[str, Any]
 
-# The noise that is taken for arithmetic, as a fraction of the largest number. Measured on an H100:
-# 7.6e-3 for a ResNet-18 in bfloat16.
-TOLERANCES = {"float64": 1e-9, "float": 1e-5, "float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
-COMPILED = 1e-6  # what the generator accepts of ONNX Runtime
 RULE = "set model.rows_independent: false in config.yaml"
 MOST_SECONDS = 20.0  # that a trial takes
 LARGE_NOISE = 1e-2  # no dtype is as inexact: other rows' doing, or random numbers
@@ -67,7 +64,8 @@ class Tolerance:
     @classmethod
     def of_model(cls, model: Model) -> "Tolerance":
         """The tolerance for a model, from its facts in `config.yaml`."""
-        least = max((TOLERANCES[name] for name in _coarse(model)), default=0.0)
+        # numpy's arrays may not show these.
+        least = max((DTYPES[name] for name in named(model) if name in COARSE), default=0.0)
         if model.engine == "onnx":
             least = max(least, COMPILED)
         return cls(model.tolerance, least)
@@ -76,16 +74,10 @@ class Tolerance:
         """Whether a difference is noise. `scale` is the largest number."""
         if self.fixed is not None:
             return difference.distance <= self.fixed * scale
-        allowed = max(self.least, TOLERANCES.get(difference.dtype, 0.0))
+        allowed = max(self.least, DTYPES.get(difference.dtype, 0.0))
         if difference.dtype != "float64" and gpu.in_use():
-            allowed = max(allowed, gpu.ON_GPU)
+            allowed = max(allowed, ON_GPU)
         return difference.distance <= allowed * scale
-
-
-def _coarse(model: Model) -> Iterator[str]:
-    """The dtypes of a model's inputs and outputs that numpy's arrays may not show."""
-    text = repr((model.input, model.output))
-    return (name for name in ("float16", "bfloat16") if f"'{name}'" in text)
 
 
 def tried(predict: Predict, calls: Sequence[Call], tolerance: Tolerance) -> Finding | None:
