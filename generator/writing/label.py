@@ -10,10 +10,8 @@ from ..common import MOST_DIGITS
 from ..layout import DOCKERFILES, KUSTOMIZATION, MANIFESTS
 
 ARGUMENT = "ARG MODEL_VERSION"
-TAG_KEYS = r"newTag|app\.kubernetes\.io/version"
+TAG_KEY, LABEL_KEY = "newTag", r"app\.kubernetes\.io/version"
 IMAGE_KEYS = "image|Image|imageUri"
-MOST_CHARACTERS = 63
-"""Of a label's value in Kubernetes; an image's tag may have more."""
 
 
 def label_version(
@@ -34,23 +32,33 @@ def label_version(
     old, new = _version(before), _version(after)
     line = _line(rf"{ARGUMENT}=", f'"(?:|{re.escape(old)})"')
     changed = _written(directory, DOCKERFILES, line, f'"{new}"')
-    old, new = image_tag(old), image_tag(new)
-    value = rf" *(?P<quote>[\"']?)(?:|{re.escape(old)})(?P=quote)"
-    line = _line(rf" *(?:- +)?(?:{TAG_KEYS}):", value)
-    changed += _written(directory, KUSTOMIZATION, line, f' "{new}"')
+    for key, form in ((TAG_KEY, image_tag), (LABEL_KEY, label_value)):
+        value = rf" *(?P<quote>[\"']?)(?:|{re.escape(form(old))})(?P=quote)"
+        line = _line(rf" *(?:- +)?{key}:", value)
+        changed += _written(directory, KUSTOMIZATION, line, f' "{form(new)}"')
     if old:
-        line = _line(rf" *(?:- +)?(?:{IMAGE_KEYS}): *[\"']?[^\s\"'#]+:", re.escape(old))
-        changed += _written(directory, MANIFESTS, line, new)
-    return changed
+        start = rf" *(?:- +)?(?:{IMAGE_KEYS}): *[\"']?[^\s\"'#]+:"
+        line = _line(start, re.escape(image_tag(old)))
+        changed += _written(directory, MANIFESTS, line, image_tag(new))
+    return list(dict.fromkeys(changed))
 
 
 def image_tag(version: str) -> str:
-    """The version as an image's tag and a label's value take it; distinct for distinct versions."""
-    tag = re.sub(r"[^A-Za-z0-9._-]", "-", version).strip("._-")[:MOST_CHARACTERS].rstrip("._-")
-    if tag == version:
-        return version
-    digits = hashlib.sha256(version.encode()).hexdigest()[:8]
-    return f"{tag[: MOST_CHARACTERS - len(digits) - 1]}-{digits}".lstrip("-")
+    """The version as an image's tag takes it; distinct for distinct versions."""
+    tag = re.sub(r"[^A-Za-z0-9._-]", "-", version)
+    return tag if tag == version else f"{tag}-{_digits(version)}"
+
+
+def label_value(version: str) -> str:
+    """The version as the value of a label in Kubernetes; distinct for distinct versions."""
+    value = image_tag(version)
+    if re.fullmatch(r"(.{0,62}[A-Za-z0-9])?", value):
+        return value
+    return f"{value[:54]}-{_digits(version)}"
+
+
+def _digits(version: str) -> str:
+    return hashlib.sha256(version.encode()).hexdigest()[:8]
 
 
 def _version(facts: Mapping[str, Any]) -> str:

@@ -1,11 +1,13 @@
 """The model's version in the Dockerfile follows the model, unless its owner has written another."""
 
+import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from generator.writing.label import image_tag, label_version
+from generator.writing.label import image_tag, label_value, label_version
 
 OLD, NEW = {"sha256": "a" * 64}, {"sha256": "b" * 64}
 
@@ -87,9 +89,18 @@ VERSIONS = [
 ]
 
 
-def test_every_version_is_a_tag_and_a_label_of_its_own() -> None:
-    tags = {version: image_tag(version) for version in VERSIONS}
-    assert len({*tags.values()}) == len(VERSIONS)
-    for version, tag in tags.items():
-        assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", tag), version
-    assert tags["1.10"] == "1.10"
+@pytest.mark.parametrize(
+    ("form", "rule"),
+    [
+        (image_tag, r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
+        (label_value, r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"),
+    ],
+)
+def test_every_version_is_a_tag_and_a_label_of_its_own(
+    form: Callable[[str], str], rule: str
+) -> None:
+    written = {version: form(version) for version in VERSIONS}
+    assert len({*written.values()}) == len(VERSIONS)
+    assert [text for text in written.values() if not re.fullmatch(rule, text)] == []
+    assert written["1.10"] == "1.10" and form("") == ""
+    assert form("1.0+cu121") == "1.0-cu121-" + hashlib.sha256(b"1.0+cu121").hexdigest()[:8]
