@@ -165,7 +165,9 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
         "--name", help="the model's name, as in /v1/models/NAME:predict (SOURCE's, else model)"
     )
     parser.add_argument(
-        "--image", help="the image's name in deploy/ and README.md (the model's name)"
+        "--image",
+        help="the image's name in deploy/ and README.md (the model's name, or DIRECTORY where that"
+        " is model)",
     )
     parser.add_argument(
         "--server",

@@ -71,7 +71,8 @@ def from_model(
             64 letters, digits, and ".", "_", "-" or "+"; by default the first 12 digits of the
             SHA-256 of the model's file.
         image: the image's name in `deploy/` and in the README, as in
-            "registry.example.org/iris:1.0"; by default the model's name.
+            "registry.example.org/iris:1.0"; by default the model's name, or the directory's for
+            a model that is called "model".
         sample_input: rows as the model's `predict` takes them, of shape [n, features], or a
             DataFrame, or a list, or a dict of arrays keyed by input name; or rows as a client
             would send them, in objects; or the path of a CSV, Parquet or JSON file of rows. They
@@ -205,7 +206,8 @@ def new(
         target_directory: the directory to create.
         name: the model's name, as in `/v1/models/NAME:predict`.
         image: the image's name in `deploy/` and in the README, as in
-            "registry.example.org/iris:1.0"; by default the model's name.
+            "registry.example.org/iris:1.0"; by default the model's name, or the directory's for
+            a model that is called "model".
         requirements: requirement lines (PEP 508) for what your code imports.
         python_version: "3.10" to "3.13"; by default the running version.
         data: a file or a directory, or several, to copy into `src/data/`.

@@ -156,22 +156,26 @@ def edit(path: Path, change: Callable[[str], str]) -> None:
 
 @contextlib.contextmanager
 def beside(target: Path) -> Iterator[Path]:
-    """A temporary directory that is renamed to the target at the end, and removed on an error."""
+    """A temporary directory that is renamed to the target at the end, and removed on an error.
+
+    It has the target's name, which the template may ask for, and is alone in another.
+    """
     place = target.resolve()
     missing = [parent for parent in place.parents if not parent.exists()]
-    directory = None
+    workshop = None
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place.parent))
+        workshop = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place.parent))
+        directory = workshop / place.name
+        directory.mkdir()
         yield directory
-        directory.chmod(0o777 & ~_umask())
         _take_place(directory, place)
     except OSError as error:
         raise TargetError(
             f"target_directory {str(target)!r} cannot be written: {error}; name another"
         ) from error
     finally:
-        _clear(directory, missing)
+        _clear(workshop, missing)
 
 
 def _clear(directory: Path | None, parents: list[Path]) -> None:
@@ -196,9 +200,3 @@ def _take_place(directory: Path, target: Path) -> None:
         os.replace(old, target)
         raise
     shutil.rmtree(old)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -20,6 +20,8 @@ SMOKE_TEST = "smoke-test.json"
 ANSWERS = ".copier-answers.yml"
 DOCKERFILES = "*-server.Dockerfile"
 """A pattern: the file's name begins with the framework."""
+MANIFESTS = "deploy/*.yaml"
+KUSTOMIZATION = "deploy/kustomization.yaml"
 
 
 def dockerfile(framework: str) -> str:

@@ -143,8 +143,9 @@ class Prepared:
             needed: what `named` yields.
 
         Returns:
-            The paths of the files in `src/model/` and `wheels/`, and of the model's directory
-            where it is one, and of `inference_model.py` where the served form needs an edit.
+            The paths of the files in `src/model/` and `wheels/`, of the model's directory where it
+            is one, of those that name its version, and of `inference_model.py` where the served
+            form needs an edit.
         """
         place = directory / layout.MODEL
         file = self.serialized(place)
@@ -167,8 +168,8 @@ class Prepared:
         if needed.wheels:
             facts["wheels"] = {wheel.name: wheel.sha256 for wheel in needed.wheels}
         write_facts(directory / layout.CONFIG, facts)
-        label_version(directory, before, facts)
-        others = write_wheels(directory, needed.wheels)
+        others = label_version(directory, before, facts)
+        others += write_wheels(directory, needed.wheels)
         if self.definition.edit_code(self.served, directory / layout.INFERENCE_MODEL):
             others = [*others, layout.INFERENCE_MODEL]
         return [*(f"{layout.MODEL}/{name}" for name in names), *others]

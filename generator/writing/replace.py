@@ -29,6 +29,7 @@ from ..layout import (
     DATA,
     DOCKERFILES,
     LOCK,
+    MANIFESTS,
     MODEL,
     ONNX_FILE,
     REQUIREMENTS,
@@ -308,10 +309,12 @@ def _copied(directory: Path, copy: Path, old: Sequence[str]) -> Path:
             shutil.copy2(source, target)
 
     shutil.copytree(directory / SOURCE, copy / SOURCE, ignore=ignored, copy_function=copied)
-    dockerfiles = [path.name for path in directory.glob(DOCKERFILES)]
-    for name in (CONFIG, REQUIREMENTS, ANSWERS, *dockerfiles):
-        if (directory / name).exists():
-            shutil.copy2(directory / name, copy / name)
+    named = [path for pattern in (DOCKERFILES, MANIFESTS) for path in directory.glob(pattern)]
+    for file in (directory / CONFIG, directory / REQUIREMENTS, directory / ANSWERS, *named):
+        if file.is_file():
+            place = copy / file.relative_to(directory)
+            place.parent.mkdir(exist_ok=True)
+            shutil.copy2(file, place)
     return copy
 
 

@@ -123,7 +123,10 @@ def up(engine: Engine, image: str, own_scaffold: Scaffold) -> Iterator[Container
     """The service as `docker compose up` started it, under names and on ports of the test's own."""
     name = f"scaffold-test-{token_hex(4)}"
     file = own_scaffold.directory / "deploy" / "compose.yaml"
-    others = {'name: "model"\n': "", 'image: "model"': f"image: {name}"}  # Compose 1 knows no name
+    others = {
+        'name: "test-rfc"\n': "",
+        'image: "test_rfc"': f"image: {name}",
+    }  # Compose 1 knows no name
     others |= {f'"{port}:{port}"': f'"127.0.0.1:{free_port()}:{port}"' for port in (8080, 8081)}
     changed = file.read_text()
     for old, new in others.items():

@@ -144,6 +144,32 @@ def test_it_is_valid(scaffold: Scaffold, faults: Callable[[Path], list[str]], na
 
 
 @pytest.mark.parametrize(
+    ("name", "marked"),
+    [
+        ("kserve.yaml", "canaryTrafficPercent: 10"),
+        ("kserve.yaml", "imagePullSecrets:|  - name: NAME"),
+        ("kubernetes.yaml", "imagePullSecrets:|  - name: NAME"),
+        ("networkpolicy.yaml", "- namespaceSelector:|    matchLabels:|"
+         "      kubernetes.io/metadata.name: ingress-nginx"),
+    ],
+)  # fmt: skip
+def test_what_is_marked_as_a_comment_is_valid_too(
+    scaffold: Scaffold,
+    faults: Callable[[Path], list[str]],
+    tmp_path: Path,
+    name: str,
+    marked: str,
+) -> None:
+    text = (scaffold.directory / "deploy" / name).read_text()
+    for line in marked.split("|"):
+        assert text.count(f"# {line}\n") == 1, line
+        text = text.replace(f"# {line}\n", f"{line}\n")
+    (tmp_path / name).write_text(text)
+    assert faults(tmp_path / name) == []
+    assert marked.split("|")[-1].split()[-1] in str(list(yaml.safe_load_all(text)))
+
+
+@pytest.mark.parametrize(
     ("name", "old", "new", "fault"),
     [
         (
@@ -306,11 +332,16 @@ def test_knative_takes_what_kserve_hands_on(scaffold: Scaffold) -> None:
 
 
 def test_every_pod_is_as_restricted_as_the_image_bears(scaffold: Scaffold) -> None:
-    for document in (documents(scaffold.directory, name)[0] for name in MANIFESTS):
+    image = (scaffold.directory / scaffold.dockerfile).read_text()
+    for name in MANIFESTS:
+        (document, *_) = documents(scaffold.directory, name)
         context = {
             **pod(document).get("securityContext", {}),
             **pod(document)["containers"][0]["securityContext"],
         }
+        if name == "kubernetes.yaml":  # OpenShift, where KServe often runs, gives ids of its own
+            user, group = context.pop("runAsUser"), context.pop("runAsGroup")
+            assert f"USER {user}:{group}\n" in image
         assert context == {
             "runAsNonRoot": True,
             "seccompProfile": {"type": "RuntimeDefault"},

@@ -174,7 +174,7 @@ class Cluster:
 
     def replicas(self) -> dict[int, str]:
         """The node of each running replica, by process id."""
-        found = self.state()["applications"]["model"]["deployments"]["model"]["replicas"]
+        found = self.state()["applications"]["test-rfc"]["deployments"]["model"]["replicas"]
         return {
             replica["pid"]: replica["node_id"] for replica in found if replica["state"] == "RUNNING"
         }
@@ -293,7 +293,7 @@ def deploy(python: Path, dashboard: str, config: Path) -> None:
 
 
 def status(cluster: Cluster) -> str:
-    application = cluster.state()["applications"]["model"]
+    application = cluster.state()["applications"]["test-rfc"]
     assert application["status"] != "DEPLOY_FAILED", application["message"]
     return str(application["status"])
 

@@ -46,7 +46,7 @@ def test_it_says_so(for_gpu: Scaffold, sums: Scaffold) -> None:
     assert for_gpu.docker_run_string.startswith("docker run --rm --gpus all -p 8080:8080 -t ")
     assert "--gpus" not in sums.docker_run_string
     text = (for_gpu.directory / "README.md").read_text()
-    assert "docker run --rm --gpus all -p 8080:8080 -t model" in text and "**GPUs.**" in text
+    assert "docker run --rm --gpus all -p 8080:8080 -t sums" in text and "**GPUs.**" in text
 
 
 def test_a_model_that_is_replaced_stays_there(for_gpu: Scaffold) -> None:

@@ -37,9 +37,10 @@ CI = (
     ".gitlab-ci.yml.jinja",
     "src/common/verify.py",
 )
+IN_CLUSTERS = {"kustomization.yaml", "podmonitor.yaml"}
 FILES = {
-    "kubernetes": {"kubernetes.yaml"},
-    "kserve": {"kserve.yaml"},
+    "kubernetes": {"kubernetes.yaml", "networkpolicy.yaml", *IN_CLUSTERS},
+    "kserve": {"kserve.yaml", *IN_CLUSTERS},
     "compose": {"compose.yaml"},
     "ray": {"ray.yaml", "ray_app.py", "ray-requirements.txt"},
     "sagemaker": {"sagemaker.yaml"},
@@ -47,6 +48,7 @@ FILES = {
     "azureml": {"azureml-endpoint.yaml", "azureml-deployment.yaml"},
     "cloudrun": {"cloudrun.yaml"},
 }
+ADDED = {*IN_CLUSTERS, "networkpolicy.yaml"}  # by an update, where there are clusters
 ENTRIES = (
     "inference_server.py",
     "common/worker/__main__.py",
@@ -199,7 +201,8 @@ def test_importing_common_imports_nothing_heavy(plain: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_each_platform_has_its_files(plain: Path, tmp_path: Path, server: str) -> None:
-    files = {**FILES, "kserve": {"kfserving.yaml" if server == "kfserving" else "kserve.yaml"}}
+    own = "kfserving.yaml" if server == "kfserving" else "kserve.yaml"
+    files = {**FILES, "kserve": {own, *IN_CLUSTERS}}
     for platform in PLATFORMS:
         directory = rendered(plain, tmp_path / platform, server=server, platforms=[platform])
         assert deployed(directory) == files[platform]
@@ -260,13 +263,15 @@ def test_from_model_cannot_change_platforms(own_scaffold: Any, forest: Any) -> N
 
 @pytest.fixture(scope="module")
 def releases(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template in two versions: without the question, where all files are rendered, and now."""
+    """The template in two versions: without two questions, with all files, and now."""
     template = shutil.copytree(
         plain, tmp_path_factory.mktemp("releases") / "template", symlinks=True
     )
     now = (template / "copier.yml").read_text()
     exclude = re.sub(r"(?s)  # Files that only.*?(?=_message_after_copy)", "", now)
     before = re.sub(r"(?s)platforms:\n.*?(?=# ---- derived)", "", exclude)
+    before = re.sub(r"(?s)deployment_name:\n.*?(?=# ---- model)", "", before)
+    before = before.replace("deployment_name", "model_name")
     assert "platforms" not in before and before.count("- __pycache__") == 1
     (template / "copier.yml").write_text(before)
     readme = template / "template" / "README.md.jinja"
@@ -274,7 +279,7 @@ def releases(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     readme.write_text("# {{ model_name }}\n")
     later = {
         path: path.read_text()
-        for name in ("sagemaker", "vertex", "azureml", "cloudrun")
+        for name in ("sagemaker", "vertex", "azureml", "cloudrun", *ADDED)
         for path in (template / "template" / "deploy").glob(f"{name}*")
     } | {template / "template" / name: (template / "template" / name).read_text() for name in CI}
     for path in later:
@@ -327,10 +332,11 @@ def test_an_update_keeps_the_files_in_deploy(
     (directory / "deploy" / "compose.yaml").unlink()
     (directory / "deploy" / "cloudrun.yaml").write_text("mine: true\n")
     commit(directory)
-    before = deployed(directory)
+    before, known = deployed(directory), identities(directory)
     assert before > FILES["ray"]
     update(directory)
-    assert deployed(directory) == before
+    assert known.items() <= identities(directory).items()  # a cluster would keep the old ones too
+    assert deployed(directory) == before | ADDED
     assert answered(directory) == ["kubernetes", "kserve", "ray"]
     assert ci_files(directory) == set()
     assert (directory / "deploy" / "ray_app.py").read_text().endswith("# newer\n")
@@ -338,6 +344,39 @@ def test_an_update_keeps_the_files_in_deploy(
     assert (
         directory / "src" / "common" / "serving" / "applications" / "fallback_routes.py"
     ).exists()
+
+
+def identities(directory: Path) -> dict[str, Any]:
+    """What a cluster or an engine knows the scaffold's objects by."""
+    found: dict[str, Any] = {}
+    for path in directory.glob("deploy/*.yaml"):
+        for each in yaml.safe_load_all(path.read_text()):
+            name = each.get("name") or each.get("metadata", {}).get("name")
+            found[f"{path.name} {each.get('kind')}"] = (name, each.get("spec", {}).get("selector"))
+    return found
+
+
+@UPDATES
+@pytest.mark.sweep
+@pytest.mark.parametrize("answers", [{}, {"model_name": "Iris.v2", "image": "me/flowers:1"}])
+def test_an_update_renames_nothing_that_is_deployed(
+    releases: Path, tmp_path: Path, answers: dict[str, str], update: Any
+) -> None:
+    directory = made_before(releases, tmp_path / "flowers", **answers)
+    before = identities(directory)
+    assert before["kubernetes.yaml Service"][0] == ("iris-v2" if answers else "model")
+    images = re.findall(r"image: .*", (directory / "deploy" / "kserve.yaml").read_text())
+    update(directory)
+    after = identities(directory)
+    assert before.items() <= after.items()
+    assert after["networkpolicy.yaml NetworkPolicy"][0] == before["kserve.yaml InferenceService"][0]
+    assert re.findall(r"image: .*", (directory / "deploy" / "kserve.yaml").read_text()) == images
+    commit(directory)
+    moved = directory.rename(tmp_path / "elsewhere")  # the answers have the name now
+    copier.run_update(
+        moved, data={"server": "standalone"}, defaults=True, overwrite=True, quiet=True
+    )
+    assert identities(moved) == after
 
 
 @UPDATES

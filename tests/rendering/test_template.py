@@ -103,6 +103,7 @@ def passes(name: str, *arguments: str, cwd: Path) -> None:
 def test_questions_and_their_defaults() -> None:
     assert {name: question["default"] for name, question in ASKED.items()} == {
         "model_name": "model",
+        "deployment_name": QUESTIONS["deployment_name"]["default"],
         "framework": "sklearn",
         "engine": "native",
         "python_version": "3.11",
@@ -174,7 +175,7 @@ def test_the_generator_answers_every_question(
         generator.from_model(
             forest, tmp_path / "rfc", image="rfc", platforms=["kserve"], ci="gitlab"
         )
-    assert answered.keys() == ASKED.keys()
+    assert answered.keys() == ASKED.keys() - {"deployment_name"}  # the template asks the directory
 
 
 def test_python_versions_are_those_of_the_generator() -> None:
@@ -410,6 +411,9 @@ def test_files_of_a_scaffold(scaffold_files: tuple[str, Path]) -> None:
         "deploy/compose.yaml",
         "deploy/kserve.yaml",
         "deploy/kubernetes.yaml",
+        "deploy/kustomization.yaml",
+        "deploy/networkpolicy.yaml",
+        "deploy/podmonitor.yaml",
         "requirements.txt",
         "server-requirements.txt",
         f"{framework}-server.Dockerfile",
@@ -603,6 +607,7 @@ def test_copier_copy_for_a_custom_model(repository: Path, tmp_path: Path) -> Non
 def test_answers_render_the_same_files_again(repository: Path, tmp_path: Path) -> None:
     given = {
         "model_name": "iris",
+        "deployment_name": "flowers",
         "framework": "sklearn",
         "engine": "onnx",
         "python_version": "3.12",

@@ -56,8 +56,8 @@ CHANGES: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "requirements.txt.jinja": ("yours to edit: /opt/model", "yours to change: /opt/model"),
         "{{ framework }}-server.Dockerfile.jinja": (
-            "USER 1000\n",
-            "USER 1000\nSTOPSIGNAL SIGTERM\n",
+            "USER 10001:10001\n",
+            "USER 10001:10001\nSTOPSIGNAL SIGTERM\n",
         ),
         LOCKS["kserve"].name: ("# The template owns this file:", "# This file is the template's:"),
     },

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import yaml
 
 import generator
 from generator import Scaffold, ServingError
@@ -348,11 +349,19 @@ def test_an_edited_scaffold_is_updated(
         new = files(rendered(ours, tmp_path / "new"), "src/common")
         assert new <= files(ours, "src/common") <= new | KEPT
         assert_edits_are_there(ours, case)
+        assert names(case.directory) == {"model"} == names(ours)  # it is deployed under this name
         assert scaffold.predict(case.rows) == case.answer
         assert scaffold.verify()
         assert served(scaffold, case.rows) == case.answer
         with pytest.raises(ServingError, match="send at most 50 rows"):
             scaffold.predict(case.rows * 9)
+
+
+def names(directory: Path) -> set[str]:
+    """The names of the objects that `kubectl apply` makes."""
+    paths = [path for path in directory.glob("deploy/*.yaml") if "\nmetadata:" in path.read_text()]
+    documents = (each for path in paths for each in yaml.safe_load_all(path.read_text()))
+    return {each["metadata"]["name"] for each in documents}
 
 
 def assert_edits_are_there(directory: Path, case: Case) -> None:
