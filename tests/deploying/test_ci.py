@@ -16,6 +16,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 import generator
 from generator.scaffold import Scaffold
+from generator.writing.label import image_tag
 from support.rendering.checkouts import commit, git, rendered
 from support.servers.containers import Engine
 from support.servers.running import configure
@@ -119,6 +120,18 @@ def test_it_pushes_where_the_image_is_named(
     assert pipeline["variables"]["IMAGE"] == gitlab
     (login,) = (line for line in pipeline["script"] if "docker login" in line)
     assert ("$CI_REGISTRY_PASSWORD" in login) == gitlab.startswith("$CI_REGISTRY_IMAGE")
+
+
+@BOTH
+@pytest.mark.parametrize("version", ["1.10", "0123456789ab", "1.10+cu1", "of/may", "v_1-rc.2"])
+def test_it_pushes_the_tag_that_the_manifests_name(
+    files: dict[str, list[Path]], ci: str, version: str
+) -> None:
+    lines = re.findall(r"(?m)^ *(tag=.*|\[ \"\$tag\" = .*)$", files[ci][0].read_text())
+    assert len(lines) == 2
+    script = "\n".join([*lines, 'echo "$tag"'])
+    done = subprocess.run(["sh", "-c", script], env={"name": version}, capture_output=True)
+    assert done.stdout.decode().strip() == image_tag(version)
 
 
 def test_a_pull_request_gets_no_secret_and_pushes_nothing(files: dict[str, list[Path]]) -> None:
