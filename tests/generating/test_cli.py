@@ -197,6 +197,7 @@ def test_the_commands_that_new_prints_are_quoted(
     assert named.stdout == "it's $HOME"
 
 
+@pytest.mark.sweep
 def test_new_overwrites_only_with_its_option(call: Run, model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "rfc").mkdir()
     (tmp_path / "rfc" / "mine.txt").write_text("mine")
@@ -443,6 +444,7 @@ def test_serve_until_a_signal(sent: signal.Signals, status: int, sums: Scaffold,
         assert probe.connect_ex(("127.0.0.1", port)), "the server is still running"
 
 
+@pytest.mark.sweep
 def test_serve_refuses_a_port_in_use(run: Run, sums: Scaffold) -> None:
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))

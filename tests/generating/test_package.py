@@ -16,6 +16,8 @@ import yaml
 from generator.rendering.render import public_address
 from support.rendering.checkouts import ROOT, VERSION, call, git
 
+pytestmark = pytest.mark.sweep
+
 BIN = Path(sys.executable).parent
 
 

@@ -17,6 +17,7 @@ from generator import ModelError, Scaffold, ServingError, SettingError
 from generator.hooks import find
 from support.models.proved import Forecaster, Given, Here
 from support.models.proved_estimators import Ahead, Process, Untagged, months, numbers
+from support.session.cases import first
 
 X = np.arange(8.0).reshape(4, 2)
 Y = [0, 1, 0, 1]
@@ -36,6 +37,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Scaffold]]:
         assert not list(tmp_path.iterdir()), "a failure leaves something behind"
 
 
+@pytest.mark.sweep
 def test_predictions_that_are_a_table(make: Callable[..., Scaffold]) -> None:
     with pytest.warns(UserWarning, match="will not share a call of predict"):
         scaffold = make(Forecaster(), framework="custom", sample_input=X)
@@ -138,7 +140,7 @@ DOUBTS: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("model", "reason"), DOUBTS.values(), ids=DOUBTS)
+@pytest.mark.parametrize(("model", "reason"), first(1, DOUBTS.values()), ids=DOUBTS)
 def test_without_a_sample_what_is_uncertain_is_warned_of(
     make: Callable[..., Scaffold], model: Callable[[], Any], reason: str
 ) -> None:

@@ -167,6 +167,7 @@ def test_an_edit_that_changes_the_answers_ends_the_smoke_test_aloud(edited: Scaf
     assert not (edited.directory / "smoke-test.json").exists()
 
 
+@pytest.mark.sweep
 def test_from_model_with_overwrite_does_the_same(edited: Scaffold, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("more\n")
     made = generator.from_model(
@@ -266,10 +267,11 @@ REWRITTEN: dict[str, Callable[[dict[str, Any]], str]] = {
     "way",
     [
         "by PyYAML",
-        pytest.param("as JSON", marks=pytest.mark.sweep),
-        pytest.param("without facts", marks=pytest.mark.sweep),
+        "as JSON",
+        "without facts",
     ],
 )
+@pytest.mark.sweep
 def test_a_config_that_another_tool_rewrote(edited: Scaffold, way: str) -> None:
     path = edited.directory / "config.yaml"
     path.write_text(REWRITTEN[way](yaml.safe_load(path.read_text())))
@@ -374,6 +376,7 @@ def test_the_version_is_that_of_the_new_model(original: Path, tmp_path: Path) ->
         assert "    version: null\n" in read(made, "config.yaml")
 
 
+@pytest.mark.sweep
 def test_a_scaffold_of_an_older_template_has_no_version(original: Path, tmp_path: Path) -> None:
     made = generator.load(shutil.copytree(original, tmp_path / "rfc"))
     change(made, "config.yaml", "    version: null\n", "")
@@ -434,6 +437,7 @@ def test_refused_replacements(edited: Scaffold, monkeypatch: pytest.MonkeyPatch)
     refused(edited, RequirementError, message, lambda: edited.replace_model(linear()))
 
 
+@pytest.mark.sweep
 def test_an_interrupt_changes_nothing(edited: Scaffold, monkeypatch: pytest.MonkeyPatch) -> None:
     replace, calls = os.replace, []
 

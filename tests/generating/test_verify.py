@@ -136,6 +136,7 @@ def test_the_environment_has_the_scaffolds_python(forest: Any, iris: Any, tmp_pa
     made.close()
 
 
+@pytest.mark.sweep
 def test_a_missing_requirement_is_reported(scaffold: Scaffold) -> None:
     """The package is installed here, but would not be in the container."""
     file = scaffold.directory / "src" / "server" / "inference_model.py"

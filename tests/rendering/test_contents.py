@@ -20,13 +20,14 @@ from generator import SettingError
 from generator.__main__ import main
 from generator.layout import ANSWERS
 from support.rendering.checkouts import ROOT, commit, git, rendered
+from support.session.cases import first
 
 QUESTIONS = yaml.safe_load((ROOT / "copier.yml").read_text())
 FRAMEWORKS, SERVERS, PLATFORMS = (
     list(QUESTIONS[name]["choices"].values()) for name in ("framework", "server", "platforms")
 )
 # `make sweep` has the others.
-USUAL = [("sklearn", "kserve"), ("keras", "kserve")]
+USUAL = [("sklearn", "kserve")]
 COMBINATIONS = [
     pytest.param(*both, marks=[] if both in USUAL else pytest.mark.sweep)
     for both in itertools.product(FRAMEWORKS, SERVERS)
@@ -199,7 +200,7 @@ def test_importing_common_imports_nothing_heavy(plain: Path, tmp_path: Path) -> 
 # ---- platforms ----
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", first(1, SERVERS))
 def test_each_platform_has_its_files(plain: Path, tmp_path: Path, server: str) -> None:
     own = "kfserving.yaml" if server == "kfserving" else "kserve.yaml"
     files = {**FILES, "kserve": {own, *IN_CLUSTERS}}

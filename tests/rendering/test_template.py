@@ -442,9 +442,8 @@ def test_a_scaffold_holds_one_server(server: str, copie_session: Any, plain: Pat
     mypy(directory / "src")
 
 
-@pytest.mark.parametrize(
-    "server", ["kfserving", pytest.param("standalone", marks=pytest.mark.sweep)]
-)
+@pytest.mark.sweep
+@pytest.mark.parametrize("server", ["kfserving", "standalone"])
 def test_the_server_of_a_scaffold_can_be_changed(
     server: str, repository: Path, tmp_path: Path
 ) -> None:

@@ -463,10 +463,11 @@ def test_an_edited_file_that_the_template_removes_stays(owned: Callable[..., Sca
 @pytest.mark.parametrize(
     ("edit", "conflicts"),
     [
-        pytest.param(all_of_them, (), id="merged", marks=pytest.mark.sweep),
+        pytest.param(all_of_them, (), id="merged"),
         pytest.param(same_line, (OWNED,), id="conflict"),
     ],
 )
+@pytest.mark.sweep
 def test_the_line_endings_of_windows_stay(
     owned: Callable[..., Scaffold], edit: Any, conflicts: tuple[str, ...]
 ) -> None:

@@ -322,8 +322,8 @@ def needs(module: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(missing, reason=f"{module} is not installed")
 
 
-CASES = [  # half a minute each: `make sweep` has all but one
-    "sklearn-kserve",
+CASES = [  # half a minute each
+    pytest.param("sklearn-kserve", marks=pytest.mark.sweep),
     pytest.param("custom-kserve", marks=pytest.mark.sweep),
     pytest.param("sklearn-kfserving", marks=pytest.mark.sweep),
     pytest.param("keras-kserve", marks=[needs("keras"), pytest.mark.sweep]),

@@ -40,6 +40,7 @@ def test_the_metrics_are_those_of_prometheus_client(server: str) -> None:
         assert ours == expected
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(("setting", "created"), [("false", True), ("True", False)])
 def test_created_series_can_be_disabled(setting: str, created: bool) -> None:
     for ours, expected in shown("kfserving", PROMETHEUS_DISABLE_CREATED_SERIES=setting):

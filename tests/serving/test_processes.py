@@ -216,6 +216,7 @@ def test_workers_do_not_end_at_the_signals_that_a_terminal_sends(
         assert ask(running, "pid") == worker
 
 
+@pytest.mark.sweep
 def test_a_worker_that_somebody_stopped_is_not_ready_until_it_goes_on(
     owners: Callable[..., Path],
 ) -> None:

@@ -473,6 +473,7 @@ def test_a_full_queue_is_503_and_what_it_holds_is_answered(owners: Callable[...,
         assert running.metric("scaffold_worker_restarts_total") == 0
 
 
+@pytest.mark.sweep
 def test_a_worker_that_cannot_come_back(owners: Callable[..., Path]) -> None:
     directory = owners()
     broken = directory / "src" / "data" / "broken"
@@ -628,6 +629,7 @@ def ended(pid: int) -> bool:
     return not state or state.startswith("Z")
 
 
+@pytest.mark.sweep
 def test_sigterm_while_the_model_loads_ends_the_process(scaffold: Scaffold, tmp_path: Path) -> None:
     code = OWNERS_CODE.replace("        if pathlib", "        time.sleep(1000)\n        if pathlib")
     directory = copied(scaffold, tmp_path / "slow", code)

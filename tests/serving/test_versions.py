@@ -24,6 +24,7 @@ from support.servers.running import (
     free_port,
     serving,
 )
+from support.session.cases import first
 
 grpc = imported_late("grpc")
 triton = imported_late("tritonclient.grpc")
@@ -38,7 +39,7 @@ TENSOR = {"name": "x", "datatype": "FP64", "shape": [1, 4], "data": [1, 2, 3, 4]
 
 @pytest.fixture(
     scope="module",
-    params=["kserve", pytest.param("standalone", marks=pytest.mark.sweep), "kfserving"],
+    params=first(1, ["kserve", "standalone", "kfserving"]),
 )
 def server(
     request: pytest.FixtureRequest, sums: Scaffold, tmp_path_factory: pytest.TempPathFactory

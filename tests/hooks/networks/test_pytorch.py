@@ -594,6 +594,7 @@ def test_rows_that_the_model_cannot_take(
     assert len(predictions(model, [[1, 2]])) == 1
 
 
+@pytest.mark.sweep
 def test_inputs_have_names_without_a_sample_too(worker: Any) -> None:
     model = nn.Bilinear(3, 4, 2)
     served = worker(model)
@@ -725,9 +726,10 @@ def test_a_lazy_module_has_to_be_called_first(tmp_path: Path) -> None:
     "wrapper",
     [
         pytest.param(nn.DataParallel, id="DataParallel"),
-        pytest.param(torch.compile, id="compile", marks=pytest.mark.sweep),
+        pytest.param(torch.compile, id="compile"),
     ],
 )
+@pytest.mark.sweep
 def test_a_wrapper_for_training_is_removed(worker: Any, tmp_path: Path, wrapper: Any) -> None:
     model = nn.Linear(2, 1)
     with pytest.warns(
@@ -738,6 +740,7 @@ def test_a_wrapper_for_training_is_removed(worker: Any, tmp_path: Path, wrapper:
     assert type(served) is nn.Linear and torch.equal(served.weight, model.weight)
 
 
+@pytest.mark.sweep
 def test_distributed_data_parallel_is_removed(
     worker: Any, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
