@@ -18,10 +18,18 @@ from .errors import (
     TemplateError,
     UpdateError,
 )
+from .rendering.render import own_version
 from .rendering.update import Update
 from .running.comparison import Verification
 from .running.server import Server
 from .scaffold import Scaffold, load
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        return own_version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "ModelError",

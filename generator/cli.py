@@ -3,10 +3,12 @@
 import argparse
 import contextlib
 import json
+import os
 import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from . import layout
@@ -14,18 +16,19 @@ from .create import new as new_scaffold
 from .create_from import make
 from .errors import ScaffoldError, ServingError
 from .hooks import names
+from .rendering.render import DISTRIBUTION, own_version
 from .rows import samples
 from .running.verification import CURRENT, ENVIRONMENTS
 from .scaffold import load
 
 EPILOG = """\
 examples:
-  python -m generator new model.joblib test_rfc --trust-file
-  python -m generator predict test_rfc '[[0, 0, 0, 0]]'
-  python -m generator serve test_rfc --port 8080
-  python -m generator verify test_rfc --environment isolated
-  python -m generator lock test_rfc
-  python -m generator update test_rfc --pretend
+  {program} new model.joblib test_rfc --trust-file
+  {program} predict test_rfc '[[0, 0, 0, 0]]'
+  {program} serve test_rfc --port 8080
+  {program} verify test_rfc --environment isolated
+  {program} lock test_rfc
+  {program} update test_rfc --pretend
   docker build -f test_rfc/sklearn-server.Dockerfile test_rfc -t test_rfc
 """
 
@@ -35,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who read the output has enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it again
+        return 128 + signal.SIGPIPE
     except ScaffoldError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -43,14 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _program() -> str:
+    """What was called, as its user writes it."""
+    return "scaffold" if Path(sys.argv[0]).stem == "scaffold" else "python -m generator"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m generator",
+        prog=_program(),
         description="Turn a trained model into a directory of plain files that serves it,"
         " and use such a directory.",
-        epilog=EPILOG,
+        epilog=EPILOG.format(program=_program()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"{DISTRIBUTION} {own_version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_new(commands)
     _add_init(commands)
@@ -339,7 +352,7 @@ def _new(options: argparse.Namespace) -> None:
         loaded=lambda: print(f"writing a scaffold of it to {options.directory}", file=sys.stderr),
     )
     print(f"{scaffold.directory} is ready. Try:\n")
-    print(f"  python -m generator serve {shlex.quote(str(scaffold.directory))}")
+    print(f"  {_program()} serve {shlex.quote(str(scaffold.directory))}")
     print(f"  {scaffold.docker_build_string}")
 
 

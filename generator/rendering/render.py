@@ -55,8 +55,14 @@ def chosen_source(template: str | None, ref: str | None) -> Source | None:
 
 
 def named_template(template: str | None) -> str | None:
-    """The template's address in an argument, or in `SCAFFOLD_TEMPLATE` of the environment."""
-    return template or os.environ.get("SCAFFOLD_TEMPLATE") or None
+    """The template's address in an argument, or in `SCAFFOLD_TEMPLATE` of the environment.
+
+    A directory's is absolute.
+    """
+    address = template or os.environ.get("SCAFFOLD_TEMPLATE") or None
+    if address is not None and os.path.isdir(address):  # a scaffold records it, wherever that goes
+        return os.path.abspath(address)
+    return address
 
 
 def named_ref(ref: str | None) -> str | None:
@@ -72,9 +78,14 @@ def public_address() -> str:
     return str(urls["Template"])
 
 
+def own_version() -> str:
+    """The version of this generator, and of the template that it carries."""
+    return metadata.version(DISTRIBUTION)
+
+
 def own_tag() -> str:
     """The tag of the template that this generator carries."""
-    return f"v{metadata.version(DISTRIBUTION)}"
+    return f"v{own_version()}"
 
 
 def render(answers: dict[str, Any], directory: Path, source: Source | None = None) -> None:

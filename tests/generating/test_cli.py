@@ -71,6 +71,23 @@ def call(
     return call
 
 
+OWNED = """
+import pickle
+
+import numpy as np
+
+
+class Sums:
+    def predict(self, rows):
+        return np.asarray(rows).sum(axis=1)
+
+
+def save():
+    with open("model.pkl", "wb") as file:
+        pickle.dump(Sums(), file)
+"""
+
+
 def failed(done: "subprocess.CompletedProcess[str]") -> str:
     """The error of a command: one line on standard error, after its progress."""
     assert (done.returncode, done.stdout) == (1, ""), done
@@ -136,6 +153,39 @@ def test_help_of_a_command(command: str, options: list[str], call: Run) -> None:
     done = call(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert all(option in " ".join(done.stdout.split()) for option in options)
+
+
+def test_version(call: Run) -> None:
+    assert call("--version").stdout == f"scaffold-generator {generator.__version__}\n"
+
+
+def test_the_installed_command_is_named_and_finds_modules_here(tmp_path: Path) -> None:
+    """As an installer writes it: a script in a directory of its own."""
+    script = tmp_path / "bin" / "scaffold"
+    script.parent.mkdir()
+    script.write_text("import sys\nfrom generator.__main__ import main\nsys.exit(main())\n")
+    (tmp_path / "owned.py").write_text(OWNED)
+    subprocess.run([sys.executable, "-c", "import owned; owned.save()"], cwd=tmp_path, check=True)
+
+    def scaffold(*arguments: str) -> str:
+        command = [sys.executable, str(script), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=ENVIRON, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "\n  scaffold serve test_rfc" in scaffold("--help")
+    made = scaffold("new", "model.pkl", "made", "--trust-file", "--sample", "[[1, 2]]")
+    assert "\n  scaffold serve made\n" in made
+    assert scaffold("predict", "made", "[[1, 2]]") == '{"predictions": [3]}\n'
+
+
+def test_a_reader_that_has_enough_is_no_error(sums: Scaffold) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*COMMAND, "predict", str(sums.directory), "[[1, 2, 3, 4]]"]
+    done = subprocess.run(command, env=ENVIRON, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 @pytest.mark.parametrize(

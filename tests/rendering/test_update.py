@@ -29,7 +29,7 @@ import generator
 from generator import Scaffold, ScaffoldError, TemplateError, Update, UpdateError
 from generator.layout import ANSWERS
 from generator.rendering.answers import Answers
-from generator.rendering.render import checked_out, public_address
+from generator.rendering.render import checked_out, named_template, public_address
 from support.rendering.checkouts import ROOT, VERSION, commit, git
 from support.servers.running import LOCKS
 
@@ -799,3 +799,15 @@ def test_command_line(owned: Callable[..., Scaffold]) -> None:
         f"error: {OWNED}: your lines and the template's are both there, between conflict"
         " markers: choose, then commit\n"
     )
+
+
+def test_a_template_in_a_directory_is_recorded_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update runs in another directory. Other addresses stay as they are."""
+    (tmp_path / "ours").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert named_template("ours") == str(tmp_path / "ours")
+    monkeypatch.setenv("SCAFFOLD_TEMPLATE", "./ours")
+    assert named_template(None) == str(tmp_path / "ours")
+    assert named_template("gh:org/scaffold") == "gh:org/scaffold"
