@@ -5,6 +5,7 @@ scaffold = generator.from_model(model, target_directory="test_rfc")
 scaffold.predict([[0, 0, 0, 0]])
 """
 
+from .clients import AsyncClient, Client, async_client, client
 from .create import from_model, new
 from .create_from import from_file
 from .errors import (
@@ -32,6 +33,8 @@ def __getattr__(name: str) -> str:
 
 
 __all__ = [
+    "AsyncClient",
+    "Client",
     "ModelError",
     "RequirementError",
     "Scaffold",
@@ -45,6 +48,8 @@ __all__ = [
     "Update",
     "UpdateError",
     "Verification",
+    "async_client",
+    "client",
     "from_file",
     "from_model",
     "load",

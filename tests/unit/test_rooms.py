@@ -13,7 +13,7 @@ GENERATOR: Order = [
     ("data",),
     ("environment", "rows"),
     ("capture", "rendering"),
-    ("running",),
+    ("running", "clients"),
     ("hooks",),
     ("writing",),
     ("scaffold",),
