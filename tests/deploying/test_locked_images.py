@@ -73,7 +73,7 @@ def test_the_image_holds_what_is_locked(engine: Engine, locked: Path) -> None:
     change(locked / "requirements.txt", r"\A", "# a comment does not count\n")
     done = built(engine, locked)
     assert done.returncode == 0, done.stderr[-3000:]
-    python = ("--entrypoint", "/opt/model/bin/python")
+    python = ("--entrypoint", "/layer/opt/model/bin/python")
     printed = engine("run", "--rm", *python, tag(engine), "-c", LISTED).split()
     lock = (locked / "requirements.lock").read_text()
     assert printed[0] == "3" and printed[1].startswith("2.0")

@@ -101,8 +101,8 @@ def test_installed_generator_makes_a_working_scaffold(
     assert [path.name for path in directory.parent.iterdir()] == ["test_rfc"]
 
 
-# In src/common/, for other frameworks than scikit-learn.
-OF_OTHERS = ("outputs", "pipelines", "documents", "tensorflow_start")
+# In src/common/, for other frameworks than scikit-learn, or with CI.
+OF_OTHERS = ("outputs", "pipelines", "documents", "tensorflow_start", "verify")
 
 
 @pytest.mark.sweep
