@@ -18,6 +18,7 @@ import argparse
 import gzip
 import json
 import os
+import select
 import socket
 import struct
 import sys
@@ -53,6 +54,8 @@ MEGABYTE = 1 << 20
 BODY_BYTES = 64 * MEGABYTE
 LARGE_BYTES = 54_000_000
 PATIENCE_SECONDS = 120
+DEAF_SECONDS = 20  # the server ends a connection after 3 without progress
+GRPC_PORT = "GRPC_PORT"
 JSON = "application/json"
 ROW = b'{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -237,10 +240,17 @@ def deaf(target: Target) -> "Counter[str]":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             with suppress(OSError):
                 connection.sendall(head_of(target, len(body)) + body)
-                time.sleep(8)
+                _wait_for_the_end(connection)
             return "closed" if _is_cut(connection) else "kept"
 
     return at_once(10, send)
+
+
+def _wait_for_the_end(connection: socket.socket) -> None:
+    """Wait, without reading, until the server has reset the connection, or for long enough."""
+    poll = select.poll()
+    poll.register(connection, 0)  # an error and a reset are told all the same
+    poll.poll(DEAF_SECONDS * 1000)
 
 
 def _is_cut(connection: socket.socket) -> bool:
@@ -443,8 +453,7 @@ def served() -> Iterator[tuple[Target, int, Callable[[], bool]]]:
         )
         set_limits(scaffold.directory / "config.yaml")
         grpc_port = free_port()
-        os.environ["GRPC_PORT"] = str(grpc_port)
-        with scaffold.serve(port=0) as server:
+        with grpc_at(grpc_port), scaffold.serve(port=0) as server:
             parts = urlsplit(server.url)
             assert parts.hostname is not None and parts.port is not None
             name = server.predict_url.rpartition("/")[2].removesuffix(":predict")
@@ -460,6 +469,19 @@ def served() -> Iterator[tuple[Target, int, Callable[[], bool]]]:
                 return False
 
             yield target, server.process.pid, is_right
+
+
+@contextmanager
+def grpc_at(port: int) -> Iterator[None]:
+    """In the block, a server that starts has this port for gRPC."""
+    before = os.environ.get(GRPC_PORT)
+    os.environ[GRPC_PORT] = str(port)
+    try:
+        yield
+    finally:
+        os.environ.pop(GRPC_PORT)
+        if before is not None:
+            os.environ[GRPC_PORT] = before
 
 
 def free_port() -> int:
