@@ -17,7 +17,7 @@ import yaml
 import common
 import generator
 from generator import SettingError
-from generator.__main__ import main
+from generator.cli import main
 from generator.layout import ANSWERS
 from support.rendering.checkouts import ROOT, commit, git, rendered
 from support.session.cases import first
