@@ -17,7 +17,7 @@ from xgboost import Booster, DMatrix, XGBClassifier, XGBRanker, XGBRegressor, XG
 
 import generator
 from generator import ModelError, SettingError
-from generator.__main__ import main
+from generator.cli import main
 from generator.hooks import by_name, find
 from generator.rows.body import body_rows
 from support.models.boosted import (
