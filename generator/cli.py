@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import os
+import select
 import shlex
 import signal
 import sys
@@ -39,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
         sys.stdout.flush()
-    except BrokenPipeError:  # who read the output has enough, as `head` does
+    except BrokenPipeError:
+        if not _is_cut_off(sys.stdout.fileno()):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it again
         return 128 + signal.SIGPIPE
     except ScaffoldError as error:
@@ -48,6 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _is_cut_off(output: int) -> bool:
+    """Whether nobody reads the output any more: `head` ends when it has enough."""
+    poll = select.poll()
+    poll.register(output, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _program() -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -54,9 +55,13 @@ class _Talk:
         if retries < 0:
             raise SettingError(f"retries {retries}: write 0 or more")
         self.url = url.rstrip("/")
+        self._shown = re.sub("//[^/@]*@", "//", self.url)  # without a password
         self._name = name
         self._retries = retries
         self._inputs: list[str] | None = None
+
+    def __str__(self) -> str:
+        return repr(self._shown)
 
     def predict(self, given: Any) -> _Flow:
         """What `Client.predict` says."""
@@ -77,9 +82,11 @@ class _Talk:
 
         try:
             yield
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except httpx.InvalidURL as error:
+            raise SettingError(f"url {self._shown!r}: {error}") from error
+        except httpx.HTTPError as error:
             said = str(error) or type(error).__name__
-            raise ServingError(f"the server at {self.url} did not answer: {said}") from error
+            raise ServingError(f"the server at {self._shown} did not answer: {said}") from error
 
     def _model(self) -> Generator[_Attempt, "httpx.Response", str]:
         if self._name is None:
@@ -87,7 +94,7 @@ class _Talk:
             names = told.get("models") if isinstance(told, dict) else told  # KFServing's is a list
             if not isinstance(names, list) or len(names) != 1:
                 raise ServingError(
-                    f"the server at {self.url} has the models {names!r}: pass name to choose one"
+                    f"the server at {self._shown} has the models {names!r}: pass name to choose one"
                 )
             self._name = str(names[0])
         return self._name
@@ -117,7 +124,7 @@ class _Talk:
             return content
         said = content.get("error") if isinstance(content, dict) else None
         raise ServingError(
-            f"the server at {self.url} answered {answer.status_code}:"
+            f"the server at {self._shown} answered {answer.status_code}:"
             f" {said or 'what is not of a scaffold'}"
         )
 
@@ -162,8 +169,9 @@ def client(
         SettingError: an argument has a value that its rule forbids.
         ServingError: httpx is not installed.
     """
-    talk = _Talk(url, name, retries)
-    return Client(talk, _httpx().Client(base_url=talk.url, headers=headers, timeout=timeout))
+    talk, httpx = _Talk(url, name, retries), _httpx()
+    with talk.failures():
+        return Client(talk, httpx.Client(base_url=talk.url, headers=headers, timeout=timeout))
 
 
 def async_client(
@@ -175,8 +183,9 @@ def async_client(
     retries: int = RETRIES,
 ) -> "AsyncClient":
     """A client for `await`: `await generator.async_client(url).predict(rows)`. See `client`."""
-    talk = _Talk(url, name, retries)
-    http = _httpx().AsyncClient(base_url=talk.url, headers=headers, timeout=timeout)
+    talk, httpx = _Talk(url, name, retries), _httpx()
+    with talk.failures():
+        http = httpx.AsyncClient(base_url=talk.url, headers=headers, timeout=timeout)
     return AsyncClient(talk, http)
 
 
@@ -188,7 +197,7 @@ class Client:
         self._http = http
 
     def __repr__(self) -> str:
-        return f"client({self._talk.url!r})"
+        return f"client({self._talk})"
 
     def predict(self, instances_or_request: Any) -> dict[str, Any]:
         """Predict, as `Scaffold.predict` does.
@@ -238,7 +247,7 @@ class AsyncClient:
         self._http = http
 
     def __repr__(self) -> str:
-        return f"async_client({self._talk.url!r})"
+        return f"async_client({self._talk})"
 
     async def predict(self, instances_or_request: Any) -> dict[str, Any]:
         """Predict: see `Client.predict`."""

@@ -105,6 +105,15 @@ def test_an_index_that_does_not_answer(engine: Engine, small: Scaffold) -> None:
     assert re.match(r"error: no uv [\d.]+ from http://127\.0\.0\.1:9/simple: it has none, ", line)
 
 
+def test_a_servers_lock_that_does_not_fit(engine: Engine, small: Scaffold, tmp_path: Path) -> None:
+    copy = Scaffold(shutil.copytree(small.directory, tmp_path / "copy"))
+    lock = copy.directory / "server-requirements.txt"
+    lock.write_text(f"h11==0.16.0 --hash=sha256:{'0' * 64}\n")
+    (line,) = refused(engine, copy)
+    assert line.startswith("error: server-requirements.txt cannot be installed: ")
+    assert "h11" in line
+
+
 # ---- the layers ----
 
 

@@ -188,6 +188,16 @@ def test_a_reader_that_has_enough_is_no_error(sums: Scaffold) -> None:
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
+def test_in_a_directory_that_has_been_removed(tmp_path: Path) -> None:
+    script = "import os, shutil; os.chdir('gone'); os.rmdir('../gone');"
+    script += "from generator.__main__ import main; main()"
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--version"], cwd=tmp_path, env=ENVIRON, capture_output=True
+    )
+    assert (done.stdout[:18], done.stderr) == (b"scaffold-generator", b"")
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["nonsense"], ["new"], ["serve", "rfc", "--port", "x"], ["predict", "rfc"]]
 )

@@ -181,6 +181,7 @@ def test_a_server_that_is_not_there() -> None:
     [
         ("localhost:8080", {}, "url 'localhost:8080': write one such as 'http://localhost:8080'"),
         ("http://localhost", {"retries": -1}, "retries -1: write 0 or more"),
+        ("http://me:secret@host:port", {}, "url 'http://host:port': Invalid port: 'port'"),
     ],
 )
 def test_settings(url: str, settings: dict[str, Any], words: str) -> None:
