@@ -265,7 +265,7 @@ def requirements(path: Path) -> list[Requirement]:
 def test_both_images_install_the_server_environment_with_the_same_options(
     scaffold: Scaffold, context: Path
 ) -> None:
-    """Only the options for uv's cache and for what it prints differ: one build has a cache and a report of its own."""
+    """Only what uv caches and prints differs: one build has a cache and its own report."""
 
     def options(dockerfile: Path) -> set[str]:
         text = dockerfile.read_text()
