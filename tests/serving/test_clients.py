@@ -22,13 +22,11 @@ import generator
 from common.bodies import msgpack_encode
 from generator.running.server import Server
 from generator.scaffold import Scaffold
-from support.rendering.checkouts import ROOT
+from support.packages.environments import BROWSER, PROGRAMS, environment, run
 from support.servers import openapi_page
 from support.servers.running import PREDICT, copied, serving
 
 pytestmark = pytest.mark.sweep
-BROWSER = Path("/usr/bin/chromium")
-PROGRAMS = ROOT / "tests" / "support" / "programs"
 
 PYTHON = """
 import sys
@@ -90,22 +88,6 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with made.serve(port=0) as running:
         yield running
     made.close()
-
-
-def run(*command: Any, cwd: Path | None = None) -> str:
-    words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return done.stdout
-
-
-def environment(directory: Path, *packages: str) -> Path:
-    """The interpreter of an environment with packages."""
-    uv = Path(sys.executable).with_name("uv")
-    run(uv, "venv", "--quiet", directory)
-    python = directory / "bin" / "python"
-    run(uv, "pip", "install", "--quiet", "--python", python, *packages)
-    return python
 
 
 @pytest.fixture(scope="module")
@@ -188,14 +170,6 @@ def test_typescript(
     run(tools / "openapi-typescript", schema(url, packages), "-o", packages / "schema.ts")
     (packages / "read.ts").write_text(TYPESCRIPT.format(good=good, prediction=prediction))
     run(tools / "tsc", "--noEmit", "--strict", "--target", "es2022", packages / "read.ts")
-
-
-@pytest.fixture(scope="module")
-def playwright(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter of an environment with Playwright, where there is a browser for it."""
-    if not BROWSER.exists():
-        pytest.skip(f"{BROWSER} is not installed: apt install chromium")
-    return environment(tmp_path_factory.mktemp("browser") / "env", "playwright")
 
 
 @pytest.mark.parametrize("which", ["server", "tables"])

@@ -98,6 +98,7 @@ class Serving:
     grpc_port: int = _rule(8081, 0, 65_535)
     access_log: bool = False
     cors_origins: tuple[str, ...] = ()
+    page: bool = True
     gpu: bool = False
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 from ..config import Config
 from ..errors import Unanswered
 from . import metrics
+from .applications.page import with_page
 from .compression import (
     ACCEPTED,
     DECODERS,
@@ -51,6 +52,8 @@ class Application:
         self.workers = workers
         self.connections = Connections(config.serving)
         self._fallback = fallback
+        if config.serving.page:
+            self._fallback = with_page(fallback)
         self._server = config.server
         self._application: ASGIApplication = self._answer
         if origins := config.serving.cors_origins:
