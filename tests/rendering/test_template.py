@@ -418,6 +418,7 @@ def test_files_of_a_scaffold(scaffold_files: tuple[str, Path]) -> None:
         "server-requirements.txt",
         f"{framework}-server.Dockerfile",
         "src/common/health.sh",
+        "src/common/serving/applications/page.html",
         "src/data/.gitkeep",
         "src/inference_server.py",
         "src/model/__init__.py",

@@ -309,16 +309,16 @@ def test_a_grey_image(use: Use, greys: Server, tmp_path: Path) -> None:
     large = png(np.full((20, 24), 7, dtype="uint8"), tmp_path / "large.png")
     (tmp_path / "none.png").write_text("no image")
     steps = [
-        ["choose_file", "Row", str(right)],
+        ["choose_file", "Image", str(right)],
         PREDICT,
         ["read", ANSWER],
-        ["choose_file", "Row", str(large)],
+        ["choose_file", "Image", str(large)],
         PREDICT,
         ["errors"],
         ["click", "Resize it to 12 × 10"],
         PREDICT,
         ["read", ANSWER],
-        ["choose_file", "Row", str(tmp_path / "none.png")],
+        ["choose_file", "Image", str(tmp_path / "none.png")],
         PREDICT,
         ["errors"],
     ]
@@ -338,8 +338,8 @@ def test_a_colour_image_is_answered_as_an_image(use: Use, mirror: Server, tmp_pa
         ".getImageData(0, 0, 8, 9).data]"
     )
     steps = [
-        ["choose_file", "Row", str(png(pixels, tmp_path / "image.png"))],
-        ["choose", "Row: range of the pixels", "pixels 0 to 1"],
+        ["choose_file", "Image", str(png(pixels, tmp_path / "image.png"))],
+        ["choose", "Image: range of the pixels", "pixels 0 to 1"],
         PREDICT,
         ["evaluate", drawn],
         ["read", "#answer canvas"],
@@ -353,7 +353,7 @@ def test_bytes_and_several_outputs(use: Use, outlines: Server, tmp_path: Path) -
     file = tmp_path / "any.bin"
     file.write_bytes(bytes(range(256)))
     steps = [
-        ["choose_file", "Row", str(file)],
+        ["choose_file", "File", str(file)],
         PREDICT,
         ["read", "#answer th"],
         ["read", CELLS],

@@ -1,6 +1,6 @@
 """The model's page: what `/` answers where HTML is asked for. Probes and clients get JSON there.
 
-`page.html` is all of it. It reads `openapi.json`, and sends what `:predict` and `/invocations` take.
+`page.html` is all of it. It reads `openapi.json`, and asks `:predict` and `/invocations`.
 
 Sources: https://www.rfc-editor.org/rfc/rfc9110#name-accept, https://www.w3.org/TR/CSP3/
 """
