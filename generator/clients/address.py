@@ -63,9 +63,7 @@ class Address:
             raise SettingError(f"url {self.shown!r}: write one such as 'http://localhost:8080'")
         if "?" in self.url or "#" in self.url:
             shown = re.split("[?#]", self.shown)[0]
-            raise SettingError(
-                f"url {shown!r}: leave out what follows ? or #; pass keys in headers"
-            )
+            raise SettingError(f"url {shown!r}: leave out ? and what follows; pass keys in headers")
         if self.timeout is not None and not self.timeout > 0:
             raise SettingError(f"timeout {self.timeout}: write more than 0, or None for no limit")
         for name, value in self.headers.items():
