@@ -1,8 +1,9 @@
 """What is said to a server, whoever sends it."""
 
 import json
+import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
 JSON, MSGPACK = "application/json", "application/msgpack"
+SEEN_SECONDS = 60.0  # after which a server is looked at again
 IN_ORDER = "fitted without feature names"
 """What a server says of rows by name where the model takes values in their order."""
 
@@ -31,6 +33,25 @@ class Attempt:
     content: bytes | None
     headers: dict[str, str]
     wait: float
+
+
+@dataclass
+class Seen:
+    """What has been seen of a server, whose model may be another one later.
+
+    Attributes:
+        since: when it was first seen, in seconds.
+        takes_order: whether the model takes the values of a row in their order, without names.
+        has_told: whether the server was asked for the model's metadata.
+        datatype: that of the array that the model takes, where the metadata has it.
+        is_alike: by the likeness of requests, whether answers in msgpack are those in JSON.
+    """
+
+    since: float = field(default_factory=time.monotonic)
+    takes_order: bool = False
+    has_told: bool = False
+    datatype: str | None = None
+    is_alike: dict[Any, bool] = field(default_factory=dict)
 
 
 # Yields what is to be sent, is sent the answer, and returns what was made of the last one.
@@ -53,22 +74,21 @@ class Talk:
         self.address = address
         self._name = name
         self._retries = retries
-        self._takes_order = False
-        self._datatype: str | None = None
-        self._is_alike: dict[Any, bool] = {}  # by the likeness of requests
-        self._has_metadata = False
+        self._seen = Seen()
 
     def predict(self, given: Any) -> Flow:
         """What `Client.predict` says."""
         given = _rows(given)
+        if time.monotonic() - self._seen.since > SEEN_SECONDS:
+            self._seen = Seen()
         name = yield from self._model()
         frame = _frame(given)
-        if frame is None or self._takes_order:
+        if frame is None or self._seen.takes_order:
             return (yield from self._predicted(name, _in_order(given, frame)))
         answer = yield from self._json(name, given)
         if not answers.is_refusal(answer, IN_ORDER):
             return answers.response(answer, self.address)
-        self._takes_order = True
+        self._seen.takes_order = True
         return (yield from self._predicted(name, _in_order(given, frame)))
 
     def _model(self) -> Generator[Attempt, "httpx.Response", str]:
@@ -90,11 +110,11 @@ class Talk:
             request = in_dtype(request, (yield from self._declared(name)))
         if request is None:
             return answers.response((yield from self._json(name, given)), self.address)
-        if request.likeness not in self._is_alike:
+        if request.likeness not in self._seen.is_alike:
             answer = yield from self._tried(name, request)
             if len(request) <= FEW:
                 return answers.response(answer, self.address)
-        if self._is_alike.get(request.likeness):
+        if self._seen.is_alike.get(request.likeness):
             answer = yield from self._msgpack(name, request)
             response = answers.of_binary(answer)
             if answer.status_code not in (answers.OK, answers.BAD_REQUEST, answers.TOO_LARGE):
@@ -116,16 +136,16 @@ class Talk:
             if other.status_code != answers.BUSY:
                 wanted = answers.response(answer, self.address)
                 alike = other.status_code == answers.OK and _equal(answers.of_binary(other), wanted)
-                self._is_alike[request.likeness] = alike
+                self._seen.is_alike[request.likeness] = alike
         return answer
 
     def _declared(self, name: str) -> Generator[Attempt, "httpx.Response", str | None]:
         """The datatype of an array that the model takes, where the server tells it."""
-        if not self._has_metadata:
+        if not self._seen.has_told:
             answer = yield from self._said("GET", f"/v2/models/{name}")
-            self._datatype = answers.datatype(answer)
-            self._has_metadata = answer.status_code != answers.BUSY
-        return self._datatype
+            self._seen.datatype = answers.datatype(answer)
+            self._seen.has_told = answer.status_code != answers.BUSY
+        return self._seen.datatype
 
     def _json(self, name: str, given: Any) -> Answer:
         try:

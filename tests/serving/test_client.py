@@ -184,6 +184,19 @@ def test_a_server_of_another_kind_is_asked_in_json() -> None:
     assert asked == ["/v2/models/a", PREDICT, BINARY, PREDICT, PREDICT]
 
 
+def test_a_server_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have another model since."""
+    no_route = (404, {}, b"")
+    with (
+        answering(no_route, DONE, no_route, DONE, no_route, DONE) as (url, asked),
+        generator.client(url, name="a") as client,
+    ):
+        client.predict(MANY)
+        monkeypatch.setattr("generator.clients.talk.SEEN_SECONDS", -1)
+        client.predict(MANY)
+    assert asked[4:] == ["/v2/models/a", PREDICT, BINARY, PREDICT]
+
+
 def test_an_answer_that_names_code_is_not_run() -> None:
     """msgpack-numpy's own decoder would unpickle this array of objects."""
     import msgpack

@@ -72,6 +72,7 @@ class InferenceModel:
             **{name: [value] * len(rows) for name, value in ODD.items()},
             "late": [*[0.5] * (len(rows) - 1), TIME][-len(rows):] if len(rows) > 2 else [0.5, 0.5],
             "bytes": [b"\\xff"] * len(rows),
+            "squares": (rows * rows).sum(axis=1),
         }
         return {"predictions": answers.get(how, rows.sum(axis=1))}
 
@@ -223,8 +224,11 @@ def test_what_an_owner_answers(owned: Served, how: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "int32", "uint8", "uint64", "bool", "float16"])
 def test_the_model_gets_the_dtype_that_json_has(owned: Served, dtype: str) -> None:
-    rows = np.tile(np.abs(MANY * 9), (8, 1)).astype(dtype)
+    """Two rows may not tell: here they are small, and squares of others overflow."""
+    rows = np.ones((len(MANY) * 8, 4), dtype)
     check(owned, {"instances": rows, "how": "dtype"})
+    rows[5, 1] = np.finfo(dtype).max if rows.dtype.kind == "f" else 200
+    check(owned, {"instances": rows, "how": "squares"})
 
 
 def test_code_that_takes_lists_alone_gets_lists(owned: Served) -> None:
