@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..common import json_encode, msgpack_encode
-from ..rows.body import request_of
 
 LARGE_BYTES = 1 << 16  # below it, JSON is as fast
+MOST_BYTES = 1 << 31  # msgpack has a limit of twice as many
 FEW = 2  # rows
 ROWS = "instances"
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -54,10 +54,10 @@ class Binary:
     @property
     def likeness(self) -> tuple[Any, ...]:
         """Equal for requests that a server answers in the same way, in JSON or in msgpack."""
-        keys = tuple(sorted(self.others))
+        others = json.dumps(self.others, sort_keys=True)
         if isinstance(self.rows, np.ndarray):
-            return str(self.rows.dtype), self.rows.ndim, self.null is not None, keys
-        return bytes, keys
+            return str(self.rows.dtype), self.rows.ndim, self.null is not None, others
+        return bytes, others
 
     def few(self) -> "Binary":
         """One or two of its rows, with null in one if there is null in any."""
@@ -65,11 +65,12 @@ class Binary:
             return Binary(self.rows[:FEW], self.others)
         return Binary(self.rows[[0, self.null]], self.others)
 
-    def as_msgpack(self) -> bytes:
-        return msgpack_encode({**self.others, ROWS: self.rows})
+    @property
+    def request(self) -> dict[str, Any]:
+        return {**self.others, ROWS: self.rows}
 
-    def as_json(self) -> bytes:
-        return json_encode(request_of({**self.others, ROWS: self.rows}))
+    def as_msgpack(self) -> bytes:
+        return msgpack_encode(self.request)
 
 
 def binary(given: Any) -> Binary | None:
@@ -78,24 +79,22 @@ def binary(given: Any) -> Binary | None:
     Args:
         given: rows, or a request, as `Scaffold.predict` takes them.
     """
-    others: Mapping[Any, Any] = {}
-    rows = given
+    rows, others = given, {}
     if isinstance(given, Mapping):
-        others = {key: value for key, value in given.items() if key != ROWS}
-        rows = given.get(ROWS)
+        if ROWS not in given:
+            return None
+        rows, others = given[ROWS], {key: given[key] for key in given if key != ROWS}
+    try:
+        others = json.loads(json_encode(others))
+    except TypeError:
+        return None
     if type(rows) is list and rows and _bytes_in(rows[0]):
         return _of_bytes(rows, others)
-    if type(rows) is not np.ndarray or not rows.ndim or rows.nbytes < LARGE_BYTES:
+    if type(rows) is not np.ndarray or not rows.ndim or rows.dtype.kind not in AS_JSON:
         return None
-    if rows.dtype.kind not in AS_JSON or rows.itemsize > 8 or not len(rows):
+    if rows.itemsize > 8 or not LARGE_BYTES <= rows.nbytes < MOST_BYTES:
         return None
-    if rows.dtype.kind != "f":
-        return Binary(rows, _plain(others))
-    if np.isinf(rows).any():  # null in JSON, which is NaN for a model
-        return None
-    missing = np.isnan(rows).reshape(len(rows), -1).any(axis=1)
-    null = int(missing.argmax()) if missing.any() else None
-    return Binary(rows, _plain(others), null)
+    return _of_array(rows, others)
 
 
 def in_dtype(request: Binary, declared: str | None) -> Binary | None:
@@ -117,17 +116,21 @@ def in_dtype(request: Binary, declared: str | None) -> Binary | None:
     return Binary(rows.astype(target, copy=False), request.others, request.null)
 
 
-def _plain(others: Mapping[Any, Any]) -> dict[str, Any]:
-    return dict(json.loads(json_encode(others))) if others else {}
+def _of_array(rows: Array, others: dict[str, Any]) -> Binary | None:
+    if rows.dtype.kind != "f" or np.isfinite(rows).all():
+        return Binary(rows, others)
+    if np.isinf(rows).any():  # null in JSON, which is NaN for a model
+        return None
+    missing = np.isnan(rows).reshape(len(rows), -1).any(axis=1)
+    return Binary(rows, others, int(missing.argmax()))
 
 
-def _of_bytes(rows: list[Any], others: Mapping[Any, Any]) -> Binary | None:
+def _of_bytes(rows: list[Any], others: dict[str, Any]) -> Binary | None:
     try:
-        if sum(map(_weight, rows)) >= LARGE_BYTES:
-            return Binary(rows, _plain(others))
+        size = sum(map(_weight, rows))
     except ValueError:
-        pass
-    return None
+        return None
+    return Binary(rows, others) if LARGE_BYTES <= size < MOST_BYTES else None
 
 
 def _bytes_in(row: Any) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -130,7 +130,7 @@ class Talk:
         not know msgpack.
         """
         few = request.few()
-        answer = yield from self._said("POST", f"{_path(name)}:predict", few.as_json(), JSON)
+        answer = yield from self._json(name, few.request)
         if answer.status_code == answers.OK:
             other = yield from self._msgpack(name, few)
             if other.status_code != answers.BUSY:
@@ -148,14 +148,11 @@ class Talk:
         return self._seen.datatype
 
     def _json(self, name: str, given: Any) -> Answer:
-        try:
-            content = json_encode(request_of(given))
-        except TypeError as error:
-            raise SettingError(f"the rows cannot be sent as JSON: {error}") from error
+        content = _encoded(lambda: json_encode(request_of(given)))
         return (yield from self._said("POST", f"{_path(name)}:predict", content, JSON))
 
     def _msgpack(self, name: str, request: Binary) -> Answer:
-        content = request.as_msgpack()
+        content = _encoded(request.as_msgpack)
         return (yield from self._said("POST", f"{_path(name)}:predict_binary", content, MSGPACK))
 
     def _said(self, method: str, path: str, content: bytes | None = None, kind: str = "") -> Answer:
@@ -167,6 +164,13 @@ class Talk:
                 break
             answer = yield Attempt(method, path, content, headers, answers.wait(answer))
         return answer
+
+
+def _encoded(encode: Callable[[], bytes]) -> bytes:
+    try:
+        return encode()
+    except TypeError as error:
+        raise SettingError(f"the rows cannot be sent as JSON: {error}") from error
 
 
 def _path(name: str) -> str:

@@ -38,6 +38,10 @@ def test_the_servers_message_is_the_errors(url: str) -> None:
         assert str(refused.value).startswith(f"the server at {url} answered 400: instances[0]")
         with pytest.raises(SettingError, match="the rows cannot be sent as JSON"):
             client.predict([[object(), 1]])
+        with pytest.raises(SettingError, match="the rows cannot be sent as JSON"):
+            client.predict({"instances": MANY, "other": object()})
+        with pytest.raises(SettingError, match="the rows cannot be sent as JSON"):
+            client.predict([b"a" * 99_999, b"", {"a": "\ud800"}])
         with pytest.raises(SettingError, match="^rows is 'a text': pass rows, or the path"):
             client.predict("a text")
         with pytest.raises(SettingError, match=r"^rows 'none.npy' cannot be read: .*No such file"):
