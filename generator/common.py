@@ -8,7 +8,12 @@ and every hook, imports from here what it needs. A scaffold has a copy of its ow
 from typing import TYPE_CHECKING
 
 from .template.src.common import documents, schema
-from .template.src.common.bodies import json_encode
+from .template.src.common.bodies import (
+    DecodeError,
+    json_encode,
+    msgpack_decode,
+    msgpack_encode,
+)
 from .template.src.common.config import MOST_DIGITS, PORT_VARIABLES, VERSION, VERSION_RULE
 from .template.src.common.config import Model as ModelFacts
 from .template.src.common.errors import ConfigError
@@ -35,6 +40,7 @@ __all__ = [
     "VERSION",
     "VERSION_RULE",
     "ConfigError",
+    "DecodeError",
     "Lifeline",
     "Methods",
     "ModelFacts",
@@ -51,6 +57,8 @@ __all__ = [
     "left_out",
     "listing",
     "method_names",
+    "msgpack_decode",
+    "msgpack_encode",
     "pipeline_predictions",
     "plain",
     "schema",

@@ -19,10 +19,11 @@ KINDS: tuple[tuple["re.Pattern[str]", Callable[[str], Any]], ...] = (
     (NUMBER, float),
     (re.compile("true|false", re.I), lambda cell: cell.lower() == "true"),
 )
+Reader = Callable[[Path], Any]
 LARGE = 2**53  # float64 does not hold every larger whole number
 
 
-def read(sample: Any) -> Any:
+def read(sample: Any, readers: "Mapping[str, Reader] | None" = None) -> Any:
     """A sample; of the path of a file, the rows in it.
 
     - CSV: the first line names the columns, unless it holds numbers only. An empty cell is
@@ -30,6 +31,11 @@ def read(sample: Any) -> Any:
       true and false, or of texts.
     - Parquet: a table with the dtypes that are in the file.
     - JSON: a list of rows, or an object with them as `instances`.
+    - NumPy's .npy: an array, none of objects.
+
+    Args:
+        sample: the sample.
+        readers: what reads a file of each suffix; by default READERS.
 
     Raises:
         SettingError: the file cannot be read, or what reads it is not installed.
@@ -37,7 +43,7 @@ def read(sample: Any) -> Any:
     if not isinstance(sample, (str, os.PathLike)):
         return sample
     path = Path(sample)
-    reader = READERS.get(path.suffix.lower())
+    reader = (readers or READERS).get(path.suffix.lower())
     if reader is None:
         raise SettingError(
             f"sample_input is {str(sample)[:80]!r}: pass rows, or the path of a file that ends in"
@@ -182,4 +188,14 @@ def _json(path: Path) -> Any:
     return content
 
 
-READERS: dict[str, Callable[[Path], Any]] = {".csv": _csv, ".parquet": _parquet, ".json": _json}
+def _request(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _npy(path: Path) -> Any:
+    return np.load(path, allow_pickle=False)
+
+
+READERS: dict[str, Reader] = {".csv": _csv, ".parquet": _parquet, ".json": _json, ".npy": _npy}
+REQUEST_READERS: dict[str, Reader] = {**READERS, ".json": _request}
+"""Of an object in JSON with `instances`, the other keys are kept."""

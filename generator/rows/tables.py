@@ -120,6 +120,16 @@ def listed(frame: Any) -> list[list[Any]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
+def values(frame: Any) -> Any:
+    """The same rows as one array, where all columns of pandas have one of numpy's dtypes."""
+    dtypes = set() if is_polars(frame) else set(frame.dtypes)
+    if len(dtypes) == 1 and getattr(dtypes.pop(), "kind", "O") in "biuf":
+        array = frame.to_numpy()
+        if array.dtype.kind in "biuf":  # not of pandas' own dtypes with something missing
+            return array
+    return listed(frame)
+
+
 def _values(series: Any) -> list[Any]:
     pairs = zip(series.tolist(), series.isna().tolist(), strict=True)
     return [None if missing else value for value, missing in pairs]

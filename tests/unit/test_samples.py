@@ -74,6 +74,16 @@ def test_a_json_file_holds_rows_or_a_request(tmp_path: Path) -> None:
         assert samples.read(tmp_path / "rows.json") == rows
 
 
+def test_an_npy_file_holds_an_array(tmp_path: Path) -> None:
+    rows = np.arange(4, dtype="float32").reshape(2, 2)
+    np.save(tmp_path / "rows.npy", rows)
+    read = samples.read(tmp_path / "rows.npy")
+    assert read.dtype == rows.dtype and read.tolist() == rows.tolist()
+    np.save(tmp_path / "rows.npy", np.array([object()]), allow_pickle=True)
+    with pytest.raises(SettingError, match="'.*rows.npy' cannot be read: Object arrays cannot be"):
+        samples.read(tmp_path / "rows.npy")
+
+
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
