@@ -29,6 +29,8 @@ from .running.verification import (
     verify_smoke_test,
 )
 from .running.worker import LocalWorker
+from .showing.scaffold_card import Shown, broken_card, scaffold_card
+from .writing.config_file import read_facts
 from .writing.prepare import kept_answering, recognised
 from .writing.replace import replace_model
 
@@ -52,6 +54,13 @@ class Scaffold:
 
     def __repr__(self) -> str:
         return f"Scaffold({str(self.directory)!r})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows in place of `repr`."""
+        try:
+            return scaffold_card(self._shown())
+        except ScaffoldError as error:
+            return broken_card(self.directory, error)
 
     @property
     def name(self) -> str:
@@ -325,6 +334,20 @@ class Scaffold:
                 f"{str(self.directory)!r} is not a directory: name one that holds a scaffold"
             )
         Runtime(self.directory).config()
+
+    def _shown(self) -> Shown:
+        config = self._config
+        return Shown(
+            directory=self.directory,
+            name=config.name,
+            framework=config.framework,
+            server=config.server,
+            gpu=is_for_gpu(config),
+            version=getattr(config.model, "version", None),  # an older template's has none
+            model=read_facts(self.directory / layout.CONFIG),
+            build=self.docker_build_string,
+            run=self.docker_run_string,
+        )
 
     def _shell_path(self) -> str:
         """The directory, written so that no command reads it as an option or an address."""

@@ -11,7 +11,7 @@ GENERATOR: Order = [
     ("errors", "layout", "importing", "template"),
     ("common", "files", "owners", "yaml_edit"),
     ("data",),
-    ("environment", "rows"),
+    ("environment", "rows", "showing"),
     ("capture", "rendering"),
     ("running", "clients"),
     ("hooks",),

@@ -1,0 +1,175 @@
+"""What a notebook shows: well-formed HTML, in which names and values are text, and not too much."""
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generator.showing.markup import escaped
+from generator.showing.scaffold_card import Shown, scaffold_card
+
+HOSTILE = "</td><script>alert(1)</script><img src=x onerror='alert(2)'>"
+KNOWN = {"div", "style", "header", "b", "h4", "table", "thead", "tbody", "tr", "th", "td", "code"}
+KNOWN |= {"pre", "svg", "g", "line", "circle", "text", "rect", "title", "span"}
+
+
+class Page(HTMLParser):
+    """The tags, attributes and text of a page. Each tag must be closed where it was opened."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.cells: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert self.open == [] and self.tags <= KNOWN, self.tags
+        assert not {name for name in self.attributes if name.startswith("on")}
+        assert not self.attributes & {"src", "href", "srcdoc", "action"}
+        assert "url(" not in html and "@import" not in html
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+        if "td" in self.open:
+            self.cells[-1] += data
+
+
+def shown(directory: Path, **model: Any) -> Shown:
+    return Shown(
+        directory=directory,
+        name="model",
+        framework="sklearn",
+        server="kserve",
+        gpu=False,
+        version="1.10",
+        model={"file": "model.joblib", **model},
+        build="docker build HERE",
+        run="docker run HERE",
+    )
+
+
+def table(*columns: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "table", "columns": list(columns)}
+
+
+def keep(directory: Path, rows: Any, predictions: Any) -> None:
+    pair = {"request": {"instances": rows}, "response": {"predictions": predictions}}
+    (directory / "smoke-test.json").write_text(json.dumps(pair))
+
+
+def test_a_card_says_what_a_scaffold_is(tmp_path: Path) -> None:
+    keep(tmp_path, [[1.5, "red"]] * 3, ["a"] * 3)
+    colour = {
+        "name": "colour",
+        "type": "string",
+        "dtype": "category",
+        "categories": ["red", "blue"],
+    }
+    colour |= {"ordered": True, "unknown": "missing"}
+    described = shown(
+        tmp_path,
+        **{"class": "sklearn.tree.Tree", "trained_with": {"python": "3.11.7", "numpy": "2.4"}},
+        input=table({"name": "size", "type": "number", "dtype": "float64"}, colour),
+        output={"kind": "class", "dtype": "int64", "classes": [0, 1], "probabilities": True},
+        example=[[1.5, "it's red"], [2, "blue"]],
+        rows_independent=True,
+    )
+    page = Page(scaffold_card(described))
+    for text in ("model sklearn · version 1.10", "sklearn.tree.Tree", "Python 3.11.7, numpy 2.4"):
+        assert text in page.text
+    assert {"size", "float64", "number", "red < blue; any other is missing"} <= set(page.cells)
+    assert "on 3 rows, answered as expected and kept in smoke-test.json" in page.cells
+    assert "0, 1; probabilities on request" in page.cells
+    serve = f"python -m generator serve {tmp_path}"
+    post = (
+        """-d '{"instances": [[1.5, "it'"'"'s red"]]}' -X POST http://localhost:8080/v1/models/"""
+    )
+    for command in (serve, "docker build HERE", "docker run HERE", post + "model:predict"):
+        assert command in page.text
+
+
+def test_names_and_values_are_text(tmp_path: Path) -> None:
+    column = {"name": HOSTILE, "type": "string", "categories": [HOSTILE, "b"], "dtype": HOSTILE}
+    keep(tmp_path, [{HOSTILE: HOSTILE}], [HOSTILE])
+    described = shown(
+        tmp_path / HOSTILE.replace("/", ""),
+        **{"class": HOSTILE, "trained_with": {HOSTILE: HOSTILE}, "method": [HOSTILE]},
+        input=table(column),
+        output={"kind": HOSTILE, "classes": [HOSTILE]},
+        example=[[HOSTILE]],
+    )
+    page = Page(scaffold_card(replace(described, version=HOSTILE, build=HOSTILE, run=HOSTILE)))
+    assert page.text.count("<script>alert(1)</script>") >= 8
+
+
+def test_a_card_is_bounded(tmp_path: Path) -> None:
+    columns = [{"name": f"{index:04d}{'x' * 5000}", "type": "number"} for index in range(500)]
+    columns[0]["categories"] = [f"{index}{'y' * 5000}" for index in range(5000)]
+    long = {"trained_with": {f"p{index}": "1" for index in range(5000)}, "class": "c" * 10**6}
+    html = scaffold_card(shown(tmp_path, input=table(*columns), example=[["z" * 10**6]], **long))
+    page = Page(html)
+    assert "0019xxx" in html and "0020xxx" not in html and "and 480 more, in config.yaml" in html
+    assert "[ROW]" in page.text and len(html) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("described", "labels"),
+    [
+        ({"kind": "array", "shape": [3], "dtype": "float32"}, ["[0]", "[1]", "[2]"]),
+        ({"kind": "array", "shape": [2], "names": ["a", "b"], "dtype": None}, ["a", "b"]),
+        ({"kind": "array", "shape": [28, None], "dtype": "float32"}, ["each row"]),
+        ({"kind": "array", "shape": None, "dtype": "int64", "below": 10}, ["each row"]),
+        ({"kind": "tensors", "inputs": [{"name": "ids", "shape": [], "dtype": "int64"}]}, ["ids"]),
+        ({"kind": "text"}, ["each row"]),
+        ({"kind": "json"}, ["each row"]),
+    ],
+)
+def test_every_kind_of_row_is_shown(tmp_path: Path, described: Any, labels: list[str]) -> None:
+    page = Page(scaffold_card(shown(tmp_path, input=described, output={"kind": "list"})))
+    assert set(labels) <= set(page.cells)
+
+
+def test_a_scaffold_without_a_model_says_what_to_write(tmp_path: Path) -> None:
+    page = Page(scaffold_card(shown(tmp_path, file=None, input=None, output=None)))
+    assert "not yet: write load and predict in src/server/inference_model.py" in page.cells
+    assert "A row" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "no sample is kept"),
+        ("{", "is not a request and its response"),
+        ("[" * 100_000, "is not a request and its response"),
+        ('{"request": 1, "response": {"predictions": 2}}', "no list of rows"),
+        ('{"request": {"instances": []}, "response": {}}', "is not a request and its response"),
+        (" " * (17 * 2**20), "holds 17 MiB: not read here"),
+    ],
+)
+def test_a_sample_that_cannot_be_read_is_no_obstacle(
+    tmp_path: Path, content: str | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "smoke-test.json").write_text(content)
+    assert said in Page(scaffold_card(shown(tmp_path))).text
+
+
+def test_what_turns_text_is_written_out() -> None:
+    assert escaped("a\u202eb\x00\ud800\n") == "a\\u202eb\\x00\\ud800\\n"
+    assert escaped("été 👩\u200d🔬 <&>'\"") == "été 👩\u200d🔬 &lt;&amp;&gt;&#x27;&quot;"
