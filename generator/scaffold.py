@@ -14,6 +14,7 @@ from .environment.venvs import RUNNING
 from .errors import ScaffoldError, SettingError
 from .hooks import WrittenModelScaffoldDefinition, by_name
 from .owners import guarded
+from .progress import step
 from .rendering import update
 from .rendering.update import Update
 from .rows import samples, tables
@@ -180,14 +181,16 @@ class Scaffold:
             if self.gpu:
                 tolerance = max(tolerance, ON_GPU)  # another device may have made the numbers
         if sample_input is None:
-            return verify_smoke_test(self._worker, environment, tolerance)
+            with step(f"Verifying {self.directory}"):
+                return verify_smoke_test(self._worker, environment, tolerance)
         sample_input = samples.read(sample_input)
         if self._model is not None:
             sample_input = definition.sampled(self._model, sample_input)
         if expected is None:
             expected = self._expected(definition, sample_input)
         sample_input = self._ordered(sample_input)
-        return verify_sample(self._worker, environment, sample_input, expected, tolerance)
+        with step(f"Verifying {self.directory}"):
+            return verify_sample(self._worker, environment, sample_input, expected, tolerance)
 
     @guarded("the model cannot be replaced", ScaffoldError)
     def replace_model(
@@ -248,22 +251,23 @@ class Scaffold:
         """
         answering = kept_answering(self._config.model, method, parameters)
         definition, model = recognised(model, self.framework, *answering)
-        replace_model(
-            self.directory,
-            self.framework,
-            definition,
-            model,
-            sample_input=sample_input,
-            expected=expected,
-            requirements=requirements,
-            python_version=python_version,
-            format=format,
-            engine=engine,
-            code=code,
-            wheels=wheels,
-            version=version,
-            change_signature=change_signature,
-        )
+        with step(f"Replacing the model of {self.directory}"):
+            replace_model(
+                self.directory,
+                self.framework,
+                definition,
+                model,
+                sample_input=sample_input,
+                expected=expected,
+                requirements=requirements,
+                python_version=python_version,
+                format=format,
+                engine=engine,
+                code=code,
+                wheels=wheels,
+                version=version,
+                change_signature=change_signature,
+            )
         self.close()
         self._model = model
 
@@ -307,7 +311,8 @@ class Scaffold:
                 version is an earlier one.
             TemplateError: the template, or that version of it, is not available.
         """
-        return update.run(self.directory, to, pretend, template)
+        with step(f"Updating {self.directory}"):
+            return update.run(self.directory, to, pretend, template)
 
     def close(self) -> None:
         """End the worker that `predict` started; the next `predict` starts another."""
