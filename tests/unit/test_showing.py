@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from generator.running.comparison import compare
+from generator.showing.answers_card import answers_card
 from generator.showing.markup import escaped
 from generator.showing.scaffold_card import Shown, scaffold_card
+from generator.showing.scatter import EQUAL, OFF
 
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror='alert(2)'>"
 KNOWN = {"div", "style", "header", "b", "h4", "table", "thead", "tbody", "tr", "th", "td", "code"}
@@ -173,3 +176,71 @@ def test_a_sample_that_cannot_be_read_is_no_obstacle(
 def test_what_turns_text_is_written_out() -> None:
     assert escaped("a\u202eb\x00\ud800\n") == "a\\u202eb\\x00\\ud800\\n"
     assert escaped("été 👩\u200d🔬 <&>'\"") == "été 👩\u200d🔬 &lt;&amp;&gt;&#x27;&quot;"
+
+
+# ---- a comparison ----
+
+
+def compared(expected: Any, served: Any, tolerance: float = 0.0) -> tuple[Page, str]:
+    html = compare(expected, served, tolerance)._repr_html_()
+    return Page(html), html
+
+
+def test_equal_answers_are_a_plot_without_a_table() -> None:
+    page, html = compared([1.5, 2.5, 3.5], [1.5, 2.5, 3.5])
+    assert "As expected 3 predictions, equal to the last bit" in page.text
+    assert page.cells == [] and html.count("<circle") == 3 and OFF not in html
+
+
+def test_the_rows_that_differ_most_come_first() -> None:
+    expected = [[float(row), 0.5] for row in range(40)]
+    served = [[value + (0.25 if row == 7 else 0), 0.5] for row, (value, _) in enumerate(expected)]
+    served[3][1] = 2.5
+    page, html = compared(expected, served)
+    assert page.cells == ["3", "[1]", "0.5", "2.5", "2", "7", "[0]", "7.0", "7.25", "0.25"]
+    assert "2 of 40 rows differ" in page.text and "Not as expected predictions[3][1]" in page.text
+    assert html.count("<circle") == 80 and html.count(OFF) == 2
+    assert html.rindex(EQUAL) < html.index(OFF)
+
+
+def test_labels_are_a_table_without_a_plot() -> None:
+    page, html = compared(["a", "b", HOSTILE], ["a", "c", "b"])
+    assert page.cells == ["1", '"b"', '"c"', "2", f'"{HOSTILE}"', '"b"'] and "<svg" not in html
+
+
+def test_tolerated_differences_are_shown() -> None:
+    page, _ = compared([1.0, 1000.0], [1.0, 1000.001], tolerance=1e-5)
+    assert "As expected" in page.text and page.cells[:1] == ["1"]
+
+
+def test_a_large_comparison_is_bounded() -> None:
+    count = 110_000
+    expected = [float(index) for index in range(count)]
+    served = [0.0, *expected[1:-1], 0.5]
+    served[77] = 1e9
+    html = answers_card(expected, served, "", False)
+    page = Page(html)
+    assert page.cells[0] == "77" and html.count("<circle") <= 500 and len(html) < 100_000
+    assert "the first 100,000 values" in page.text
+
+
+@pytest.mark.parametrize(
+    ("expected", "served"),
+    [
+        ([1, 2, 3], [1, 2]),
+        ([[1, 2], [3]], [[1, 2, 3], {"a": 3}]),
+        ([{"a": 1.5, "b": "x"}], [{"a": 2, "c": None}]),
+        ({"a": [1, 2]}, {"a": [1, 3]}),
+        ([], []),
+        (5, "5"),
+        ([True, None], [1, 0]),
+        ([10**400, 1.0, 2.0], [10**5000, 1.0, 2.0]),
+        ([1e308, -1e308], [1e308, -1e308]),
+        ([5.0, 5.0], [5.0, 5.0]),
+        ([float("nan"), 1.0], [float("inf"), 1.0]),
+        ([{HOSTILE: 1}], [{HOSTILE: 2}]),
+    ],
+)
+def test_any_answers_are_shown(expected: Any, served: Any) -> None:
+    html = answers_card(expected, served, HOSTILE, False)
+    assert "nan" not in html and Page(html).text.startswith("Not as expected")
