@@ -12,8 +12,10 @@ from . import columns
 from .columns import Part
 from .kept_sample import KeptSample
 from .markup import card, code, command, escaped, facts, section, table
+from .ranges import balance, summary
 
 MOST_PARTS = 20
+KEPT = "kept sample"
 MOST_BODY = 300  # characters of a body in a command
 
 
@@ -46,15 +48,17 @@ class Shown:
 
 def scaffold_card(shown: Shown) -> str:
     """The HTML of a scaffold."""
-    sample = KeptSample.read(shown.directory)
+    found, output = KeptSample.read(shown.directory), shown.model.get("output")
+    sample = found or KeptSample()
     title = [shown.name, shown.framework]
     if shown.version is not None:
         title.append(f"version {shown.version}")
     return card(
         title,
-        facts(_identity(shown, sample)),
-        section("A row", _parts(columns.inputs(shown.model.get("input")))),
-        section("A prediction", _parts(columns.outputs(shown.model.get("output")))),
+        facts(_identity(shown, found)),
+        section("A row", _parts(columns.inputs(shown.model.get("input")), sample.rows)),
+        section("A prediction", _parts(columns.outputs(output), _numbers_only(output, sample))),
+        section(f"Predicted for the {KEPT}", _balance(output, sample)),
         section("Next", "".join(map(command, _commands(shown)))),
     )
 
@@ -111,15 +115,29 @@ def _rows(independent: Any) -> str | None:
     return "not independent: each request has its own call of predict"
 
 
-def _parts(parts: Sequence[Part]) -> str:
+def _is_class(output: Any) -> bool:
+    return isinstance(output, Mapping) and output.get("kind") == "class"
+
+
+def _numbers_only(output: Any, sample: KeptSample) -> list[Any]:
+    """The predictions, unless they are classes, which have a table of their own."""
+    return [] if _is_class(output) else sample.predictions
+
+
+def _balance(output: Any, sample: KeptSample) -> str:
+    return balance(output.get("classes"), sample.predictions) if _is_class(output) else ""
+
+
+def _parts(parts: Sequence[Part], rows: Sequence[Any]) -> str:
+    """A table of the parts, with what the rows of the kept sample hold of each."""
     if not parts:
         return ""
-    heads = ("name", "dtype", "JSON", "shape", "values")
-    rows = [
-        [code(part.label, 60), part.dtype, part.json, part.shape, part.values]
+    heads = ("name", "dtype", "JSON", "shape", "values", KEPT)
+    cells = [
+        [code(part.label, 60), part.dtype, part.json, part.shape, part.values, summary(part, rows)]
         for part in parts[:MOST_PARTS]
     ]
-    return table(heads, rows, _more(len(parts)))
+    return table(heads, cells, _more(len(parts)))
 
 
 def _more(count: int) -> str | None:

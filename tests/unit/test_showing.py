@@ -10,7 +10,9 @@ import pytest
 
 from generator.running.comparison import compare
 from generator.showing.answers_card import answers_card
+from generator.showing.columns import Part
 from generator.showing.markup import escaped
+from generator.showing.ranges import summary
 from generator.showing.scaffold_card import Shown, scaffold_card
 from generator.showing.scatter import EQUAL, OFF
 
@@ -77,7 +79,7 @@ def keep(directory: Path, rows: Any, predictions: Any) -> None:
 
 
 def test_a_card_says_what_a_scaffold_is(tmp_path: Path) -> None:
-    keep(tmp_path, [[1.5, "red"]] * 3, ["a"] * 3)
+    keep(tmp_path, [[1.5, "red"], [2, "blue"], [3.5, "red"]], [0, 0, 0])
     colour = {
         "name": "colour",
         "type": "string",
@@ -97,6 +99,7 @@ def test_a_card_says_what_a_scaffold_is(tmp_path: Path) -> None:
     for text in ("model sklearn · version 1.10", "sklearn.tree.Tree", "Python 3.11.7, numpy 2.4"):
         assert text in page.text
     assert {"size", "float64", "number", "red < blue; any other is missing"} <= set(page.cells)
+    assert {"1.5 to 3.5, median 2", "red 2, blue 1"} <= set(page.cells)
     assert "on 3 rows, answered as expected and kept in smoke-test.json" in page.cells
     assert "0, 1; probabilities on request" in page.cells
     serve = f"python -m generator serve {tmp_path}"
@@ -244,3 +247,59 @@ def test_a_large_comparison_is_bounded() -> None:
 def test_any_answers_are_shown(expected: Any, served: Any) -> None:
     html = answers_card(expected, served, HOSTILE, False)
     assert "nan" not in html and Page(html).text.startswith("Not as expected")
+
+
+# ---- the kept sample ----
+
+
+@pytest.mark.parametrize(
+    ("part", "rows", "said"),
+    [
+        (Part("a", 0), [{"a": 3}, {"a": 1}, {"a": 2}, {"a": None}], "1 to 3, median 2; 1 missing"),
+        (Part("a", 1), [[0, 0.25], [0, 10**400]], "0.25 to of 1329 bits, median 0.25"),
+        (Part("a", 1), [[0, 2.5], [0]], "always 2.5; 1 missing"),
+        (Part("a", 0, is_category=True), [[1], [2], [1]], "1 2, 2 1"),
+        (Part("a", 0), [[True], [False], [True]], "true 2, false 1"),
+        (Part("a", 0), [[f"text {row}"] for row in range(50)], "50 different values"),
+        (Part("a", 0), [[str(row % 8)] for row in range(8)], "0 1, 1 1, 2 1, 3 1, 4 1, 5 1 and 2"),
+        (Part(None), [[[1, 2], [3, 4]], [[5, 6], [7, None]]], "1 to 7, median 4; 1 missing"),
+        (Part(None), [3.5, float("nan"), float("inf"), 1], "1 to 3.5, median 1"),
+        (Part("ids"), [{"ids": [1, 2]}, {"other": 1}], "1 to 2, median 1; 1 missing"),
+        (Part("a", 0), [[{"b64": "AA=="}]], ""),
+        (Part("a", 0), [[None]], ""),
+        (Part("a", 0), [], ""),
+        (Part(None), [[[0] * 1000] * 1000], "always 0"),
+    ],
+)
+def test_the_values_of_a_sample_are_told_in_words(part: Part, rows: Any, said: str) -> None:
+    assert summary(part, rows) == said or (said and summary(part, rows).startswith(said))
+
+
+def test_the_predicted_classes_are_counted(tmp_path: Path) -> None:
+    keep(tmp_path, [[0]] * 5, ["b", HOSTILE, "b", "b", HOSTILE])
+    output = {"kind": "class", "classes": ["a", "b", HOSTILE]}
+    html = scaffold_card(shown(tmp_path, output=output))
+    cells = Page(html).cells
+    start = cells.index("b")
+    assert cells[start : start + 8] == ["b", "3", "", HOSTILE[:40], "2", "", "a", "0"]
+    assert "width:160px" in html and "width:107px" in html and "width:0px" in html
+
+
+@pytest.mark.parametrize(
+    ("kind", "predictions", "said"),
+    [
+        ("class", [[0, 1], [1, 0]], None),
+        ("class", [], None),
+        ("class", [{"predict": 1, "predict_proba": [0.5, 0.5]}], "1"),
+        ("class", list(range(1000)), "and 980 classes more"),
+        ("number", [1.5, 2.5], "1.5 to 2.5, median 1.5"),
+    ],
+)
+def test_predictions_of_every_form_are_shown(
+    tmp_path: Path, kind: str, predictions: Any, said: str | None
+) -> None:
+    keep(tmp_path, [[0]] * len(predictions), predictions)
+    page = Page(scaffold_card(shown(tmp_path, output={"kind": kind})))
+    is_counted = "Predicted for the kept sample" in page.text
+    assert is_counted == (kind == "class" and said is not None)
+    assert said is None or said in page.text
