@@ -50,8 +50,8 @@ def answers_card(expected: Any, served: Any, verdict: str, is_equal: bool) -> st
     title = "As expected" if is_equal else "Not as expected"
     return card(
         [title, _cut(verdict)],
-        section("The rows that differ most", _worst(pairs)),
-        section("Expected and served", _plot(pairs)),
+        section("The rows that differ most", _worst(pairs, is_equal)),
+        section("Expected and served", _plot(pairs, is_equal)),
         noted(seen),
     )
 
@@ -88,7 +88,7 @@ def _pair(row: int, place: tuple[Any, ...], expected: Any, served: Any) -> Pair:
     return Pair(row, place, expected, served, None, apart)
 
 
-def _worst(pairs: list[Pair]) -> str:
+def _worst(pairs: list[Pair], is_equal: bool) -> str:
     """A table of the rows that differ most, each with its worst value."""
     worst: dict[int, Pair] = {}
     for pair in pairs:
@@ -102,10 +102,12 @@ def _worst(pairs: list[Pair]) -> str:
     if not rows:
         return ""
     note = f"{len(worst):,} of {len({pair.row for pair in pairs}):,} rows differ"
+    if is_equal:
+        note = f"{note}, as far as they may"
     return table(("row", "value", "expected", "served", "difference"), rows, note)
 
 
-def _plot(pairs: list[Pair]) -> str:
+def _plot(pairs: list[Pair], is_equal: bool) -> str:
     """A scatter of the numbers: those that differ most, and some of all others."""
     points = [(*pair.numbers, pair.apart) for pair in pairs if pair.numbers is not None]
     if len(points) < 2:
@@ -115,7 +117,7 @@ def _plot(pairs: list[Pair]) -> str:
         worst = sorted(points, key=lambda point: -point[2])[: MOST_POINTS // 2]
         some = points[:: -(-len(points) // (MOST_POINTS // 2))]
         shown = [*some, *worst]
-    drawn = scatter.svg([(expected, served, apart > 0) for expected, served, apart in shown])
+    drawn = scatter.svg([(*both, apart > 0 and not is_equal) for *both, apart in shown])
     if len(shown) == len(points):
         return drawn
     return drawn + noted(f"{len(shown)} of {len(points):,} values, with those that differ most")

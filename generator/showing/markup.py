@@ -13,26 +13,27 @@ from typing import Any
 
 MOST_CHARACTERS = 60
 TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-STYLE = """<style>
-.scaffold-card {max-width: 62em; padding: .7em 1em; border: 1px solid #8886; border-radius: 6px;
+CLASS = "scaffold-card"
+STYLE = """
+CARD {max-width: 62em; padding: .7em 1em; border: 1px solid #8886; border-radius: 6px;
   font: 13px/1.5 system-ui, sans-serif; color: inherit}
-.scaffold-card header {font-size: 15px}
-.scaffold-card h4 {margin: .9em 0 .2em; font-size: 13px; font-weight: 600}
-.scaffold-card table {margin: 0; border-collapse: collapse; border: 0; font-size: 12px}
-.scaffold-card td, .scaffold-card th {padding: .15em 1.2em .15em 0; text-align: left;
+CARD header {font-size: 15px}
+CARD h4 {margin: .9em 0 .2em; font-size: 13px; font-weight: 600; line-height: 1.5}
+CARD table {margin: 0; border-collapse: collapse; border: 0; font-size: 12px; table-layout: auto}
+CARD td, CARD th {padding: .15em 1.2em .15em 0; text-align: left; line-height: 1.5;
   vertical-align: top; max-width: 34em; overflow-wrap: anywhere; white-space: normal}
-.scaffold-card td:first-child, .scaffold-card th:first-child {padding-left: .4em}
-.scaffold-card th {font-weight: 600; opacity: .75}
-.scaffold-card tbody tr {border-top: 1px solid #8883}
-.scaffold-card .plain tbody tr {border: 0}
-.scaffold-card .plain td {max-width: 56em}
-.scaffold-card .plain td:first-child {opacity: .75; white-space: nowrap}
-.scaffold-card .note {opacity: .75; font-size: 12px}
-.scaffold-card pre {margin: 0 0 .3em; padding: .25em .6em; font-size: 12px;
-  white-space: pre-wrap; overflow-wrap: anywhere; color: inherit; background: #8882;
-  border-radius: 4px}
-.scaffold-card code {color: inherit; background: none; padding: 0; font-size: 12px}
-</style>"""
+CARD td:first-child, CARD th:first-child {padding-left: .4em}
+CARD th {font-weight: 600; opacity: .75}
+CARD tbody tr, CARD tbody tr:nth-child(odd) {border-top: 1px solid #8883; background: none}
+CARD .plain tbody tr {border: 0}
+CARD .plain td {max-width: 56em}
+CARD .plain td:first-child {opacity: .75; white-space: nowrap}
+CARD .note {opacity: .75; font-size: 12px}
+CARD pre, CARD code {color: inherit; font: 12px/1.5 ui-monospace, monospace}
+CARD code {background: none; padding: 0}
+CARD pre {margin: 0 0 .3em; padding: .25em .6em; white-space: pre-wrap; word-break: normal;
+  overflow-wrap: anywhere; background: #8882; border-radius: 4px}
+""".replace("CARD", f".{CLASS}" * 3)  # thrice, because notebooks have rules of their own for tables
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def code(value: Any, most: int = 300) -> Markup:
 
 
 def joined(parts: Iterable[Any], separator: str = ", ") -> Markup:
-    return Markup(html.escape(separator).join(escaped(part) for part in parts))
+    return Markup(html.escape(separator).join(escaped(part, 200) for part in parts))
 
 
 def facts(pairs: Sequence[tuple[str, Any]]) -> str:
@@ -105,7 +106,7 @@ def card(title: Sequence[Any], *parts: str) -> str:
     """What is shown. The first word of the title is the thing's name."""
     name, *rest = title
     header = f"<header><b>{escaped(name)}</b> {joined(rest, ' · ').text}</header>"
-    return f'<div class="scaffold-card">{STYLE}{header}{"".join(parts)}</div>'
+    return f'<div class="{CLASS}"><style>{STYLE}</style>{header}{"".join(parts)}</div>'
 
 
 def _cells(values: Sequence[Any]) -> str:

@@ -20,9 +20,8 @@ def summary(part: Part, rows: Iterable[Any]) -> str:
     """What a part of the rows holds: `0.1 to 2.5, median 0.3`, or `red 30, blue 12`."""
     values = _values(part, rows)
     known = [value for value in values if value is not None]
-    words = (
-        _numbers(known) if _all_numbers(known) and not part.is_category else _counts(part, known)
-    )
+    are_numbers = _all_numbers(known) and not part.is_category
+    words = _numbers(known) if are_numbers else _counts(part, known)
     if len(known) < len(values) and words:
         return f"{words}; {len(values) - len(known):,} missing"
     return words
@@ -122,7 +121,7 @@ def _number(value: float) -> str:
     try:
         return f"{value:.5g}"
     except OverflowError:  # a whole number that is larger than any float
-        return f"of {len(bin(value)) - 2} bits"
+        return f"of {int(value).bit_length()} bits"
 
 
 def _word(value: Any) -> str:

@@ -53,7 +53,7 @@ def _circle(point: Point, low: float, high: float) -> str:
     expected, served, differs = point
     x, y = LEFT + SIZE * _share(expected, low, high), ABOVE + SIZE * (1 - _share(served, low, high))
     colour = OFF if differs else EQUAL
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}" fill-opacity=".6"></circle>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}" fill-opacity=".75"></circle>'
 
 
 def _share(number: float, low: float, high: float) -> float:

@@ -212,8 +212,9 @@ def test_labels_are_a_table_without_a_plot() -> None:
 
 
 def test_tolerated_differences_are_shown() -> None:
-    page, _ = compared([1.0, 1000.0], [1.0, 1000.001], tolerance=1e-5)
-    assert "As expected" in page.text and page.cells[:1] == ["1"]
+    page, html = compared([1.0, 1000.0], [1.0, 1000.001], tolerance=1e-5)
+    assert page.text.startswith("As expected") and page.cells[:1] == ["1"] and OFF not in html
+    assert "1 of 2 rows differ, as far as they may" in page.text
 
 
 def test_a_large_comparison_is_bounded() -> None:
