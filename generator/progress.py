@@ -42,28 +42,40 @@ class _Silent:
 
 
 class _Terminal:
-    """Tells on standard error, in whose place it stands meanwhile.
+    """Tells on standard error. What others write there begins on a line of its own.
 
-    What others write there begins on a line of its own.
+    The stream stays the object that it is, because a model may hold it and be pickled meanwhile.
     """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._write = stream.write
         self._depth = 0
         self._line_is_open = False
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """See what others write, while the block lasts."""
+        try:
+            self._stream.write = self._by_others
+        except AttributeError:  # a stream of another kind: lines may mix
+            yield
+            return
+        try:
+            yield
+        finally:
+            with contextlib.suppress(AttributeError):
+                del self._stream.write
 
-    def write(self, text: str) -> Any:
+    def _by_others(self, text: str) -> Any:
         if text:
             self._end_line()
-        return self._stream.write(text)
+        return self._write(text)
 
     def begin(self, doing: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # the terminal is gone: the work goes on
             self._end_line()
-            self._stream.write(f"{INDENT * self._depth}{doing}")
+            self._write(f"{INDENT * self._depth}{doing}")
             self._stream.flush()
             self._line_is_open = True
         self._depth += 1
@@ -73,8 +85,8 @@ class _Terminal:
         with contextlib.suppress(OSError, ValueError):
             if is_done and seconds >= WORTH_TELLING:
                 if not self._line_is_open:
-                    self._stream.write(f"{INDENT * self._depth}{doing}")
-                self._stream.write(f": {_in_words(seconds)}")
+                    self._write(f"{INDENT * self._depth}{doing}")
+                self._write(f": {_in_words(seconds)}")
                 self._line_is_open = True
             self._end_line()
             self._stream.flush()
@@ -82,7 +94,7 @@ class _Terminal:
     def _end_line(self) -> None:
         if self._line_is_open:
             self._line_is_open = False
-            self._stream.write("\n")
+            self._write("\n")
 
 
 class _Notebook:
@@ -135,7 +147,7 @@ def _teller() -> Iterator[Teller]:
             teller = _Notebook()
         elif _in_terminal():
             teller = _Terminal(sys.stderr)
-            stack.enter_context(contextlib.redirect_stderr(teller))
+            stack.enter_context(teller.watching())
         _telling.append(teller)
         stack.callback(_telling.clear)
         yield teller

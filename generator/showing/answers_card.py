@@ -117,7 +117,7 @@ def _plot(pairs: list[Pair], is_equal: bool) -> str:
         worst = sorted(points, key=lambda point: -point[2])[: MOST_POINTS // 2]
         some = points[:: -(-len(points) // (MOST_POINTS // 2))]
         shown = [*some, *worst]
-    drawn = scatter.svg([(*both, apart > 0 and not is_equal) for *both, apart in shown])
+    drawn = scatter.svg([(left, right, apart > 0 and not is_equal) for left, right, apart in shown])
     if len(shown) == len(points):
         return drawn
     return drawn + noted(f"{len(shown)} of {len(points):,} values, with those that differ most")

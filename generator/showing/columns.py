@@ -78,6 +78,7 @@ def _output(document: Mapping[str, Any]) -> Part:
         dtype=_text(document, "dtype"),
         shape=_shape(document),
         values="; ".join(values),
+        is_category=document.get("kind") == "class",
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_CHARACTERS = 60
+NEW_LINE = "\n"
 TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 CLASS = "scaffold-card"
 STYLE = """
@@ -92,7 +93,7 @@ def noted(note: str | None) -> str:
 
 
 def command(text: str) -> str:
-    return f"<pre>{escaped(text, 4000)}</pre>"
+    return f"<pre>{NEW_LINE.join(escaped(line, 4000) for line in text.split(NEW_LINE))}</pre>"
 
 
 def section(title: str, body: str) -> str:

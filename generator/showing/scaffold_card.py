@@ -90,6 +90,8 @@ def _version(name: str, version: str) -> str:
 
 
 def _methods(method: Any) -> str | None:
+    if method == "__call__":
+        return None
     if isinstance(method, list):
         return ", ".join(map(str, method))
     return method and str(method)

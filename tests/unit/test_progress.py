@@ -21,6 +21,7 @@ with step("Making"):
     with step("Proving"):
         time.sleep(0.3)
     with step("Warning"):
+        assert sys.stderr is sys.__stderr__
         print("careful", file=sys.stderr)
     other = threading.Thread(target=lambda: step("Hidden").__enter__())
     other.start()
@@ -30,7 +31,7 @@ try:
         raise KeyError
 except KeyError:
     print("over", file=sys.stderr)
-assert sys.stderr is sys.__stderr__ and "IPython" not in sys.modules
+assert "write" not in vars(sys.stderr) and "IPython" not in sys.modules
 """
 
 
