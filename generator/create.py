@@ -15,6 +15,7 @@ from .files import beside, plain_path
 from .hooks import NATIVE, ONNX, by_name
 from .hooks.objects.custom import Custom
 from .owners import guarded
+from .progress import step
 from .rendering.render import chosen_source, render
 from .running.runtime import Runtime
 from .scaffold import Scaffold
@@ -151,16 +152,17 @@ def from_model(
         scaffold = Scaffold(target, model)
         facts = Runtime(target).config().model
         _check_unchanged(scaffold, name, image, server, platforms, template or ref, gpu, ci)
-        replace_model(
-            target,
-            scaffold.framework,
-            definition.answering(model, *kept_answering(facts, method, parameters)),
-            model,
-            sample_input=sample_input,
-            data={name: path.resolve() for name, path in files.items() if path.is_file()},
-            change_signature=change_signature,
-            **made,
-        )
+        with step(f"Replacing the model of {target}"):
+            replace_model(
+                target,
+                scaffold.framework,
+                definition.answering(model, *kept_answering(facts, method, parameters)),
+                model,
+                sample_input=sample_input,
+                data={name: path.resolve() for name, path in files.items() if path.is_file()},
+                change_signature=change_signature,
+                **made,
+            )
         return Scaffold(target, model)
     _check_free(target, overwrite)
     made["gpu"] = definition.takes_gpu(model, gpu)
@@ -177,7 +179,8 @@ def from_model(
             copy_data(files, directory / layout.DATA)
             prepared.check(directory)
 
-    complete(prepare(definition, model, sample_input, **made), make)
+    with step(f"Making the scaffold {target}"):
+        complete(prepare(definition, model, sample_input, **made), make)
     return Scaffold(target, model)
 
 

@@ -14,6 +14,7 @@ from .environment.venvs import RUNNING
 from .errors import ScaffoldError, SettingError
 from .hooks import WrittenModelScaffoldDefinition, by_name
 from .owners import guarded
+from .progress import step
 from .rendering import update
 from .rendering.update import Update
 from .rows import samples, tables
@@ -29,6 +30,8 @@ from .running.verification import (
     verify_smoke_test,
 )
 from .running.worker import LocalWorker
+from .showing.scaffold_card import Shown, broken_card, scaffold_card
+from .writing.config_file import read_facts
 from .writing.prepare import kept_answering, recognised
 from .writing.replace import replace_model
 
@@ -52,6 +55,13 @@ class Scaffold:
 
     def __repr__(self) -> str:
         return f"Scaffold({str(self.directory)!r})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows in place of `repr`."""
+        try:
+            return scaffold_card(self._shown())
+        except ScaffoldError as error:
+            return broken_card(self.directory, error)
 
     @property
     def name(self) -> str:
@@ -171,14 +181,16 @@ class Scaffold:
             if self.gpu:
                 tolerance = max(tolerance, ON_GPU)  # another device may have made the numbers
         if sample_input is None:
-            return verify_smoke_test(self._worker, environment, tolerance)
+            with step(f"Verifying {self.directory}"):
+                return verify_smoke_test(self._worker, environment, tolerance)
         sample_input = samples.read(sample_input)
         if self._model is not None:
             sample_input = definition.sampled(self._model, sample_input)
         if expected is None:
             expected = self._expected(definition, sample_input)
         sample_input = self._ordered(sample_input)
-        return verify_sample(self._worker, environment, sample_input, expected, tolerance)
+        with step(f"Verifying {self.directory}"):
+            return verify_sample(self._worker, environment, sample_input, expected, tolerance)
 
     @guarded("the model cannot be replaced", ScaffoldError)
     def replace_model(
@@ -239,22 +251,23 @@ class Scaffold:
         """
         answering = kept_answering(self._config.model, method, parameters)
         definition, model = recognised(model, self.framework, *answering)
-        replace_model(
-            self.directory,
-            self.framework,
-            definition,
-            model,
-            sample_input=sample_input,
-            expected=expected,
-            requirements=requirements,
-            python_version=python_version,
-            format=format,
-            engine=engine,
-            code=code,
-            wheels=wheels,
-            version=version,
-            change_signature=change_signature,
-        )
+        with step(f"Replacing the model of {self.directory}"):
+            replace_model(
+                self.directory,
+                self.framework,
+                definition,
+                model,
+                sample_input=sample_input,
+                expected=expected,
+                requirements=requirements,
+                python_version=python_version,
+                format=format,
+                engine=engine,
+                code=code,
+                wheels=wheels,
+                version=version,
+                change_signature=change_signature,
+            )
         self.close()
         self._model = model
 
@@ -298,7 +311,8 @@ class Scaffold:
                 version is an earlier one.
             TemplateError: the template, or that version of it, is not available.
         """
-        return update.run(self.directory, to, pretend, template)
+        with step(f"Updating {self.directory}"):
+            return update.run(self.directory, to, pretend, template)
 
     def close(self) -> None:
         """End the worker that `predict` started; the next `predict` starts another."""
@@ -325,6 +339,20 @@ class Scaffold:
                 f"{str(self.directory)!r} is not a directory: name one that holds a scaffold"
             )
         Runtime(self.directory).config()
+
+    def _shown(self) -> Shown:
+        config = self._config
+        return Shown(
+            directory=self.directory,
+            name=config.name,
+            framework=config.framework,
+            server=config.server,
+            gpu=is_for_gpu(config),
+            version=getattr(config.model, "version", None),  # an older template's has none
+            model=read_facts(self.directory / layout.CONFIG),
+            build=self.docker_build_string,
+            run=self.docker_run_string,
+        )
 
     def _shell_path(self) -> str:
         """The directory, written so that no command reads it as an option or an address."""

@@ -17,6 +17,7 @@ from packaging.markers import Marker
 from ..errors import RequirementError, TargetError
 from ..files import exchange
 from ..layout import DOCKERFILES, LOCK, REQUIREMENTS, WHEELS
+from ..progress import step
 from .lock import STAMP, Lock, command, digest_of_packages, source_digest, wheels
 from .venvs import MAX_OUTPUT, uv
 
@@ -67,7 +68,8 @@ def make(directory: Path, version: str) -> Path:
     with tempfile.TemporaryDirectory(prefix="scaffold-lock.") as place:
         file = Path(place) / LOCK
         file.write_text(before, encoding="utf-8")
-        systems = _compile(directory, version, file)
+        with step("Locking the packages"):
+            systems = _compile(directory, version, file)
         packages = _packages(file.read_text(encoding="utf-8"), version, systems)
         body = "".join(f"{line}\n" for line in (*options, *packages))
         stamp = STAMP.format(

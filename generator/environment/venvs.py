@@ -19,6 +19,7 @@ import platformdirs
 
 from ..errors import ServingError
 from ..layout import LOCK, WHEELS
+from ..progress import step
 from .gpu import on_cpu
 from .lock import Lock
 
@@ -180,10 +181,10 @@ def _alone(directory: Path) -> Iterator[None]:
 def _create_once(directory: Path, kind: str, version: str, install: Install) -> None:
     if directory.exists():
         return
-    message = f"creating the {kind}'s environment once, in {directory} (about a minute)"
-    print(message, file=sys.stderr, flush=True)
+    doing = f"Creating the {kind}'s environment once, in {directory} (about a minute)"
     try:
-        _create(directory, version, install)
+        with step(doing):
+            _create(directory, version, install)
     except ServingError as error:
         raise ServingError(f"the {kind}'s environment cannot be created: {error}") from error
 

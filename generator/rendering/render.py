@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SettingError, UpdateError
+from ..progress import step
 from .answers import Answers, name_source
 from .copier_errors import one_line, own_errors, refusal
 
@@ -100,11 +101,12 @@ def render(answers: dict[str, Any], directory: Path, source: Source | None = Non
         SettingError: the template refuses an answer.
         TemplateError: the template is not available.
     """
+    doing = step("Rendering the files")
     if source is not None:
-        with _one_at_a_time:
+        with doing, _one_at_a_time:
             _copy(answers, directory, source)
         return
-    with _own_files() as files, _one_at_a_time, without_git():
+    with doing, _own_files() as files, _one_at_a_time, without_git():
         _copy(answers, directory, Source(str(files), None))
     name_source(directory, *_own_address())
 

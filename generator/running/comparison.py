@@ -9,6 +9,7 @@ import numpy as np
 
 from ..common import json_encode, kind_of, listing, shown
 from ..rows.as_json import as_json
+from ..showing.answers_card import answers_card
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Path = tuple[Any, ...]
@@ -44,6 +45,10 @@ class Verification:
         if self.tolerance:
             return f"{equal} to {self.tolerance:g} of the largest"
         return f"{equal} to the last bit"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows in place of `repr`."""
+        return answers_card(self.expected, self.served, str(self), bool(self))
 
 
 def compare(expected: Any, served: Any, tolerance: float = 0.0) -> Verification:

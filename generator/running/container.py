@@ -5,7 +5,6 @@ import os
 import re
 import secrets
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ServingError
+from ..progress import step
 from .server import LOCAL
 
 POLL_SECONDS = 0.1
@@ -44,16 +44,16 @@ def running(
     """
     with _image(directory, directory / dockerfile) as image, _container(image, on_gpu) as container:
         url = "http://" + _docker("port", container, "8080").splitlines()[0]
-        _wait_until_ready(container, f"{url}/v1/models/{name}", patience)
+        with step("Starting the container"):
+            _wait_until_ready(container, f"{url}/v1/models/{name}", patience)
         yield url
 
 
 @contextlib.contextmanager
 def _image(directory: Path, dockerfile: Path) -> Iterator[str]:
     image = f"scaffold-verify:{secrets.token_hex(6)}"
-    doing = f"building the image of {directory} (a minute or more the first time)"
-    print(doing, file=sys.stderr, flush=True)
-    _docker("build", "--quiet", "--file", str(dockerfile), "--tag", image, str(directory))
+    with step(f"Building the image of {directory} (a minute or more the first time)"):
+        _docker("build", "--quiet", "--file", str(dockerfile), "--tag", image, str(directory))
     try:
         yield image
     finally:

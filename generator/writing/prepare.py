@@ -24,6 +24,7 @@ from ..files import without_links
 from ..hooks import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition, find
 from ..hooks.objects.custom import Custom
 from ..owners import guarded, warn
+from ..progress import step
 from ..rows import samples
 from ..rows.as_json import holds_infinity
 from ..rows.body import body_rows, distinct, few
@@ -112,7 +113,7 @@ class Prepared:
             ModelError: it cannot be written.
             OSError: the disk is full, or cannot be written to.
         """
-        with self._writing():
+        with step("Writing the model"), self._writing():
             path = self.definition.serialize_model_to_directory(self.served, place)
             without_links(path)
         return path
@@ -234,7 +235,9 @@ class Prepared:
             ModelError: the scaffold does not load without the owner's modules.
         """
         self._check_unchanged(directory)
-        with clean_process.site(directory, self.environment, self.captured.given) as site:
+        proving = step("Proving the answers in a process of its own")
+        given = self.captured.given
+        with proving, clean_process.site(directory, self.environment, given) as site:
             if self.sample is None:
                 self._check_without_sample(directory, site)
                 return None
@@ -455,7 +458,8 @@ def prepare(
     """
     _check_version(version)
     given, environment = requirements or (), Environment(builds_wheels=wheels)
-    with _taken_for(model, definition):
+    examining = step("Examining the model, its code and its packages")
+    with examining, _taken_for(model, definition):
         sample = definition.sampled(model, samples.read(sample))
         served = definition.converted(model, format, sample)
         definitions, files = definition.definitions(served), named_code(code)

@@ -8,10 +8,10 @@ from support.packages.imports import Order, imported_names, imports, modules, wr
 from support.rendering.checkouts import ROOT
 
 GENERATOR: Order = [
-    ("errors", "layout", "importing", "template"),
+    ("errors", "layout", "importing", "progress", "template"),
     ("common", "files", "owners", "yaml_edit"),
     ("data",),
-    ("environment", "rows"),
+    ("environment", "rows", "showing"),
     ("capture", "rendering"),
     ("running", "clients"),
     ("hooks",),
