@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import layout
+from .arguments import UNNAMED, in_python, spelled
 from .create import new as new_scaffold
 from .create_from import make
 from .errors import ScaffoldError, ServingError
@@ -36,9 +37,11 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0, or 1 after an error on one line."""
-    options = _parser().parse_args(arguments)
+    made = parser()
+    options = made.parse_args(arguments)
     try:
-        options.run(options)
+        with spelled(made.spelling):
+            options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
         if not _is_cut_off(sys.stdout.fileno()):
@@ -65,16 +68,51 @@ def _program() -> str:
     return "scaffold" if Path(sys.argv[0]).stem == "scaffold" else "python -m generator"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class Parser(argparse.ArgumentParser):
+    """A parser that knows its options by the names of the API's arguments, their `dest`."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        self.known: list[argparse.Action] = []
+        self.commands: dict[str, Parser] = {}
+        super().__init__(*arguments, **settings)
+
+    def add_argument(self, *arguments: Any, **settings: Any) -> argparse.Action:
+        action = super().add_argument(*arguments, **settings)
+        self.known.append(action)
+        return action
+
+    def spelling(self, name: str, value: Any) -> str:
+        """An argument of the API as an option: see `arguments.Spelling`."""
+        every = [action for command in self.commands.values() for action in command.known]
+        found = next((action for action in every if action.dest == name), None)
+        if found is None or isinstance(value, dict):  # no option takes that
+            return f"{in_python(name, value)} (in Python)"
+        return _spelled(found, value)
+
+
+def _spelled(action: argparse.Action, value: Any) -> str:
+    """An option, or as in `--name VALUE`."""
+    if not action.option_strings:
+        return str(action.metavar or action.dest)
+    option = action.option_strings[value is False]  # --gpu, --no-gpu
+    if value is UNNAMED or isinstance(value, bool):
+        return option
+    values = value if isinstance(value, list) else [value]
+    return " ".join(f"{option} {shlex.quote(str(each))}" for each in values)
+
+
+def parser() -> Parser:
+    """The parser of every command."""
+    made = Parser(
         prog=_program(),
         description="Turn a trained model into a directory of plain files that serves it,"
         " and use such a directory.",
         epilog=EPILOG.format(program=_program()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"{DISTRIBUTION} {own_version()}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    made.add_argument("--version", action="version", version=f"{DISTRIBUTION} {own_version()}")
+    commands = made.add_subparsers(metavar="COMMAND", required=True)
+    made.commands = commands.choices
     _add_new(commands)
     _add_init(commands)
     _add_predict(commands)
@@ -82,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_lock(commands)
     _add_update(commands)
-    return parser
+    return made
 
 
 def _add_new(commands: Any) -> None:
@@ -105,6 +143,7 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "--trust-file",
+        dest="trust",
         action="store_true",
         help="run the code in SOURCE without asking",
     )
@@ -116,6 +155,7 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "--sample",
+        dest="sample_input",
         metavar="ROWS",
         help="rows to verify the scaffold on: JSON, - for standard input, or a .csv, .parquet or"
         " .json file",
@@ -145,6 +185,7 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "--parameter",
+        dest="parameters",
         metavar="NAME",
         action="append",
         help="a parameter of the method that a request may set, once for each",
@@ -180,7 +221,7 @@ def _add_init(commands: Any) -> None:
 def _add_making(parser: argparse.ArgumentParser) -> None:
     """The options of every command that makes a scaffold."""
     parser.add_argument(
-        "directory",
+        "target_directory",
         metavar="DIRECTORY",
         help="the directory to create; it must be empty or not exist",
     )
@@ -200,6 +241,7 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--platform",
+        dest="platforms",
         metavar="NAME",
         action="append",
         help="where it will run, once for each: kubernetes, kserve, compose, ray, sagemaker,"
@@ -207,6 +249,7 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--requirement",
+        dest="requirements",
         metavar="LINE",
         action="append",
         help="a requirement to add or to replace, such as 'numpy==2.4.6'",
@@ -338,8 +381,8 @@ def _add_template(parser: argparse.ArgumentParser) -> None:
 
 def _new(options: argparse.Namespace) -> None:
     sample = None
-    if options.sample is not None:
-        sample = _sample(options.sample)
+    if options.sample_input is not None:
+        sample = _sample(options.sample_input)
     print(f"loading {options.source}", file=sys.stderr)
     making = {
         "sample_input": sample,
@@ -348,7 +391,7 @@ def _new(options: argparse.Namespace) -> None:
         "code": options.code,
         "wheels": options.wheels,
         "method": options.method and _one_or_all(options.method),
-        "parameters": options.parameter,
+        "parameters": options.parameters,
         "format": options.format,
         "engine": options.engine,
         "change_signature": options.change_signature,
@@ -356,10 +399,12 @@ def _new(options: argparse.Namespace) -> None:
     }
     scaffold = make(
         options.source,
-        options.directory,
-        lambda: _ask_for_trust(options.source, options.trust_file),
+        options.target_directory,
+        lambda: _ask_for_trust(options.source, options.trust),
         making,
-        loaded=lambda: print(f"writing a scaffold of it to {options.directory}", file=sys.stderr),
+        loaded=lambda: print(
+            f"writing a scaffold of it to {options.target_directory}", file=sys.stderr
+        ),
     )
     print(f"{scaffold.directory} is ready. Try:\n")
     print(f"  {_program()} serve {shlex.quote(str(scaffold.directory))}")
@@ -374,7 +419,7 @@ def _one_or_all(names: list[str]) -> str | list[str]:
 
 def _init(options: argparse.Namespace) -> None:
     making = {**_making(options), "gpu": bool(options.gpu)}
-    directory = new_scaffold(options.directory, **making).directory
+    directory = new_scaffold(options.target_directory, **making).directory
     print(
         f"{directory} is ready for your model:"
         f" write load and predict in {directory}/{layout.INFERENCE_MODEL}"
@@ -387,10 +432,10 @@ def _making(options: argparse.Namespace) -> dict[str, Any]:
         **named,
         "image": options.image,
         "server": options.server,
-        "platforms": options.platform,
+        "platforms": options.platforms,
         "gpu": options.gpu,
         "ci": options.ci,
-        "requirements": options.requirement,
+        "requirements": options.requirements,
         "python_version": options.python_version,
         "data": options.data,
         "template": options.template,

@@ -12,9 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ..arguments import argument
 from ..errors import SettingError, UpdateError
 from .answers import Answers, name_source
-from .copier_errors import one_line, own_errors, refusal
+from .copier_errors import one_line, own_errors, refusal, refused_argument
 
 DISTRIBUTION = "scaffold-generator"
 HERE = Path(__file__).resolve().parents[1]
@@ -125,10 +126,12 @@ def _copy(answers: dict[str, Any], directory: Path, source: Source) -> None:
                 quiet=True,
             )
     except (ValueError, InvalidTypeError) as error:
-        raise SettingError(refusal(error)) from error
+        raise SettingError(refused_argument(error)) from error
     except TypeError as error:  # copier does not name the question whose answer must be a list
-        listed = f"platforms {answers.get('platforms')!r}: write a list, as in [kubernetes, ray]"
-        raise SettingError(listed) from error
+        raise SettingError(
+            f"{argument('platforms')} {answers.get('platforms')!r}: write a list, as in"
+            " [kubernetes, ray]"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import layout
+from ..arguments import argument
 from ..common import gpus, json_encode
 from ..environment.venvs import RUNNING, model_python
 from ..errors import ModelError, ScaffoldError, ServingError, SettingError
@@ -157,7 +158,8 @@ def _smoke_test(directory: Path) -> dict[str, Any]:
         recorded = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ScaffoldError(
-            f"{path} is missing: make the scaffold with a sample_input, or call verify with one"
+            f"{path} is missing: make the scaffold with a {argument('sample_input')}, or call"
+            " verify with one"
         ) from None
     except (OSError, ValueError) as error:
         raise ScaffoldError(f"{path} cannot be read as JSON: {error}") from error

@@ -283,12 +283,30 @@ def test_new_refuses(call: Run, model_file: Path, tmp_path: Path) -> None:
         ),
         ([".", "rfc"], "SOURCE '.' is a directory that holds no model: known are an MLflow model"),
         (["dict.joblib", "rfc"], "model is a dict, whose framework is not known"),
-        (["model.joblib", "rfc", "--name", "a b"], "'a b' is not a model name"),
+        (["model.joblib", "rfc", "--name", "a b"], "error: --name: 'a b' is not a model name"),
+        (["model.joblib", "rfc", "--server", "x"], "error: --server: "),
+        (["model.joblib", "rfc", "--framework", "x"], "error: --framework 'x' is none of"),
+        (["model.joblib", "rfc", "--method", "x"], "error: --method 'x': RandomForest"),
+        (["model.joblib", "rfc", "--parameter", "x"], "error: --parameter: 'x' is no parameter"),
+        (["model.joblib", "rfc", "--format", "x"], "error: --format 'x' is none of sklearn's"),
+        (["model.joblib", "rfc", "--engine", "x"], "error: --engine 'x' is none of"),
+        (["model.joblib", "rfc", "--gpu"], "error: --gpu: sklearn predicts on no GPU"),
+        (["model.joblib", "rfc", "--version", "a b"], "error: --version 'a b': must be"),
+        (["model.joblib", "rfc", "--code", "x"], "error: --code names 'x', which does not exist"),
+        (["model.joblib", "rfc", "--data", "x"], "error: --data names 'x', which does not exist"),
+        (["model.joblib", "rfc", "--requirement", "?"], "error: --requirement: '?' is not a req"),
+        (["model.joblib", "rfc", "--python-version", "2"], "error: --python-version '2' is not"),
+        (["model.joblib", "rfc", "--template", "x"], "name it as --template, or in SCAFFOLD_TEMP"),
+        (["model.joblib", "."], "error: DIRECTORY '.' holds something already: name another, or"),
+        (["model.joblib", "."], "or pass --overwrite"),
         (["model.joblib", "rfc", "--sample", "[[1,"], "'[[1,' is not JSON"),
-        (["model.joblib", "rfc", "--sample", "[[1, 2]]"], "sample_input has shape [1, 2]"),
-        (["model.joblib", "rfc", "--sample", "rows.csv"], "sample_input 'rows.csv' cannot be read"),
+        (["model.joblib", "rfc", "--sample", "[[1, 2]]"], "error: --sample has shape [1, 2]"),
+        (
+            ["model.joblib", "rfc", "--sample", "rows.csv"],
+            "error: --sample 'rows.csv' cannot be read",
+        ),
     ]:
-        assert message in failed(call("new", "--trust-file", *arguments))
+        assert message in "error: " + failed(call("new", "--trust-file", *arguments))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "dict.joblib",
         "model.joblib",
@@ -411,7 +429,7 @@ def test_verify(run: Run, call: Run, sums: Scaffold, tmp_path: Path) -> None:
     assert message == "rfc does not predict what it did: predictions[0] should be 7.0, it is 6.0"
     assert call("verify", "rfc", "--tolerance", "0.1").returncode == 0
     recorded.unlink()
-    assert "smoke-test.json is missing: make the scaffold with a sample_input" in failed(
+    assert "smoke-test.json is missing: make the scaffold with a --sample" in failed(
         call("verify", "rfc")
     )
 

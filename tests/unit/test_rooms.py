@@ -8,7 +8,7 @@ from support.packages.imports import Order, imported_names, imports, modules, wr
 from support.rendering.checkouts import ROOT
 
 GENERATOR: Order = [
-    ("errors", "layout", "importing", "template"),
+    ("arguments", "errors", "layout", "importing", "template"),
     ("common", "files", "owners", "yaml_edit"),
     ("data",),
     ("environment", "rows"),
