@@ -16,6 +16,7 @@ from ..rows.as_json import as_json
 from ..rows.body import body_rows, request_of, sent
 from . import container
 from .comparison import Verification, compare
+from .log_lines import owners_traceback
 from .runtime import Config, Runtime, is_for_gpu
 from .worker import LocalWorker
 
@@ -39,7 +40,8 @@ def response(ask: Ask, request: dict[str, Any]) -> dict[str, Any]:
     status, answer = ask(body)
     content = json.loads(answer)
     if status != 200:
-        raise ServingError(f"the scaffold answered {status}: {content['error']}")
+        failed = ServingError(f"the scaffold answered {status}: {content['error']}")
+        raise failed from owners_traceback(content)
     return dict(content)
 
 

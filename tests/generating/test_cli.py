@@ -88,6 +88,12 @@ def save():
 """
 
 
+FAILING = """
+    def predict(self, request):
+        raise LookupError("no rows")
+"""
+
+
 def failed(done: "subprocess.CompletedProcess[str]") -> str:
     """The error of a command: one line on standard error, after its progress."""
     assert (done.returncode, done.stdout) == (1, ""), done
@@ -523,6 +529,34 @@ def test_serve_until_a_signal(sent: signal.Signals, status: int, sums: Scaffold,
 
 
 @pytest.mark.sweep
+def test_serve_shows_a_traceback_at_a_terminal(sums: Scaffold, port: int, tmp_path: Path) -> None:
+    directory = tmp_path / "sums"
+    shutil.copytree(sums.directory, directory)
+    edited = directory / "src" / "server" / "inference_model.py"
+    edited.write_text(edited.read_text().replace("def predict(", "def predicted(") + FAILING)
+    ours, terminal = pty.openpty()
+    command = [*COMMAND, "serve", str(directory), "--port", str(port)]
+    process = subprocess.Popen(command, env=ENVIRON, stderr=terminal)
+    os.close(terminal)
+    url = f"http://127.0.0.1:{port}/v1/models/model"
+    try:
+        ready(process, url)
+        answer = httpx.post(f"{url}:predict", json={"instances": [[1]]}, trust_env=False)
+        printed = b""
+        while b"LookupError: no rows\r\n" not in printed:
+            printed += os.read(ours, 4096)
+    finally:
+        process.terminate()
+        process.wait()
+        os.close(ours)
+    request_id = re.search(r"request id ([\w-]+)", answer.text)
+    assert answer.status_code == 500 and request_id
+    lines = printed.decode().splitlines()
+    start = lines.index(f"ERROR, request id {request_id[1]}: predict failed: LookupError: no rows")
+    assert lines[start + 1] == "Traceback (most recent call last):"
+    assert any(line.startswith(f'  File "{edited}", line ') for line in lines[start:])
+
+
 def test_serve_refuses_a_port_in_use(run: Run, sums: Scaffold) -> None:
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
