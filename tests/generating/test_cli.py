@@ -557,6 +557,7 @@ def test_serve_shows_a_traceback_at_a_terminal(sums: Scaffold, port: int, tmp_pa
     assert any(line.startswith(f'  File "{edited}", line ') for line in lines[start:])
 
 
+@pytest.mark.sweep
 def test_serve_refuses_a_port_in_use(run: Run, sums: Scaffold) -> None:
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
