@@ -20,6 +20,7 @@ from .errors import ScaffoldError, ServingError
 from .hooks import names
 from .rendering.render import DISTRIBUTION, own_version
 from .rows import samples
+from .running.container import uses_buildkit
 from .running.verification import CURRENT, ENVIRONMENTS
 from .scaffold import load
 
@@ -407,8 +408,15 @@ def _new(options: argparse.Namespace) -> None:
         ),
     )
     print(f"{scaffold.directory} is ready. Try:\n")
-    print(f"  {_program()} serve {shlex.quote(str(scaffold.directory))}")
-    print(f"  {scaffold.docker_build_string}")
+    print(f"  {_program()} serve {_shell_path(scaffold.directory)}")
+    buildkit = "" if uses_buildkit() else "DOCKER_BUILDKIT=1 "
+    print(f"  {buildkit}{scaffold.docker_build_string}")
+
+
+def _shell_path(directory: Path) -> str:
+    """A directory for a shell, as no command's option."""
+    path = str(directory)
+    return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
 def _one_or_all(names: list[str]) -> str | list[str]:

@@ -253,9 +253,15 @@ def test_new(run: Run, model_file: Path, tmp_path: Path, forest: Any) -> None:
 
 @pytest.mark.sweep
 def test_the_commands_that_new_prints_are_quoted(
-    run: Run, model_file: Path, tmp_path: Path
+    run: Run, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    client = tmp_path / "client"
+    client.write_text("#!/bin/sh\necho Docker version 20.10.24+dfsg1, build 297e128\n")
+    client.chmod(0o700)
+    monkeypatch.setitem(ENVIRON, "DOCKER", str(client))
+    monkeypatch.setitem(ENVIRON, "DOCKER_BUILDKIT", "")
     done = run("new", "--trust-file", "model.joblib", "it's $HOME")
+    assert "\n  DOCKER_BUILDKIT=1 docker build -f 'it'\"'\"'s $HOME/sklearn-" in done.stdout
     (serve,) = re.findall(r"python -m generator serve (.*)", done.stdout)
     named = subprocess.run(
         ["sh", "-c", f"printf %s {serve}"], capture_output=True, text=True, check=True
