@@ -13,17 +13,34 @@ from pathlib import Path
 from typing import Any
 
 from . import layout
-from .arguments import UNNAMED, in_python, spelled
+from .arguments import spelled
+from .completion import SHELLS, script
 from .create import new as new_scaffold
 from .create_from import make
 from .errors import ScaffoldError, ServingError
-from .hooks import names
+from .hooks import NATIVE, ONNX, names
+from .options import Parser
 from .rendering.render import DISTRIBUTION, own_version
 from .rows import samples
 from .running.container import uses_buildkit
 from .running.verification import CURRENT, ENVIRONMENTS
 from .scaffold import load
+from .writing.prepare import PYTHON_VERSIONS
 
+FORMATS = ("export", "safetensors", "skops", "pickle")  # a framework has some of these
+# What the template knows. Another one may know more: it checks its answers itself.
+SERVERS = ("kserve", "standalone", "kfserving")
+PLATFORMS = (
+    "kubernetes",
+    "kserve",
+    "compose",
+    "ray",
+    "sagemaker",
+    "vertex",
+    "azureml",
+    "cloudrun",
+)
+CIS = ("none", "github", "gitlab")
 EPILOG = """\
 examples:
   {program} new model.joblib test_rfc --trust-file
@@ -69,39 +86,6 @@ def _program() -> str:
     return "scaffold" if Path(sys.argv[0]).stem == "scaffold" else "python -m generator"
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser that knows its options by the names of the API's arguments, their `dest`."""
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        self.known: list[argparse.Action] = []
-        self.commands: dict[str, Parser] = {}
-        super().__init__(*arguments, **settings)
-
-    def add_argument(self, *arguments: Any, **settings: Any) -> argparse.Action:
-        action = super().add_argument(*arguments, **settings)
-        self.known.append(action)
-        return action
-
-    def spelling(self, name: str, value: Any) -> str:
-        """An argument of the API as an option: see `arguments.Spelling`."""
-        every = [action for command in self.commands.values() for action in command.known]
-        found = next((action for action in every if action.dest == name), None)
-        if found is None or isinstance(value, dict):  # no option takes that
-            return f"{in_python(name, value)} (in Python)"
-        return _spelled(found, value)
-
-
-def _spelled(action: argparse.Action, value: Any) -> str:
-    """An option, or as in `--name VALUE`."""
-    if not action.option_strings:
-        return str(action.metavar or action.dest)
-    option = action.option_strings[value is False]  # --gpu, --no-gpu
-    if value is UNNAMED or isinstance(value, bool):
-        return option
-    values = value if isinstance(value, list) else [value]
-    return " ".join(f"{option} {shlex.quote(str(each))}" for each in values)
-
-
 def parser() -> Parser:
     """The parser of every command."""
     made = Parser(
@@ -121,6 +105,7 @@ def parser() -> Parser:
     _add_verify(commands)
     _add_lock(commands)
     _add_update(commands)
+    _add_completion(commands)
     return made
 
 
@@ -135,6 +120,7 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "source",
+        is_path=True,
         metavar="SOURCE",
         help="a file: .keras and .h5 of Keras's, .pt, .pth and .pt2 of PyTorch's, .skops, .ubj"
         " and .json of XGBoost's, .txt of LightGBM's, .cbm of CatBoost's, any other as joblib or"
@@ -157,12 +143,14 @@ def _add_new(commands: Any) -> None:
     new.add_argument(
         "--sample",
         dest="sample_input",
+        is_path=True,
         metavar="ROWS",
         help="rows to verify the scaffold on: JSON, - for standard input, or a .csv, .parquet or"
         " .json file",
     )
     new.add_argument(
         "--code",
+        is_path=True,
         metavar="PATH",
         action="append",
         help="a file or directory to copy into src/model/, beside the code that reads it",
@@ -175,6 +163,8 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "--framework",
+        choices=names(),
+        metavar="NAME",
         help=f"one of {', '.join(names())}; custom takes any object with a predict (detected)",
     )
     new.add_argument(
@@ -193,11 +183,14 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "--format",
-        help="export saves a PyTorch module as a program of torch.export, and needs --sample;"
-        " safetensors saves its numbers, skops a scikit-learn model: loading these runs no code",
+        values=FORMATS,
+        help="how the model is saved. export: a PyTorch module as a program of torch.export, with"
+        " --sample; safetensors: its numbers; skops: a scikit-learn model. Loading these runs no"
+        " code (as the framework does, or pickle)",
     )
     new.add_argument(
         "--engine",
+        choices=(NATIVE, ONNX),
         help="onnx compiles a scikit-learn model for ONNX Runtime if it predicts the same (native)",
     )
     new.add_argument(
@@ -223,6 +216,7 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     """The options of every command that makes a scaffold."""
     parser.add_argument(
         "target_directory",
+        is_path=True,
         metavar="DIRECTORY",
         help="the directory to create; it must be empty or not exist",
     )
@@ -236,6 +230,7 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--server",
+        values=SERVERS,
         default="kserve",
         help="kserve, standalone for the same without KServe's SDK, or kfserving for clusters that"
         " still need it (kserve)",
@@ -244,9 +239,9 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
         "--platform",
         dest="platforms",
         metavar="NAME",
+        values=PLATFORMS,
         action="append",
-        help="where it will run, once for each: kubernetes, kserve, compose, ray, sagemaker,"
-        " vertex, azureml, cloudrun (the first three)",
+        help=f"where it will run, once for each: {', '.join(PLATFORMS)} (the first three)",
     )
     parser.add_argument(
         "--requirement",
@@ -256,10 +251,16 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
         help="a requirement to add or to replace, such as 'numpy==2.4.6'",
     )
     parser.add_argument(
-        "--python-version", metavar="X.Y", help="3.10 to 3.13; by default the running version"
+        "--python-version",
+        choices=PYTHON_VERSIONS,
+        help="the version of Python that it runs on (the running one)",
     )
     parser.add_argument(
-        "--data", metavar="PATH", action="append", help="a file or directory to copy into src/data/"
+        "--data",
+        is_path=True,
+        metavar="PATH",
+        action="append",
+        help="a file or directory to copy into src/data/",
     )
     parser.add_argument(
         "--gpu",
@@ -268,8 +269,8 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ci",
-        metavar="NAME",
-        help="what builds, verifies, scans, signs and pushes the image: github or gitlab (nothing)",
+        values=CIS,
+        help="what builds, verifies, scans, signs and pushes the image (none)",
     )
     _add_template(parser)
     parser.add_argument(
@@ -290,7 +291,7 @@ def _add_predict(commands: Any) -> None:
         description="Send rows, or a whole request, through the flow of the scaffold in DIRECTORY,"
         " and print the response.",
     )
-    predict.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    predict.add_argument("directory", is_path=True, metavar="DIRECTORY", help="a scaffold")
     predict.add_argument(
         "body", metavar="JSON", help='rows, or {"instances": rows, ...}; - reads standard input'
     )
@@ -304,7 +305,7 @@ def _add_serve(commands: Any) -> None:
         description="Serve the scaffold in DIRECTORY until Ctrl-C. If this environment has no"
         " KServe, one is created from server-requirements.txt, once, in the user's cache.",
     )
-    serve.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    serve.add_argument("directory", is_path=True, metavar="DIRECTORY", help="a scaffold")
     serve.add_argument(
         "--port", type=int, default=8080, help="the port to serve on; 0 takes a free one (8080)"
     )
@@ -324,7 +325,7 @@ def _add_verify(commands: Any) -> None:
         " compare the predictions with the recorded ones. A scaffold that was made with a sample"
         " has a smoke test.",
     )
-    verify.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    verify.add_argument("directory", is_path=True, metavar="DIRECTORY", help="a scaffold")
     verify.add_argument(
         "--environment",
         choices=ENVIRONMENTS,
@@ -351,7 +352,7 @@ def _add_lock(commands: Any) -> None:
         f" an index. Versions that were locked before stay where {layout.REQUIREMENTS} allows them:"
         " remove the file first to have the newest.",
     )
-    lock.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    lock.add_argument("directory", is_path=True, metavar="DIRECTORY", help="a scaffold")
     lock.set_defaults(run=_lock)
 
 
@@ -363,7 +364,7 @@ def _add_update(commands: Any) -> None:
         " which must be committed to git. Your edits, the model and the data stay."
         " Where both sides changed the same lines, the file holds both.",
     )
-    update.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    update.add_argument("directory", is_path=True, metavar="DIRECTORY", help="a scaffold")
     update.add_argument(
         "--to", metavar="VERSION", help="the template's version, such as 1.2.0 (the latest)"
     )
@@ -374,9 +375,23 @@ def _add_update(commands: Any) -> None:
     update.set_defaults(run=_update)
 
 
+def _add_completion(commands: Any) -> None:
+    completion = commands.add_parser(
+        "completion",
+        help="print a script that lets a shell complete this command",
+        description="Print a script that lets a shell complete `scaffold`, its options and their"
+        " values. Its first lines say where it goes.",
+    )
+    completion.add_argument("shell", choices=SHELLS, help="the shell")
+    completion.set_defaults(run=_completion)
+
+
 def _add_template(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--template", metavar="ADDRESS", help="where the template is, as copier takes it"
+        "--template",
+        is_path=True,
+        metavar="ADDRESS",
+        help="where the template is, as copier takes it (the generator's own)",
     )
 
 
@@ -475,6 +490,10 @@ def _update(options: argparse.Namespace) -> None:
             f"{names}: your lines and the template's are both there, between conflict markers:"
             " choose, then commit"
         )
+
+
+def _completion(options: argparse.Namespace) -> None:
+    print(script(parser(), options.shell), end="")
 
 
 def _predict(options: argparse.Namespace) -> None:

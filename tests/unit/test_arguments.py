@@ -52,7 +52,8 @@ def test_spelling(name: str, value: object, python: str, option: str | None) -> 
 
 
 def test_each_argument_has_an_option() -> None:
-    known = {action.dest for command in parser().commands.values() for action in command.known}
+    commands = parser().commands.values()
+    known = {option.action.dest for command in commands for option in command.options}
     assert names() - PYTHON_ONLY - known == set()
 
 

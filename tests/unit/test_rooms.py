@@ -20,6 +20,8 @@ GENERATOR: Order = [
     ("create",),
     ("sources",),
     ("create_from",),
+    ("options",),
+    ("completion",),
     ("cli", "__init__"),
     ("__main__",),
 ]
