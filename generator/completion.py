@@ -22,7 +22,7 @@ _scaffold_follows() {
 
 _scaffold() {
     local word="${COMP_WORDS[COMP_CWORD]}" command="${COMP_WORDS[1]}"
-    local option= prefix= place=0 index=2 follows= next=
+    local option= prefix= place=0 index=2 follows= next= IFS=$' \t\n'
     COMPREPLY=()
     if [ "$COMP_CWORD" -lt 2 ]; then
         COMPREPLY=($(compgen -W "@commands" -- "$word"))

@@ -59,9 +59,15 @@ def last_words(lines: Sequence[str]) -> str:
 
 def show(text: str, output: TextIO) -> None:
     """Write lines of the log: as they are, or, to a terminal, as somebody reads them."""
-    if output.isatty():
+    if _is_terminal(output):
         text = "\n".join(map(_readable, text.split("\n")))
     output.write(text)
+
+
+def _is_terminal(output: TextIO) -> bool:
+    """Whether somebody reads it there. What a notebook or a program puts in place may not say."""
+    isatty = getattr(output, "isatty", None)
+    return isatty is not None and bool(isatty())
 
 
 def _readable(line: str) -> str:

@@ -45,6 +45,15 @@ def test_a_file_gets_the_lines_as_they_are() -> None:
     assert shown(text, io.StringIO()) == text
 
 
+def test_what_only_writes_gets_the_lines_as_they_are() -> None:
+    class Written(list[str]):
+        write = list.append
+
+    written: Any = Written()
+    show(line(request_id="r1"), written)
+    assert written == [line(request_id="r1")]
+
+
 def test_the_failure_is_the_last_one() -> None:
     lines = [
         line(request_id="r1", exception="E: first"),
