@@ -151,7 +151,7 @@ def from_model(
     if overwrite and (target / layout.ANSWERS).exists():
         scaffold = Scaffold(target, model)
         facts = Runtime(target).config().model
-        _check_unchanged(scaffold, name, image, server, platforms, template or ref, gpu, ci)
+        _check_unchanged(scaffold, name, image, server, platforms, template, ref, gpu, ci)
         replace_model(
             target,
             scaffold.framework,
@@ -287,6 +287,7 @@ def _check_unchanged(
     server: str,
     platforms: Sequence[str] | None,
     template: str | None,
+    ref: str | None,
     gpu: bool | None,
     ci: str | None,
 ) -> None:
@@ -321,11 +322,12 @@ def _check_unchanged(
             f"{argument('ci')} {ci!r}: a new model leaves the scaffold's files as they are;"
             " change it there with `copier update --data ci=NAME`"
         )
-    if template:
-        raise SettingError(
-            f"{argument('template')} {template!r}: the scaffold has one;"
-            " an update brings another version of it"
-        )
+    for setting, value in (("template", template), ("ref", ref)):
+        if value:
+            raise SettingError(
+                f"{argument(setting)} {value!r}: the scaffold has its template;"
+                " an update brings another version of it"
+            )
 
 
 def _check_free(target: Path, overwrite: bool) -> None:
