@@ -13,15 +13,34 @@ from pathlib import Path
 from typing import Any
 
 from . import layout
+from .arguments import spelled
+from .completion import SHELLS, script
 from .create import new as new_scaffold
 from .create_from import make
 from .errors import ScaffoldError, ServingError
-from .hooks import names
+from .hooks import NATIVE, ONNX, names
+from .options import Parser
 from .rendering.render import DISTRIBUTION, own_version
 from .rows import samples
+from .running.container import uses_buildkit
 from .running.verification import CURRENT, ENVIRONMENTS
 from .scaffold import load
+from .writing.prepare import PYTHON_VERSIONS
 
+FORMATS = ("export", "safetensors", "skops", "pickle")  # a framework has some of these
+# What the template knows. Another one may know more: it checks its answers itself.
+SERVERS = ("kserve", "standalone", "kfserving")
+PLATFORMS = (
+    "kubernetes",
+    "kserve",
+    "compose",
+    "ray",
+    "sagemaker",
+    "vertex",
+    "azureml",
+    "cloudrun",
+)
+CIS = ("none", "github", "gitlab")
 EPILOG = """\
 examples:
   {program} new model.joblib test_rfc --trust-file
@@ -36,9 +55,11 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0, or 1 after an error on one line."""
-    options = _parser().parse_args(arguments)
+    made = parser()
+    options = made.parse_args(arguments)
     try:
-        options.run(options)
+        with spelled(made.spelling):
+            options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
         if not _is_cut_off(sys.stdout.fileno()):
@@ -65,16 +86,18 @@ def _program() -> str:
     return "scaffold" if Path(sys.argv[0]).stem == "scaffold" else "python -m generator"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> Parser:
+    """The parser of every command."""
+    made = Parser(
         prog=_program(),
         description="Turn a trained model into a directory of plain files that serves it,"
         " and use such a directory.",
         epilog=EPILOG.format(program=_program()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"{DISTRIBUTION} {own_version()}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    made.add_argument("--version", action="version", version=f"{DISTRIBUTION} {own_version()}")
+    commands = made.add_subparsers(metavar="COMMAND", required=True)
+    made.commands = commands.choices
     _add_new(commands)
     _add_init(commands)
     _add_predict(commands)
@@ -82,7 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_lock(commands)
     _add_update(commands)
-    return parser
+    _add_completion(commands)
+    return made
 
 
 def _add_new(commands: Any) -> None:
@@ -96,6 +120,7 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "source",
+        is_path=True,
         metavar="SOURCE",
         help="a file: .keras and .h5 of Keras's, .pt, .pth and .pt2 of PyTorch's, .skops, .ubj"
         " and .json of XGBoost's, .txt of LightGBM's, .cbm of CatBoost's, any other as joblib or"
@@ -105,6 +130,7 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "--trust-file",
+        dest="trust",
         action="store_true",
         help="run the code in SOURCE without asking",
     )
@@ -116,12 +142,15 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "--sample",
+        dest="sample_input",
+        is_path=True,
         metavar="ROWS",
         help="rows to verify the scaffold on: JSON, - for standard input, or a .csv, .parquet or"
         " .json file",
     )
     new.add_argument(
         "--code",
+        is_path=True,
         metavar="PATH",
         action="append",
         help="a file or directory to copy into src/model/, beside the code that reads it",
@@ -134,6 +163,8 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "--framework",
+        choices=names(),
+        metavar="NAME",
         help=f"one of {', '.join(names())}; custom takes any object with a predict (detected)",
     )
     new.add_argument(
@@ -145,17 +176,21 @@ def _add_new(commands: Any) -> None:
     )
     new.add_argument(
         "--parameter",
+        dest="parameters",
         metavar="NAME",
         action="append",
         help="a parameter of the method that a request may set, once for each",
     )
     new.add_argument(
         "--format",
-        help="export saves a PyTorch module as a program of torch.export, and needs --sample;"
-        " safetensors saves its numbers, skops a scikit-learn model: loading these runs no code",
+        values=FORMATS,
+        help="how the model is saved. export: a PyTorch module as a program of torch.export, with"
+        " --sample; safetensors: its numbers; skops: a scikit-learn model. Loading these runs no"
+        " code (as the framework does, or pickle)",
     )
     new.add_argument(
         "--engine",
+        choices=(NATIVE, ONNX),
         help="onnx compiles a scikit-learn model for ONNX Runtime if it predicts the same (native)",
     )
     new.add_argument(
@@ -180,7 +215,8 @@ def _add_init(commands: Any) -> None:
 def _add_making(parser: argparse.ArgumentParser) -> None:
     """The options of every command that makes a scaffold."""
     parser.add_argument(
-        "directory",
+        "target_directory",
+        is_path=True,
         metavar="DIRECTORY",
         help="the directory to create; it must be empty or not exist",
     )
@@ -194,28 +230,37 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--server",
+        values=SERVERS,
         default="kserve",
         help="kserve, standalone for the same without KServe's SDK, or kfserving for clusters that"
         " still need it (kserve)",
     )
     parser.add_argument(
         "--platform",
+        dest="platforms",
         metavar="NAME",
+        values=PLATFORMS,
         action="append",
-        help="where it will run, once for each: kubernetes, kserve, compose, ray, sagemaker,"
-        " vertex, azureml, cloudrun (the first three)",
+        help=f"where it will run, once for each: {', '.join(PLATFORMS)} (the first three)",
     )
     parser.add_argument(
         "--requirement",
+        dest="requirements",
         metavar="LINE",
         action="append",
         help="a requirement to add or to replace, such as 'numpy==2.4.6'",
     )
     parser.add_argument(
-        "--python-version", metavar="X.Y", help="3.10 to 3.13; by default the running version"
+        "--python-version",
+        choices=PYTHON_VERSIONS,
+        help="the version of Python that it runs on (the running one)",
     )
     parser.add_argument(
-        "--data", metavar="PATH", action="append", help="a file or directory to copy into src/data/"
+        "--data",
+        is_path=True,
+        metavar="PATH",
+        action="append",
+        help="a file or directory to copy into src/data/",
     )
     parser.add_argument(
         "--gpu",
@@ -224,8 +269,8 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ci",
-        metavar="NAME",
-        help="what builds, verifies, scans, signs and pushes the image: github or gitlab (nothing)",
+        values=CIS,
+        help="what builds, verifies, scans, signs and pushes the image (none)",
     )
     _add_template(parser)
     parser.add_argument(
@@ -246,7 +291,7 @@ def _add_predict(commands: Any) -> None:
         description="Send rows, or a whole request, through the flow of the scaffold in DIRECTORY,"
         " and print the response.",
     )
-    predict.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    predict.add_argument("directory", is_path=True, metavar="DIRECTORY", help="a scaffold")
     predict.add_argument(
         "body", metavar="JSON", help='rows, or {"instances": rows, ...}; - reads standard input'
     )
@@ -260,7 +305,7 @@ def _add_serve(commands: Any) -> None:
         description="Serve the scaffold in DIRECTORY until Ctrl-C. If this environment has no"
         " KServe, one is created from server-requirements.txt, once, in the user's cache.",
     )
-    serve.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    serve.add_argument("directory", is_path=True, metavar="DIRECTORY", help="a scaffold")
     serve.add_argument(
         "--port", type=int, default=8080, help="the port to serve on; 0 takes a free one (8080)"
     )
@@ -280,7 +325,7 @@ def _add_verify(commands: Any) -> None:
         " compare the predictions with the recorded ones. A scaffold that was made with a sample"
         " has a smoke test.",
     )
-    verify.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    verify.add_argument("directory", is_path=True, metavar="DIRECTORY", help="a scaffold")
     verify.add_argument(
         "--environment",
         choices=ENVIRONMENTS,
@@ -307,7 +352,7 @@ def _add_lock(commands: Any) -> None:
         f" an index. Versions that were locked before stay where {layout.REQUIREMENTS} allows them:"
         " remove the file first to have the newest.",
     )
-    lock.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    lock.add_argument("directory", is_path=True, metavar="DIRECTORY", help="a scaffold")
     lock.set_defaults(run=_lock)
 
 
@@ -319,7 +364,7 @@ def _add_update(commands: Any) -> None:
         " which must be committed to git. Your edits, the model and the data stay."
         " Where both sides changed the same lines, the file holds both.",
     )
-    update.add_argument("directory", metavar="DIRECTORY", help="a scaffold")
+    update.add_argument("directory", is_path=True, metavar="DIRECTORY", help="a scaffold")
     update.add_argument(
         "--to", metavar="VERSION", help="the template's version, such as 1.2.0 (the latest)"
     )
@@ -330,16 +375,30 @@ def _add_update(commands: Any) -> None:
     update.set_defaults(run=_update)
 
 
+def _add_completion(commands: Any) -> None:
+    completion = commands.add_parser(
+        "completion",
+        help="print a script that lets a shell complete this command",
+        description="Print a script that lets a shell complete `scaffold`, its options and their"
+        " values. Its first lines say where it goes.",
+    )
+    completion.add_argument("shell", choices=SHELLS, help="the shell")
+    completion.set_defaults(run=_completion)
+
+
 def _add_template(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--template", metavar="ADDRESS", help="where the template is, as copier takes it"
+        "--template",
+        is_path=True,
+        metavar="ADDRESS",
+        help="where the template is, as copier takes it (the generator's own)",
     )
 
 
 def _new(options: argparse.Namespace) -> None:
     sample = None
-    if options.sample is not None:
-        sample = _sample(options.sample)
+    if options.sample_input is not None:
+        sample = _sample(options.sample_input)
     print(f"loading {options.source}", file=sys.stderr)
     making = {
         "sample_input": sample,
@@ -348,7 +407,7 @@ def _new(options: argparse.Namespace) -> None:
         "code": options.code,
         "wheels": options.wheels,
         "method": options.method and _one_or_all(options.method),
-        "parameters": options.parameter,
+        "parameters": options.parameters,
         "format": options.format,
         "engine": options.engine,
         "change_signature": options.change_signature,
@@ -356,14 +415,23 @@ def _new(options: argparse.Namespace) -> None:
     }
     scaffold = make(
         options.source,
-        options.directory,
-        lambda: _ask_for_trust(options.source, options.trust_file),
+        options.target_directory,
+        lambda: _ask_for_trust(options.source, options.trust),
         making,
-        loaded=lambda: print(f"writing a scaffold of it to {options.directory}", file=sys.stderr),
+        loaded=lambda: print(
+            f"writing a scaffold of it to {options.target_directory}", file=sys.stderr
+        ),
     )
     print(f"{scaffold.directory} is ready. Try:\n")
-    print(f"  {_program()} serve {shlex.quote(str(scaffold.directory))}")
-    print(f"  {scaffold.docker_build_string}")
+    print(f"  {_program()} serve {_shell_path(scaffold.directory)}")
+    buildkit = "" if uses_buildkit() else "DOCKER_BUILDKIT=1 "
+    print(f"  {buildkit}{scaffold.docker_build_string}")
+
+
+def _shell_path(directory: Path) -> str:
+    """A directory for a shell, as no command's option."""
+    path = str(directory)
+    return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
 def _one_or_all(names: list[str]) -> str | list[str]:
@@ -374,7 +442,7 @@ def _one_or_all(names: list[str]) -> str | list[str]:
 
 def _init(options: argparse.Namespace) -> None:
     making = {**_making(options), "gpu": bool(options.gpu)}
-    directory = new_scaffold(options.directory, **making).directory
+    directory = new_scaffold(options.target_directory, **making).directory
     print(
         f"{directory} is ready for your model:"
         f" write load and predict in {directory}/{layout.INFERENCE_MODEL}"
@@ -387,10 +455,10 @@ def _making(options: argparse.Namespace) -> dict[str, Any]:
         **named,
         "image": options.image,
         "server": options.server,
-        "platforms": options.platform,
+        "platforms": options.platforms,
         "gpu": options.gpu,
         "ci": options.ci,
-        "requirements": options.requirement,
+        "requirements": options.requirements,
         "python_version": options.python_version,
         "data": options.data,
         "template": options.template,
@@ -422,6 +490,10 @@ def _update(options: argparse.Namespace) -> None:
             f"{names}: your lines and the template's are both there, between conflict markers:"
             " choose, then commit"
         )
+
+
+def _completion(options: argparse.Namespace) -> None:
+    print(script(parser(), options.shell), end="")
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import layout
+from .arguments import argument
 from .data import copy_data, data_files
 from .environment.installed import Environment
 from .environment.pins import infer
@@ -151,7 +152,7 @@ def from_model(
     if overwrite and (target / layout.ANSWERS).exists():
         scaffold = Scaffold(target, model)
         facts = Runtime(target).config().model
-        _check_unchanged(scaffold, name, image, server, platforms, template or ref, gpu, ci)
+        _check_unchanged(scaffold, name, image, server, platforms, template, ref, gpu, ci)
         with step(f"Replacing the model of {target}"):
             replace_model(
                 target,
@@ -276,7 +277,8 @@ def _checked_platforms(platforms: Any) -> list[str]:
     listed = isinstance(platforms, Collection) and not isinstance(platforms, (str, bytes))
     if not listed or not all(isinstance(name, str) for name in platforms):
         raise SettingError(
-            f'platforms {platforms!r}: write a list of names, as in ["kubernetes", "ray"]'
+            f'{argument("platforms")} {platforms!r}: write a list of names, as in ["kubernetes",'
+            ' "ray"]'
         )
     return list(platforms)
 
@@ -288,50 +290,53 @@ def _check_unchanged(
     server: str,
     platforms: Sequence[str] | None,
     template: str | None,
+    ref: str | None,
     gpu: bool | None,
     ci: str | None,
 ) -> None:
     """Refuse arguments that a new model cannot change in a scaffold."""
     if name not in ("model", scaffold.name):
         raise SettingError(
-            f"name {name!r}: the scaffold's is {scaffold.name!r};"
+            f"{argument('name')} {name!r}: the scaffold's is {scaffold.name!r};"
             " change model_name in its config.yaml"
         )
     if image is not None:
         raise SettingError(
-            f"image {image!r}: the scaffold names its image in deploy/ already; change it there"
+            f"{argument('image')} {image!r}: the scaffold names its image in deploy/ already;"
+            " change it there"
         )
     if server not in ("kserve", scaffold.server):
         raise SettingError(
-            f"server {server!r}: the scaffold's is {scaffold.server!r};"
+            f"{argument('server')} {server!r}: the scaffold's is {scaffold.server!r};"
             " make another for another server"
         )
     if platforms is not None:
         raise SettingError(
-            f"platforms {platforms!r}: the scaffold has its files in deploy/ already;"
+            f"{argument('platforms')} {platforms!r}: the scaffold has its files in deploy/ already;"
             " change them there with `copier update --data 'platforms=[NAME, ...]'`"
         )
     if gpu is not None and gpu != scaffold.gpu:
         raise SettingError(
-            f"gpu {gpu!r}: the scaffold's is {scaffold.gpu!r}; make another, or change it there"
-            f" with `copier update --data gpu={str(gpu).lower()}`"
+            f"{argument('gpu')} {gpu!r}: the scaffold's is {scaffold.gpu!r}; make another, or"
+            f" change it there with `copier update --data gpu={str(gpu).lower()}`"
         )
     if ci is not None:
         raise SettingError(
-            f"ci {ci!r}: a new model leaves the scaffold's files as they are;"
+            f"{argument('ci')} {ci!r}: a new model leaves the scaffold's files as they are;"
             " change it there with `copier update --data ci=NAME`"
         )
-    if template:
-        raise SettingError(
-            f"template {template!r}: the scaffold has one;"
-            " its update() brings another version of it"
-        )
+    for setting, value in (("template", template), ("ref", ref)):
+        if value:
+            raise SettingError(
+                f"{argument(setting)} {value!r}: the scaffold has its template;"
+                " an update brings another version of it"
+            )
 
 
 def _check_free(target: Path, overwrite: bool) -> None:
     """Refuse a target that cannot be written."""
     if reason := _occupied(target, overwrite):
-        raise TargetError(f"target_directory {str(target)!r} {reason}")
+        raise TargetError(f"{argument('target_directory')} {str(target)!r} {reason}")
 
 
 def _snake_case(class_name: str) -> str:
@@ -344,7 +349,7 @@ def _occupied(target: Path, overwrite: bool) -> str | None:
         if target.exists() and not target.is_dir():
             return "is a file: name a directory that does not exist yet"
         if target.is_dir() and any(target.iterdir()) and not overwrite:
-            return "holds something already: name another, or pass overwrite=True"
+            return f"holds something already: name another, or pass {argument('overwrite', True)}"
         if Path.cwd().is_relative_to(target.resolve()):
             return "is where you are: name a directory in it"
     except (OSError, ValueError) as error:

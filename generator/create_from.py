@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from .arguments import argument
 from .create import from_model
 from .errors import ScaffoldError, SettingError
 from .owners import guarded
@@ -41,8 +42,8 @@ def from_file(
     def ask() -> None:
         if not trust:
             raise SettingError(
-                f"loading SOURCE {os.fspath(source)!r} runs the code in it: pass trust=True if you"
-                " know where it comes from"
+                f"loading SOURCE {os.fspath(source)!r} runs the code in it: pass"
+                f" {argument('trust', True)} if you know where it comes from"
             )
 
     return make(source, target_directory, ask, making)

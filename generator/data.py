@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .arguments import argument
 from .errors import SettingError
 from .files import named_paths
 
@@ -37,8 +38,8 @@ def data_files(data: Any, target: Path) -> dict[str, Path]:
             name = path.resolve().name
         if chosen.setdefault(name, path).resolve() != path.resolve():
             raise SettingError(
-                f"data names two files {name!r}, {chosen[name]} and {path}: rename one of them, or"
-                " name one directory in which both are"
+                f"{argument('data')} names two files {name!r}, {chosen[name]} and {path}: rename"
+                " one of them, or name one directory in which both are"
             )
     return {
         below: file for name, path in chosen.items() for below, file in _walk(path, name, (), place)
@@ -57,8 +58,9 @@ def copy_data(files: dict[str, Path], directory: Path) -> None:
 def _check_apart(path: Path, target: Path) -> None:
     if path.is_dir() and target.is_relative_to(path.resolve()):
         raise SettingError(
-            f"data names {path}, which holds target_directory {str(target)!r}: name what the model"
-            " reads in it, or another target_directory"
+            f"{argument('data')} names {path}, which holds {argument('target_directory')}"
+            f" {str(target)!r}: name what the model"
+            f" reads in it, or another {argument('target_directory')}"
         )
 
 
@@ -67,14 +69,19 @@ def _walk(
 ) -> Iterator[tuple[str, Path]]:
     """A file, or a directory and all that is in it."""
     if not path.exists():
-        raise SettingError(f"data names {path}, a link to something that does not exist: remove it")
+        raise SettingError(
+            f"{argument('data')} names {path}, a link to something that does not exist: remove it"
+        )
     kind, place = path.stat().st_mode, path.resolve()
     if place in above:
         raise SettingError(
-            f"data names {path}, a link to a directory that holds it, {place}: remove it"
+            f"{argument('data')} names {path}, a link to a directory that holds it, {place}: remove"
+            " it"
         )
     if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-        raise SettingError(f"data names {path}, which is neither a file nor a directory: remove it")
+        raise SettingError(
+            f"{argument('data')} names {path}, which is neither a file nor a directory: remove it"
+        )
     _check_apart(path, target)
     yield name, path
     if stat.S_ISDIR(kind):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .arguments import argument
 from .errors import SettingError, TargetError
 
 PREFIX = ".scaffold."
@@ -33,7 +34,7 @@ def named_paths(setting: str, given: Any) -> list[Path]:
     paths = [Path(item) for item in given]
     for path in paths:
         if not path.exists():
-            raise SettingError(f"{setting} names {str(path)!r}, which does not exist")
+            raise SettingError(f"{argument(setting)} names {str(path)!r}, which does not exist")
     return paths
 
 
@@ -46,7 +47,8 @@ def plain_path(given: "str | os.PathLike[str]") -> Path:
     path = Path(given)
     if "\0" in str(path):
         raise TargetError(
-            f"target_directory {str(path)!r} cannot be used: a null byte is in it; name another"
+            f"{argument('target_directory')} {str(path)!r} cannot be used: a null byte is in it;"
+            " name another"
         )
     if ".." not in path.parts:
         return path
@@ -172,7 +174,8 @@ def beside(target: Path) -> Iterator[Path]:
         _take_place(directory, place)
     except OSError as error:
         raise TargetError(
-            f"target_directory {str(target)!r} cannot be written: {error}; name another"
+            f"{argument('target_directory')} {str(target)!r} cannot be written: {error}; name"
+            " another"
         ) from error
     finally:
         _clear(workshop, missing)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import layout
+from .arguments import argument
 from .common import ON_GPU
 from .environment import locking
 from .environment.venvs import RUNNING
@@ -174,7 +175,9 @@ class Scaffold:
             ServingError: the environment cannot be created, or the scaffold does not answer there.
         """
         if environment not in ENVIRONMENTS:
-            raise SettingError(f"environment {environment!r} is none of {', '.join(ENVIRONMENTS)}")
+            raise SettingError(
+                f"{argument('environment')} {environment!r} is none of {', '.join(ENVIRONMENTS)}"
+            )
         definition = by_name(self.framework).as_configured(self._config.model)
         if tolerance is None:
             tolerance = definition.tolerance_of(self._config.model)
@@ -365,7 +368,7 @@ class Scaffold:
         if self._model is None:
             raise ScaffoldError(
                 f"{self!r} was opened without its model: pass the predictions for the sample"
-                " as expected"
+                f" as {argument('expected')}"
             )
         return definition.expected(self._model, sample)
 

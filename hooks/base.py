@@ -6,14 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from generator.arguments import argument
 from generator.capture import pickle_references
 from generator.common import listing, schema
 from generator.errors import SettingError
 from generator.owners import guarded
 
-CANNOT_PREDICT = "the model cannot predict from sample_input"
 PICKLE = "pickle"  # the format of frameworks whose own file is one
 NATIVE, ONNX = "native", "onnx"  # the engines: the model itself, and ONNX Runtime
+
+
+def cannot_predict() -> str:
+    """The beginning of the message where a model fails on the sample."""
+    return f"the model cannot predict from {argument('sample_input')}"
 
 
 @dataclass(frozen=True)
@@ -93,9 +98,11 @@ class WrittenModelScaffoldDefinition(ABC):
         if gpu is None:
             return self.has_gpu and self.on_gpu(model)
         if not isinstance(gpu, bool):
-            raise SettingError(f"gpu {gpu!r}: pass True, False, or None for where the model is")
+            raise SettingError(
+                f"{argument('gpu')} {gpu!r}: pass True, False, or None for where the model is"
+            )
         if gpu and not self.has_gpu:
-            raise SettingError(f"gpu: {self.name} predicts on no GPU: leave gpu out")
+            raise SettingError(f"{argument('gpu')}: {self.name} predicts on no GPU: leave it out")
         return gpu
 
     def tolerance_of(self, config: Any) -> float:
@@ -191,7 +198,9 @@ class WrittenModelScaffoldDefinition(ABC):
             ModelError: the model cannot be converted.
         """
         if format is not None:
-            raise SettingError(f"format {format!r} is none of {self.name}'s: leave it out")
+            raise SettingError(
+                f"{argument('format')} {format!r} is none of {self.name}'s: leave it out"
+            )
         return model
 
     def definitions(self, model: Any) -> list[pickle_references.Named]:
@@ -227,7 +236,9 @@ class WrittenModelScaffoldDefinition(ABC):
             SettingError: there is no such engine, or a package that it needs is not installed.
         """
         if engine not in (None, NATIVE):
-            raise SettingError(f"engine {engine!r} is none of {self.name}'s: leave it out")
+            raise SettingError(
+                f"{argument('engine')} {engine!r} is none of {self.name}'s: leave it out"
+            )
         return None
 
     def facts(self, model: Any) -> dict[str, Any]:
@@ -248,7 +259,7 @@ class WrittenModelScaffoldDefinition(ABC):
         Raises:
             SettingError: the model cannot predict from it.
         """
-        with guarded(CANNOT_PREDICT, SettingError):
+        with guarded(cannot_predict(), SettingError):
             return self.predict(model, sample)
 
     @abstractmethod

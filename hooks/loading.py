@@ -7,6 +7,7 @@ edit, so that no other scaffold holds its code.
 from pathlib import Path
 
 from generator import layout
+from generator.arguments import argument
 from generator.errors import SettingError
 
 from .base import PICKLE
@@ -30,8 +31,8 @@ def edit_load(path: Path, format: str, usual: str, call: str, function: str) -> 
         return
     if usual not in text:
         raise SettingError(
-            f"format {format!r}: load in {layout.INFERENCE_MODEL} is yours, and no longer has"
-            f" {usual}: put it back, or pass"
-            f" format={PICKLE!r}"
+            f"{argument('format')} {format!r}: load in {layout.INFERENCE_MODEL} is yours, and no"
+            f" longer has {usual}: put it back, or pass"
+            f" {argument('format', PICKLE)}"
         )
     path.write_text(text.replace(usual, call) + function, encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from generator.arguments import NAME, argument
 from generator.common import Methods, ModelFacts, listing, method_names, schema, shown
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded
@@ -42,8 +43,8 @@ class WithMethods(WrittenModelScaffoldDefinition):
         for name in named:
             if not callable(getattr(model, name, None)):
                 raise SettingError(
-                    f"method {name!r}: {type(model).__name__} has no such method; it has"
-                    f" {_listed(_methods(model))}"
+                    f"{argument('method')} {name!r}: {type(model).__name__} has no such method; it"
+                    f" has {_listed(_methods(model))}"
                 )
             check_returns(model, name)
         made = copy.copy(self)
@@ -78,8 +79,8 @@ class WithMethods(WrittenModelScaffoldDefinition):
             alone = _form(asked.predict(model, arrays.first(sample)))
         if together != alone:
             raise SettingError(
-                f"parameters: {parameter.name}={flipped.default} gives something that depends on"
-                " the number of rows: leave it out"
+                f"{argument('parameters')}: {parameter.name}={flipped.default} gives something that"
+                " depends on the number of rows: leave it out"
             )
         usual = self.predict(model, arrays.first(sample))
         if together == _form(usual) or not isinstance(together, dict):
@@ -117,7 +118,7 @@ class WithMethods(WrittenModelScaffoldDefinition):
                 return (name,)
         raise ModelError(
             f"{type(model).__name__} has no {_listed(self.defaults)}: name the method that answers,"
-            f" as in method=NAME; it has {_listed(_methods(model))}"
+            f" as in {argument('method', NAME)}; it has {_listed(_methods(model))}"
         )
 
 
@@ -147,9 +148,13 @@ def _names(method: Any) -> tuple[str, ...]:
     if isinstance(method, str):
         method = [method]
     if not isinstance(method, Sequence) or not all(isinstance(name, str) for name in method):
-        raise SettingError(f"method {method!r}: pass the name of a method, or a list of names")
+        raise SettingError(
+            f"{argument('method')} {method!r}: pass the name of a method, or a list of names"
+        )
     if not method or len(set(method)) < len(method):
-        raise SettingError(f"method {list(method)}: name at least one method, and each once")
+        raise SettingError(
+            f"{argument('method')} {list(method)}: name at least one method, and each once"
+        )
     return tuple(method)
 
 
@@ -181,7 +186,8 @@ def _parameters(model: Any, methods: Sequence[str], given: Any) -> tuple[schema.
         return ()
     if isinstance(given, str) or not isinstance(given, (Mapping, Sequence)):
         raise SettingError(
-            f"parameters {given!r}: pass a list of names, or a dict of names to their defaults"
+            f"{argument('parameters')} {given!r}: pass a list of names, or a dict of names to their"
+            " defaults"
         )
     defaults = given if isinstance(given, Mapping) else dict.fromkeys(given)
     return tuple(_parameter(model, methods, *pair) for pair in defaults.items())
@@ -192,8 +198,8 @@ def _parameter(model: Any, methods: Sequence[str], name: Any, default: Any) -> s
     if not isinstance(name, str) or not taking:
         known = sorted({each for method in methods for each in _named(model, method)})
         raise SettingError(
-            f"parameters: {shown(name)} is no parameter of {_listed(methods)}; it must be one of"
-            f" {_listed(known)}"
+            f"{argument('parameters')}: {shown(name)} is no parameter of {_listed(methods)}; it"
+            f" must be one of {_listed(known)}"
         )
     if default is not None and not isinstance(default, (bool, int, float, str, list, dict)):
         raise SettingError(

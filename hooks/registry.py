@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from generator.arguments import NAME, argument
 from generator.errors import ModelError, SettingError
 
 from .base import WrittenModelScaffoldDefinition
@@ -97,17 +98,18 @@ def _unknown(model: Any) -> str:
     return (
         f"a {_kind(model)}, whose framework is not known: pass a trained model of one of {known},"
         " a function, or an object with a predict; for another method of an object, pass"
-        " method=NAME"
+        f" {argument('method', NAME)}"
     )
 
 
 def _given(model: Any, framework: str) -> WrittenModelScaffoldDefinition:
     named = {definition.name: definition for definition in DEFINITIONS}
     if framework not in named:
-        raise SettingError(f"framework {framework!r} is none of {', '.join(named)}")
+        raise SettingError(f"{argument('framework')} {framework!r} is none of {', '.join(named)}")
     if framework not in (FUNCTION.name, CUSTOM.name) and not named[framework].recognises(model):
         raise ModelError(
-            f"model is a {_kind(model)}, which is not a model of {framework}: leave framework out"
+            f"model is a {_kind(model)}, which is not a model of {framework}: leave"
+            f" {argument('framework')} out"
         )
     return named[framework]
 

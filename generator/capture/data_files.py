@@ -13,6 +13,7 @@ from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SU
 from pathlib import Path
 from typing import Any
 
+from ..arguments import argument
 from ..errors import ModelError, SettingError
 from ..files import named_paths
 
@@ -168,7 +169,7 @@ def _check_size(package: Path, files: Iterable[Path]) -> None:
     raise ModelError(
         f"the package {package} has {_mib(total)} of files that are not code, the largest is"
         f" {largest} ({_mib(sizes[largest])}); more than {_mib(MAX_BYTES)} travel only by name:"
-        f" name those that the model reads, as in code=[{str(largest)!r}]"
+        f" name those that the model reads, as in {argument('code', [str(largest)])}"
     )
 
 
@@ -210,7 +211,8 @@ def _elsewhere(path: str, roots: Sequence[Path]) -> str:
     if not os.path.isabs(path):
         return (
             f"; {path!r} is read from the working directory, which is src/ in a scaffold: read"
-            " it beside the module, from Path(__file__).parent, or put it into src/data/ with data="
+            " it beside the module, from Path(__file__).parent, or put it into src/data/ with"
+            f" {argument('data')}"
         )
     if _around(Path(path), roots):
         return (
@@ -228,4 +230,4 @@ def _originals(roots: Sequence[Path], names: Sequence[str]) -> list[str]:
 
 def _naming(problem: str, originals: Sequence[str]) -> str:
     example = next(iter(originals), "PATH")
-    return f"; {problem}: name it in code=, as in code=[{example!r}]"
+    return f"; {problem}: name it, as in {argument('code', [example])}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+from ..arguments import argument
 from ..environment.installed import Environment
 from ..environment.lines import parse
 from ..errors import ModelError
@@ -153,10 +154,11 @@ def _place(spec: ModuleSpec | None) -> Path:
 def _check_source(spec: ModuleSpec) -> None:
     where = f"module {spec.name} ({spec.origin})"
     if not is_source(spec):
+        line = f"{spec.name.partition('.')[0]} @ git+https://..."
         raise ModelError(
             f"{where} is not Python source and belongs to no installed distribution, so it runs on "
             "this machine only: publish it, and give a line for it, as in "
-            f'requirements=["{spec.name.partition(".")[0]} @ git+https://..."]'
+            f"{argument('requirements', [line])}"
         )
     try:
         changed = _changed(spec)

@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+from ..arguments import argument
 from ..errors import RequirementError
 from ..importing import locate
 
@@ -155,7 +156,7 @@ class Environment:
         if installed is None:
             raise RequirementError(
                 f"{name} is not installed, and the scaffold needs it: install it, "
-                f'or give a line for it, as in requirements=["{name}==1.0"]'
+                f"or give a line for it, as in {argument('requirements', [f'{name}==1.0'])}"
             )
         return installed
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from ..arguments import argument
 from ..errors import SettingError
 from .wheels import Wheel
 
@@ -65,13 +66,15 @@ def parse(lines: Sequence[str]) -> Requirements:
     """
     if isinstance(lines, str):
         raise SettingError(
-            f"requirements: {lines!r} is one string: give a list with a string for each line"
+            f"{argument('requirements')}: {lines!r} is one string: give a list with a string for"
+            " each line"
         )
     given = Requirements()
     for text in lines:
         if not isinstance(text, str):
             raise SettingError(
-                f"requirements: {text!r} is not a string: give a list with a string for each line"
+                f"{argument('requirements')}: {text!r} is not a string: give a list with a string"
+                " for each line"
             )
         line, reason = _split_comment(text.strip())
         if line.startswith("-"):
@@ -99,7 +102,8 @@ def _option(line: str) -> str:
         return f"{match[1]} {match[2]}"
     known = ", ".join([*(f"{option} VALUE" for option in _VALUE_OPTIONS), *_FLAGS])
     raise SettingError(
-        f"requirements: {line!r} is not an option that a scaffold can keep: give one of {known}"
+        f"{argument('requirements')}: {line!r} is not an option that a scaffold can keep: give one"
+        f" of {known}"
     )
 
 
@@ -109,6 +113,6 @@ def _check(line: str) -> None:
     except InvalidRequirement as error:
         reason = str(error).partition("\n")[0]
         raise SettingError(
-            f"requirements: {line!r} is not a requirement ({reason}): "
+            f"{argument('requirements')}: {line!r} is not a requirement ({reason}): "
             "give name==version, name @ https://... or name @ git+https://..."
         ) from None

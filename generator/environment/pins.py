@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 from .. import layout
+from ..arguments import argument
 from ..errors import RequirementError
 from .gpu import NEEDED_BY, TORCH, Variants
 from .installed import Environment, Installed, module_file
@@ -142,7 +143,8 @@ def _given_owner(module: str, use: str, own: Collection[NormalizedName]) -> Norm
     where = f"{use} ({module_file(module) or 'defined in this session'})"
     fix = "move it to a module of an installed package"
     if top != "__main__":
-        fix += f', or give a line for it, as in requirements=["{name} @ git+https://..."]'
+        line = f"{name} @ git+https://..."
+        fix += f", or give a line for it, as in {argument('requirements', [line])}"
     raise RequirementError(f"{where} belongs to no installed distribution: {fix}")
 
 
@@ -222,10 +224,11 @@ def _refuse_local(pinned: Iterable[Installed]) -> None:
     local = {installed.name: installed.local for installed in pinned if installed.local}
     if local:
         names = ", ".join(f"{name} (from {path})" for name, path in local.items())
+        line = f"{next(iter(local))} @ git+https://..."
         raise RequirementError(
             f"{names} cannot be installed on another machine: install it from a wheel, which then"
-            " travels with the scaffold, or pass wheels=True, which builds one of a project, or"
-            f' give a line for it, as in requirements=["{next(iter(local))} @ git+https://..."]'
+            f" travels with the scaffold, or pass {argument('wheels', True)}, which builds one of a"
+            f" project, or give a line for it, as in {argument('requirements', [line])}"
         )
 
 

@@ -21,6 +21,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import Version
 
 from .. import layout
+from ..arguments import argument
 from ..errors import RequirementError
 from .installed import Installed
 from .venvs import MAX_OUTPUT, uv
@@ -85,9 +86,10 @@ def wheel_of(installed: Installed, build: bool) -> Wheel | None:
 
 def _check_file(installed: Installed, path: Path) -> None:
     """Refuse a wheel that is not the one that was installed."""
+    line = f"{installed.name}=={installed.version}"
     fix = (
         f"bring it back, install {installed.name} from another wheel or from an index, or give a"
-        f' line for it, as in requirements=["{installed.name}=={installed.version}"]'
+        f" line for it, as in {argument('requirements', [line])}"
     )
     if not path.is_file():
         raise RequirementError(
@@ -135,7 +137,7 @@ def _check_platform(file: str, tags: "frozenset[Tag]") -> None:
     if not any(name == "any" or name.startswith(("linux", "manylinux")) for name in platforms):
         raise RequirementError(
             f"{file} is for {', '.join(platforms)}, and the image is Linux with glibc: install a"
-            " wheel for that, or give a line for the package in requirements="
+            f" wheel for that, or give a line for the package in {argument('requirements')}"
         )
 
 

@@ -11,12 +11,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..arguments import argument
 from ..errors import ScaffoldError, TemplateError
 
 NO_TEMPLATE = r"Local template must be a directory"
 NO_VERSION = r"Unknown revision: '([^']+)'"
 NO_VERSION_IN_GIT = r"(?:pathspec |invalid reference: )'?([^' ]+)"
-REFUSED_ANSWER = r"Validation error for question '(\w+)': "
+ARGUMENTS = {"model_name": "name"}  # questions that the API names otherwise
+REFUSED_ANSWER = r"(?:Validation error for question|Invalid choice for) '(\w+)': "
 
 
 @contextmanager
@@ -65,7 +67,7 @@ def _template_error(address: str, said: str) -> TemplateError | None:
     if missing := re.match(NO_VERSION, said):
         return _no_version(address, missing[1])
     if re.match(NO_TEMPLATE, said):
-        fix = "name it as template=, or in SCAFFOLD_TEMPLATE"
+        fix = f"name it as {argument('template')}, or in SCAFFOLD_TEMPLATE"
         return TemplateError(f"there is no template at {address}: {fix}")
     return None
 
@@ -78,6 +80,15 @@ def _no_version(address: str, version: str) -> TemplateError:
 def refusal(error: Exception) -> str:
     """Why copier refuses an answer, on one line that begins with the question."""
     return re.sub(f"^{REFUSED_ANSWER}", r"\1: ", one_line(error))
+
+
+def refused_argument(error: Exception) -> str:
+    """Why copier refuses an argument of the API, on one line that begins with it."""
+
+    def named(found: "re.Match[str]") -> str:
+        return f"{argument(ARGUMENTS.get(found[1], found[1]))}: "
+
+    return re.sub(f"^{REFUSED_ANSWER}", named, one_line(error))
 
 
 def one_line(error: object) -> str:

@@ -12,15 +12,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
+
+from ..arguments import argument
 from ..errors import SettingError, UpdateError
 from ..progress import step
 from .answers import Answers, name_source
-from .copier_errors import one_line, own_errors, refusal
+from .copier_errors import one_line, own_errors, refusal, refused_argument
 
 DISTRIBUTION = "scaffold-generator"
 HERE = Path(__file__).resolve().parents[1]
 IS_CHECKOUT = not (HERE / "copier.yml").exists()
 TEMPLATE = HERE.parent if IS_CHECKOUT else HERE  # the repository, or what a wheel carries
+HEAD = "HEAD"
 FILES = ("copier.yml", "template")  # of the repository, what copier reads
 KNOWN = ("--cached", "--others", "--exclude-standard")  # what git tracks, or would
 
@@ -121,16 +125,18 @@ def _copy(answers: dict[str, Any], directory: Path, source: Source) -> None:
                 source.address,
                 directory,
                 data=answers,
-                vcs_ref=source.ref,
+                vcs_ref=_committed(source.address, source.ref),
                 defaults=True,
                 overwrite=True,
                 quiet=True,
             )
     except (ValueError, InvalidTypeError) as error:
-        raise SettingError(refusal(error)) from error
+        raise SettingError(refused_argument(error)) from error
     except TypeError as error:  # copier does not name the question whose answer must be a list
-        listed = f"platforms {answers.get('platforms')!r}: write a list, as in [kubernetes, ray]"
-        raise SettingError(listed) from error
+        raise SettingError(
+            f"{argument('platforms')} {answers.get('platforms')!r}: write a list, as in"
+            " [kubernetes, ray]"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -157,6 +163,27 @@ def without_git() -> Iterator[None]:
         yield
 
 
+def _committed(address: str, ref: str | None) -> str | None:
+    """The version to take of a template: the commit, for a checkout without releases.
+
+    There copier would commit what is not committed, in a copy: no update would find that again.
+    """
+    if ref not in (None, HEAD):
+        return ref
+    tags = (_git("tag", at=Path(address)) or "").split()
+    if ref is None and any(map(_is_release, tags)):
+        return None
+    return (_git("rev-parse", HEAD, at=Path(address)) or "").strip() or ref
+
+
+def _is_release(tag: str) -> bool:
+    """Whether copier takes a tag for a version."""
+    try:
+        return not Version(tag).is_prerelease
+    except InvalidVersion:
+        return False
+
+
 def update(directory: Path, ref: str | None) -> None:
     """Merge another version of the template into a scaffold in git.
 
@@ -177,7 +204,12 @@ def update(directory: Path, ref: str | None) -> None:
     try:
         with own_errors(address), _one_at_a_time:
             run_update(
-                directory, vcs_ref=ref, defaults=True, overwrite=True, quiet=True, conflict="inline"
+                directory,
+                vcs_ref=_committed(address, ref),
+                defaults=True,
+                overwrite=True,
+                quiet=True,
+                conflict="inline",
             )
     except UserMessageError as error:
         raise UpdateError(one_line(error)) from error
@@ -205,11 +237,11 @@ def checked_out() -> str | None:
     return described.strip()
 
 
-def _git(*arguments: str) -> str | None:
-    """What git prints in the checkout; None if it is not a repository, or git is not installed."""
-    if not (TEMPLATE / ".git").exists():
+def _git(*arguments: str, at: Path = TEMPLATE) -> str | None:
+    """What git prints in a checkout; None if it is not a repository, or git is not installed."""
+    if not (at / ".git").exists():
         return None
-    command = ["git", "-C", str(TEMPLATE), *arguments]
+    command = ["git", "-C", str(at), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, encoding="utf-8")
     except FileNotFoundError:

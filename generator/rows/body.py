@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..arguments import argument
 from ..common import json_encode
 from ..errors import SettingError
 from . import tables
@@ -119,7 +120,7 @@ def body_rows(instances: Any) -> list[Any]:
     try:
         return list(json.loads(json_encode(sent(instances))))
     except TypeError as error:
-        raise SettingError(f"sample_input cannot be sent as JSON: {error}") from error
+        raise SettingError(f"{argument('sample_input')} cannot be sent as JSON: {error}") from error
 
 
 def distinct(listed: list[Any], most: int) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import argument
 from ..errors import SettingError
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf|nan", re.I)
@@ -46,8 +47,8 @@ def read(sample: Any, readers: "Mapping[str, Reader] | None" = None) -> Any:
     reader = (readers or READERS).get(path.suffix.lower())
     if reader is None:
         raise SettingError(
-            f"sample_input is {str(sample)[:80]!r}: pass rows, or the path of a file that ends in"
-            f" {', '.join(READERS)}"
+            f"{argument('sample_input')} is {str(sample)[:80]!r}: pass rows, or the path of a file"
+            f" that ends in {', '.join(READERS)}"
         )
     try:
         return _checked(path, reader(path))
@@ -55,7 +56,9 @@ def read(sample: Any, readers: "Mapping[str, Reader] | None" = None) -> Any:
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise SettingError(f"sample_input {str(path)!r} cannot be read: {reason}") from error
+        raise SettingError(
+            f"{argument('sample_input')} {str(path)!r} cannot be read: {reason}"
+        ) from error
 
 
 def is_file(text: str) -> bool:
@@ -91,8 +94,8 @@ def frame(rows: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None)
     for index, row in enumerate(rows):
         if row.keys() != rows[0].keys():
             raise SettingError(
-                f"sample_input[{index}] has {list(row)}, sample_input[0] has {first}: each row"
-                " must have the same names"
+                f"{argument('sample_input')}[{index}] has {list(row)},"
+                f" {argument('sample_input')}[0] has {first}: each row must have the same names"
             )
     if names is None or set(names) != set(first):
         names = first
@@ -106,8 +109,8 @@ def frame(rows: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None)
 
         return polars.DataFrame({name: _alike(values) for name, values in columns.items()})
     raise SettingError(
-        "sample_input has rows that are objects, and pandas is not installed to make a table of"
-        " them: install it, or pass rows that are lists"
+        f"{argument('sample_input')} has rows that are objects, and pandas is not installed to make"
+        " a table of them: install it, or pass rows that are lists"
     )
 
 
@@ -134,7 +137,7 @@ def _series(values: list[Any]) -> Any:
 
 def _checked(path: Path, rows: Any) -> Any:
     if not len(rows):
-        raise SettingError(f"sample_input {str(path)!r} holds no rows")
+        raise SettingError(f"{argument('sample_input')} {str(path)!r} holds no rows")
     return rows
 
 
@@ -175,8 +178,8 @@ def _parquet(path: Path) -> Any:
         import polars
     except ImportError:
         raise SettingError(
-            f"sample_input {str(path)!r} is Parquet: install pandas and pyarrow, or polars, or"
-            " pass the rows"
+            f"{argument('sample_input')} {str(path)!r} is Parquet: install pandas and pyarrow, or"
+            " polars, or pass the rows"
         ) from None
     return polars.read_parquet(path)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import argument
 from ..common import ConfigError, Signature, json_encode, schema
 from ..errors import SettingError
 
@@ -75,10 +76,11 @@ def described(frame: Any) -> schema.TableInput:
     """
     names = [str(name) for name in frame.columns]
     if not len(frame):
-        raise SettingError("sample_input has no rows: pass at least one")
+        raise SettingError(f"{argument('sample_input')} has no rows: pass at least one")
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise SettingError(
-            f"sample_input has more than one column {twice[0]!r}: give each a name of its own"
+            f"{argument('sample_input')} has more than one column {twice[0]!r}: give each a name of"
+            " its own"
         )
     if is_polars(frame):
         return schema.TableInput(tuple(map(_polars_column, frame.iter_columns())), schema.POLARS)
@@ -185,8 +187,8 @@ def _check(column: schema.Column, series: Any) -> None:
 
 def _formless(name: str, what: str, reason: str) -> SettingError:
     return SettingError(
-        f"the column {name!r} of sample_input ({what}) has no form in JSON: {reason}; convert it"
-        " before the model gets it, in training too"
+        f"the column {name!r} of {argument('sample_input')} ({what}) has no form in JSON: {reason};"
+        " convert it before the model gets it, in training too"
     )
 
 

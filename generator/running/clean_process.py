@@ -18,6 +18,7 @@ from .. import layout
 from ..environment import isolation
 from ..environment.installed import Environment, Installed
 from ..errors import ModelError, ServingError
+from .log_lines import owners_traceback
 from .runtime import Worker
 from .worker import LocalWorker
 
@@ -89,8 +90,9 @@ class CleanWorker(LocalWorker):
         except ServingError as error:
             raise ModelError(f"the scaffold would not predict elsewhere: {error}") from error
         if status != 200:
-            reason = json.loads(answer)["error"]
-            raise ModelError(f"the scaffold would not predict elsewhere: {reason}")
+            content = json.loads(answer)
+            failed = ModelError(f"the scaffold would not predict elsewhere: {content['error']}")
+            raise failed from owners_traceback(content)
         return status, answer
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import argument
 from ..common import json_encode, kind_of, listing, shown
 from ..rows.as_json import as_json
 from ..showing.answers_card import answers_card
@@ -138,7 +139,7 @@ def _difference(part: Part, served: Any, allowed: Mapping[Path, float]) -> str |
         if part.json.keys() != served.keys():
             return (
                 f"{part.place} should have {_keys(part.json)}, it has {_keys(served)}: if that is"
-                " an edit of yours, pass expected"
+                f" an edit of yours, pass {argument('expected')}"
             )
         pairs = [(part.value(key), served[key]) for key in part.json]
     elif isinstance(part.json, list) and isinstance(served, list):
@@ -180,7 +181,7 @@ def _leaf_difference(part: Part, served: Any, allowed: Mapping[Path, float]) -> 
         return None
     difference = f"{part.place} should be {_words(wanted)}, it is {_words(served)}"
     if isinstance(served, (dict, list)):
-        return f"{difference}: if that is an edit of yours, pass expected"
+        return f"{difference}: if that is an edit of yours, pass {argument('expected')}"
     return difference
 
 

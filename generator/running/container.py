@@ -17,6 +17,9 @@ from .server import LOCAL
 
 POLL_SECONDS = 0.1
 MAX_REASON_LENGTH = 600
+FIRST_WITH_BUILDKIT = 23
+VERSION_SECONDS = 5
+OFF = ("0", "f", "false")  # as Go reads it
 ERROR = re.compile(r"(?m)^(?:#\d+ )?(?:[\d.]+ )?error: (.+)$")
 """An error that a step of the Dockerfile prints, behind the step's number and time."""
 
@@ -47,6 +50,23 @@ def running(
         with step("Starting the container"):
             _wait_until_ready(container, f"{url}/v1/models/{name}", patience)
         yield url
+
+
+def uses_buildkit() -> bool:
+    """Whether `docker build`, as it is typed here, builds with BuildKit, which a Dockerfile needs.
+
+    Clients do by default since 23. Where there is no client, the newest is assumed.
+    """
+    if said := os.environ.get("DOCKER_BUILDKIT"):
+        return said.lower() not in OFF
+    try:
+        done = subprocess.run(
+            [_client(), "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+    version = re.match(r"Docker version (\d+)\.", done.stdout)
+    return version is None or int(version[1]) >= FIRST_WITH_BUILDKIT
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from .. import layout
 from ..common import json_encode
 from ..errors import ScaffoldError, ServingError
-from .worker_log import WorkerLog, last_words, reason
+from .log_lines import failure, last_words
+from .worker_log import WorkerLog
 
 
 class Serving(Protocol):
@@ -114,7 +115,8 @@ class Worker:
     def ask(self, body: bytes) -> tuple[int, bytes]:
         """Send a JSON body through the whole flow. Returns the status and the body of the answer.
 
-        Where the model failed, the answer says why. No client of the server is told that.
+        Where the model failed, the answer says why, with the `traceback`. No client of the server
+        is told that.
 
         Raises:
             ServingError: the worker died, or took too long.
@@ -123,9 +125,9 @@ class Worker:
             status, answer = self._client.request(self._kind, body)
         except self._load_error as error:
             raise ServingError(f"{error}{last_words(self._log.news())}") from error
-        failure = reason(self._log.news())
-        if status == 500 and failure is not None:
-            answer = json_encode({"error": failure})
+        failed = failure(self._log.news())
+        if status == 500 and failed is not None:
+            answer = json_encode({"error": failed.reason, "traceback": failed.traceback})
         return status, answer
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from .. import layout
 from ..common import PORT_VARIABLES, Lifeline, guardian
 from ..environment.venvs import server_python
 from ..errors import ServingError
+from .log_lines import show
 from .runtime import Config
 
 POLL_SECONDS = 0.05
@@ -99,7 +100,7 @@ def _forward(process: "subprocess.Popen[str]", log: "deque[str]", ready: threadi
         if line.startswith("error: ") and not ready.is_set():
             continue
         with contextlib.suppress(ValueError, OSError):  # stderr is closed: keep reading the pipe
-            sys.stderr.write(line)
+            show(line, sys.stderr)
 
 
 def _wait_until_ready(

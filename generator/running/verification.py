@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import layout
+from ..arguments import argument
 from ..common import gpus, json_encode
 from ..environment.venvs import RUNNING, model_python
 from ..errors import ModelError, ScaffoldError, ServingError, SettingError
@@ -15,6 +16,7 @@ from ..rows.as_json import as_json
 from ..rows.body import body_rows, request_of, sent
 from . import container
 from .comparison import Verification, compare
+from .log_lines import owners_traceback
 from .runtime import Config, Runtime, is_for_gpu
 from .worker import LocalWorker
 
@@ -38,7 +40,8 @@ def response(ask: Ask, request: dict[str, Any]) -> dict[str, Any]:
     status, answer = ask(body)
     content = json.loads(answer)
     if status != 200:
-        raise ServingError(f"the scaffold answered {status}: {content['error']}")
+        failed = ServingError(f"the scaffold answered {status}: {content['error']}")
+        raise failed from owners_traceback(content)
     return dict(content)
 
 
@@ -157,7 +160,8 @@ def _smoke_test(directory: Path) -> dict[str, Any]:
         recorded = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ScaffoldError(
-            f"{path} is missing: make the scaffold with a sample_input, or call verify with one"
+            f"{path} is missing: make the scaffold with a {argument('sample_input')}, or call"
+            " verify with one"
         ) from None
     except (OSError, ValueError) as error:
         raise ScaffoldError(f"{path} cannot be read as JSON: {error}") from error

@@ -2,6 +2,7 @@
 
 import contextlib
 import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from ..hooks import WrittenModelScaffoldDefinition, reader
 from ..owners import one_line
 from .loaded import Ask, Loaded
 
+MAIN = r"[mM]odule '(?:[\w.]+\.)?__(?:mp_)?main__'"
+OF_A_SESSION = re.compile(rf"attribute '([\w.]+)' on <{MAIN}|{MAIN} has no attribute '([\w.]+)'")
 PICKLES = (".joblib", ".pickle", ".pkl")
 PICKLE = "joblib or pickle"
 
@@ -63,6 +66,21 @@ def loading(path: Path, kind: str) -> Iterator[None]:
             f"SOURCE {str(path)!r} needs the module {error.name!r}: install what it was made with"
         ) from error
     except Exception as error:
+        if (name := _of_a_session(error)) is not None:
+            raise ScaffoldError(
+                f"SOURCE {str(path)!r} needs {name!r}, which only the program or notebook that"
+                " saved it defines: call generator.from_model(model, DIRECTORY) there"
+            ) from error
         raise ScaffoldError(
             f"SOURCE {str(path)!r} does not hold a model that {kind} can load: {one_line(error)}"
         ) from error
+
+
+def _of_a_session(error: BaseException) -> str | None:
+    """What a pickle looks for in `__main__`: in the session that loads it, which is another."""
+    raised: BaseException | None = error
+    while raised is not None:
+        if isinstance(raised, AttributeError) and (found := OF_A_SESSION.search(str(raised))):
+            return found[1] or found[2]
+        raised = raised.__cause__ or raised.__context__
+    return None

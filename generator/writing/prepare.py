@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import layout
+from ..arguments import argument
 from ..capture.captured import Captured
 from ..capture.changes.find import Change, changes
 from ..capture.collect import capture
@@ -249,8 +250,8 @@ class Prepared:
         check_expected(expected)
         if holds_infinity(expected):
             warn(
-                "a prediction for sample_input is infinite, which JSON has no form for: clients get"
-                " null"
+                f"a prediction for {argument('sample_input')} is infinite, which JSON has no form"
+                " for: clients get null"
             )
         with self._elsewhere(directory, site) as worker:
             return self._compared(directory, worker, expected)
@@ -303,7 +304,7 @@ class Prepared:
         if doubt is not None:
             warn(
                 "requests may be refused, or answered otherwise than in memory, because"
-                f" {doubt}: pass sample_input"
+                f" {doubt}: pass {argument('sample_input')}"
             )
 
     def _answer_for_example(self, worker: clean_process.CleanWorker) -> dict[str, Any] | None:
@@ -430,7 +431,7 @@ def _taken_for(
     doing = f"{type(model).__name__} cannot be described as a model of {definition.name}"
     fix = None
     if definition.name != Custom.name:
-        fix = f"if it is none, pass framework={Custom.name!r}"
+        fix = f"if it is none, pass {argument('framework', Custom.name)}"
     return guarded(doing, ModelError, fix)
 
 
@@ -503,7 +504,7 @@ def _check_version(version: Any) -> None:
         SettingError: it has another form.
     """
     if version is not None and not (isinstance(version, str) and VERSION.fullmatch(version)):
-        raise SettingError(f"version {version!r}: must be a string of {VERSION_RULE}")
+        raise SettingError(f"{argument('version')} {version!r}: must be a string of {VERSION_RULE}")
 
 
 def served_python(version: str | None, by_value: Sequence[str] = ()) -> str:
@@ -519,15 +520,17 @@ def served_python(version: str | None, by_value: Sequence[str] = ()) -> str:
     known = ", ".join(PYTHON_VERSIONS)
     if version is None and RUNNING not in PYTHON_VERSIONS:
         raise SettingError(
-            f"Python {RUNNING} is running, a scaffold takes {known}: pass python_version"
+            f"Python {RUNNING} is running, a scaffold takes {known}: pass"
+            f" {argument('python_version')}"
         )
     if version is not None and version not in PYTHON_VERSIONS:
-        raise SettingError(f"python_version {version!r} is not one of {known}")
+        raise SettingError(f"{argument('python_version')} {version!r} is not one of {known}")
     if version not in (None, RUNNING) and by_value:
         raise SettingError(
-            f"python_version {version!r} is not the running {RUNNING}, which code pickled by value"
+            f"{argument('python_version')} {version!r} is not the running {RUNNING}, which code"
+            " pickled by value"
             f" is bound to ({', '.join(by_value)}): define that in a module of your own, or leave"
-            " python_version out"
+            f" {argument('python_version')} out"
         )
     return version or RUNNING
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..arguments import argument
 from ..common import ConfigError, digest, schema
 from ..environment import locking
 from ..environment.lines import Requirements
@@ -81,8 +82,8 @@ def replace_model(
         )
     if version is not None and not hasattr(Runtime(directory).config().model, "version"):
         raise ScaffoldError(
-            f"version {version!r}: the scaffold is from an older template, which tells no version:"
-            " update it first"
+            f"{argument('version')} {version!r}: the scaffold is from an older template, which"
+            " tells no version: update it first"
         )
     given = with_new(given_lines(_generated_pins(answers)), requirements or ())
     stays = None
@@ -153,7 +154,7 @@ def _kept(
     if reason is not None:
         _warn(
             "the dtypes in config.yaml and the smoke test are not kept, because the new model does"
-            f" not predict from such rows: {reason}; pass sample_input"
+            f" not predict from such rows: {reason}; pass {argument('sample_input')}"
         )
     return stays
 
@@ -210,8 +211,8 @@ def _tell_version(old: Any, new: str | None) -> None:
     """Tell that a version, which the owner gave to the model before, does not name the new one."""
     if old is not None and new is None:
         warn(
-            f"version: {old} is removed from config.yaml, because it named the model before: pass"
-            " version to name the new one"
+            f"{argument('version')}: {old} is removed from config.yaml, because it named the model"
+            f" before: pass {argument('version')} to name the new one"
         )
 
 
@@ -346,7 +347,7 @@ def _check_signature(old: Any, new: schema.ModelInput | None, change: bool) -> N
     if sent != taken:
         raise SettingError(
             f"the new model takes {taken}, the scaffold's clients send {sent}: pass"
-            " change_signature=True if they are going to send the former"
+            f" {argument('change_signature', True)} if they are going to send the former"
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from generator.arguments import argument
 from generator.capture import pickle_references
 from generator.common import listing, schema
 from generator.errors import ModelError, SettingError
@@ -49,9 +50,9 @@ class Boosting(SKLearn):
         if unknown is None:
             return made
         raise SettingError(
-            f"method {unknown!r}: a {type(model).__name__} of {self.label} answers with"
-            f" {listing(list(known))}; pass framework={SKLearn.name!r} for another method of an"
-            " estimator"
+            f"{argument('method')} {unknown!r}: a {type(model).__name__} of {self.label} answers"
+            f" with {listing(list(known))}; pass {argument('framework', SKLearn.name)} for another"
+            " method of an estimator"
         )
 
     def _methods_of(self, model: Any) -> tuple[str, ...]:
@@ -84,8 +85,8 @@ class Boosting(SKLearn):
         if format is None:
             return model
         raise SettingError(
-            f"format {format!r} is none of {self.name}'s, whose own runs no code: leave it out, or"
-            f" pass framework={SKLearn.name!r} too"
+            f"{argument('format')} {format!r} is none of {self.name}'s, whose own runs no code:"
+            f" leave it out, or pass {argument('framework', SKLearn.name)} too"
         )
 
     def definitions(self, model: Any) -> list[pickle_references.Named]:
@@ -105,8 +106,8 @@ class Boosting(SKLearn):
     ) -> bytes | None:
         if engine not in (None, NATIVE):
             raise SettingError(
-                f"engine {engine!r} is none of {self.name}'s: leave it out, or pass"
-                f" framework={SKLearn.name!r} too"
+                f"{argument('engine')} {engine!r} is none of {self.name}'s: leave it out, or pass"
+                f" {argument('framework', SKLearn.name)} too"
             )
         return None
 

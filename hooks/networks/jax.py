@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from generator.arguments import argument
 from generator.capture.pickle_references import Named
 from generator.common import Predictor, plain, schema
 from generator.errors import ModelError, SettingError
@@ -17,7 +18,7 @@ from generator.owners import guarded, one_line, warn
 from generator.rows import tables
 from generator.rows.body import body_rows
 
-from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
+from ..base import Description, WrittenModelScaffoldDefinition, cannot_predict
 from . import batches, devices
 from .tensors import half_tolerance
 
@@ -25,7 +26,6 @@ MODEL_DIRECTORY = "model"
 PROGRAM_FILE, PARAMETERS_FILE = "model.jax", "parameters.npz"
 PLATFORMS = (("cpu", "cuda"), ("cpu",))
 MOST_EXAMPLE_VALUES = 1000
-NO_SAMPLE = "a JAX function needs a sample_input: its program is traced on the sample's rows"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Jax(WrittenModelScaffoldDefinition):
     def converted(self, model: Any, format: str | None, sample: Any) -> Any:
         super().converted(model, format, sample)
         if sample is None:
-            raise SettingError(NO_SAMPLE)
+            raise _no_sample()
         return _program(_function(model), _batch(sample))
 
     def definitions(self, model: Any) -> list[Named]:
@@ -93,10 +93,10 @@ class Jax(WrittenModelScaffoldDefinition):
 
     def describe(self, model: Any, sample: Any) -> Description:
         if sample is None:
-            raise SettingError(NO_SAMPLE)
+            raise _no_sample()
         batch = _batch(sample)
         first = batches.mapped(batch, lambda part: part[:1])
-        with guarded(CANNOT_PREDICT, SettingError):
+        with guarded(cannot_predict(), SettingError):
             output = _answering(_function(model))(first)
         example = None
         if sum(part.size for part in batches.parts(first)) <= MOST_EXAMPLE_VALUES:
@@ -199,7 +199,9 @@ def _batch(sample: Any) -> Any:
         return _rows(sample, "sample_input")
     batch = {str(name): _rows(part, f"sample_input[{name!r}]") for name, part in sample.items()}
     if len({len(part) for part in batch.values()}) != 1:
-        raise SettingError("sample_input must have the same number of rows for each input")
+        raise SettingError(
+            f"{argument('sample_input')} must have the same number of rows for each input"
+        )
     return batch
 
 
@@ -305,7 +307,9 @@ def _check_fixed(batch: Any, reason: Exception) -> None:
     """
     told = f"the program takes one row only: {one_line(reason)}"
     if len(batches.parts(batch)[0]) < 2:
-        raise ModelError(f"{told}; pass a sample_input of two rows or more, to prove it with")
+        raise ModelError(
+            f"{told}; pass a {argument('sample_input')} of two rows or more, to prove it with"
+        )
     warn(f"the model is called once a row, which is slower, because {told}")
 
 
@@ -383,3 +387,10 @@ def _output(output: Any) -> schema.ModelOutput | None:
     if sizes[:1] == (1,):
         sizes = sizes[1:]
     return schema.ArrayOutput(sizes, str(output.dtype))
+
+
+def _no_sample() -> SettingError:
+    return SettingError(
+        f"a JAX function needs a {argument('sample_input')}: its program is traced on the sample's"
+        " rows"
+    )

@@ -9,13 +9,14 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, ClassVar
 
+from generator.arguments import argument
 from generator.capture.pickle_references import Named
 from generator.common import Signature, listing, schema
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded, one_line
 from generator.rows.body import body_rows
 
-from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
+from ..base import Description, WrittenModelScaffoldDefinition, cannot_predict
 from . import devices, embeddings, lengths
 
 MODEL_FILE = "model.keras"
@@ -223,8 +224,8 @@ def _check_paths(model: Any) -> None:
                 raise ModelError(
                     f"the model's layer {layer.name!r} ({type(layer).__name__}) reads {value} of"
                     f" this machine ({key}): make the layer of weights that the model holds, or"
-                    ' load the model in an object of your own, with framework="custom" and the'
-                    " files in data="
+                    " load the model in an object of your own, with"
+                    f" {argument('framework', 'custom')} and the files in {argument('data')}"
                 )
 
 
@@ -423,8 +424,8 @@ def _arrays(sample: Any) -> Any:
         return np.asarray(sample)
     except ValueError:
         raise SettingError(
-            "sample_input has rows of different shapes: make them alike, or pass a dict of arrays"
-            " keyed by the name of the model's input where it has several"
+            f"{argument('sample_input')} has rows of different shapes: make them alike, or pass a"
+            " dict of arrays keyed by the name of the model's input where it has several"
         ) from None
 
 
@@ -457,7 +458,7 @@ def _example(model: Any, sample: Any) -> tuple[Any, list[Any] | None, Any, str |
     inputs = _inputs(model, arrays)
     if arrays is not None:
         first = _mapped(arrays, lambda array: array[:1])
-        with guarded(CANNOT_PREDICT, SettingError):
+        with guarded(cannot_predict(), SettingError):
             return inputs, body_rows(sample)[:1], _called(model, inputs, first), None
     untried = "the model does not declare its inputs"
     for guess in _guesses(model, inputs):

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from generator.arguments import argument
 from generator.capture.pickle_references import Named
 from generator.common import Predictor, left_out, listing, plain, schema
 from generator.errors import ModelError, SettingError
@@ -135,18 +136,19 @@ class PyTorch(WrittenModelScaffoldDefinition):
             return safetensors.numbers(model)
         if format != EXPORT:
             raise SettingError(
-                f"format {format!r} is none of pytorch's for a {type(model).__name__}: pass"
+                f"{argument('format')} {format!r} is none of pytorch's for a"
+                f" {type(model).__name__}: pass"
                 f" {EXPORT!r} or {PICKLE!r}, {SAFETENSORS!r} for a module, or leave it out"
             )
         if sample is None:
             raise SettingError(
-                f"format {EXPORT!r} needs a sample_input, on which the model is traced: pass one,"
-                f" or format={PICKLE!r}"
+                f"{argument('format')} {EXPORT!r} needs a {argument('sample_input')}, on which the"
+                f" model is traced: pass one, or {argument('format', PICKLE)}"
             )
         if _is_script(model):
             raise SettingError(
-                f"format {EXPORT!r} takes no TorchScript: pass the module it was made of, or"
-                f" format={PICKLE!r}"
+                f"{argument('format')} {EXPORT!r} takes no TorchScript: pass the module it was made"
+                f" of, or {argument('format', PICKLE)}"
             )
         return _exported(model, _batch(model, sample)[0])
 
@@ -164,7 +166,8 @@ class PyTorch(WrittenModelScaffoldDefinition):
             return super().references(model)
         except ModelError as error:
             raise ModelError(
-                f"{error}; or pass format={EXPORT!r} with a sample_input: then nothing is pickled"
+                f"{error}; or pass {argument('format', EXPORT)} with a {argument('sample_input')}:"
+                " then nothing is pickled"
             ) from error
 
     def describe(self, model: Any, sample: Any) -> Description:
@@ -324,7 +327,9 @@ def _batch(model: Any, sample: Any) -> tuple[Any, Any]:
         except Exception as error:
             reason = error
     first = " ".join(str(reason).split())[:500] or type(reason).__name__
-    raise SettingError(f"the model cannot predict from sample_input: {first}") from reason
+    raise SettingError(
+        f"the model cannot predict from {argument('sample_input')}: {first}"
+    ) from reason
 
 
 def _tensors(model: Any, sample: Any, whole: bool) -> Any:
@@ -340,7 +345,7 @@ def _tensors(model: Any, sample: Any, whole: bool) -> Any:
     if len({len(tensor) for tensor in batch.values()}) > 1:
         sizes = ", ".join(f"{name!r} has {len(tensor)}" for name, tensor in batch.items())
         raise SettingError(
-            f"sample_input must have the same number of rows for each input: {sizes}"
+            f"{argument('sample_input')} must have the same number of rows for each input: {sizes}"
         )
     return batch
 
@@ -352,7 +357,8 @@ def _check_names(model: Any, names: list[Any]) -> None:
     missing = [name for name, required in known.items() if required and name not in names]
     if missing or not names or any(name not in known for name in names):
         raise SettingError(
-            f"sample_input has the inputs {names}, the model's forward takes {list(known)}"
+            f"{argument('sample_input')} has the inputs {names}, the model's forward takes"
+            f" {list(known)}"
         )
 
 
@@ -378,7 +384,9 @@ def _stacked(values: Any) -> Any:
     try:
         return torch.stack(list(values))
     except (RuntimeError, TypeError) as error:
-        raise SettingError(f"sample_input has rows of different shapes: {error}") from error
+        raise SettingError(
+            f"{argument('sample_input')} has rows of different shapes: {error}"
+        ) from error
 
 
 def _from_numbers(values: Any) -> Any:
@@ -389,7 +397,8 @@ def _from_numbers(values: Any) -> Any:
         return torch.as_tensor(np.asarray(values))
     except (TypeError, ValueError) as error:
         raise SettingError(
-            "sample_input must be a tensor, an array or a list of rows of numbers, or a dict of"
+            f"{argument('sample_input')} must be a tensor, an array or a list of rows of numbers,"
+            " or a dict of"
             f" them keyed by input name: {' '.join(str(error).split())}; for rows that are texts or"
             " images pass what makes tensors of them too, as in"
             " transformers.pipeline(TASK, model=model, tokenizer=tokenizer)"
@@ -478,7 +487,7 @@ def _exported(model: Any, batch: Any) -> Any:
         reason = " ".join(str(error).split())[:500] or type(error).__name__
         raise ModelError(
             f"torch.export cannot export {type(model).__name__}: {reason}; or pass"
-            f" format={PICKLE!r}"
+            f" {argument('format', PICKLE)}"
         ) from error
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from generator.arguments import argument
 from generator.errors import ModelError, SettingError
 from generator.owners import one_line
 
@@ -73,7 +74,9 @@ def numbers(module: Any) -> Numbers:
     try:
         import safetensors.torch  # noqa: F401
     except ImportError:
-        raise SettingError(f"format {SAFETENSORS!r} needs safetensors: install it") from None
+        raise SettingError(
+            f"{argument('format')} {SAFETENSORS!r} needs safetensors: install it"
+        ) from None
     name, arguments = type(module).__name__, _arguments(module)
     call = f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
     try:
@@ -95,8 +98,9 @@ def write(model: Numbers, path: Path) -> Path:
 
 def _unable(module: Any, reason: str) -> ModelError:
     return ModelError(
-        f"format {SAFETENSORS!r} cannot hold this {type(module).__name__}, because {reason}; pass"
-        f" format={PICKLE!r}, or 'export' with a sample_input"
+        f"{argument('format')} {SAFETENSORS!r} cannot hold this {type(module).__name__}, because"
+        f" {reason}; pass"
+        f" {argument('format', PICKLE)}, or 'export' with a {argument('sample_input')}"
     )
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from generator.arguments import argument
 from generator.common import Predictor, listing, schema
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded, one_line
 from generator.rows import tables
 from generator.rows.body import body_rows
 
-from ..base import CANNOT_PREDICT, Description
+from ..base import Description, cannot_predict
 
 MOST_EXAMPLE_VALUES = 1000
 UNKNOWN_SIZES = (1, 32)  # tried for a size that the graph leaves open
@@ -88,14 +89,17 @@ class Item:
             array = np.asarray(values, dtype=object)
             kinds = (str, bytes) if self.takes_bytes else str
             if not all(isinstance(item, kinds) for item in array.flat):
-                raise SettingError(f"sample_input must hold texts for the input {self.name!r}")
+                raise SettingError(
+                    f"{argument('sample_input')} must hold texts for the input {self.name!r}"
+                )
             return array
         found = np.asarray(values)
         with np.errstate(over="ignore"):
             array = found.astype(STAND_INS.get(str(self.dtype), self.dtype))
         if array.dtype.kind in "biu" and not np.array_equal(found, array):
             raise SettingError(
-                f"sample_input must hold values of {self.dtype} for the input {self.name!r}"
+                f"{argument('sample_input')} must hold values of {self.dtype} for the input"
+                f" {self.name!r}"
             )
         return array
 
@@ -185,12 +189,14 @@ class Graph:
         if parts is None or sorted(parts) != sorted(names):
             came = type(sample).__name__ if parts is None else listing(list(parts))
             raise SettingError(
-                f"sample_input must have the inputs {listing(names)}: a dict of arrays by their"
-                f" names, or rows that are objects; it is {came}"
+                f"{argument('sample_input')} must have the inputs {listing(names)}: a dict of"
+                f" arrays by their names, or rows that are objects; it is {came}"
             )
         arrays = {item.name: _column(item, parts[item.name]) for item in self.inputs}
         if len({len(array) for array in arrays.values()}) > 1:
-            raise SettingError("sample_input must have the same number of rows for each input")
+            raise SettingError(
+                f"{argument('sample_input')} must have the same number of rows for each input"
+            )
         return arrays
 
 
@@ -223,7 +229,7 @@ def example(graph: Graph, call: Call, sample: Any) -> tuple[Any, Any, str | None
         SettingError: the model cannot predict from the sample.
     """
     if sample is not None:
-        with guarded(CANNOT_PREDICT, SettingError):
+        with guarded(cannot_predict(), SettingError):
             first = {name: array[:1] for name, array in graph.arrays(sample).items()}
             call(first)
         return body_rows(sample)[:1], first, None

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from generator.arguments import NAME, argument
 from generator.common import Signature, schema
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded
@@ -14,7 +15,7 @@ from generator.rows import arrays, tables
 from generator.rows.body import body_rows
 
 from .. import outputs
-from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
+from ..base import Description, WrittenModelScaffoldDefinition, cannot_predict
 from ..methods import PREDICT, check_returns
 from ..scikit import config
 
@@ -37,8 +38,8 @@ class Custom(WrittenModelScaffoldDefinition):
         if not self.recognises(model):
             raise ModelError(
                 f"{type(model).__name__} has no predict: pass an object whose predict takes rows,"
-                " or method=NAME with the method that does, or make a scaffold without a model with"
-                " generator.new, and write load and predict in it"
+                f" or {argument('method', NAME)} with the method that does, or make a scaffold"
+                " without a model with generator.new, and write load and predict in it"
             )
         if getattr(model, "is_fitted", None) is False:  # sktime's
             raise ModelError(
@@ -52,7 +53,7 @@ class Custom(WrittenModelScaffoldDefinition):
             return Description(None, None, None, config.distributions(), untried=untried)
         described = _input(sample)
         example = body_rows(sample)[:1]
-        with guarded(CANNOT_PREDICT, SettingError):
+        with guarded(cannot_predict(), SettingError):
             prediction = self.predict(model, Signature(described).inputs(example))
         distributions = config.distributions()
         if isinstance(described, schema.TableInput):
@@ -86,8 +87,8 @@ def _input(sample: Any) -> schema.ModelInput:
         return arrays.described(sample)
     if not isinstance(sample, (list, tuple)):
         raise SettingError(
-            f"sample_input is a {type(sample).__name__}: pass rows as an array, a DataFrame, a list"
-            " or a dict of arrays"
+            f"{argument('sample_input')} is a {type(sample).__name__}: pass rows as an array, a"
+            " DataFrame, a list or a dict of arrays"
         )
     if all(isinstance(row, str) for row in sample):
         return schema.TextInput()

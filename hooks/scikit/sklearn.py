@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from generator.arguments import argument
 from generator.common import Signature, column_example, schema, written
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded, one_line, warn
@@ -17,7 +18,7 @@ from generator.rows import arrays, samples, tables
 from generator.rows.body import body_rows
 
 from .. import outputs
-from ..base import CANNOT_PREDICT, NATIVE, ONNX, Description
+from ..base import NATIVE, ONNX, Description, cannot_predict
 from ..loading import edit_load
 from ..methods import PREDICT, WithMethods
 from . import columns, config, skops
@@ -113,17 +114,18 @@ class SKLearn(skops.WithSkops, WithMethods):
             return None
         if not self.predicts or self.parameters:
             raise SettingError(
-                f"engine {engine!r} answers predict alone: leave method and parameters out"
+                f"{argument('engine')} {engine!r} answers predict alone: leave"
+                f" {argument('method')} and {argument('parameters')} out"
             )
         if engine != ONNX:
-            raise SettingError(f"engine {engine!r} is none of {NATIVE}, {ONNX}")
+            raise SettingError(f"{argument('engine')} {engine!r} is none of {NATIVE}, {ONNX}")
         convert.require()
         try:
             return convert.compiled(model, description, sample)
         except check.NotCompiled as error:
             warn(
-                f"engine {ONNX!r} is not for this {type(model).__name__}, the model itself is"
-                f" served: {error}"
+                f"{argument('engine')} {ONNX!r} is not for this {type(model).__name__}, the model"
+                f" itself is served: {error}"
             )
             return None
 
@@ -269,7 +271,9 @@ def _check_columns(sample: Any, names: list[str] | None) -> None:
     given = list(sample.columns)
     lightgbm = [str(name).replace(" ", "_") for name in given]  # its names have no spaces
     if names not in (None, given, lightgbm):
-        raise SettingError(f"sample_input has the columns {given}, the model was fitted on {names}")
+        raise SettingError(
+            f"{argument('sample_input')} has the columns {given}, the model was fitted on {names}"
+        )
 
 
 def _sampled(sample: Any, count: int | None) -> schema.ModelInput | None:
@@ -290,8 +294,8 @@ def _check_width(sample: Any, count: int) -> None:
     shape = _as_array(sample).shape
     if len(shape) != 2 or shape[1] != count or not shape[0]:
         raise SettingError(
-            f"sample_input has shape {list(shape)}, the model takes rows of {count} values:"
-            f" [n, {count}]"
+            f"{argument('sample_input')} has shape {list(shape)}, the model takes rows of {count}"
+            f" values: [n, {count}]"
         )
 
 
@@ -304,7 +308,7 @@ def _as_array(sample: Any) -> Any:
         return np.asarray(sample)
     except ValueError:
         raise SettingError(
-            "sample_input has rows of different lengths: make them equally long"
+            f"{argument('sample_input')} has rows of different lengths: make them equally long"
         ) from None
 
 
@@ -364,7 +368,7 @@ def _example(
     if sample is None:
         return _guessed(model, described, predict)
     row = body_rows(arrays.first(sample))
-    with guarded(CANNOT_PREDICT, SettingError):
+    with guarded(cannot_predict(), SettingError):
         return row, _prediction(predict, described, row), None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from generator.arguments import argument
 from generator.capture.pickle_references import Named
 from generator.errors import ModelError, SettingError
 from generator.owners import one_line
@@ -64,8 +65,8 @@ class WithSkops(WrittenModelScaffoldDefinition):
             return model
         if format != SKOPS:
             raise SettingError(
-                f"format {format!r} is none of {self.name}'s: pass {SKOPS!r} or {PICKLE!r}, or"
-                " leave it out"
+                f"{argument('format')} {format!r} is none of {self.name}'s: pass {SKOPS!r} or"
+                f" {PICKLE!r}, or leave it out"
             )
         _skops()
         return Skops(model)
@@ -95,8 +96,8 @@ def write(model: Any, path: Path) -> Path:
         _skops().dump(model, path)
     except Exception as error:
         raise ModelError(
-            f"format {SKOPS!r} cannot hold this {type(model).__name__}: {one_line(error)}; pass"
-            f" format={PICKLE!r}"
+            f"{argument('format')} {SKOPS!r} cannot hold this {type(model).__name__}:"
+            f" {one_line(error)}; pass {argument('format', PICKLE)}"
         ) from error
     return path
 

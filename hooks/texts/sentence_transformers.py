@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from generator.arguments import argument
 from generator.capture.pickle_references import Named
 from generator.common import listing, schema
 from generator.errors import ModelError, SettingError
@@ -14,7 +15,7 @@ from generator.owners import guarded
 from generator.rows.body import body_rows
 
 from .. import outputs
-from ..base import CANNOT_PREDICT, Description
+from ..base import Description, cannot_predict
 from ..methods import WithMethods
 from ..networks import devices
 from ..networks.pytorch import evaluating
@@ -67,7 +68,7 @@ class SentenceTransformers(WithMethods):
         )
 
     def check(self, model: Any) -> None:
-        fix = 'pass framework="function" and the method that answers'
+        fix = f"pass {argument('framework', 'function')} and the method that answers"
         if type(model).__name__ != ENCODER or not _is_own(type(model)):
             raise ModelError(f"{type(model).__name__} is no {ENCODER} itself: {fix}")
         for module in model:
@@ -88,11 +89,13 @@ class SentenceTransformers(WithMethods):
     ) -> "SentenceTransformers":
         made = super().answering(model, method, parameters)
         if wrong := [name for name in made.methods if name not in METHODS]:
-            raise SettingError(f"method {wrong[0]!r} is none of {listing(list(METHODS))}")
+            raise SettingError(
+                f"{argument('method')} {wrong[0]!r} is none of {listing(list(METHODS))}"
+            )
         if unknown := [each.name for each in made.parameters if each.name not in TYPES]:
             raise SettingError(
-                f"parameters: {unknown[0]!r} is none of {listing(list(TYPES))}, which a request may"
-                " set"
+                f"{argument('parameters')}: {unknown[0]!r} is none of {listing(list(TYPES))}, which"
+                " a request may set"
             )
         made.parameters = tuple(replace(each, type=TYPES[each.name]) for each in made.parameters)
         return made
@@ -111,12 +114,12 @@ class SentenceTransformers(WithMethods):
             return None
         texts = [] if isinstance(sample, (str, Mapping)) else [str(row) for row in sample]
         if not texts or any(not isinstance(row, str) for row in sample):
-            raise SettingError("sample_input must be a list of texts")
+            raise SettingError(f"{argument('sample_input')} must be a list of texts")
         return texts
 
     def describe(self, model: Any, sample: Any) -> Description:
         example = [EXAMPLE] if sample is None else sample[:1]
-        with guarded(CANNOT_PREDICT, SettingError):
+        with guarded(cannot_predict(), SettingError):
             prediction = self.predict(model, example)
         needed = {PACKAGE: "loads and runs the model", "torch": "runs the model"}
         output = outputs.described(prediction)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from generator.arguments import argument
 from generator.capture.pickle_references import Named
 from generator.common import documents, schema
 from generator.errors import ModelError, SettingError
@@ -13,7 +14,7 @@ from generator.owners import guarded
 from generator.rows.body import body_rows
 
 from .. import outputs
-from ..base import CANNOT_PREDICT, Description, WrittenModelScaffoldDefinition
+from ..base import Description, WrittenModelScaffoldDefinition, cannot_predict
 
 MODEL_DIRECTORY = "model"
 PACKAGE = "spacy"
@@ -81,12 +82,12 @@ class SpaCy(WrittenModelScaffoldDefinition):
             return None
         texts = [] if isinstance(sample, (str, Mapping)) else list(sample)
         if not texts or any(not isinstance(text, str) for text in texts):
-            raise SettingError("sample_input must be a list of texts")
+            raise SettingError(f"{argument('sample_input')} must be a list of texts")
         return [str(text) for text in texts]
 
     def describe(self, model: Any, sample: Any) -> Description:
         texts = [EXAMPLE] if sample is None else sample
-        with guarded(CANNOT_PREDICT, SettingError):
+        with guarded(cannot_predict(), SettingError):
             answers = self._answering(_fields(model, texts)).predict(model, texts[:1])
         needed = {PACKAGE: "loads and runs the pipeline"}
         output = outputs.described(answers)

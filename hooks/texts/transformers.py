@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from generator.arguments import argument
 from generator.capture.pickle_references import Named
 from generator.common import Signature, listing, pipeline_predictions, schema
 from generator.errors import ModelError, SettingError
@@ -18,7 +19,7 @@ from generator.owners import guarded
 from generator.rows.body import body_rows
 
 from .. import outputs
-from ..base import CANNOT_PREDICT, Description
+from ..base import Description, cannot_predict
 from ..methods import CALL, WithMethods
 from ..networks import devices
 from ..networks.pytorch import evaluating
@@ -129,20 +130,23 @@ class Transformers(WithMethods):
             raise ModelError(
                 "this pipeline draws its texts at random, so that no answer can be proved: pass"
                 f" {DO_SAMPLE}=False, as in pipeline({model.task!r}, ..., {DO_SAMPLE}=False); with"
-                f' parameters=["{DO_SAMPLE}", "temperature"] a request may ask for it'
+                f" {argument('parameters', [DO_SAMPLE, 'temperature'])} a request may ask for it"
             )
         _arguments(model)
 
     def answering(self, model: Any, method: Any = None, parameters: Any = None) -> "Transformers":
         if method not in (None, CALL):
-            raise SettingError(f"method {method!r}: a pipeline is called itself: leave it out")
+            raise SettingError(
+                f"{argument('method')} {method!r}: a pipeline is called itself: leave it out"
+            )
         made = super().answering(model, None, parameters)
         made.parameters = tuple(_typed(model, each) for each in made.parameters)
         defaults = {each.name for each in made.parameters if each.default is not None}
         if _task(model).startswith("zero-shot") and LABELS not in {*_arguments(model), *defaults}:
+            labels = {LABELS: ["sports", "politics"]}
             raise SettingError(
-                f"parameters must have the labels that rows are told apart by where a request"
-                f' names none, as in parameters={{"{LABELS}": ["sports", "politics"]}}'
+                f"{argument('parameters')} must have the labels that rows are told apart by where a"
+                f" request names none, as in {argument('parameters', labels)}"
             )
         return made
 
@@ -161,12 +165,12 @@ class Transformers(WithMethods):
             return None
         if isinstance(sample, (str, Mapping)) or hasattr(sample, "columns"):
             raise SettingError(
-                f"sample_input is a {type(sample).__name__}: pass a list of rows, as the pipeline"
-                " takes them"
+                f"{argument('sample_input')} is a {type(sample).__name__}: pass a list of rows, as"
+                " the pipeline takes them"
             )
         listed = list(sample)
         if not listed:
-            raise SettingError("sample_input holds no rows: pass one at least")
+            raise SettingError(f"{argument('sample_input')} holds no rows: pass one at least")
         if _task(model) in IMAGES:
             return [_file(row) for row in listed]
         return [row.item() if hasattr(row, "item") else row for row in listed]
@@ -176,7 +180,7 @@ class Transformers(WithMethods):
         example: list[Any] | None = body_rows([_guess(model)] if sample is None else sample[:1])
         prediction = untried = None
         try:
-            with guarded(CANNOT_PREDICT, SettingError):
+            with guarded(cannot_predict(), SettingError):
                 prediction = self.predict(model, Signature(described).inputs(example))
         except SettingError as error:
             if sample is not None:
@@ -256,7 +260,9 @@ def _file(row: Any) -> bytes:
         return bytes(row)
     from transformers.image_utils import load_image
 
-    with guarded("sample_input must hold images, or the paths or bytes of their files"):
+    with guarded(
+        f"{argument('sample_input')} must hold images, or the paths or bytes of their files"
+    ):
         image = load_image(str(row) if isinstance(row, Path) else row)
     file = io.BytesIO()
     image.save(file, format="PNG")
@@ -285,7 +291,7 @@ def _arguments(model: Any) -> dict[str, Any]:
         raise ModelError(
             f"what the pipeline was made with cannot be written to config.yaml"
             f" ({listing(wrong or list(given))}): make it without, and set"
-            " model.generation_config, or name defaults in parameters"
+            f" model.generation_config, or name defaults in {argument('parameters')}"
         )
     return given
 
@@ -382,8 +388,8 @@ def _typed(model: Any, parameter: schema.Parameter) -> schema.Parameter:
         )
     if parameter.name == DO_SAMPLE and parameter.default:
         raise SettingError(
-            f"parameters: {DO_SAMPLE} must be false where a request does not set it, so that"
-            " answers can be proved: set model.parameters in config.yaml afterwards"
+            f"{argument('parameters')}: {DO_SAMPLE} must be false where a request does not set it,"
+            " so that answers can be proved: set model.parameters in config.yaml afterwards"
         )
     kind = parameter.type
     if kind == "any":

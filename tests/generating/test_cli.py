@@ -88,6 +88,12 @@ def save():
 """
 
 
+FAILING = """
+    def predict(self, request):
+        raise LookupError("no rows")
+"""
+
+
 def failed(done: "subprocess.CompletedProcess[str]") -> str:
     """The error of a command: one line on standard error, after its progress."""
     assert (done.returncode, done.stdout) == (1, ""), done
@@ -247,9 +253,15 @@ def test_new(run: Run, model_file: Path, tmp_path: Path, forest: Any) -> None:
 
 @pytest.mark.sweep
 def test_the_commands_that_new_prints_are_quoted(
-    run: Run, model_file: Path, tmp_path: Path
+    run: Run, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    client = tmp_path / "client"
+    client.write_text("#!/bin/sh\necho Docker version 20.10.24+dfsg1, build 297e128\n")
+    client.chmod(0o700)
+    monkeypatch.setitem(ENVIRON, "DOCKER", str(client))
+    monkeypatch.setitem(ENVIRON, "DOCKER_BUILDKIT", "")
     done = run("new", "--trust-file", "model.joblib", "it's $HOME")
+    assert "\n  DOCKER_BUILDKIT=1 docker build -f 'it'\"'\"'s $HOME/sklearn-" in done.stdout
     (serve,) = re.findall(r"python -m generator serve (.*)", done.stdout)
     named = subprocess.run(
         ["sh", "-c", f"printf %s {serve}"], capture_output=True, text=True, check=True
@@ -283,12 +295,27 @@ def test_new_refuses(call: Run, model_file: Path, tmp_path: Path) -> None:
         ),
         ([".", "rfc"], "SOURCE '.' is a directory that holds no model: known are an MLflow model"),
         (["dict.joblib", "rfc"], "model is a dict, whose framework is not known"),
-        (["model.joblib", "rfc", "--name", "a b"], "'a b' is not a model name"),
+        (["model.joblib", "rfc", "--name", "a b"], "error: --name: 'a b' is not a model name"),
+        (["model.joblib", "rfc", "--server", "x"], "error: --server: "),
+        (["model.joblib", "rfc", "--method", "x"], "error: --method 'x': RandomForest"),
+        (["model.joblib", "rfc", "--parameter", "x"], "error: --parameter: 'x' is no parameter"),
+        (["model.joblib", "rfc", "--format", "x"], "error: --format 'x' is none of sklearn's"),
+        (["model.joblib", "rfc", "--gpu"], "error: --gpu: sklearn predicts on no GPU"),
+        (["model.joblib", "rfc", "--version", "a b"], "error: --version 'a b': must be"),
+        (["model.joblib", "rfc", "--code", "x"], "error: --code names 'x', which does not exist"),
+        (["model.joblib", "rfc", "--data", "x"], "error: --data names 'x', which does not exist"),
+        (["model.joblib", "rfc", "--requirement", "?"], "error: --requirement: '?' is not a req"),
+        (["model.joblib", "rfc", "--template", "x"], "name it as --template, or in SCAFFOLD_TEMP"),
+        (["model.joblib", "."], "error: DIRECTORY '.' holds something already: name another, or"),
+        (["model.joblib", "."], "or pass --overwrite"),
         (["model.joblib", "rfc", "--sample", "[[1,"], "'[[1,' is not JSON"),
-        (["model.joblib", "rfc", "--sample", "[[1, 2]]"], "sample_input has shape [1, 2]"),
-        (["model.joblib", "rfc", "--sample", "rows.csv"], "sample_input 'rows.csv' cannot be read"),
+        (["model.joblib", "rfc", "--sample", "[[1, 2]]"], "error: --sample has shape [1, 2]"),
+        (
+            ["model.joblib", "rfc", "--sample", "rows.csv"],
+            "error: --sample 'rows.csv' cannot be read",
+        ),
     ]:
-        assert message in failed(call("new", "--trust-file", *arguments))
+        assert message in "error: " + failed(call("new", "--trust-file", *arguments))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "dict.joblib",
         "model.joblib",
@@ -411,7 +438,7 @@ def test_verify(run: Run, call: Run, sums: Scaffold, tmp_path: Path) -> None:
     assert message == "rfc does not predict what it did: predictions[0] should be 7.0, it is 6.0"
     assert call("verify", "rfc", "--tolerance", "0.1").returncode == 0
     recorded.unlink()
-    assert "smoke-test.json is missing: make the scaffold with a sample_input" in failed(
+    assert "smoke-test.json is missing: make the scaffold with a --sample" in failed(
         call("verify", "rfc")
     )
 
@@ -502,6 +529,35 @@ def test_serve_until_a_signal(sent: signal.Signals, status: int, sums: Scaffold,
     assert "Traceback" not in log and "error: " not in log
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)), "the server is still running"
+
+
+@pytest.mark.sweep
+def test_serve_shows_a_traceback_at_a_terminal(sums: Scaffold, port: int, tmp_path: Path) -> None:
+    directory = tmp_path / "sums"
+    shutil.copytree(sums.directory, directory)
+    edited = directory / "src" / "server" / "inference_model.py"
+    edited.write_text(edited.read_text().replace("def predict(", "def predicted(") + FAILING)
+    ours, terminal = pty.openpty()
+    command = [*COMMAND, "serve", str(directory), "--port", str(port)]
+    process = subprocess.Popen(command, env=ENVIRON, stderr=terminal)
+    os.close(terminal)
+    url = f"http://127.0.0.1:{port}/v1/models/model"
+    try:
+        ready(process, url)
+        answer = httpx.post(f"{url}:predict", json={"instances": [[1]]}, trust_env=False)
+        printed = b""
+        while b"LookupError: no rows\r\n" not in printed:
+            printed += os.read(ours, 4096)
+    finally:
+        process.terminate()
+        process.wait()
+        os.close(ours)
+    request_id = re.search(r"request id ([\w-]+)", answer.text)
+    assert answer.status_code == 500 and request_id
+    lines = printed.decode().splitlines()
+    start = lines.index(f"ERROR, request id {request_id[1]}: predict failed: LookupError: no rows")
+    assert lines[start + 1] == "Traceback (most recent call last):"
+    assert any(line.startswith(f'  File "{edited}", line ') for line in lines[start:])
 
 
 @pytest.mark.sweep

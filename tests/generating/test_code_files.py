@@ -128,7 +128,7 @@ def test_code_names_the_files_beside_a_module(write: Write, tmp_path: Path) -> N
         with pytest.raises(ModelError) as caught:
             paths = [project / name for name in named]
             generator.from_model(model, tmp_path / "made", sample_input=X, code=paths)
-        fix = f"; {problem}: name it in code=, as in code=['{project / missing}']"
+        fix = f"; {problem}: name it, as in code=['{project / missing}']"
         assert str(caught.value).endswith(fix), caught.value
     paths = [project / "late.py", project / "data"]
     made = generator.from_model(model, tmp_path / "made", sample_input=X, code=paths)

@@ -135,7 +135,7 @@ def test_init_takes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_sklearn_refuses_it_in_one_line(
     forest: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SettingError, match="^gpu: sklearn predicts on no GPU: leave gpu out$"):
+    with pytest.raises(SettingError, match="^gpu: sklearn predicts on no GPU: leave it out$"):
         generator.from_model(forest, tmp_path / "rfc", gpu=True)
     assert not (tmp_path / "rfc").exists()
 
@@ -147,5 +147,5 @@ def test_new_refuses_it_in_one_line(
     given = ["new", str(tmp_path / "model.joblib"), str(tmp_path / "rfc"), "--trust-file", "--gpu"]
     assert main(given) == 1
     said = capsys.readouterr().err.splitlines()
-    assert said[-1] == "error: gpu: sklearn predicts on no GPU: leave gpu out"
+    assert said[-1] == "error: --gpu: sklearn predicts on no GPU: leave it out"
     assert not (tmp_path / "rfc").exists()

@@ -60,6 +60,9 @@ def test_the_reason_of_a_failure_in_the_worker_is_in_the_error(
     with pytest.raises(ServingError) as refused:
         scaffold.predict([[1, 2]])
     assert str(refused.value) == f"the scaffold answered 500: {reason}"
+    cause = str(refused.value.__cause__)  # what Python prints above the error
+    assert 'src/model/support/models/proved.py", line ' in cause
+    assert cause.endswith("LookupError: only in the process\n  that has made it")
     assert "Traceback" in capfd.readouterr().err  # the log is shown all the same
 
 

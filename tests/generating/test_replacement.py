@@ -421,7 +421,7 @@ def test_refused_replacements(edited: Scaffold, monkeypatch: pytest.MonkeyPatch)
             "name 'other': the scaffold's is 'iris'; change model_name in its config.yaml",
         ),
         ({"server": "flask"}, "server 'flask': the scaffold's is 'kserve'"),
-        ({"ref": "v1"}, "template 'v1': the scaffold has one; its update"),
+        ({"ref": "v1"}, "ref 'v1': the scaffold has its template; an update"),
         ({"data": "nowhere"}, "data names 'nowhere', which does not exist"),
     ]:
         refused(

@@ -5,6 +5,7 @@ import importlib
 import json
 import pickle
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -504,3 +505,46 @@ def test_a_file_in_hdf5(tmp_path: Path, read: Read) -> None:
     with pytest.raises(SettingError, match="not trusted"):
         read(tmp_path / "model.h5", refused)
     assert np.array_equal(answers(read(tmp_path / "model.h5").model, X), answers(model, X))
+
+
+SESSION = """
+import pickle, joblib
+
+class Steps:
+    class First:
+        def predict(self, rows):
+            return rows
+
+joblib.dump({"steps": [Steps.First()]}, "nested.joblib")
+with open("model.pkl", "wb") as file:
+    pickle.dump(Steps(), file)
+with open("earlier.pkl", "wb") as file:
+    pickle.dump(Steps(), file, protocol=2)
+with open("function.pkl", "wb") as file:
+    pickle.dump(Steps.First.predict, file)
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("nested.joblib", "Steps.First"),
+        ("model.pkl", "Steps"),
+        ("earlier.pkl", "Steps"),
+        ("function.pkl", "Steps.First.predict"),
+    ],
+)
+def test_a_file_that_needs_its_session(file: str, name: str, read: Read, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", SESSION], cwd=tmp_path, check=True)
+    with pytest.raises(ScaffoldError) as raised:
+        read(tmp_path / file)
+    assert str(raised.value) == (
+        f"SOURCE {str(tmp_path / file)!r} needs {name!r}, which only the program or notebook that"
+        " saved it defines: call generator.from_model(model, DIRECTORY) there"
+    )
+
+
+def test_a_module_that_lacks_something_is_no_session(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(b"cjson\nThing\n.")
+    with pytest.raises(ScaffoldError, match="does not hold a model .*'json' has no attribute"):
+        read(tmp_path / "model.pkl")

@@ -16,6 +16,7 @@ from support.rendering.checkouts import commit, git
 
 QUESTIONS = (
     "word:\n  type: str\n  default: a\n  validator: \"{% if word == 'b' %}no b{% endif %}\"\n"
+    "kind:\n  type: str\n  default: a\n  choices: [a]\n"
 )
 
 
@@ -45,6 +46,7 @@ def check_words(words: str, error: Any, template: Path, **settings: Any) -> None
 
 def test_the_words_of_copier(template: Path, tmp_path: Path) -> None:
     check_words("REFUSED_ANSWER", ValueError, template, data={"word": "b"})
+    check_words("REFUSED_ANSWER", ValueError, template, data={"kind": "b"})
     check_words("NO_TEMPLATE", ValueError, tmp_path / "nowhere")
     check_words("NO_VERSION", ValueError, template, vcs_ref="v5")
 

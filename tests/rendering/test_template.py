@@ -332,7 +332,7 @@ ON_GPU = {
 @pytest.mark.parametrize("framework", ["sklearn", "lightgbm", "statsmodels"])
 def test_refuses_a_gpu_where_nothing_uses_one(framework: str, plain: Path, tmp_path: Path) -> None:
     message = refusal(plain, tmp_path, framework=framework, gpu=True)
-    assert f"{framework} predicts on no GPU: leave gpu out" in message
+    assert f"{framework} predicts on no GPU: leave it out" in message
 
 
 @pytest.mark.parametrize("framework", ON_GPU)

@@ -626,7 +626,7 @@ def test_refuses_uncommitted_changes(owned: Callable[..., Scaffold]) -> None:
         ("_commit: 7\n_src_path: x\n", ".copier-answers.yml: _commit must be a string, it is 7"),
         (
             "_commit: v1\n_src_path: /nowhere\n",
-            "there is no template at /nowhere: name it as template=",
+            "there is no template at /nowhere: name it as template",
         ),
         (
             "_commit: v1\n_src_path: /nowhere/x.git\n",

@@ -201,7 +201,7 @@ def test_a_local_file_is_an_error_with_a_fix(
     assert str(caught.value) == (
         f"my_steps.Clip ({tmp_path / 'my_steps.py'}) belongs to no installed distribution: "
         "move it to a module of an installed package, or give a line for it, "
-        'as in requirements=["my-steps @ git+https://..."]'
+        "as in requirements=['my-steps @ git+https://...']"
     )
     line = "my-steps @ git+https://git.example/steps@1f0c"
     assert infer({"my_steps": "Clip"}, given=[line]).pins == [Pin(line, "given by you")]
@@ -296,7 +296,7 @@ def test_what_is_only_on_this_machine_is_refused(site: Site, recorded: dict[str,
         infer({"frame": "Dense"})
     assert str(caught.value).startswith("frame (from /home/me/frame")
     assert str(caught.value).endswith(
-        'or give a line for it, as in requirements=["frame @ git+https://..."]'
+        "or give a line for it, as in requirements=['frame @ git+https://...']"
     )
     assert lines(infer({"frame": "Dense"}, given=["frame==1.0"])) == ["frame==1.0"]
 

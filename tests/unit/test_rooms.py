@@ -8,7 +8,7 @@ from support.packages.imports import Order, imported_names, imports, modules, wr
 from support.rendering.checkouts import ROOT
 
 GENERATOR: Order = [
-    ("errors", "layout", "importing", "progress", "template"),
+    ("arguments", "errors", "layout", "importing", "progress", "template"),
     ("common", "files", "owners", "yaml_edit"),
     ("data",),
     ("environment", "rows", "showing"),
@@ -20,6 +20,8 @@ GENERATOR: Order = [
     ("create",),
     ("sources",),
     ("create_from",),
+    ("options",),
+    ("completion",),
     ("cli", "__init__"),
     ("__main__",),
 ]

@@ -57,7 +57,7 @@ def test_what_cannot_travel_is_an_error_with_a_fix(site: Path, tmp_path: Path) -
     assert str(caught.value) == (
         f"frame was installed from the wheel {wheel}, which is gone: bring it back, install frame"
         " from another wheel or from an index, or give a line for it, as in"
-        ' requirements=["frame==1.0"]'
+        " requirements=['frame==1.0']"
     )
 
 

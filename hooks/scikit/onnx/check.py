@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from generator.arguments import argument
 from generator.common import OnnxModel, Signature, schema
 from generator.rows.body import rows
 
@@ -56,7 +57,7 @@ def check(content: bytes, model: Any, description: Description, sample: Any) -> 
 
 def _check_comparable(description: Description) -> None:
     if isinstance(description.input, schema.TextInput):
-        raise NotCompiled("texts are compared on a sample: pass a sample_input")
+        raise NotCompiled(f"texts are compared on a sample: pass a {argument('sample_input')}")
 
 
 def _sample(description: Description, sample: Any) -> Any:
@@ -71,7 +72,7 @@ def _taken(engine: Any, inputs: Any) -> Any:
     if not taken:
         raise NotCompiled(
             "every row of the sample has a missing value, or another one that is left to the model "
-            "itself: pass a sample_input with complete rows"
+            f"itself: pass a {argument('sample_input')} with complete rows"
         )
     return _selected(inputs, taken)
 
@@ -106,7 +107,7 @@ def _expected(model: Any, method: str, inputs: Any, what: str) -> Any:
     except Exception as error:
         raise NotCompiled(
             f"the model cannot predict from {what} ({one_line(error)}): "
-            "pass a sample_input with more rows"
+            f"pass a {argument('sample_input')} with more rows"
         ) from error
 
 

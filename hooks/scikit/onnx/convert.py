@@ -6,6 +6,7 @@ from typing import Any
 
 from packaging.version import Version
 
+from generator.arguments import argument
 from generator.common import schema
 from generator.errors import SettingError
 
@@ -49,7 +50,7 @@ def compiled(model: Any, description: Description, sample: Any) -> bytes:
     Raises:
         NotCompiled: no conversion predicts as the model does.
     """
-    reason = "nothing is known about its rows: pass a sample_input"
+    reason = f"nothing is known about its rows: pass a {argument('sample_input')}"
     for types in _input_types(description.input):
         try:
             return _checked(model, types, description, sample)
@@ -58,7 +59,7 @@ def compiled(model: Any, description: Description, sample: Any) -> bytes:
         except Exception as error:  # skl2onnx and ONNX Runtime raise errors of many types
             reason = f"it cannot be converted: {one_line(error)}"
     if sample is None and "sample_input" not in reason:
-        reason += "; a sample_input would say more about its rows"
+        reason += f"; a {argument('sample_input')} would say more about its rows"
     raise NotCompiled(reason)
 
 

@@ -36,7 +36,7 @@ def test_hooks_questions_and_server_agree_on_who_has_none() -> None:
 def test_a_framework_without_one_says_so(name: str) -> None:
     hook = by_name(name)
     assert hook.takes_gpu(None, None) is hook.takes_gpu(None, False) is False
-    with pytest.raises(SettingError, match=f"gpu: {name} predicts on no GPU: leave gpu out"):
+    with pytest.raises(SettingError, match=f"gpu: {name} predicts on no GPU: leave it out"):
         hook.takes_gpu(None, True)
 
 
