@@ -507,10 +507,9 @@ def _serve(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, _end)  # else the server would go on without this process
     print("starting the server", file=sys.stderr)
     with scaffold.serve(options.port, options.host) as server:
-        print(
-            f"POST to {server.predict_url}, read {server.url}/docs, stop with Ctrl-C",
-            file=sys.stderr,
-        )
+        page = f"open {server.page_url} in a browser, " if server.page_url else ""
+        told = f"{page}POST to {server.predict_url}, read {server.url}/docs, stop with Ctrl-C"
+        print(told, file=sys.stderr)
         status = server.process.wait()
     if status:
         raise ServingError(f"the server ended with exit status {status}; its last lines say why")

@@ -95,6 +95,11 @@ def is_for_gpu(config: Config) -> bool:
     return bool(getattr(config.serving, "gpu", False))
 
 
+def has_page(config: Config) -> bool:
+    """Whether a server has a page to try the model. One of an older template has none."""
+    return bool(getattr(config.serving, "page", False))
+
+
 class Worker:
     """A process that has loaded a scaffold's model and answers requests. Close it."""
 

@@ -19,7 +19,7 @@ from ..common import PORT_VARIABLES, Lifeline, guardian
 from ..environment.venvs import server_python
 from ..errors import ServingError
 from .log_lines import show
-from .runtime import Config
+from .runtime import Config, has_page
 
 POLL_SECONDS = 0.05
 STOP_SECONDS = 10  # beside a call of predict
@@ -36,11 +36,13 @@ class Server:
     Attributes:
         url: its address, `http://127.0.0.1:PORT`.
         predict_url: where to post JSON.
+        page_url: a page to try the model; None where `serving.page` is false, or not known.
         process: the server's process.
     """
 
     url: str
     predict_url: str
+    page_url: str | None
     process: "subprocess.Popen[str]"
 
 
@@ -83,7 +85,8 @@ def serve(
     try:
         _wait_until_ready(process, reader, log, f"{url}/v1/models/{config.name}")
         ready.set()
-        yield Server(url, f"{url}/v1/models/{config.name}:predict", process)
+        page = f"{url}/" if has_page(config) else None
+        yield Server(url, f"{url}/v1/models/{config.name}:predict", page, process)
     finally:
         _stop(process, config.serving.predict_timeout_seconds + STOP_SECONDS)
         lifeline.close()

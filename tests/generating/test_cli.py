@@ -525,7 +525,8 @@ def test_serve_until_a_signal(sent: signal.Signals, status: int, sums: Scaffold,
         process.kill()
         process.wait()
     assert (process.returncode, output) == (status, "")
-    assert f"POST to {url}/v1/models/model:predict, read {url}/docs, stop with Ctrl-C" in printed
+    told = f"open {url}/ in a browser, POST to {url}/v1/models/model:predict, read {url}/docs"
+    assert f"{told}, stop with Ctrl-C" in printed
     assert "Traceback" not in log and "error: " not in log
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)), "the server is still running"
