@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from sklearn.preprocessing import OneHotEncoder
 import generator
 from generator.running.server import Server
 from generator.scaffold import Scaffold
-from support.models.objects import Mirror, Outlines, Pixels
+from support.models.objects import Mirror, Outlines, Pixels, Words
 from support.packages.environments import BROWSER, PROGRAMS, run
 from support.servers.running import copied, serving
 
@@ -406,3 +408,100 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if done.returncode:
         pytest.skip(f"npm installs nothing here: {done.stderr[-300:]}")
     return directory / "node_modules" / "axe-core" / "axe.min.js"
+
+
+HOSTILE = [
+    "<img src=x onerror=document.title='hurt'>",
+    "__proto__",
+    "constructor",
+    "a\"b'c",
+    "Rows",
+]
+
+
+def test_names_and_answers_that_look_like_code(use: Use, tmp_path: Path) -> None:
+    frame = pd.DataFrame([range(5), range(5, 10)], columns=HOSTILE)
+    model = LogisticRegression().fit(frame, ["<b>no</b>", "</script>"])
+    made = generator.from_model(model, tmp_path / "hostile", sample_input=frame)
+    steps = [
+        ["fill", HOSTILE[1], "7"],
+        ["fill", HOSTILE[3], "8.50"],
+        PREDICT,
+        ["read", ANSWER],
+        ["read", "#curl pre"],
+        ["fill", HOSTILE[2], "x"],
+        PREDICT,
+        ["errors"],
+        ["evaluate", "[document.title, document.querySelectorAll('img, b').length]"],
+    ]
+    for server in served(made):
+        _, _, (status, _), [label], [curl], _, _, [error], ends = use(server.url, *steps)
+        assert status.startswith("Answered") and label in ("<b>no</b>", "</script>")
+        done = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, timeout=60)
+        assert json.loads(done.stdout)["predictions"] == [label]
+        assert '"__proto__": 7' in curl and "8.50" in curl and "not a number" in error
+        assert ends == ["model", 0]
+
+
+def test_five_hundred_columns(use: Use, tmp_path: Path) -> None:
+    frame = pd.DataFrame(np.eye(2, 500), columns=[f"column {at}" for at in range(500)])
+    model = LinearRegression().fit(frame, [0, 1])
+    made = generator.from_model(model, tmp_path / "wide", sample_input=frame)
+    steps = [["fill", "column 499", "0.5"], PREDICT, ["click", "Clear"], PREDICT, ["errors"]]
+    for server in served(made):
+        _, (status, _), _, _, errors = use(server.url, *steps)
+        assert status.startswith("Answered") and len(errors) == 500
+
+
+def test_rows_of_any_json_keep_their_digits(use: Use, tmp_path: Path) -> None:
+    made = generator.from_model(Words(), tmp_path / "words", sample_input=[{"x": 1.0}, {"x": 2}])
+    request = '{"instances": [1.0, 1, 1e2, 12345678901234567890]}'
+    steps = [
+        PREDICT,
+        ["read", ANSWER],
+        ["check", "many rows, as CSV or JSON"],
+        ["fill", "Rows", request],
+        PREDICT,
+        ["read", "#answer td"],
+    ]
+    for server in served(made):
+        _, [one], _, _, _, many = use(server.url, *steps)
+        assert one == "{'x': 1.0}" and many == ["1.0", "1", "100.0", "12345678901234567890"]
+
+
+def test_behind_a_prefix(use: Use, sums: Scaffold, tmp_path: Path) -> None:
+    """A proxy that strips a prefix: what the page asks for is relative to where it is."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            length = int(self.headers.get("content-length", 0))
+            fields = {
+                name: self.headers[name]
+                for name in ("accept", "content-type")
+                if self.headers[name]
+            }
+            url = running.url + self.path.removeprefix("/teams/one")
+            answer = httpx.request(
+                self.command, url, content=self.rfile.read(length), headers=fields, trust_env=False
+            )
+            self.send_response(answer.status_code)
+            for name in ("content-type", "content-security-policy"):
+                if name in answer.headers:
+                    self.send_header(name, answer.headers[name])
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with (
+        serving(copied(sums, tmp_path / "sums")) as running,
+        ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy,
+    ):
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{proxy.server_port}/teams/one"
+        (status, _), [curl] = use(url, PREDICT, ["read", "#curl pre"])
+        proxy.shutdown()
+    assert status.startswith("Answered") and f"{url}/v1/models/model:predict" in curl
