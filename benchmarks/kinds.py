@@ -66,11 +66,11 @@ def made_scaffold(made: Made, directory: Path) -> Iterator[tuple[generator.Scaff
         yield scaffold, Row(time.perf_counter() - start)
 
 
-def served(scaffold: generator.Scaffold, made: Made) -> dict[str, str]:
+def answered(scaffold: generator.Scaffold, url: str, made: Made) -> dict[str, str]:
     """Whether the scaffold and its server answer the example as the model in memory does."""
     config = Config.read(scaffold.directory / "config.yaml", {})
     rows, wanted = example(scaffold)
-    with scaffold.serve(port=0) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=url, timeout=60) as client:
         return {
             "memory": _said(bool(scaffold.verify(made.sample))),
             "JSON": _json(client, rows, wanted),
@@ -124,7 +124,8 @@ def measured(name: str, directory: Path, with_image: bool) -> Row:
     """All that the table says of a kind."""
     made = KINDS[name]()
     with made_scaffold(made, directory) as (scaffold, row):
-        row.checks = served(scaffold, made)
+        with scaffold.serve(port=0) as server:
+            row.checks = answered(scaffold, server.url, made)
         row.checks[ISOLATED] = _said(bool(scaffold.verify(environment="isolated")))
         if with_image:
             row.checks[IMAGE], row.image = in_container(scaffold)

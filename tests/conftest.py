@@ -21,8 +21,10 @@ import generator
 from generator.running.server import Server
 from generator.scaffold import Scaffold
 from support.models.objects import Sums
+from support.packages.environments import BROWSER, environment
 from support.rendering.checkouts import call, snapshot
 from support.rendering.jinja import compile_once
+from support.servers.asking import UsePage, page_user
 from support.servers.containers import Engine, answers, labelling, remove, require_buildkit
 from support.session.shared import Shared, is_worker, name_the_run, run_name
 
@@ -188,6 +190,24 @@ def wheel(dist: Path) -> Path:
 def installed(wheel: Path, shared: Shared) -> Path:
     """The interpreter of an environment that holds the wheel, and scikit-learn, and their needs."""
     return shared.directory("installed", lambda place: install(wheel, place)) / "venv/bin/python"
+
+
+@pytest.fixture(scope="session")
+def playwright(shared: Shared) -> Path:
+    """An interpreter of an environment with Playwright, where there is a browser for it."""
+    if not BROWSER.exists():
+        pytest.skip(f"{BROWSER} is not installed: apt install chromium")
+
+    def make(place: Path) -> None:
+        environment(place / "venv", "playwright")
+
+    return shared.directory("playwright", make) / "venv/bin/python"
+
+
+@pytest.fixture(scope="session")
+def use_page(playwright: Path) -> UsePage:
+    """Does steps on the page of a server, in a browser."""
+    return page_user(playwright)
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""One model of each kind: made in one call, equal in memory, and over HTTP in JSON and in V2."""
+"""One model of each kind: made in one call, equal in memory, over HTTP in JSON and in V2, for
+`generator.client` in each form that rows have, and for who tries it on the page.
+"""
 
 import importlib
 from pathlib import Path
@@ -10,6 +12,7 @@ import generator
 from generator.hooks import DEFINITIONS
 from support.models.kinds import KINDS, REFUSED, SAID
 from support.rendering.checkouts import ROOT
+from support.servers.asking import UsePage, check_client, forms
 
 # Their models are in tests of their own.
 ELSEWHERE = {"mlflow"}
@@ -26,16 +29,25 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.filterwarnings("ignore:requests will not share a call of predict")
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_is_made_proved_and_served(name: str, table: Any, tmp_path: Path) -> None:
+def test_every_kind_is_made_proved_and_served(
+    name: str, table: Any, use_page: UsePage, tmp_path: Path
+) -> None:
     """from_model compares with the model in memory, and keeps the pair as the smoke test."""
     made = KINDS[name]()
-    with table.made_scaffold(made, tmp_path / "made") as (scaffold, _):
+    with (
+        table.made_scaffold(made, tmp_path / "made") as (scaffold, _),
+        scaffold.serve(port=0) as server,
+    ):
         assert scaffold.verify()
-        assert table.served(scaffold, made) == {
+        assert table.answered(scaffold, server.url, made) == {
             "memory": "yes",
             "JSON": "yes",
             "V2": "yes" if made.has_json_tensors else "binary alone",
         }
+        for given in forms(made.sample):
+            check_client(scaffold, server.url, given)
+        [[status, problem]] = use_page(server.url, ["predict"])  # the example
+        assert status.startswith("Answered") and problem == ""
 
 
 @pytest.mark.sweep

@@ -15,13 +15,12 @@ import scipy.sparse
 from sklearn.linear_model import LinearRegression
 
 import generator
-from generator import ServingError
 from generator.clients.binary import LARGE_BYTES
 from generator.rows import samples
 from generator.rows.body import body_rows
 from generator.scaffold import Scaffold
-from support.models.kinds import KINDS
 from support.models.objects import Cells, Sizes
+from support.servers.asking import check_client
 from support.servers.running import Running, copied, serving
 from support.session.cases import first
 
@@ -82,18 +81,8 @@ class InferenceModel:
 
 
 def check(served: Served, given: Any) -> None:
-    """Check that a client's response, or its error, is the scaffold's own."""
     scaffold, running = served
-    with generator.client(running.url) as client:
-        try:
-            expected = scaffold.predict(given)
-        except ServingError as error:
-            with pytest.raises(ServingError, match="answered 400: ") as refused:
-                client.predict(given)
-            assert str(refused.value).partition(": ")[2] == str(error).partition(": ")[2]
-            return
-        for _ in range(2):  # the second time, the client knows the server
-            assert json.dumps(client.predict(given)) == json.dumps(expected)
+    check_client(scaffold, running.url, given)
 
 
 def sent_as_msgpack(running: Running) -> float:
@@ -283,29 +272,3 @@ def test_bytes(sizes: Served) -> None:
     assert sent_as_msgpack(sizes[1]) == before
     check(sizes, [b"a", "b", image, b""])
     assert sent_as_msgpack(sizes[1]) - before == 3
-
-
-def forms(sample: Any) -> Iterator[Any]:
-    """A sample in each form that somebody may send it in."""
-    yield sample
-    yield body_rows(sample)
-    yield {"instances": body_rows(sample)}
-    if isinstance(sample, np.ndarray):
-        yield np.resize(sample, (1 + LARGE_BYTES // sample[:1].nbytes, *sample.shape[1:]))
-    if isinstance(sample, np.ndarray) and sample.ndim == 2:
-        yield pd.DataFrame(sample)
-    if isinstance(sample, pd.DataFrame):
-        yield {"instances": pl.from_pandas(sample)}
-    if isinstance(sample, list) and isinstance(sample[0], bytes):
-        yield sample * (1 + LARGE_BYTES // len(sample[0]))
-
-
-@pytest.mark.sweep
-@pytest.mark.filterwarnings("ignore:requests will not share a call of predict")
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's
-@pytest.mark.parametrize("name", KINDS)
-def test_every_kind(name: str, tmp_path: Path) -> None:
-    kind = KINDS[name]()
-    with made(tmp_path / "made", kind.model, kind.sample, **kind.settings) as served:
-        for given in forms(kind.sample):
-            check(served, given)

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,11 @@ import generator
 from generator.running.server import Server
 from generator.scaffold import Scaffold
 from support.models.objects import Mirror, Outlines, Pixels, Words
-from support.packages.environments import BROWSER, PROGRAMS, run
+from support.servers.asking import UsePage
 from support.servers.running import copied, serving
 
 pytestmark = pytest.mark.sweep
 
-Use = Callable[..., list[Any]]
 PREDICT = ["predict"]
 ANSWER, CELLS, BARS = "#answer .one", "#answer td", "#answer .bars tbody tr"
 DAYS = pd.to_datetime(
@@ -45,19 +44,6 @@ FRAME = pd.DataFrame(
         "note": ["a", "b", "", "it's <b>"],
     }
 )
-
-
-@pytest.fixture(scope="module")
-def use(playwright: Path) -> Use:
-    """Does steps on the page of a server, and gives what they return."""
-
-    def do(url: str, *steps: list[Any], **view: Any) -> list[Any]:
-        given = json.dumps({"view": view, "steps": steps})
-        command = (playwright, PROGRAMS / "model_page.py", BROWSER, f"{url}/")
-        answers: list[Any] = json.loads(run(*command, given=given))
-        return answers
-
-    return do
 
 
 def served(made: Scaffold) -> Iterator[Server]:
@@ -102,7 +88,7 @@ def outlines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield from custom(tmp_path_factory, Outlines(), sample_input=[b"ab", b"cde"])
 
 
-def test_a_table(use: Use, table: Server, tmp_path: Path) -> None:
+def test_a_table(use_page: UsePage, table: Server, tmp_path: Path) -> None:
     steps = [
         ["fill", "size (cm)", "3.50"],
         ["fill", "count", "+7"],
@@ -116,7 +102,7 @@ def test_a_table(use: Use, table: Server, tmp_path: Path) -> None:
         ["read", "#curl pre"],
         ["read", "#python pre"],
     ]
-    *_, (status, problem), [label], bars, [curl], [python] = use(table.url, *steps)
+    *_, (status, problem), [label], bars, [curl], [python] = use_page(table.url, *steps)
     row = {"size (cm)": 3.5, "count": 7, "new": True, "colour": "green"}
     row |= {"seen": "2024-05-02T10:30", "note": "it's <b>"}
     expected = table_answer(table, [row])
@@ -141,7 +127,7 @@ def table_answer(table: Server, rows: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def test_missing_values(use: Use, table: Server) -> None:
+def test_missing_values(use_page: UsePage, table: Server) -> None:
     steps = [
         ["fill", "note", "null"],
         ["check", "missing (null)"],
@@ -151,12 +137,12 @@ def test_missing_values(use: Use, table: Server) -> None:
         PREDICT,
         ["read", "#curl pre"],
     ]
-    _, _, (status, _), [first], _, _, [second] = use(table.url, *steps)
+    _, _, (status, _), [first], _, _, [second] = use_page(table.url, *steps)
     assert status.startswith("Answered")
     assert '"seen": null, "note": null' in first and '"note": ""' in second
 
 
-def test_what_is_wrong_is_said_beside_the_field_and_kept(use: Use, table: Server) -> None:
+def test_what_is_wrong_is_said_beside_the_field_and_kept(use_page: UsePage, table: Server) -> None:
     steps = [
         ["fill", "size (cm)", "1,5"],
         ["fill", "note", ""],
@@ -171,7 +157,9 @@ def test_what_is_wrong_is_said_beside_the_field_and_kept(use: Use, table: Server
         PREDICT,
         ["errors"],
     ]
-    _, _, told, errors, kept, marked, _, empty, wanted, _, answered, none = use(table.url, *steps)
+    _, _, told, errors, kept, marked, _, empty, wanted, _, answered, none = use_page(
+        table.url, *steps
+    )
     assert told[0] == "Not sent." and "mend what is marked" in told[1]
     assert errors[0].startswith("“1,5” is not a number") and "Enter a text" in errors[1]
     assert kept == "1,5" and marked == "true"
@@ -179,7 +167,9 @@ def test_what_is_wrong_is_said_beside_the_field_and_kept(use: Use, table: Server
     assert answered[0].startswith("Answered") and none == []
 
 
-def test_the_servers_message_is_beside_the_field_that_it_names(use: Use, table: Server) -> None:
+def test_the_servers_message_is_beside_the_field_that_it_names(
+    use_page: UsePage, table: Server
+) -> None:
     """The browser's field for dates cannot hold this year; as a text the server refuses it."""
     steps = [
         ["evaluate", "document.querySelector('[type=datetime-local]').type = 'text'"],
@@ -188,12 +178,12 @@ def test_the_servers_message_is_beside_the_field_that_it_names(use: Use, table: 
         ["errors"],
         ["value", "seen"],
     ]
-    *_, (status, problem), [error], kept = use(table.url, *steps)
+    *_, (status, problem), [error], kept = use_page(table.url, *steps)
     assert status == "Not answered (400)." and "marked" in problem
     assert "'seen' must be a date" in error and kept == "soon"
 
 
-def test_a_csv_is_dropped(use: Use, table: Server) -> None:
+def test_a_csv_is_dropped(use_page: UsePage, table: Server) -> None:
     good = FRAME.to_csv(index=False)
     bad = good.replace("count", "amount", 1)
     steps = [
@@ -209,7 +199,7 @@ def test_a_csv_is_dropped(use: Use, table: Server) -> None:
         PREDICT,
         ["errors"],
     ]
-    _, _, _, labels, [curl], _, refused, [error], _, sent, [said] = use(table.url, *steps)
+    _, _, _, labels, [curl], _, refused, [error], _, sent, [said] = use_page(table.url, *steps)
     rows = json.loads(FRAME.to_json(orient="records", date_format="iso"))
     assert labels == table_answer(table, rows)["predictions"]
     assert "/invocations" in curl and "--data-binary @rows.csv" in curl
@@ -218,7 +208,7 @@ def test_a_csv_is_dropped(use: Use, table: Server) -> None:
     assert sent[0] == "Not answered (400)." and "size (cm)" in said
 
 
-def test_ten_thousand_rows_are_pasted(use: Use, table: Server) -> None:
+def test_ten_thousand_rows_are_pasted(use_page: UsePage, table: Server) -> None:
     rows = json.loads(FRAME.to_json(orient="records", date_format="iso")) * 2500
     text = json.dumps(json.dumps(rows))
     steps = [
@@ -228,7 +218,7 @@ def test_ten_thousand_rows_are_pasted(use: Use, table: Server) -> None:
         ["evaluate", "document.querySelectorAll('#answer tbody tr').length"],
         ["read", "#answer .soft"],
     ]
-    *_, (status, _), shown, [said] = use(table.url, *steps)
+    *_, (status, _), shown, [said] = use_page(table.url, *steps)
     assert status.startswith("Answered") and shown == 100
     assert said == "The first 100 of 10000 rows."
 
@@ -243,7 +233,7 @@ def test_ten_thousand_rows_are_pasted(use: Use, table: Server) -> None:
         ('[{"size (cm)": 1}]', "lacks 'count'"),
     ],
 )
-def test_rows_that_are_none(use: Use, table: Server, text: str, said: str) -> None:
+def test_rows_that_are_none(use_page: UsePage, table: Server, text: str, said: str) -> None:
     steps = [
         ["check", "many rows, as CSV or JSON"],
         ["fill", "Rows", text],
@@ -251,11 +241,11 @@ def test_rows_that_are_none(use: Use, table: Server, text: str, said: str) -> No
         ["errors"],
         ["value", "Rows"],
     ]
-    *_, [error], kept = use(table.url, *steps)
+    *_, [error], kept = use_page(table.url, *steps)
     assert said in error and kept == text
 
 
-def test_an_array_by_keyboard_on_a_telephone(use: Use, tmp_path_factory: Any) -> None:
+def test_an_array_by_keyboard_on_a_telephone(use_page: UsePage, tmp_path_factory: Any) -> None:
     rows = np.arange(12.0).reshape(4, 3)
     model = LinearRegression().fit(rows, rows.sum(axis=1))
     made = generator.from_model(model, tmp_path_factory.mktemp("page") / "array", sample_input=rows)
@@ -272,13 +262,13 @@ def test_an_array_by_keyboard_on_a_telephone(use: Use, tmp_path_factory: Any) ->
     ]
     for server in served(made):
         phone = {"width": 390, "height": 844}
-        got = use(server.url, *steps, viewport=phone)
+        got = use_page(server.url, *steps, viewport=phone)
         assert float(got[3][0]) == pytest.approx(6)
         assert got[4] == 390
         assert "[1, 9007199254740993, 3]" in got[-1][0]  # no digit is lost on the way
 
 
-def test_a_text_model(use: Use, tmp_path: Path) -> None:
+def test_a_text_model(use_page: UsePage, tmp_path: Path) -> None:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     texts = ["a good film", "a bad film", "so good", "so bad"]
@@ -294,7 +284,7 @@ def test_a_text_model(use: Use, tmp_path: Path) -> None:
             PREDICT,
             ["errors"],
         ]
-        _, _, [label], [curl], _, _, errors = use(server.url, *steps)
+        _, _, [label], [curl], _, _, errors = use_page(server.url, *steps)
         assert label == "true" and errors == ["Enter a text."]
         done = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, timeout=60)
         assert json.loads(done.stdout)["predictions"] == [True]
@@ -305,7 +295,7 @@ def png(pixels: np.ndarray, path: Path) -> Path:
     return path
 
 
-def test_a_grey_image(use: Use, greys: Server, tmp_path: Path) -> None:
+def test_a_grey_image(use_page: UsePage, greys: Server, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (10, 12), dtype="uint8")
     right = png(pixels, tmp_path / "right.png")
     large = png(np.full((20, 24), 7, dtype="uint8"), tmp_path / "large.png")
@@ -324,7 +314,7 @@ def test_a_grey_image(use: Use, greys: Server, tmp_path: Path) -> None:
         PREDICT,
         ["errors"],
     ]
-    got = use(greys.url, *steps)
+    got = use_page(greys.url, *steps)
     assert got[2] == [str(pixels.sum())]
     assert got[5] == ["The image is 24 × 20 pixels, the model takes 12 × 10."]
     assert got[8] == [str(7 * 120)]
@@ -333,7 +323,9 @@ def test_a_grey_image(use: Use, greys: Server, tmp_path: Path) -> None:
     ]
 
 
-def test_a_colour_image_is_answered_as_an_image(use: Use, mirror: Server, tmp_path: Path) -> None:
+def test_a_colour_image_is_answered_as_an_image(
+    use_page: UsePage, mirror: Server, tmp_path: Path
+) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 3), dtype="uint8")
     drawn = (
         "[...document.querySelector('#answer canvas').getContext('2d')"
@@ -346,12 +338,12 @@ def test_a_colour_image_is_answered_as_an_image(use: Use, mirror: Server, tmp_pa
         ["evaluate", drawn],
         ["read", "#answer canvas"],
     ]
-    *_, data, _ = use(mirror.url, *steps)
+    *_, data, _ = use_page(mirror.url, *steps)
     answered = np.array(data).reshape(9, 8, 4)
     assert np.abs(answered[..., :3].astype(int) - pixels).max() <= 1
 
 
-def test_bytes_and_several_outputs(use: Use, outlines: Server, tmp_path: Path) -> None:
+def test_bytes_and_several_outputs(use_page: UsePage, outlines: Server, tmp_path: Path) -> None:
     file = tmp_path / "any.bin"
     file.write_bytes(bytes(range(256)))
     steps = [
@@ -363,23 +355,23 @@ def test_bytes_and_several_outputs(use: Use, outlines: Server, tmp_path: Path) -
         PREDICT,
         ["errors"],
     ]
-    _, (status, _), names, cells, _, _, errors = use(outlines.url, *steps)
+    _, (status, _), names, cells, _, _, errors = use_page(outlines.url, *steps)
     assert status.startswith("Answered")
     assert names == ["length", "first", "picture"] and cells[:2] == ["256", "0"]
     assert errors == ["Choose a file, or enter a text."]
 
 
-def test_a_server_that_has_gone(use: Use, sums: Scaffold, tmp_path: Path) -> None:
+def test_a_server_that_has_gone(use_page: UsePage, sums: Scaffold, tmp_path: Path) -> None:
     with serving(copied(sums, tmp_path / "sums")) as running:
         steps = [["fill", "[0]", "5"], ["end", running.process.pid], PREDICT, ["value", "[0]"]]
-        *_, (status, problem), kept = use(running.url, *steps)
+        *_, (status, problem), kept = use_page(running.url, *steps)
     assert status == "No answer." and problem.startswith("The server does not answer.")
     assert kept == "5"
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_axe_finds_nothing(
-    use: Use, axe: Path, table: Server, greys: Server, mirror: Server, colours: str
+    use_page: UsePage, axe: Path, table: Server, greys: Server, mirror: Server, colours: str
 ) -> None:
     for server in (table, greys, mirror):
         steps = [
@@ -392,7 +384,7 @@ def test_axe_finds_nothing(
             ["check", "many rows, as CSV or JSON"],
             ["violations", str(axe)],
         ]
-        got = use(server.url, *steps, color_scheme=colours)
+        got = use_page(server.url, *steps, color_scheme=colours)
         assert [got[at] for at, (name, *_) in enumerate(steps) if name == "violations"] == [[]] * 4
 
 
@@ -419,7 +411,7 @@ HOSTILE = [
 ]
 
 
-def test_names_and_answers_that_look_like_code(use: Use, tmp_path: Path) -> None:
+def test_names_and_answers_that_look_like_code(use_page: UsePage, tmp_path: Path) -> None:
     frame = pd.DataFrame([range(5), range(5, 10)], columns=HOSTILE)
     model = LogisticRegression().fit(frame, ["<b>no</b>", "</script>"])
     made = generator.from_model(model, tmp_path / "hostile", sample_input=frame)
@@ -435,7 +427,7 @@ def test_names_and_answers_that_look_like_code(use: Use, tmp_path: Path) -> None
         ["evaluate", "[document.title, document.querySelectorAll('img, b').length]"],
     ]
     for server in served(made):
-        _, _, (status, _), [label], [curl], _, _, [error], ends = use(server.url, *steps)
+        _, _, (status, _), [label], [curl], _, _, [error], ends = use_page(server.url, *steps)
         assert status.startswith("Answered") and label in ("<b>no</b>", "</script>")
         done = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, timeout=60)
         assert json.loads(done.stdout)["predictions"] == [label]
@@ -443,17 +435,17 @@ def test_names_and_answers_that_look_like_code(use: Use, tmp_path: Path) -> None
         assert ends == ["model", 0]
 
 
-def test_five_hundred_columns(use: Use, tmp_path: Path) -> None:
+def test_five_hundred_columns(use_page: UsePage, tmp_path: Path) -> None:
     frame = pd.DataFrame(np.eye(2, 500), columns=[f"column {at}" for at in range(500)])
     model = LinearRegression().fit(frame, [0, 1])
     made = generator.from_model(model, tmp_path / "wide", sample_input=frame)
     steps = [["fill", "column 499", "0.5"], PREDICT, ["click", "Clear"], PREDICT, ["errors"]]
     for server in served(made):
-        _, (status, _), _, _, errors = use(server.url, *steps)
+        _, (status, _), _, _, errors = use_page(server.url, *steps)
         assert status.startswith("Answered") and len(errors) == 500
 
 
-def test_rows_of_any_json_keep_their_digits(use: Use, tmp_path: Path) -> None:
+def test_rows_of_any_json_keep_their_digits(use_page: UsePage, tmp_path: Path) -> None:
     made = generator.from_model(Words(), tmp_path / "words", sample_input=[{"x": 1.0}, {"x": 2}])
     request = '{"instances": [1.0, 1, 1e2, 12345678901234567890]}'
     steps = [
@@ -465,11 +457,11 @@ def test_rows_of_any_json_keep_their_digits(use: Use, tmp_path: Path) -> None:
         ["read", "#answer td"],
     ]
     for server in served(made):
-        _, [one], _, _, _, many = use(server.url, *steps)
+        _, [one], _, _, _, many = use_page(server.url, *steps)
         assert one == "{'x': 1.0}" and many == ["1.0", "1", "100.0", "12345678901234567890"]
 
 
-def test_behind_a_prefix(use: Use, sums: Scaffold, tmp_path: Path) -> None:
+def test_behind_a_prefix(use_page: UsePage, sums: Scaffold, tmp_path: Path) -> None:
     """A proxy that strips a prefix: what the page asks for is relative to where it is."""
 
     class Proxy(BaseHTTPRequestHandler):
@@ -502,6 +494,6 @@ def test_behind_a_prefix(use: Use, sums: Scaffold, tmp_path: Path) -> None:
     ):
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{proxy.server_port}/teams/one"
-        (status, _), [curl] = use(url, PREDICT, ["read", "#curl pre"])
+        (status, _), [curl] = use_page(url, PREDICT, ["read", "#curl pre"])
         proxy.shutdown()
     assert status.startswith("Answered") and f"{url}/v1/models/model:predict" in curl
