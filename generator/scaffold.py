@@ -21,6 +21,7 @@ from .rendering.update import Update
 from .rows import samples, tables
 from .rows.body import request_of
 from .running.comparison import Verification
+from .running.container import uses_buildkit
 from .running.runtime import Config, Runtime, is_for_gpu
 from .running.server import Server, serve
 from .running.verification import (
@@ -344,7 +345,8 @@ class Scaffold:
         Runtime(self.directory).config()
 
     def _shown(self) -> Shown:
-        config = self._config
+        config, build = self._config, self.docker_build_string
+        typed = build if uses_buildkit() else f"DOCKER_BUILDKIT=1 {build}"
         return Shown(
             directory=self.directory,
             name=config.name,
@@ -353,8 +355,8 @@ class Scaffold:
             gpu=is_for_gpu(config),
             version=getattr(config.model, "version", None),  # an older template's has none
             model=read_facts(self.directory / layout.CONFIG),
-            build=self.docker_build_string,
-            run=self.docker_run_string,
+            build=typed,
+            run=self.docker_run_string.replace(build, typed),
         )
 
     def _shell_path(self) -> str:
