@@ -33,6 +33,13 @@ def step(doing: str) -> Iterator[None]:
             teller.end(doing, time.monotonic() - started, is_done)
 
 
+def show(html: str, text: str) -> None:
+    """Show HTML in a notebook, with a text for what keeps none. Elsewhere nothing is shown."""
+    if _in_notebook():
+        with contextlib.suppress(Exception):  # a front end that is gone: the work goes on
+            _display({"text/html": html, "text/plain": text}, raw=True)
+
+
 class _Silent:
     """Tells nothing."""
 
@@ -123,8 +130,7 @@ class _Notebook:
         content = {"text/plain": text}
         with contextlib.suppress(Exception):  # a front end that is gone: the work goes on
             if self._output is None:
-                display: Any = importlib.import_module("IPython.display").display
-                self._output = display(content, raw=True, display_id=True)
+                self._output = _display(content, raw=True, display_id=True)
             else:
                 self._output.update(content, raw=True)
 
@@ -151,6 +157,11 @@ def _teller() -> Iterator[Teller]:
         _telling.append(teller)
         stack.callback(_telling.clear)
         yield teller
+
+
+def _display(*arguments: Any, **settings: Any) -> Any:
+    """What IPython's `display` returns, which is loaded where there is a notebook."""
+    return importlib.import_module("IPython.display").display(*arguments, **settings)
 
 
 def _in_notebook() -> bool:

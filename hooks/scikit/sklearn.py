@@ -14,8 +14,11 @@ from generator.arguments import argument
 from generator.common import Signature, column_example, schema, written
 from generator.errors import ModelError, SettingError
 from generator.owners import guarded, one_line, warn
+from generator.progress import show
 from generator.rows import arrays, samples, tables
+from generator.rows.as_json import as_json
 from generator.rows.body import body_rows
+from generator.showing.answers_card import answers_card
 
 from .. import outputs
 from ..base import NATIVE, ONNX, Description, cannot_predict
@@ -127,6 +130,9 @@ class SKLearn(skops.WithSkops, WithMethods):
                 f"{argument('engine')} {ONNX!r} is not for this {type(model).__name__}, the model"
                 f" itself is served: {error}"
             )
+            if error.answers is not None:
+                expected, answered = (as_json(each, "predictions") for each in error.answers)
+                show(answers_card(expected, answered, str(error), False), str(error))
             return None
 
     def _distributions(self, model: Any) -> dict[str, str]:

@@ -21,7 +21,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class NotCompiled(Exception):
-    """The model has no compiled form that predicts as it does. The message is one line."""
+    """The model has no compiled form that predicts as it does. The message is one line.
+
+    Attributes:
+        answers: what the model predicts, and what the compiled form does, where they differ.
+    """
+
+    def __init__(self, message: str, answers: tuple[Any, Any] | None = None) -> None:
+        super().__init__(message)
+        self.answers = answers
 
 
 def one_line(error: Exception) -> str:
@@ -97,7 +105,8 @@ def _compare(engine: Any, model: Any, inputs: Any, what: str) -> None:
             if difference := _difference(expected, answer):
                 raise NotCompiled(
                     f"{method} of the compiled form differs from the model's, on {what}: "
-                    f"{difference}"
+                    f"{difference}",
+                    (expected, answer),
                 )
 
 

@@ -50,17 +50,18 @@ def compiled(model: Any, description: Description, sample: Any) -> bytes:
     Raises:
         NotCompiled: no conversion predicts as the model does.
     """
+    answers = None
     reason = f"nothing is known about its rows: pass a {argument('sample_input')}"
     for types in _input_types(description.input):
         try:
             return _checked(model, types, description, sample)
         except NotCompiled as error:
-            reason = str(error)
+            reason, answers = str(error), error.answers
         except Exception as error:  # skl2onnx and ONNX Runtime raise errors of many types
-            reason = f"it cannot be converted: {one_line(error)}"
+            reason, answers = f"it cannot be converted: {one_line(error)}", None
     if sample is None and "sample_input" not in reason:
         reason += f"; a {argument('sample_input')} would say more about its rows"
-    raise NotCompiled(reason)
+    raise NotCompiled(reason, answers)
 
 
 def _checked(model: Any, types: Types, description: Description, sample: Any) -> bytes:
