@@ -243,11 +243,11 @@ def test_the_generator_takes_platforms(forest: Any, tmp_path: Path) -> None:
     [
         (
             ["heroku"],
-            r"'platforms': 'heroku' is not in \['kubernetes', 'kserve', 'compose', 'ray',"
+            r"platforms: 'heroku' is not in \['kubernetes', 'kserve', 'compose', 'ray',"
             r" 'sagemaker', 'vertex', 'azureml', 'cloudrun'\]",
         ),
-        (["ray", "cloud-run"], "'platforms': 'cloud-run' is not in .*'cloudrun'"),
-        (["Ray"], "'platforms': 'Ray' is not in"),
+        (["ray", "cloud-run"], "platforms: 'cloud-run' is not in .*'cloudrun'"),
+        (["Ray"], "platforms: 'Ray' is not in"),
         ("ray", r"""platforms 'ray': write a list of names, as in \["kubernetes", "ray"\]"""),
         ([3], r"platforms \[3\]: write a list of names"),
         (3, "platforms 3: write a list of names"),
