@@ -146,7 +146,8 @@ def test_every_module_is_imported(plain: Path, tmp_path: Path, framework: str, s
         assert unused(rendered(plain, tmp_path / name, **answers)) == [], answers
 
 
-@pytest.mark.parametrize("server", first(1, SERVERS))
+@pytest.mark.sweep
+@pytest.mark.parametrize("server", SERVERS)
 def test_every_module_is_imported_with_one_platform(
     plain: Path, tmp_path: Path, server: str
 ) -> None:
