@@ -92,7 +92,7 @@ def test_a_text_is_classified_with_what_the_pipeline_was_made_with(make: Make) -
             lambda: piped("zero-shot-classification", bert("BertForSequenceClassification")),
             {},
             SettingError,
-            'as in parameters={"candidate_labels": ',
+            "as in parameters={'candidate_labels': ",
         ),
     ],
 )

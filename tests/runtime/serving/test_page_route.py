@@ -1,10 +1,12 @@
 """`/`: a page for browsers, JSON for probes and clients; and which of them asks."""
 
+import asyncio
 import re
+from typing import Any
 
 import pytest
 
-from common.serving.applications.page import FILE, prefers_html
+from common.serving.applications.page import FILE, prefers_html, with_page
 from support.servers.conversations import Client, Connect, conversation
 
 BROWSER = b"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
@@ -61,6 +63,17 @@ def test_the_page_is_off() -> None:
         assert (await answered(await connect(), b"/", BROWSER))[1] == ALIVE
 
     conversation(talk, page=False)
+
+
+def test_what_is_no_request_passes() -> None:
+    """Ray Serve starts and ends the lifespan of an application."""
+    passed = []
+
+    async def behind(scope: Any, *_: Any) -> None:
+        passed.append(scope["type"])
+
+    asyncio.run(with_page(behind)({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
+    assert passed == ["lifespan"]
 
 
 def test_the_page_asks_nobody_else() -> None:

@@ -44,7 +44,7 @@ def with_page(application: Application) -> Application:
 
 
 def _asks_for_it(scope: Scope) -> bool:
-    if (scope["type"], scope["method"], scope["path"]) != ("http", "GET", "/"):
+    if scope["type"] != "http" or (scope["method"], scope["path"]) != ("GET", "/"):
         return False
     accepted = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"]
     return prefers_html(accepted)
