@@ -23,7 +23,7 @@ from sklearn.preprocessing import OneHotEncoder
 import generator
 from generator.running.server import Server
 from generator.scaffold import Scaffold
-from support.models.objects import Mirror, Outlines, Pixels, Words
+from support.models.objects import Files, Mirror, Outlines, Pixels, Words
 from support.servers.asking import UsePage
 from support.servers.running import copied, serving
 
@@ -160,7 +160,7 @@ def test_what_is_wrong_is_said_beside_the_field_and_kept(use_page: UsePage, tabl
     _, _, told, errors, kept, marked, _, empty, wanted, _, answered, none = use_page(
         table.url, *steps
     )
-    assert told[0] == "Not sent." and "mend what is marked" in told[1]
+    assert told[0] == "Not sent." and "correct the marked fields" in told[1]
     assert errors[0].startswith("“1,5” is not a number") and "Enter a text" in errors[1]
     assert kept == "1,5" and marked == "true"
     assert empty[0] == "Not sent." and len(wanted) == 6
@@ -359,6 +359,29 @@ def test_bytes_and_several_outputs(use_page: UsePage, outlines: Server, tmp_path
     assert status.startswith("Answered")
     assert names == ["length", "first", "picture"] and cells[:2] == ["256", "0"]
     assert errors == ["Choose a file, or enter a text."]
+
+
+def test_bytes_in_a_column_and_a_file_that_is_no_text(use_page: UsePage, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"name": ["a", "b"], "data": [b"\x00", b"\xff\x01"]})
+    made = generator.from_model(Files(), tmp_path / "files", sample_input=frame)
+    large = tmp_path / "large.bin"
+    large.write_bytes(bytes(5_000_000))
+    steps = [
+        ["choose_file", "data", str(large)],
+        PREDICT,  # at once: the page waits for the file
+        ["read", ANSWER],
+        ["check", "many rows, as CSV or JSON"],
+        ["fill", "Rows", '[{"name": "a", "data": "b"}]'],
+        ["drop", ".drop:has(> input[type=file][accept*=csv])", "rows.csv", "name,data\u0000"],
+        PREDICT,
+        ["errors"],
+        ["value", "Rows"],
+    ]
+    for server in served(made):
+        got = use_page(server.url, *steps)
+        assert got[2] == ["5000000"]
+        assert got[6][0] == "Not sent." and got[7] == ["rows.csv is not a text."]
+        assert got[8] == '[{"name": "a", "data": "b"}]'
 
 
 def test_a_server_that_has_gone(use_page: UsePage, sums: Scaffold, tmp_path: Path) -> None:

@@ -118,3 +118,10 @@ class Words:
 
     def predict(self, rows: Any) -> list[str]:
         return [repr(row) for row in rows]
+
+
+class Files:
+    """The number of bytes in a column of each row."""
+
+    def predict(self, frame: Any) -> list[int]:
+        return [len(value) for value in frame["data"]]
