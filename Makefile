@@ -16,7 +16,7 @@ ifndef UV_FIND_LINKS
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo unit test lint check sweep benchmark lock package release clean
+.PHONY: help demo unit test lint check sweep docs benchmark lock package release clean
 .DELETE_ON_ERROR:
 
 help: ## list these targets
@@ -52,6 +52,9 @@ sweep: $(VENV)/.dev ## the long tests that `make test` leaves out
 benchmark: $(VENV)/.dev ## compare with other servers (QUICK=1 three minutes, SMOKE=1 one case; needs wrk)
 	@$(bin)/python benchmarks/compare.py $(if $(QUICK),--quick) $(if $(SMOKE),--smoke) \
 	  $(BENCHMARK_ARGS)
+
+docs: $(VENV)/.dev ## the documentation's site, into .site/ (strict: a broken link is an error)
+	@$(bin)/mkdocs build --strict --quiet
 
 define lock_header
 # The server's environment: everything it needs, each at one version, with hashes. CPython 3.10 to 3.13. Install it
@@ -92,7 +95,7 @@ release: ## check all that a release needs, and stop before publishing
 	@echo "  twine upload dist/*"
 
 clean: ## remove what make made, .venv included
-	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .site
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(bin)/uv:
