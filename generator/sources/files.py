@@ -61,11 +61,12 @@ def loading(path: Path, kind: str) -> Iterator[None]:
         yield
     except ScaffoldError:
         raise
-    except ModuleNotFoundError as error:
-        raise ScaffoldError(
-            f"SOURCE {str(path)!r} needs the module {error.name!r}: install what it was made with"
-        ) from error
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and _is_module(error.name):
+            raise ScaffoldError(
+                f"SOURCE {str(path)!r} needs the module {error.name!r}: install what it was made"
+                " with"
+            ) from error
         if (name := _of_a_session(error)) is not None:
             raise ScaffoldError(
                 f"SOURCE {str(path)!r} needs {name!r}, which only the program or notebook that"
@@ -74,6 +75,11 @@ def loading(path: Path, kind: str) -> Iterator[None]:
         raise ScaffoldError(
             f"SOURCE {str(path)!r} does not hold a model that {kind} can load: {one_line(error)}"
         ) from error
+
+
+def _is_module(name: str | None) -> bool:
+    """Whether a pickle may name such a module. What is read of another file may be any text."""
+    return name is not None and all(part.isidentifier() for part in name.split("."))
 
 
 def _of_a_session(error: BaseException) -> str | None:

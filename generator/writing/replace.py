@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -152,7 +151,7 @@ def _kept(
     except ConfigError as error:
         raise ScaffoldError(str(error)) from error
     if reason is not None:
-        _warn(
+        warn(
             "the dtypes in config.yaml and the smoke test are not kept, because the new model does"
             f" not predict from such rows: {reason}; pass {argument('sample_input')}"
         )
@@ -176,7 +175,7 @@ def _check_kept(prepared: Prepared, copy: Path, stays: Kept) -> None:
         prepared = replace(prepared, sample=None, description=_of_first_row(prepared.description))
     verification = prepared.verification(copy)
     if verification is not None and not verification:
-        _warn(
+        warn(
             "the smoke test is removed, because the scaffold does not predict what the model in"
             f" memory does: {verification.difference}; if that is your edit, call"
             " verify(rows, expected=predictions)"
@@ -186,7 +185,7 @@ def _check_kept(prepared: Prepared, copy: Path, stays: Kept) -> None:
 def _keep_unshared(copy: Path) -> None:
     """Requests still share no call of `predict`: it may be the owner who wants that."""
     if read_facts(copy / CONFIG).get("rows_independent"):
-        _warn(
+        warn(
             "rows_independent: false stays in config.yaml, though the rows of the new model do not"
             " depend on each other: write true there, and requests share calls of predict"
         )
@@ -214,10 +213,6 @@ def _tell_version(old: Any, new: str | None) -> None:
             f"{argument('version')}: {old} is removed from config.yaml, because it named the model"
             f" before: pass {argument('version')} to name the new one"
         )
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=5)
 
 
 def _generated_pins(answers: Answers) -> str:

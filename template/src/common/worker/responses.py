@@ -46,9 +46,12 @@ def _pieces(key: str, value: Any, counts: Sequence[int]) -> list[Any]:
         return [value] * len(counts)
     if key in ROW_KEYS and _length(value) == sum(counts):
         return list(_slices(value, counts))
+    fix = "make it a list with one entry a row"
+    if key not in ROW_KEYS:
+        fix = f"put one entry a row into {' or '.join(ROW_KEYS)}, or add it in postprocess"
     raise Uncut(
         f"{key!r} of its response cannot be cut by rows, it is {_form(value)} for"
-        f" {sum(counts)} rows; make it a list with one entry a row, or add it in postprocess"
+        f" {sum(counts)} rows; {fix}"
     )
 
 
