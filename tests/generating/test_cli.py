@@ -331,6 +331,12 @@ def test_new_names_the_module_that_a_model_needs(call: Run, tmp_path: Path) -> N
     )
 
 
+def test_new_calls_no_text_a_module(call: Run, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import numpy as np\nprint(np.pi)\n")
+    message = failed(call("new", "--trust-file", "train.py", "rfc"))
+    assert message.startswith("SOURCE 'train.py' does not hold a model that joblib or pickle can")
+
+
 @pytest.mark.sweep
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_new_reads_the_files_of_pytorch(call: Run, tmp_path: Path) -> None:

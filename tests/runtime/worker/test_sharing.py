@@ -180,6 +180,21 @@ def test_a_key_that_was_never_compared_is_checked_first() -> None:
     assert small[1] == {"predictions": [3.0]}
 
 
+def test_a_list_under_a_key_of_the_owners_ends_sharing_with_a_cure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Sure(Served):
+        def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+            response = super().predict(request)
+            return {**response, "sure": np.ones(len(response["predictions"]))}
+
+    flow = Sure(Doubles(), ArrayInput((2,), "float64")).flow(True)
+    for _ in range(FIRST + 1):
+        ask(None, *PAIR, flow=flow)
+    assert flow.max_batch_size == 1
+    assert "put one entry a row into predictions or probabilities, or add it in" in caplog.text
+
+
 def test_an_owner_may_return_the_same_array_each_time() -> None:
     class Reuses(Served):
         buffer = np.zeros(64)
