@@ -1,7 +1,8 @@
 """The messages in docs/guides/troubleshooting.md are in the code, so that the page cannot drift.
 
-A message in the code is a text with fields. The fixed parts of such texts, in their order, must
-make up much of each quoted message. What the fields hold, and what `...` leaves out, is free.
+A message in the code is a text with fields. Each quoted message must hold all fixed parts of such
+a text, in their order, and these must be a good part of it. What the fields hold, and what `...`
+leaves out, is free.
 """
 
 import ast
@@ -18,7 +19,7 @@ QUESTIONS = ROOT / "copier.yml"
 DOCKERFILE = ROOT / "template" / "{{ framework }}-server.Dockerfile.jinja"
 OTHERS = ("(Docker's own message)", "(uv's own message)")
 LEAST = 10  # characters of a text's fixed parts: shorter ones are everywhere
-SHARE = 0.4  # of the letters of a quoted message that must be from the code
+SHARE = 0.3  # of the letters of a quoted message that must be of one text in the code
 
 
 def quoted() -> Iterator[str]:
@@ -30,24 +31,30 @@ def quoted() -> Iterator[str]:
             yield found[1]
 
 
-def parts_of(node: ast.AST) -> list[str]:
-    """The fixed parts of a text: what is between its fields."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return re.split(r"%[sdgr]|\{\w*\}", node.value)
-    if not isinstance(node, ast.JoinedStr):
-        return []
-    fixed = [part.value if isinstance(part, ast.Constant) else "\0" for part in node.values]
-    return "".join(map(str, fixed)).split("\0")
+def texts_of(tree: ast.AST) -> Iterator[list[str]]:
+    """The fixed parts of each text in a module: what is between its fields."""
+    nodes = list(ast.walk(tree))
+    with_fields = [node for node in nodes if isinstance(node, ast.JoinedStr)]
+    inside = {id(part) for node in with_fields for part in node.values}
+    for node in with_fields:
+        fixed = [str(p.value) if isinstance(p, ast.Constant) else "\0" for p in node.values]
+        yield "".join(fixed).split("\0")
+    for node in nodes:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in inside
+        ):
+            yield re.split(r"%[sdgr]|\{\w*\}", node.value)
 
 
 def texts() -> list[list[str]]:
     """The fixed parts of each text in the code."""
-    found = []
+    found: list[list[str]] = []
     for folder in SOURCES:
         for file in sorted((ROOT / folder).rglob("*.py*")):
             if file.suffix == ".py" or file.name.startswith("{%"):
-                tree = ast.parse(file.read_text(encoding="utf-8"))
-                found += [parts_of(node) for node in ast.walk(tree)]
+                found += texts_of(ast.parse(file.read_text(encoding="utf-8")))
     for line in QUESTIONS.read_text(encoding="utf-8").splitlines():
         found.append(re.split(r"\{\{.*?\}\}|\{%.*?%\}", line.strip()))
     shell = DOCKERFILE.read_text(encoding="utf-8").replace("\\\n", "")
@@ -59,17 +66,16 @@ def texts() -> list[list[str]]:
 
 
 def places(parts: list[str], message: str) -> set[int]:
-    """Where the parts stand in a message, one after the other. The last ones may be left out."""
+    """Where the parts stand in a message, one after the other; nowhere if one is missing."""
     found: set[int] = set()
     at = 0
     for part in parts:
         start = message.find(part, at)
         if start < 0:
-            found.update(cut_off(part, message, at))
-            break
+            return found.union(rest) if (rest := cut_off(part, message, at)) else set()
         at = start + len(part)
         found.update(range(start, at))
-    return found if len(found) >= LEAST else set()
+    return found
 
 
 def cut_off(text: str, message: str, at: int) -> range:
@@ -82,10 +88,10 @@ def cut_off(text: str, message: str, at: int) -> range:
 
 
 def share(message: str, known: list[list[str]]) -> float:
-    """Which part of a message's letters the code has."""
-    written = set().union(*(places(parts, message) for parts in known))
-    letters = [place for place, letter in enumerate(message) if letter.isalpha()]
-    return len(written.intersection(letters)) / len(letters)
+    """Which part of a message's letters one text of the code has, the one that has most."""
+    letters = {place for place, letter in enumerate(message) if letter.isalpha()}
+    most = max(len(places(parts, message) & letters) for parts in known)
+    return most / len(letters)
 
 
 @pytest.fixture(scope="module")
