@@ -552,3 +552,31 @@ def test_applications_from_archives_share_a_cluster_under_prefixes(
         assert {
             answer.headers.get("retry-after") for answer in answers if answer.status_code == 503
         } == {"1"}
+
+
+@pytest.mark.sweep
+def test_another_model_replaces_the_replicas_where_the_file_changes(
+    scaffold: Scaffold, ray_python: Path, forest: Any, tmp_path: Path
+) -> None:
+    """Serve looks at the file alone, not at the directory: the guide to Ray Serve has the way."""
+    directory = shutil.copytree(scaffold.directory, tmp_path / "test_rfc")
+    config = document(directory)
+    config["http_options"]["port"] = port = free_port()
+    (application,) = config["applications"]
+    application["deployments"][0]["autoscaling_config"] = {"min_replicas": 1, "max_replicas": 1}
+    file = tmp_path / "ray.yaml"
+    url = f"http://127.0.0.1:{port}/v1/models/model"
+
+    def version() -> str | None:
+        return httpx.get(url, timeout=60, trust_env=False).headers.get("x-model-version")
+
+    with started(ray_python, tmp_path / "log", PYTHONPATH=str(directory)) as (process, dashboard):
+        next_message(process)
+        for given in ("1", "2"):
+            made = generator.load(directory)
+            made.replace_model(forest, version=given)
+            made.close()
+            application["runtime_env"] = {"env_vars": {"MODEL_VERSION": given}}
+            file.write_text(yaml.safe_dump(config))
+            deploy(ray_python, dashboard, file)
+            wait_until(lambda given=given: version() == given, f"version {given} answers")

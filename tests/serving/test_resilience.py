@@ -630,10 +630,23 @@ def ended(pid: int) -> bool:
 
 
 @pytest.mark.sweep
-def test_sigterm_while_the_model_loads_ends_the_process(scaffold: Scaffold, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "inherited",
+    [
+        pytest.param(signal.default_int_handler, id="in the foreground"),
+        pytest.param(signal.SIG_IGN, id="in a shell's background"),
+    ],
+)
+def test_sigterm_while_the_model_loads_ends_the_process(
+    scaffold: Scaffold, tmp_path: Path, inherited: Any
+) -> None:
     code = OWNERS_CODE.replace("        if pathlib", "        time.sleep(1000)\n        if pathlib")
     directory = copied(scaffold, tmp_path / "slow", code)
-    process = launch(directory, free_port(), tmp_path / "log")
+    before = signal.signal(signal.SIGINT, inherited)
+    try:
+        process = launch(directory, free_port(), tmp_path / "log")
+    finally:
+        signal.signal(signal.SIGINT, before)
     try:
         time.sleep(3)  # whatever it is at by then, it has not loaded
         assert process.poll() is None

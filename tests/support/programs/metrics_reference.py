@@ -73,6 +73,8 @@ def reference() -> CollectorRegistry:
     restarts = Counter(
         "scaffold_worker_restarts", "Workers replaced, by reason", ["reason"], registry=registry
     )
+    for reason in ("died", "stuck", "broken"):
+        restarts.labels(reason)  # shown before the first restart
     restarts.labels("died").inc()
     kserves = [
         histogram(f"request_{name}_seconds", f"{text} request latency", ["model_name"])

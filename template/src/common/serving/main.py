@@ -26,6 +26,8 @@ def main() -> int:
     # Until the server handles signals itself, SIGTERM interrupts the start like SIGINT. Linux
     # ignores signals to a container's first process that it does not handle.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # What a shell starts in the background ignores SIGINT, and would lose SIGTERM with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(SOURCE)
     workers: list[Child] = []
     try:

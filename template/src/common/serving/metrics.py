@@ -140,6 +140,8 @@ SHARING_ENDED = Counter(
     "Workers whose requests share no call of predict any more: an answer depended on it",
 )
 WORKER_RESTARTS = Counter("scaffold_worker_restarts", "Workers replaced, by reason", ["reason"])
+for _reason in ("died", "stuck", "broken"):
+    WORKER_RESTARTS.labels(_reason)  # shown as 0: PromQL's increase() misses a series' first value
 
 
 def _unregister_from_kserve() -> None:
