@@ -71,7 +71,12 @@ class Replica:
         """Whether a request would be answered now."""
         return not self._stuck
 
-    async def submit(self, kind: Kind, body: bytes, request_id: str) -> Response:
+    @property
+    def reads_context(self) -> bool:
+        """Whether a hook reads what is said of a request beside its body."""
+        return self._flow.reads_context
+
+    async def submit(self, kind: Kind, body: bytes, request_id: str, said: bytes = b"") -> Response:
         """Answer a body.
 
         Raises:
@@ -82,7 +87,7 @@ class Replica:
             # Serve closes a batch while the call before still runs. Requests that wait here share
             # the next one.
             await self._idle.wait()
-            answer = await self._batched(Request(0, kind, request_id, body))
+            answer = await self._batched(Request(0, kind, request_id, body, said))
         finally:
             self._waiting -= 1
         if isinstance(answer, Response):

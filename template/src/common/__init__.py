@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .config import Config
+    from .context import Context
     from .errors import InvalidInput
     from .methods import Methods as Methods  # type: ignore[import-not-found, unused-ignore]
     from .model_file import model_path
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
     from .signature import Signature
     from .threads import Threads as Threads  # type: ignore[import-not-found, unused-ignore]
 
-__all__ = ["Config", "InvalidInput", "Signature", "model_path"]
+__all__ = ["Config", "Context", "InvalidInput", "Signature", "model_path"]
 
 MODULES = {
     "Config": "config",
+    "Context": "context",
     "InvalidInput": "errors",
     "Methods": "methods",
     "Predictor": "outputs",

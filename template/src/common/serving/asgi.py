@@ -10,6 +10,7 @@ from ..config import Config
 from ..errors import Unanswered
 from . import metrics
 from .applications.page import with_page
+from .beside import CURRENT, Beside
 from .compression import (
     ACCEPTED,
     DECODERS,
@@ -88,7 +89,8 @@ class Application:
                 return await self._fall_back(marked, replayed, send, request_id)
             start = time.perf_counter()
             parts = routes.worker_body(route, headers, [body])
-            answer = await self.workers.submit(route.kind, b"".join(parts), request_id)
+            said = routes.said(scope["headers"], scope["query_string"])
+            answer = await self.workers.submit(route.kind, b"".join(parts), request_id, said)
         except (Refused, Unanswered) as error:
             answer = error_answer(error.status, error)
         took = time.perf_counter() - start
@@ -147,6 +149,8 @@ class Application:
         """
         start = time.perf_counter()
         status = 500
+        held = Beside(self.routes.said(scope["headers"], scope["query_string"]))
+        CURRENT.set(held)
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
 
@@ -154,11 +158,11 @@ class Application:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                extra = [
-                    (b"x-request-id", request_id.encode("ascii")),
-                    *self.routes.extra_headers(status),
-                ]
-                message = {**message, "headers": [*_fields(message), *extra]}
+                if status == 200:
+                    status = held.status
+                extra = [(b"x-request-id", request_id.encode("ascii")), *held.fields]
+                extra += self.routes.extra_headers(status, extra)
+                message = {**message, "status": status, "headers": [*_fields(message), *extra]}
             await send(message)
 
         try:
