@@ -30,6 +30,7 @@ RESERVED = frozenset(
         "x-request-id",
     )
 )
+MEDIA_TYPE = re.compile(r"[!#$&^_.+a-z0-9A-Z-]+/[!#$&^_.+a-z0-9A-Z-]+( *;[\x20-\x7e]*)?")
 WITHOUT_BODY = (204, 205, 304)
 MOST_BYTES = 2**15  # of the fields of an answer: clients take 64 KiB in all
 STATUS = "must be a whole number from 200 to 599 that has a body (not 204, 205 or 304)"
@@ -92,6 +93,7 @@ class Context:
         values: yours, from one hook to the next.
         status: the HTTP status of the answer. Set it, and raise InvalidInput for an error with it.
         headers: header fields of the answer, by name; a list of texts is several fields.
+        media_type: of an answer that is bytes, at a route of yours.
     """
 
     request: Received = field(default_factory=Received)
@@ -100,6 +102,7 @@ class Context:
     values: dict[str, Any] = field(default_factory=dict)
     status: int = 200
     headers: dict[str, str | list[str]] = field(default_factory=dict)
+    media_type: str = "application/octet-stream"
 
     @classmethod
     def of(
@@ -155,11 +158,30 @@ class Context:
             raise Unsendable(f"context.headers has more than {MOST_BYTES} bytes")
         return found
 
-    def beside(self) -> bytes:
-        """Its header fields as the server reads them; nothing where there are none."""
-        if not self.headers:
+    def checked_media_type(self) -> str:
+        """The media type of an answer that is bytes.
+
+        Raises:
+            Unsendable: it is none.
+        """
+        if not isinstance(self.media_type, str) or not MEDIA_TYPE.fullmatch(self.media_type):
+            raise Unsendable(
+                f"context.media_type must be like image/png, it is {self.media_type!r:.200}"
+            )
+        return self.media_type
+
+    def beside(self, media_type: str | None = None) -> bytes:
+        """Its header fields as the server reads them; nothing where there are none.
+
+        Args:
+            media_type: of the body, where the server does not know it.
+        """
+        if not self.headers and media_type is None:
             return b""
-        return json.dumps(self.fields()).encode()
+        fields = self.fields()
+        if media_type is not None:
+            fields.append(("content-type", media_type))
+        return json.dumps(fields).encode()
 
 
 def _check_name(name: Any) -> None:

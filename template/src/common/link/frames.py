@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from ..routes import OwnersRoute
+
 RECEIVE_BYTES = 1 << 21
 LARGE_BYTES = 1 << 14  # from this size on, a view is faster than a copy
 LENGTH = struct.Struct("!I")
@@ -55,6 +57,7 @@ class Kind(IntEnum):
     BROKEN = 10  # from the worker: why its model can answer nothing more
     SCORING = 11  # JSON of MLflow's scoring protocol
     CSV = 12
+    ROUTE = 14  # the body of a request to a route of the owner's
     HEALTH = 13  # to the worker, and from it with the reason where it is not well
 
 
@@ -66,18 +69,22 @@ class Ready:
         reads_context: whether a hook reads what is said of a request beside its body.
         tells_health: whether it can be asked for its health.
         closes: whether it has something to close.
+        routes: the owner's routes.
     """
 
     reads_context: bool = False
     tells_health: bool = False
     closes: bool = False
+    routes: tuple[OwnersRoute, ...] = ()
 
     def pack(self) -> bytes:
         return json.dumps(dataclasses.asdict(self)).encode()
 
     @classmethod
     def unpack(cls, body: bytes) -> "Ready":
-        return cls(**json.loads(body))
+        said = json.loads(body)
+        routes = tuple(OwnersRoute.of(own) for own in said["routes"])
+        return cls(**{**said, "routes": routes})
 
 
 class FirstLine(IntEnum):

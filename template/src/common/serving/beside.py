@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ..link.frames import Response
 
+CONTENT_TYPE = b"content-type"
 HeaderList = list[tuple[bytes, bytes]]
 
 
@@ -36,15 +37,23 @@ class Beside:
 CURRENT: ContextVar[Beside | None] = ContextVar("beside", default=None)
 
 
-def told(headers: Iterable[tuple[bytes, bytes]], query: bytes = b"") -> bytes:
+def told(headers: Iterable[tuple[bytes, bytes]], query: bytes = b"", **others: str) -> bytes:
     """What a worker is told of a request, as JSON.
 
     Args:
         headers: the header fields, with names in lower case.
         query: the URL's part after the question mark.
+        others: what else it is told.
     """
     fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-    return json.dumps({"headers": fields, "query": query.decode("latin-1")}).encode()
+    return json.dumps({"headers": fields, "query": query.decode("latin-1"), **others}).encode()
+
+
+def merged(fields: HeaderList, others: HeaderList) -> HeaderList:
+    """The header fields of an answer, of which a hook may have chosen the media type."""
+    if all(name != CONTENT_TYPE for name, _ in others):
+        return fields + others
+    return [field for field in fields if field[0] != CONTENT_TYPE] + others
 
 
 def fields_of(answer: Response) -> HeaderList:

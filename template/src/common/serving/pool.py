@@ -19,6 +19,7 @@ from ..errors import LoadError, Unanswered
 from ..link import launch
 from ..link.child import Child, reap_orphans
 from ..link.frames import LARGE_BYTES, Kind, Ready, Response, Splitter, Stats, request_head
+from ..routes import OwnersRoute
 from . import beside, metrics
 from .busy_poll import BusyPoll
 
@@ -142,6 +143,7 @@ class Worker(asyncio.Protocol):
             self.ready = True
             self.said = Ready.unpack(response.body)
             self.pool.reads_context = self.said.reads_context
+            self.pool.own_routes = self.said.routes
             if self.said.tells_health:
                 self.ask_health()
             self.loaded.set_result(None)
@@ -220,6 +222,7 @@ class Pool:
         busy_poll: keeps the event loop awake while a worker has a single request.
         draining: whether the server is about to stop.
         reads_context: whether a hook reads what is said of a request beside its body.
+        own_routes: the owner's routes.
     """
 
     busy_poll: BusyPoll
@@ -234,6 +237,7 @@ class Pool:
         self.batches = metrics.Batches(config.name)
         self.held = Held(max(config.serving.max_queue_bytes, config.serving.max_body_bytes))
         self.draining = self.reads_context = False
+        self.own_routes: tuple[OwnersRoute, ...] = ()
         self._closing = False
         # Looked up once: in Python 3.10 and 3.11 each look-up is a system call.
         self._loop: asyncio.AbstractEventLoop

@@ -16,6 +16,7 @@ from typing import Protocol
 from ..config import Config
 from ..link.frames import V2_HEAD, FirstLine, Kind, Response
 from ..platforms import SCORING, VERTEX
+from ..routes import OwnersRoute
 from ..words import no_version
 from . import beside, metrics
 from .compression import ACCEPTED, HeaderList, accepted, coding_of
@@ -115,6 +116,11 @@ class Workers(Protocol):
     draining: bool
 
     @property
+    def own_routes(self) -> Sequence[OwnersRoute]:
+        """The owner's routes."""
+        ...
+
+    @property
     def reads_context(self) -> bool:
         """Whether a hook reads what is said of a request beside its body."""
         ...
@@ -205,7 +211,7 @@ class PredictRoutes:
         """The methods that a predict route's path takes: Vertex AI may ask for health there."""
         if self._tells_health(path):
             return (*ASKING, "POST")
-        return ("POST",)
+        return self._own_methods(path) or ("POST",)
 
     def _tells_health(self, path: str) -> bool:
         return path in self._health and path in self._routes
@@ -265,6 +271,23 @@ class PredictRoutes:
             return parts
         return [V2_HEAD.pack(_json_size(headers, sum(map(len, parts)))), *parts]
 
+    def own_route(self, path: str, method: str) -> str | None:
+        """The owner's route for a path; None if it has none.
+
+        Raises:
+            Refused: it does not take this method.
+        """
+        methods = self._own_methods(path)
+        if not methods:
+            return None
+        if method not in methods and not (method == "HEAD" and "GET" in methods):
+            raise Refused(405, f"the method must be {' or '.join(methods)}, it is {method}")
+        return path
+
+    def _own_methods(self, path: str) -> tuple[str, ...]:
+        own = self._workers.own_routes
+        return tuple(method for route in own if route.path == path for method in route.methods)
+
     def said(self, headers: HeaderList, query: bytes = b"") -> bytes:
         """What the hooks are told of a request beside its body; nothing where none reads it."""
         if not self._workers.reads_context:
@@ -289,7 +312,7 @@ class PredictRoutes:
         elif answer.status == 415:
             headers.append((b"accept-encoding", ACCEPTED))
         if answer.beside:
-            headers += beside.fields_of(answer)
+            headers = beside.merged(headers, beside.fields_of(answer))
         if answer.status != 200 or self.draining:
             headers += self.extra_headers(answer.status, headers)
         return headers, body

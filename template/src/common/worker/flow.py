@@ -6,6 +6,7 @@ Requests that have arrived together share one call of `predict` if that cannot c
 import contextlib
 import dataclasses
 import gc
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ from .hooks import Hooks, check_shared
 from .independence import Finding, Predict
 from .lifecycle import Lifecycle
 from .options import Options
+from .own_routes import OwnRoutes
 from .recovery import Failure, Recovery
 from .responses import Uncut, cut, kept, shown
 from .sharing import MOST_CHECKED, Group, Sharing
@@ -139,6 +141,7 @@ class Flow:
         version: str | None = None,
     ) -> None:
         self._hooks = Hooks(model)
+        self._own_routes = OwnRoutes(model)
         self.lifecycle = Lifecycle(model)
         self._sharing = sharing
         if self._hooks.is_apart:
@@ -172,12 +175,12 @@ class Flow:
     def ready(self) -> Ready:
         """What the server is told of the owner's code."""
         lifecycle = self.lifecycle
-        return Ready(self._hooks.reads_context, lifecycle.tells_health, lifecycle.closes)
-
-    @property
-    def reads_context(self) -> bool:
-        """Whether a hook reads what is said of a request beside its body."""
-        return self._hooks.reads_context
+        return Ready(
+            self._hooks.reads_context,
+            lifecycle.tells_health,
+            lifecycle.closes,
+            self._own_routes.routes,
+        )
 
     @property
     def max_batch_size(self) -> int:
@@ -234,6 +237,8 @@ class Flow:
         """
         if frame.kind == Kind.TRIAL:
             return self._answer_trial(frame)
+        if frame.kind == Kind.ROUTE:
+            return self._answer_route(frame)
         if frame.kind == Kind.HEALTH:
             ailment = self.lifecycle.ailment()
             return Response(0, 200, Kind.HEALTH, (ailment or "").encode("utf-8", "replace"))
@@ -322,6 +327,20 @@ class Flow:
         except BaseException:
             logger.debug("the rows of a trial get no prediction", exc_info=True)
             return None
+
+    def _answer_route(self, frame: Request) -> Response:
+        """Answer a request to a route of the owner's."""
+        said = json.loads(frame.beside)
+        context = Context.of(frame.request_id, frame.beside, {}, self._version)
+        method, path = said["method"], said["path"]
+        try:
+            body, media_type = self._own_routes.answer(method, path, frame.body, context)
+            if len(body) > self._max_answer_bytes:
+                raise TooLarge(str(len(body)), self._max_answer_bytes)
+            status, beside = context.checked_status(), context.beside(media_type)
+            return Response(frame.ident, status, Kind.JSON, body, beside)
+        except BaseException as error:
+            return self._failure(frame, error, path, context)
 
     def _answer_trial(self, frame: Request) -> Response:
         finding = self.try_rows(bodies.json_decode(frame.body))

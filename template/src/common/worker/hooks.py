@@ -38,7 +38,7 @@ class Hooks:
     def __init__(self, model: Any) -> None:
         takes = {}
         for name in NAMES:
-            takes[name] = _takes_context(model, name)
+            takes[name] = takes_context(model, name)
             setattr(self, name, _called(model, name, takes[name]))
         self.reads_context = any(takes.values())
         self.reads_in_predict = takes["predict"]
@@ -78,7 +78,12 @@ def check_shared(context: Context | None) -> None:
         )
 
 
-def _takes_context(model: Any, name: str) -> bool:
+def takes_context(model: Any, name: str) -> bool:
+    """Whether a method of the owner's has a second parameter called `context`.
+
+    Raises:
+        LoadError: it needs other parameters.
+    """
     method = getattr(model, name)
     try:
         parameters = list(inspect.signature(method).parameters.values())

@@ -224,7 +224,13 @@ class FallbackApplication:
         models = KFModelRepository()
         models.update(ForwardingModel(config, pool))
         self._kfserving = TornadoASGI(_application(models, ready_answer(config)))
-        self._others = fallback_routes.application(config, lambda: pool.ready, "kfserving", VERSION)
+        self._others = fallback_routes.application(
+            config,
+            lambda: pool.ready,
+            "kfserving",
+            VERSION,
+            own_routes=lambda: pool.own_routes,
+        )
 
     async def application(self, scope: Any, receive: Any, send: Any) -> None:
         """The ASGI application of both."""

@@ -177,9 +177,9 @@ class FallbackApplication:
         self._dataplane = ReadyDataPlane(config, registry)
         self.about = self._dataplane.metadata()
         self._extension = ModelRepositoryExtension(registry)
-        self.application = self._application(config)
+        self.application = self._application(config, pool)
 
-    def _application(self, config: Config) -> FastAPI:
+    def _application(self, config: Config, pool: Pool) -> FastAPI:
         server = RESTServer(
             "kserve.model_server:app", self._dataplane, self._extension, config.serving.http_port
         )
@@ -188,7 +188,7 @@ class FallbackApplication:
         server.create_application()
         for error, handler in HANDLERS.items():
             app.add_exception_handler(error, handler)
-        openapi.describe(app, config)
+        openapi.describe(app, config, lambda: pool.own_routes)
         application: FastAPI = app
         return application
 
