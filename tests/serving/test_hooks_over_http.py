@@ -89,7 +89,9 @@ class InferenceModel:
 '''
 
 
-@pytest.fixture(scope="module", params=["standalone", pytest.param("kserve", marks=pytest.mark.sweep)])
+@pytest.fixture(
+    scope="module", params=["standalone", pytest.param("kserve", marks=pytest.mark.sweep)]
+)
 def own(
     request: pytest.FixtureRequest, sums: Scaffold, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scaffold]:

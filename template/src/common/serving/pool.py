@@ -95,6 +95,8 @@ class Worker(asyncio.Protocol):
         ailment: why the model says that it is not well; empty where it does not.
         health_due: whether it was asked for its health, and has not answered.
         health_asked: when it was asked last, by `time.monotonic`.
+        is_spare: whether it waits until others like it are ready, too.
+        is_retired: whether another one has taken its place.
     """
 
     pool: "Pool"
@@ -110,6 +112,8 @@ class Worker(asyncio.Protocol):
     ailment: str = ""
     health_due: bool = False
     health_asked: float = 0.0
+    is_spare: bool = False
+    is_retired: bool = False
     transport: asyncio.Transport | None = None
     splitter: Splitter = field(default_factory=Splitter)
 
@@ -131,6 +135,8 @@ class Worker(asyncio.Protocol):
                 self._handle_notice(response)
         if not self.jobs:
             self.pool.busy_poll.stop()
+            if self.is_retired and self.transport is not None:
+                self.transport.close()
 
     def _handle_notice(self, response: Response) -> None:
         """Handle a response that answers no request: the worker's state, or its statistics."""
@@ -140,10 +146,10 @@ class Worker(asyncio.Protocol):
                 lambda: self.pool.batches.observe(Stats.unpack(response.body))
             )
         elif response.kind == Kind.READY and not self.loaded.done():
-            self.ready = True
+            self.ready = not (self.is_spare or self.is_retired)
             self.said = Ready.unpack(response.body)
-            self.pool.reads_context = self.said.reads_context
-            self.pool.own_routes = self.said.routes
+            if not self.is_spare:
+                self.pool.take(self.said)
             if self.said.tells_health:
                 self.ask_health()
             self.loaded.set_result(None)
@@ -201,6 +207,12 @@ class Worker(asyncio.Protocol):
             self.transport.write(b"".join(parts))
         else:
             self.transport.writelines(parts)
+
+    def retire(self) -> None:
+        """Take no more requests, and end once those that it has are answered."""
+        self.is_retired, self.ready = True, False
+        if not self.jobs and self.transport is not None:
+            self.transport.close()
 
     def kill(self) -> None:
         """Kill the process and what it started. `connection_lost` follows."""
@@ -325,6 +337,10 @@ class Pool:
         else:
             worker.send(job)
 
+    def take(self, said: Ready) -> None:
+        """Take what a worker says of the owner's code."""
+        self.reads_context, self.own_routes = said.reads_context, said.routes
+
     def answered(self, worker: Worker, response: Response) -> None:
         """Deliver a worker's response, and send the worker what waits."""
         job = worker.jobs.pop(response.ident, None)
@@ -347,10 +363,37 @@ class Pool:
             late = worker.stuck and now - job.since >= self._serving.predict_timeout_seconds
             self._fail(job, *self._loss(late))
         worker.jobs.clear()
-        if worker.has_loaded and not self._closing:
+        replaced = worker.is_spare or worker.is_retired
+        if worker.has_loaded and not self._closing and not replaced:
             self._log_loss(worker)
             self._replacing += 1
             self._spawn(self._replace(worker.process.gpu))
+
+    async def reload(self) -> None:
+        """Replace the workers by new ones that read the files as they are now.
+
+        Where the new ones cannot load the model, the others go on.
+        """
+        old = [worker for worker in self._workers if worker.has_loaded]
+        new: list[Worker] = []
+        try:
+            for worker in old:
+                child = launch.start(self._config, gpu=worker.process.gpu)
+                new.append(await self._connect(child, is_spare=True))
+            for worker in new:
+                await self._loaded(worker)
+        except (LoadError, OSError) as error:
+            logger.error("not loaded: %s; the model goes on as it was before the change", error)
+            for worker in new:
+                worker.retire()
+            return
+        for worker in new:
+            worker.is_spare, worker.ready = False, True
+            self.take(worker.said)
+        for worker in old:
+            worker.retire()
+        logger.warning("the model was loaded again")
+        self._dispatch()
 
     async def close(self) -> None:
         """Stop the workers. Requests that still wait fail with 503."""
@@ -420,9 +463,9 @@ class Pool:
             else:
                 worker.send(job)
 
-    async def _connect(self, child: Child) -> Worker:
+    async def _connect(self, child: Child, is_spare: bool = False) -> Worker:
         loop = asyncio.get_running_loop()
-        worker = Worker(self, child, loop.create_future())
+        worker = Worker(self, child, loop.create_future(), is_spare=is_spare)
         worker.loaded.add_done_callback(_retrieve)
         self._workers.append(worker)
         child.connection.setblocking(False)
@@ -509,7 +552,8 @@ class Pool:
                 if worker.stuck or worker.process.ended:
                     worker.kill()
                 else:
-                    worker.ready = worker.has_loaded and not worker.process.stopped
+                    takes_part = not (worker.is_spare or worker.is_retired)
+                    worker.ready = takes_part and worker.has_loaded and not worker.process.stopped
                 if worker.said.tells_health and now - worker.health_asked >= HEALTH_SECONDS:
                     worker.ask_health()
             if self._queue:
