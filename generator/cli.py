@@ -314,6 +314,12 @@ def _add_serve(commands: Any) -> None:
         default="127.0.0.1",
         help="the address to listen on; 0.0.0.0 for every one (127.0.0.1)",
     )
+    serve.add_argument(
+        "--reload",
+        action="store_true",
+        help="load the model again when a file under src/ changes; if that fails, say why and go on"
+        " with the last good one",
+    )
     serve.set_defaults(run=_serve)
 
 
@@ -506,7 +512,7 @@ def _serve(options: argparse.Namespace) -> None:
     scaffold = load(options.directory)
     signal.signal(signal.SIGTERM, _end)  # else the server would go on without this process
     print("starting the server", file=sys.stderr)
-    with scaffold.serve(options.port, options.host) as server:
+    with scaffold.serve(options.port, options.host, reload=options.reload) as server:
         page = f"open {server.page_url} in a browser, " if server.page_url else ""
         told = f"{page}POST to {server.predict_url}, read {server.url}/docs, stop with Ctrl-C"
         print(told, file=sys.stderr)

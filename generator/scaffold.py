@@ -126,7 +126,7 @@ class Scaffold:
         return response(self._worker.ask, request_of(self._ordered(instances_or_request)))
 
     def serve(
-        self, port: int = 8080, host: str = "127.0.0.1"
+        self, port: int = 8080, host: str = "127.0.0.1", *, reload: bool = False
     ) -> "contextlib.AbstractContextManager[Server]":
         """Serve the scaffold without Docker, for as long as the `with` block lasts.
 
@@ -137,11 +137,13 @@ class Scaffold:
             port: the port to serve on; 0 takes a free one.
             host: the address to listen on: by default only this machine reaches the server;
                 "0.0.0.0" is every address of IPv4, "::" of IPv6 too.
+            reload: whether to load the model again when a file under `src/` changes. If that fails,
+                the log says why, and the model goes on as it was.
 
         Raises:
             ServingError: the server did not start.
         """
-        return serve(self.directory, self._config, port, host)
+        return serve(self.directory, self._config, port, host, reload)
 
     @guarded("the scaffold cannot be verified", ScaffoldError)
     def verify(

@@ -89,9 +89,10 @@ class CleanWorker(LocalWorker):
             status, answer = super().ask(body)
         except ServingError as error:
             raise ModelError(f"the scaffold would not predict elsewhere: {error}") from error
-        if status != 200:
+        if status >= 400:
             content = json.loads(answer)
-            failed = ModelError(f"the scaffold would not predict elsewhere: {content['error']}")
+            said = content.get("error", f"it answers with status {status}")
+            failed = ModelError(f"the scaffold would not predict elsewhere: {said}")
             raise failed from owners_traceback(content)
         return status, answer
 

@@ -48,7 +48,11 @@ class Server:
 
 @contextlib.contextmanager
 def serve(
-    directory: Path, config: Config, port: int = 8080, host: str = "127.0.0.1"
+    directory: Path,
+    config: Config,
+    port: int = 8080,
+    host: str = "127.0.0.1",
+    reload: bool = False,
 ) -> Iterator[Server]:
     """Serve the scaffold in a directory until the block ends.
 
@@ -57,6 +61,7 @@ def serve(
         config: what its `config.yaml` says.
         port: the port to serve on; 0 takes a free one.
         host: the address to listen on.
+        reload: whether to load the model again when a file under `src/` changes.
 
     Raises:
         ServingError: the server did not become ready; the message has its reason.
@@ -66,6 +71,8 @@ def serve(
     defaults = {"MODEL_PYTHON": sys.executable, "GRPC_PORT": "0", "LOG_LEVEL": "WARNING"}
     ports = dict.fromkeys(PORT_VARIABLES, "")  # of the platform that this runs on, if it is one
     environ = {**defaults, **os.environ, **ports, "PORT": str(port), "LISTEN_ADDRESS": host}
+    if reload:
+        environ["RELOAD"] = "1"
     lifeline = Lifeline()
     under_guard = [sys.executable, "-I", "-S", guardian.__file__, str(lifeline.reading)]
     process = subprocess.Popen(

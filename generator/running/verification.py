@@ -39,8 +39,8 @@ def response(ask: Ask, request: dict[str, Any]) -> dict[str, Any]:
         raise SettingError(f"the rows cannot be sent as JSON: {error}") from error
     status, answer = ask(body)
     content = json.loads(answer)
-    if status != 200:
-        failed = ServingError(f"the scaffold answered {status}: {content['error']}")
+    if status >= 400:
+        failed = ServingError(f"the scaffold answered {status}: {content.get('error', content)}")
         raise failed from owners_traceback(content)
     return dict(content)
 

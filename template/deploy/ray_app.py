@@ -24,6 +24,7 @@ from common.config import Config, config_path  # noqa: E402
 from common.errors import LoadError, Unanswered  # noqa: E402
 from common.link.frames import Kind, Request, Response  # noqa: E402
 from common.model_file import MODEL_DIRECTORY  # noqa: E402
+from common.routes import OwnersRoute  # noqa: E402
 from common.serving import asgi, metrics  # noqa: E402
 from common.serving.applications import fallback_routes  # noqa: E402
 from common.serving.asgi import Message, Receive, Scope, Send  # noqa: E402
@@ -71,7 +72,17 @@ class Replica:
         """Whether a request would be answered now."""
         return not self._stuck
 
-    async def submit(self, kind: Kind, body: bytes, request_id: str) -> Response:
+    @property
+    def reads_context(self) -> bool:
+        """Whether a hook reads what is said of a request beside its body."""
+        return self._flow.ready().reads_context
+
+    @property
+    def own_routes(self) -> tuple[OwnersRoute, ...]:
+        """The owner's routes."""
+        return self._flow.ready().routes
+
+    async def submit(self, kind: Kind, body: bytes, request_id: str, said: bytes = b"") -> Response:
         """Answer a body.
 
         Raises:
@@ -82,7 +93,7 @@ class Replica:
             # Serve closes a batch while the call before still runs. Requests that wait here share
             # the next one.
             await self._idle.wait()
-            answer = await self._batched(Request(0, kind, request_id, body))
+            answer = await self._batched(Request(0, kind, request_id, body, said))
         finally:
             self._waiting -= 1
         if isinstance(answer, Response):
@@ -193,7 +204,9 @@ def build() -> Mounted:
     )  # at the end, so that the owner's modules hide no package
     config = dataclasses.replace(Config.read(config_path()), server="ray")
     replica = Replica(config)
-    behind = fallback_routes.application(config, lambda: replica.ready, "ray", ray.__version__)
+    behind = fallback_routes.application(
+        config, lambda: replica.ready, "ray", ray.__version__, own_routes=lambda: replica.own_routes
+    )
     fields = [(name.encode(), value.encode()) for name, value in version_fields(config)]
     return Mounted(asgi.Application(config, replica, behind), fields)
 

@@ -37,8 +37,8 @@ HOOKS: Order = [
 COMMON: Order = [
     ("current", "words", "logs", "threads", "documents", "tensorflow_start"),
     ("errors",),
-    ("schema", "config_file", "platforms"),
-    ("config", "rows"),
+    ("schema", "config_file", "platforms", "context"),
+    ("config", "rows", "routes"),
     ("model_file", "health", "fast_path", "signature", "tolerances"),
     ("onnx_engine", "verify"),
     ("link",),

@@ -20,18 +20,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .config import Config
+    from .context import Context
     from .errors import InvalidInput
     from .methods import Methods as Methods  # type: ignore[import-not-found, unused-ignore]
     from .model_file import model_path
     from .outputs import Predictor as Predictor  # type: ignore[import-not-found, unused-ignore]
     from .outputs import plain as plain  # type: ignore[import-not-found, unused-ignore]
+    from .routes import route
     from .signature import Signature
     from .threads import Threads as Threads  # type: ignore[import-not-found, unused-ignore]
 
-__all__ = ["Config", "InvalidInput", "Signature", "model_path"]
+__all__ = ["Config", "Context", "InvalidInput", "Signature", "model_path", "route"]
 
 MODULES = {
     "Config": "config",
+    "Context": "context",
     "InvalidInput": "errors",
     "Methods": "methods",
     "Predictor": "outputs",
@@ -39,6 +42,7 @@ MODULES = {
     "Threads": "threads",
     "model_path": "model_file",
     "plain": "outputs",
+    "route": "routes",
 }
 
 

@@ -102,6 +102,12 @@ def _path(environ: Mapping[str, str], variable: str) -> str | None:
     return path
 
 
+def is_taken(path: str) -> bool:
+    """Whether the server answers at a path, whatever its model is called."""
+    own = path in ("/", *READY, *LIVE, *SCORING) or _OTHERS.fullmatch(path)
+    return bool(own) or path.startswith("/v1/")
+
+
 def _check_free(variable: str, path: str | None, others: Sequence[str]) -> None:
     """Check that the server has no route for something else at a path."""
     if path is not None and (path in others or _OTHERS.fullmatch(path)):

@@ -112,7 +112,7 @@ def _ask(config: Config, request: Any) -> Any:
         answer = json.loads(body)
     except (OSError, HTTPException, ValueError) as error:
         raise NotVerified(f"the server does not answer: {error}") from error
-    if status != 200:
+    if status >= 400:
         raise NotVerified(f"the server answered {status}: {answer.get('error')}")
     return answer
 

@@ -8,12 +8,16 @@ and one from the worker is
 
     length u32 | ident u64 | status u16 | kind u8 | body
 
+Where the highest bit of a kind is set, its body starts with a u32 and as many bytes of JSON:
+what is said beside the body (`serving/beside.py`).
+
 `length` counts the bytes after it. `ident` is the number of the request that a frame belongs to;
 0 is the worker itself. A V2 body starts with a u32: the size of the JSON before its raw data, or 0
 if all of it is JSON. A GRPC body is a message of V2's ModelInfer in protobuf's wire format. A CSV
 body starts with a byte that says what its first line is, a `FirstLine`.
 """
 
+import dataclasses
 import json
 import os
 import socket
@@ -23,6 +27,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from ..routes import OwnersRoute
+
 RECEIVE_BYTES = 1 << 21
 LARGE_BYTES = 1 << 14  # from this size on, a view is faster than a copy
 LENGTH = struct.Struct("!I")
@@ -30,6 +36,7 @@ REQUEST = struct.Struct("!IQBH")
 RESPONSE = struct.Struct("!IQHB")
 STATS = struct.Struct("!III5d")
 V2_HEAD = struct.Struct("!I")
+BESIDE = 0x80  # the highest bit of a kind
 PHASES = ("decode", "preprocess", "predict", "postprocess", "encode")
 Frame = bytes | memoryview
 
@@ -50,6 +57,34 @@ class Kind(IntEnum):
     BROKEN = 10  # from the worker: why its model can answer nothing more
     SCORING = 11  # JSON of MLflow's scoring protocol
     CSV = 12
+    ROUTE = 14  # the body of a request to a route of the owner's
+    HEALTH = 13  # to the worker, and from it with the reason where it is not well
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a worker says of the owner's code when it is ready.
+
+    Attributes:
+        reads_context: whether a hook reads what is said of a request beside its body.
+        tells_health: whether it can be asked for its health.
+        closes: whether it has something to close.
+        routes: the owner's routes.
+    """
+
+    reads_context: bool = False
+    tells_health: bool = False
+    closes: bool = False
+    routes: tuple[OwnersRoute, ...] = ()
+
+    def pack(self) -> bytes:
+        return json.dumps(dataclasses.asdict(self)).encode()
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "Ready":
+        said = json.loads(body)
+        routes = tuple(OwnersRoute.of(own) for own in said["routes"])
+        return cls(**{**said, "routes": routes})
 
 
 class FirstLine(IntEnum):
@@ -95,49 +130,81 @@ class Stats:
         return cls(requests, rows, tuple(seconds), ended)
 
 
-def request_head(ident: int, kind: int, request_id: str, size: int) -> bytes:
+def request_head(ident: int, kind: int, request_id: str, size: int, beside: bytes = b"") -> bytes:
     """The bytes before a body of `size` bytes in a frame to the worker."""
     name = request_id.encode()
     length = REQUEST.size - LENGTH.size + len(name) + size
-    return REQUEST.pack(length, ident, kind, len(name)) + name
+    if not beside:
+        return REQUEST.pack(length, ident, kind, len(name)) + name
+    said = LENGTH.pack(len(beside)) + beside
+    return REQUEST.pack(length + len(said), ident, kind | BESIDE, len(name)) + name + said
 
 
 @dataclass(slots=True)
 class Request:
-    """A frame to the worker."""
+    """A frame to the worker.
+
+    Attributes:
+        beside: what is said of the request beside its body; nothing where no hook reads it.
+    """
 
     ident: int
     kind: int
     request_id: str
     body: bytes | memoryview
+    beside: bytes = b""
 
     def pack(self) -> bytes:
-        return request_head(self.ident, self.kind, self.request_id, len(self.body)) + self.body
+        size, beside = len(self.body), self.beside
+        return request_head(self.ident, self.kind, self.request_id, size, beside) + self.body
 
     @classmethod
     def unpack(cls, frame: Frame) -> "Request":
         _, ident, kind, size = REQUEST.unpack_from(frame)
         start = REQUEST.size + size
-        return cls(ident, kind, str(frame[REQUEST.size : start], "utf-8"), frame[start:])
+        request_id = str(frame[REQUEST.size : start], "utf-8")
+        if kind < BESIDE:
+            return cls(ident, kind, request_id, frame[start:])
+        beside, body = _parted(frame, start)
+        return cls(ident, kind ^ BESIDE, request_id, body, beside)
 
 
 @dataclass(slots=True)
 class Response:
-    """A frame from the worker."""
+    """A frame from the worker.
+
+    Attributes:
+        beside: what a hook says beside the body: header fields.
+    """
 
     ident: int
     status: int
     kind: int
     body: bytes
+    beside: bytes = b""
 
     def pack(self) -> bytes:
         size = RESPONSE.size - LENGTH.size + len(self.body)
-        return RESPONSE.pack(size, self.ident, self.status, self.kind) + self.body
+        if not self.beside:
+            return RESPONSE.pack(size, self.ident, self.status, self.kind) + self.body
+        said = LENGTH.pack(len(self.beside)) + self.beside
+        head = RESPONSE.pack(size + len(said), self.ident, self.status, self.kind | BESIDE)
+        return b"".join((head, said, self.body))
 
     @classmethod
     def unpack(cls, frame: Frame) -> "Response":
         _, ident, status, kind = RESPONSE.unpack_from(frame)
-        return cls(ident, status, kind, bytes(frame[RESPONSE.size :]))
+        if kind < BESIDE:
+            return cls(ident, status, kind, bytes(frame[RESPONSE.size :]))
+        beside, body = _parted(frame, RESPONSE.size)
+        return cls(ident, status, kind ^ BESIDE, bytes(body), beside)
+
+
+def _parted(frame: Frame, start: int) -> tuple[bytes, Frame]:
+    """What is said beside a body, and the body, in a frame from `start` on."""
+    (size,) = LENGTH.unpack_from(frame, start)
+    start += LENGTH.size
+    return bytes(frame[start : start + size]), frame[start + size :]
 
 
 class Splitter:

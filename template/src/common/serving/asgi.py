@@ -8,8 +8,10 @@ from typing import Any
 
 from ..config import Config
 from ..errors import Unanswered
+from ..link.frames import Kind, Response
 from . import metrics
 from .applications.page import with_page
+from .beside import CURRENT, Beside, told
 from .compression import (
     ACCEPTED,
     DECODERS,
@@ -75,20 +77,27 @@ class Application:
         request_id = routes.request_id(headers)
         name = self._route_name(route)
         start = time.perf_counter()
+        own: str | None = None
         try:
             if route is not None:
                 routes.check(route, path, method, headers)
+            elif (own := routes.own_route(path, method)) is not None:
+                name = own
             body = await self._body(headers, receive)
             if body is None:
                 return None  # the client disconnected
             if headers.coding and body:
                 body = await self._decompressed(headers.coding, body)
-            if route is None:
+            if route is None and own is None:
                 marked, replayed = _marked(scope, request_id, body), _replay(body, receive)
                 return await self._fall_back(marked, replayed, send, request_id)
             start = time.perf_counter()
-            parts = routes.worker_body(route, headers, [body])
-            answer = await self.workers.submit(route.kind, b"".join(parts), request_id)
+            if route is None:
+                answer = await self._ask_own(scope, body, request_id)
+            else:
+                parts = routes.worker_body(route, headers, [body])
+                said = routes.said(scope["headers"], scope["query_string"])
+                answer = await self.workers.submit(route.kind, b"".join(parts), request_id, said)
         except (Refused, Unanswered) as error:
             answer = error_answer(error.status, error)
         took = time.perf_counter() - start
@@ -99,6 +108,12 @@ class Application:
         await send({"type": "http.response.body", "body": body})
         routes.count(name, answer.status, request_id, took)
         return None
+
+    async def _ask_own(self, scope: Scope, body: bytes, request_id: str) -> Response:
+        """A worker's answer at a route of the owner's."""
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        sent = told(scope["headers"], scope["query_string"], method=method, path=scope["path"])
+        return await self.workers.submit(Kind.ROUTE, body, request_id, sent)
 
     def _route_name(self, route: Route | None) -> str:
         if route is None:
@@ -147,6 +162,8 @@ class Application:
         """
         start = time.perf_counter()
         status = 500
+        held = Beside(self.routes.said(scope["headers"], scope["query_string"]))
+        CURRENT.set(held)
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
 
@@ -154,11 +171,11 @@ class Application:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                extra = [
-                    (b"x-request-id", request_id.encode("ascii")),
-                    *self.routes.extra_headers(status),
-                ]
-                message = {**message, "headers": [*_fields(message), *extra]}
+                if status == 200:
+                    status = held.status
+                extra = [(b"x-request-id", request_id.encode("ascii")), *held.fields]
+                extra += self.routes.extra_headers(status, extra)
+                message = {**message, "status": status, "headers": [*_fields(message), *extra]}
             await send(message)
 
         try:

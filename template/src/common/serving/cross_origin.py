@@ -10,6 +10,8 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 
+from ..routes import METHODS
+
 EXPOSED = ("X-Request-Id", "X-Model-Version", "Retry-After", "Inference-Header-Content-Length")
 
 
@@ -25,7 +27,7 @@ def allowing(origins: Sequence[str], application: Any) -> Any:
     return CrossOrigin(
         application,
         allow_origins=origins,
-        allow_methods=("GET", "HEAD", "POST"),
+        allow_methods=("HEAD", *METHODS),
         allow_headers=("*",),
         expose_headers=EXPOSED,
     )

@@ -18,8 +18,9 @@ from ..config import Config
 from ..errors import LoadError, Unanswered
 from ..link import launch
 from ..link.child import Child, reap_orphans
-from ..link.frames import LARGE_BYTES, Kind, Response, Splitter, Stats, request_head
-from . import metrics
+from ..link.frames import LARGE_BYTES, Kind, Ready, Response, Splitter, Stats, request_head
+from ..routes import OwnersRoute
+from . import beside, metrics
 from .busy_poll import BusyPoll
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 WATCH_SECONDS = 0.1
 MAX_RETRY_SECONDS = 30.0
 CLOSE_SECONDS = 2.0  # for workers to end by themselves
+OWNERS_CLOSE_SECONDS = 10.0  # and where the owner's code has something to close
+HEALTH_SECONDS = 5.0  # between two questions to a worker for its health
 MAX_IN_FLIGHT = 2048  # requests at a worker, where a batch may have more rows
 FIRST_PROCESS = 1  # of a container: what has lost its parent is left to it
 FLUSH_PARTS = 32  # the worker starts on so many while the server still reads other requests
@@ -88,6 +91,12 @@ class Worker(asyncio.Protocol):
         stuck: whether it made no progress for `predict_timeout_seconds`.
         broken: why its model can answer nothing more; None while it can.
         ready: whether it has loaded the model, and nobody has stopped it.
+        said: what it has said of the owner's code.
+        ailment: why the model says that it is not well; empty where it does not.
+        health_due: whether it was asked for its health, and has not answered.
+        health_asked: when it was asked last, by `time.monotonic`.
+        is_spare: whether it waits until others like it are ready, too.
+        is_retired: whether another one has taken its place.
     """
 
     pool: "Pool"
@@ -99,6 +108,12 @@ class Worker(asyncio.Protocol):
     stuck: bool = False
     broken: str | None = None
     ready: bool = False
+    said: Ready = Ready()
+    ailment: str = ""
+    health_due: bool = False
+    health_asked: float = 0.0
+    is_spare: bool = False
+    is_retired: bool = False
     transport: asyncio.Transport | None = None
     splitter: Splitter = field(default_factory=Splitter)
 
@@ -120,6 +135,8 @@ class Worker(asyncio.Protocol):
                 self._handle_notice(response)
         if not self.jobs:
             self.pool.busy_poll.stop()
+            if self.is_retired and self.transport is not None:
+                self.transport.close()
 
     def _handle_notice(self, response: Response) -> None:
         """Handle a response that answers no request: the worker's state, or its statistics."""
@@ -129,13 +146,35 @@ class Worker(asyncio.Protocol):
                 lambda: self.pool.batches.observe(Stats.unpack(response.body))
             )
         elif response.kind == Kind.READY and not self.loaded.done():
-            self.ready = True
+            self.ready = not (self.is_spare or self.is_retired)
+            self.said = Ready.unpack(response.body)
+            if not self.is_spare:
+                self.pool.take(self.said)
+            if self.said.tells_health:
+                self.ask_health()
             self.loaded.set_result(None)
         elif response.kind == Kind.FAILED and not self.loaded.done():
             self.loaded.set_exception(LoadError(response.body.decode()))
+        elif response.kind == Kind.HEALTH:
+            self._take_health(response.body.decode())
         elif response.kind == Kind.BROKEN:
             self.broken = response.body.decode()
             self.kill()
+
+    def ask_health(self) -> None:
+        """Ask for the model's health, unless an answer is due, or the worker is busy."""
+        if self.transport is None or self.jobs or self.health_due:
+            return
+        self.health_due, self.health_asked = True, time.monotonic()
+        self.transport.write(request_head(0, Kind.HEALTH, "health", 0))
+
+    def _take_health(self, ailment: str) -> None:
+        self.health_due = False
+        if ailment and ailment != self.ailment:
+            logger.warning("worker %d is not well: %s", self.process.pid, ailment)
+        elif self.ailment and not ailment:
+            logger.warning("worker %d is well again", self.process.pid)
+        self.ailment = ailment
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.loaded.done():
@@ -169,6 +208,12 @@ class Worker(asyncio.Protocol):
         else:
             self.transport.writelines(parts)
 
+    def retire(self) -> None:
+        """Take no more requests, and end once those that it has are answered."""
+        self.is_retired, self.ready = True, False
+        if not self.jobs and self.transport is not None:
+            self.transport.close()
+
     def kill(self) -> None:
         """Kill the process and what it started. `connection_lost` follows."""
         self.ready = False
@@ -188,6 +233,8 @@ class Pool:
         held: the bytes of the bodies that the server holds.
         busy_poll: keeps the event loop awake while a worker has a single request.
         draining: whether the server is about to stop.
+        reads_context: whether a hook reads what is said of a request beside its body.
+        own_routes: the owner's routes.
     """
 
     busy_poll: BusyPoll
@@ -201,7 +248,8 @@ class Pool:
         self._ident = 0
         self.batches = metrics.Batches(config.name)
         self.held = Held(max(config.serving.max_queue_bytes, config.serving.max_body_bytes))
-        self.draining = False
+        self.draining = self.reads_context = False
+        self.own_routes: tuple[OwnersRoute, ...] = ()
         self._closing = False
         # Looked up once: in Python 3.10 and 3.11 each look-up is a system call.
         self._loop: asyncio.AbstractEventLoop
@@ -210,8 +258,10 @@ class Pool:
 
     @property
     def ready(self) -> bool:
-        """Whether the server takes requests: a worker is ready, and the server is not draining."""
-        return not self.draining and self._any_ready
+        """Whether clients should ask: a worker is ready and well, and the server does not drain."""
+        return not self.draining and any(
+            worker.ready and not worker.ailment for worker in self._workers
+        )
 
     @property
     def _any_ready(self) -> bool:
@@ -241,13 +291,20 @@ class Pool:
             await self._connect(child)
         await asyncio.gather(*(self._loaded(worker) for worker in self._workers))
 
-    def submit(self, kind: Kind, body: bytes, request_id: str) -> "asyncio.Future[Response]":
+    def submit(
+        self, kind: Kind, body: bytes, request_id: str, said: bytes = b""
+    ) -> "asyncio.Future[Response]":
         """Send a request to a worker, or queue it. Raises what `ask` does."""
         answer: asyncio.Future[Response] = self._loop.create_future()
-        self.ask(kind, [body], request_id, answer)
+        if self.reads_context and (current := beside.CURRENT.get()) is not None:
+            said = current.sent
+            answer.add_done_callback(lambda done: _take(current, done))
+        self.ask(kind, [body], request_id, answer, said)
         return answer
 
-    def ask(self, kind: Kind, parts: list[bytes], request_id: str, answer: Answer) -> None:
+    def ask(
+        self, kind: Kind, parts: list[bytes], request_id: str, answer: Answer, said: bytes = b""
+    ) -> None:
         """Send a request to a worker, or queue it.
 
         Args:
@@ -255,6 +312,7 @@ class Pool:
             parts: the body, in parts.
             request_id: its request id, for the log.
             answer: receives the response.
+            said: what the hooks are told beside it.
 
         Raises:
             Unanswered: the queue is full, or there is no worker to wait for.
@@ -271,13 +329,17 @@ class Pool:
         if held.size > held.limit and held.size > size and not self._has_room():
             held.size -= size
             raise Unanswered(503, full(self.held.limit))
-        frame = [request_head(self._ident, kind, request_id, size), *parts]
+        frame = [request_head(self._ident, kind, request_id, size, said), *parts]
         job = Job(self._ident, frame, answer, time.monotonic(), size)
         worker = self._least_busy()
         if worker is None:
             self._queue.append(job)
         else:
             worker.send(job)
+
+    def take(self, said: Ready) -> None:
+        """Take what a worker says of the owner's code."""
+        self.reads_context, self.own_routes = said.reads_context, said.routes
 
     def answered(self, worker: Worker, response: Response) -> None:
         """Deliver a worker's response, and send the worker what waits."""
@@ -301,10 +363,37 @@ class Pool:
             late = worker.stuck and now - job.since >= self._serving.predict_timeout_seconds
             self._fail(job, *self._loss(late))
         worker.jobs.clear()
-        if worker.has_loaded and not self._closing:
+        replaced = worker.is_spare or worker.is_retired
+        if worker.has_loaded and not self._closing and not replaced:
             self._log_loss(worker)
             self._replacing += 1
             self._spawn(self._replace(worker.process.gpu))
+
+    async def reload(self) -> None:
+        """Replace the workers by new ones that read the files as they are now.
+
+        Where the new ones cannot load the model, the others go on.
+        """
+        old = [worker for worker in self._workers if worker.has_loaded]
+        new: list[Worker] = []
+        try:
+            for worker in old:
+                child = launch.start(self._config, gpu=worker.process.gpu)
+                new.append(await self._connect(child, is_spare=True))
+            for worker in new:
+                await self._loaded(worker)
+        except (LoadError, OSError) as error:
+            logger.error("not loaded: %s; the model goes on as it was before the change", error)
+            for worker in new:
+                worker.retire()
+            return
+        for worker in new:
+            worker.is_spare, worker.ready = False, True
+            self.take(worker.said)
+        for worker in old:
+            worker.retire()
+        logger.warning("the model was loaded again")
+        self._dispatch()
 
     async def close(self) -> None:
         """Stop the workers. Requests that still wait fail with 503."""
@@ -318,8 +407,9 @@ class Pool:
         for worker in workers:
             if worker.transport is not None:
                 worker.transport.close()
-        deadline = time.monotonic() + CLOSE_SECONDS
+        start = time.monotonic()
         for worker in workers:
+            deadline = start + (OWNERS_CLOSE_SECONDS if worker.said.closes else CLOSE_SECONDS)
             while not worker.process.ended and time.monotonic() < deadline:
                 await asyncio.sleep(0.02)
             worker.kill()
@@ -373,9 +463,9 @@ class Pool:
             else:
                 worker.send(job)
 
-    async def _connect(self, child: Child) -> Worker:
+    async def _connect(self, child: Child, is_spare: bool = False) -> Worker:
         loop = asyncio.get_running_loop()
-        worker = Worker(self, child, loop.create_future())
+        worker = Worker(self, child, loop.create_future(), is_spare=is_spare)
         worker.loaded.add_done_callback(_retrieve)
         self._workers.append(worker)
         child.connection.setblocking(False)
@@ -462,7 +552,10 @@ class Pool:
                 if worker.stuck or worker.process.ended:
                     worker.kill()
                 else:
-                    worker.ready = worker.has_loaded and not worker.process.stopped
+                    takes_part = not (worker.is_spare or worker.is_retired)
+                    worker.ready = takes_part and worker.has_loaded and not worker.process.stopped
+                if worker.said.tells_health and now - worker.health_asked >= HEALTH_SECONDS:
+                    worker.ask_health()
             if self._queue:
                 self._dispatch()  # to one that goes on
             if os.getpid() == FIRST_PROCESS:
@@ -480,6 +573,11 @@ class Pool:
 def full(limit: int) -> str:
     """The message for a body that there is no room for."""
     return f"bodies of {limit} bytes are held already (serving.max_queue_bytes); try again later"
+
+
+def _take(current: beside.Beside, done: "asyncio.Future[Response]") -> None:
+    if not done.cancelled() and done.exception() is None:
+        current.take(done.result())
 
 
 def _retrieve(loaded: "asyncio.Future[None]") -> None:

@@ -16,8 +16,9 @@ from typing import Protocol
 from ..config import Config
 from ..link.frames import V2_HEAD, FirstLine, Kind, Response
 from ..platforms import SCORING, VERTEX
+from ..routes import OwnersRoute
 from ..words import no_version
-from . import metrics
+from . import beside, metrics
 from .compression import ACCEPTED, HeaderList, accepted, coding_of
 
 access_logger = logging.getLogger("access")
@@ -46,6 +47,7 @@ OF_PLATFORMS = (b"ce-", b"x-amzn-")  # starts of header fields
 ASKING = ("GET", "HEAD")  # the methods of routes that tell something
 RETRY_AFTER = (b"retry-after", b"1")
 CLOSE = (b"connection", b"close")
+NO_HEADERS: HeaderList = []
 
 
 class Refused(Exception):
@@ -113,7 +115,19 @@ class Workers(Protocol):
 
     draining: bool
 
-    def submit(self, kind: Kind, body: bytes, request_id: str) -> Awaitable[Response]:
+    @property
+    def own_routes(self) -> Sequence[OwnersRoute]:
+        """The owner's routes."""
+        ...
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether a hook reads what is said of a request beside its body."""
+        ...
+
+    def submit(
+        self, kind: Kind, body: bytes, request_id: str, said: bytes = b""
+    ) -> Awaitable[Response]:
         """The answer to a body. Raises Unanswered if there is none."""
         ...
 
@@ -197,7 +211,7 @@ class PredictRoutes:
         """The methods that a predict route's path takes: Vertex AI may ask for health there."""
         if self._tells_health(path):
             return (*ASKING, "POST")
-        return ("POST",)
+        return self._own_methods(path) or ("POST",)
 
     def _tells_health(self, path: str) -> bool:
         return path in self._health and path in self._routes
@@ -257,6 +271,29 @@ class PredictRoutes:
             return parts
         return [V2_HEAD.pack(_json_size(headers, sum(map(len, parts)))), *parts]
 
+    def own_route(self, path: str, method: str) -> str | None:
+        """The owner's route for a path; None if it has none.
+
+        Raises:
+            Refused: it does not take this method.
+        """
+        methods = self._own_methods(path)
+        if not methods:
+            return None
+        if method not in methods and not (method == "HEAD" and "GET" in methods):
+            raise Refused(405, f"the method must be {' or '.join(methods)}, it is {method}")
+        return path
+
+    def _own_methods(self, path: str) -> tuple[str, ...]:
+        own = self._workers.own_routes
+        return tuple(method for route in own if route.path == path for method in route.methods)
+
+    def said(self, headers: HeaderList, query: bytes = b"") -> bytes:
+        """What the hooks are told of a request beside its body; nothing where none reads it."""
+        if not self._workers.reads_context:
+            return b""
+        return beside.told(headers, query)
+
     def response(
         self, answer: Response, request_id: str, allowed: Sequence[str] = ()
     ) -> tuple[HeaderList, bytes]:
@@ -274,8 +311,10 @@ class PredictRoutes:
             headers.append((b"allow", ", ".join(allowed).encode()))
         elif answer.status == 415:
             headers.append((b"accept-encoding", ACCEPTED))
+        if answer.beside:
+            headers = beside.merged(headers, beside.fields_of(answer))
         if answer.status != 200 or self.draining:
-            headers += self.extra_headers(answer.status)
+            headers += self.extra_headers(answer.status, headers)
         return headers, body
 
     def coding(self, headers: "Headers") -> bytes | None:
@@ -283,10 +322,15 @@ class PredictRoutes:
         fields = [value for name, value in headers.fields if name == b"accept-encoding"]
         return accepted(b",".join(fields))
 
-    def extra_headers(self, status: int) -> HeaderList:
-        """The headers that every response with this status has, whoever made it."""
+    def extra_headers(self, status: int, others: HeaderList = NO_HEADERS) -> HeaderList:
+        """The headers that every response with this status has, whoever made it.
+
+        Args:
+            status: of the response.
+            others: the headers that it has.
+        """
         headers = []
-        if status == 503:
+        if status == 503 and all(name != RETRY_AFTER[0] for name, _ in others):
             headers.append(RETRY_AFTER)
         if self.draining:
             headers.append(CLOSE)
@@ -403,6 +447,14 @@ def version_fields(config: Config) -> list[tuple[str, str]]:
 def error_answer(status: int, error: Exception) -> Response:
     """The answer for an error, with its message under `error`."""
     return Response(0, status, Kind.JSON, json.dumps({"error": str(error)}).encode())
+
+
+def message_of(answer: Response) -> str:
+    """The message of an answer that is an error, which a hook may have made."""
+    said = json.loads(answer.body)
+    if isinstance(said, dict) and "error" in said:
+        return str(said["error"])
+    return f"the model answers with status {answer.status}"
 
 
 def _route_elsewhere(path: str) -> Route | None:

@@ -15,7 +15,7 @@ import uvicorn
 from ..config import Config
 from ..errors import ConfigError
 from ..link.child import Child
-from . import gpu_memory
+from . import gpu_memory, reloading
 from .asgi import Application, ASGIApplication
 from .http.connection import HTTPProtocol
 from .listener import BACKLOG, Port
@@ -137,6 +137,9 @@ async def serve(config: Config, http: Port, grpc: Port | None, workers: list[Chi
     try:
         gpu_memory.start(config)
         await pool.start(workers)
+        if reloading.is_wanted():
+            watching = asyncio.create_task(reloading.watch(pool))
+            watching.add_done_callback(_tell)
         QUEUE.set_function(lambda: pool.waiting)
         application = Application(config, pool, fallback.application)
         gc.freeze()  # what exists now stays: the collector need not examine it again
@@ -146,6 +149,12 @@ async def serve(config: Config, http: Port, grpc: Port | None, workers: list[Chi
         await _serve_http(config, application, http, grpc_server)
     finally:
         await pool.close()
+
+
+def _tell(watching: "asyncio.Task[None]") -> None:
+    """Log why files are no longer watched."""
+    if not watching.cancelled() and (error := watching.exception()) is not None:
+        logger.error("src/ is no longer watched: %r", error, exc_info=error)
 
 
 def _fallback(config: Config, pool: Pool) -> Fallback:

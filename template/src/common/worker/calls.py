@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..bodies.values import Encoder
+from ..context import Context
 from ..link.frames import Request
 
 
@@ -22,6 +23,8 @@ class Call:
         rows: how many rows it has.
         decoded: how long decode took, in seconds.
         preprocessed: how long preprocess took, in seconds.
+        context: what the hooks get beside it; None where none of them takes it.
+        apart: what must be equal in requests that share a call of `predict`, beside their bodies.
     """
 
     frame: Request
@@ -30,6 +33,8 @@ class Call:
     rows: int
     decoded: float
     preprocessed: float
+    context: Context | None = None
+    apart: tuple[str | None, ...] = ()
 
 
 def merged(calls: Sequence[Call]) -> dict[str, Any]:

@@ -20,11 +20,13 @@ from ..bodies.places import TooMuch
 from ..bodies.scoring import ScoringRows
 from ..bodies.v2 import first_row
 from ..bodies.v2.long_lists import Unseen
+from ..context import Context
 from ..errors import InvalidInput, text_of
 from ..link.frames import Kind
 from ..rows.extent import extent
 from ..schema import ModelInput
 from ..signature import Signature
+from .hooks import Hooks
 
 Reader = Callable[[bytes | memoryview], "Rows"]
 READERS: dict[int, Reader] = {
@@ -45,11 +47,12 @@ class Rows(Protocol):
     def others(self) -> Steps[dict[str, Any]]: ...
 
 
-class Model(Protocol):
-    """The owner's code that sees a request's rows."""
+# The context of a decoded body; None where no hook takes one.
+Contexts = Callable[[dict[str, Any]], Context | None]
 
-    def preprocess(self, request: dict[str, Any]) -> dict[str, Any]: ...
-    def predict(self, request: dict[str, Any]) -> dict[str, Any]: ...
+
+def no_context(_: dict[str, Any]) -> None:
+    """The context where no hook takes one."""
 
 
 class FirstRows:
@@ -61,8 +64,8 @@ class FirstRows:
         grpc: decodes gRPC's messages, if there is a port for them.
     """
 
-    def __init__(self, model: Model, described: ModelInput | None, grpc: Any = None) -> None:
-        self._model = model
+    def __init__(self, model: Any, described: ModelInput | None, grpc: Any = None) -> None:
+        self._hooks = Hooks(model)
         self._grpc = grpc
         self._described = described
         self._signature = Signature(described)
@@ -71,39 +74,46 @@ class FirstRows:
         self._readers: dict[int, Reader] = {**READERS, Kind.SCORING: of_scoring}
         self._converts = described is None  # whether the owner's code takes rows that do not fit
 
-    def check(self, kind: int, body: bytes | memoryview) -> None:
+    def check(self, kind: int, body: bytes | memoryview, contexts: Contexts = no_context) -> None:
         """Check a body's first rows if it is large.
+
+        Args:
+            kind: what the body is.
+            body: the body.
+            contexts: the context that the owner's code gets for a part of it.
 
         Raises:
             InvalidInput: the model takes no such rows.
             TooMuch: the body holds too much beside them.
             DecodeError: they are tensors, and not as V2 specifies them.
         """
-        at_once(self.steps(kind, body))
+        at_once(self.steps(kind, body, contexts))
 
-    def steps(self, kind: int, body: bytes | memoryview) -> Steps[None]:
+    def steps(
+        self, kind: int, body: bytes | memoryview, contexts: Contexts = no_context
+    ) -> Steps[None]:
         """As `check`, with pauses."""
         if len(body) < LARGE_BYTES or self._converts:
             return
         if kind in TENSORS:
             with contextlib.suppress(Unseen):
-                yield from self._try_tensors(kind, body)
+                yield from self._try_tensors(kind, body, contexts)
         if kind not in self._readers:
             return
         try:
-            yield from self._try(self._readers[kind](body))
+            yield from self._try(self._readers[kind](body), contexts)
         except (InvalidInput, TooMuch):
             raise
         except ValueError:  # what is wrong with the body, its decoder says
             return
 
-    def _try(self, rows: Rows) -> Steps[None]:
+    def _try(self, rows: Rows, contexts: Contexts) -> Steps[None]:
         yield from rows.find()
         index = 0
         goes_on: bool | None = None  # after two batches
         for number, batch in enumerate(rows.batches()):
             if (misfit := self._misfit(batch)) is not None:
-                yield from self._refuse(rows, batch[misfit], index + misfit)
+                yield from self._refuse(rows, batch[misfit], index + misfit, contexts)
                 return
             index += len(batch)
             if number and goes_on is None:
@@ -111,9 +121,9 @@ class FirstRows:
             if goes_on is False:
                 return
             yield
-        yield from self._check_next(rows, index)
+        yield from self._check_next(rows, index, contexts)
 
-    def _try_tensors(self, kind: int, body: bytes | memoryview) -> Steps[None]:
+    def _try_tensors(self, kind: int, body: bytes | memoryview, contexts: Contexts) -> Steps[None]:
         """Check the first row of tensors, and that their data is as much as their shapes say."""
         if kind == Kind.V2:
             found = first_row.of_v2(body, self._described)
@@ -128,7 +138,7 @@ class FirstRows:
                 return
             said, row = refusal, first
         text = _too_large(0) if row.too_large else said
-        self._ask(row.request, said, text)
+        self._ask(row.request, said, text, contexts)
 
     def _misfit(self, batch: list[Any]) -> int | None:
         """The first row that does not fit by itself."""
@@ -143,7 +153,7 @@ class FirstRows:
             return False
         return (yield from rows.exceed(self._extent.lists, self._extent.values))
 
-    def _check_next(self, rows: Rows, index: int) -> Steps[None]:
+    def _check_next(self, rows: Rows, index: int, contexts: Contexts) -> Steps[None]:
         """Check a row that is too large to be decoded here: what it begins with may be too much."""
         if self._extent is None:
             return
@@ -154,9 +164,11 @@ class FirstRows:
         like_it: list[Any] = [0] * (most_values + 1)
         if lists > self._extent.lists:
             like_it = [[]] * (self._extent.lists + 1)
-        yield from self._refuse(rows, like_it, index, _too_large(index))
+        yield from self._refuse(rows, like_it, index, contexts, _too_large(index))
 
-    def _refuse(self, rows: Rows, row: Any, index: int, text: str | None = None) -> Steps[None]:
+    def _refuse(
+        self, rows: Rows, row: Any, index: int, contexts: Contexts, text: str | None = None
+    ) -> Steps[None]:
         """Raise InvalidInput for a row that does not fit, if the owner's code says so too."""
         refusal = self._refusal([row])
         if refusal is None:
@@ -166,12 +178,14 @@ class FirstRows:
             others = yield from rows.others()
         except Exception:  # the decoder shows what is wrong
             return
-        self._ask({**others, "instances": [row]}, refusal, text)
+        self._ask({**others, "instances": [row]}, refusal, text, contexts)
 
-    def _ask(self, request: dict[str, Any], refusal: str, text: str) -> None:
+    def _ask(self, request: dict[str, Any], refusal: str, text: str, contexts: Contexts) -> None:
         """Raise InvalidInput with a text if the owner's code refuses a request as expected."""
         try:
-            self._model.predict(self._model.preprocess(request))
+            context = contexts(request)
+            prepared = self._hooks.preprocess(request, context)
+            self._hooks.predict(prepared, self._hooks.of_predict(context))
         except InvalidInput as error:
             if text_of(error) == refusal:
                 raise InvalidInput(text) from None

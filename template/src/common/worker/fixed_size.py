@@ -18,33 +18,36 @@ class FixedSize:
     rows are independent: then the arithmetic of an answer is that of one batch size.
 
     Args:
-        predict: the model's.
         size: the number of rows of each call.
     """
 
-    def __init__(self, predict: Predict, size: int) -> None:
-        self._predict = predict
+    def __init__(self, size: int) -> None:
         self._size = size
 
-    def __call__(self, request: dict[str, Any]) -> Any:
+    def __call__(self, predict: Predict, request: dict[str, Any]) -> Any:
         """The response to a request.
+
+        Args:
+            predict: the model's.
+            request: of any number of rows.
 
         Raises:
             Uncut: the response cannot be cut by rows.
         """
         instances = request.get("instances")
         if not isinstance(instances, (list, np.ndarray)) or not len(instances):
-            return self._predict(request)
+            return predict(request)
         starts = range(0, len(instances), self._size)
-        parts = [self._piece(request, instances[start : start + self._size]) for start in starts]
+        pieces = [instances[start : start + self._size] for start in starts]
+        parts = [self._piece(predict, request, rows) for rows in pieces]
         if len(parts) == 1:
             return parts[0]
         return {key: _joined(key, [part[key] for part in parts]) for key in parts[0]}
 
-    def _piece(self, request: dict[str, Any], rows: Any) -> dict[str, Any]:
+    def _piece(self, predict: Predict, request: dict[str, Any], rows: Any) -> dict[str, Any]:
         count = len(rows)
         places = [min(place, count - 1) for place in range(self._size)]
-        response = self._predict({**request, "instances": taken(rows, places)})
+        response = predict({**request, "instances": taken(rows, places)})
         part: dict[str, Any] = kept(cut(response, [count, self._size - count])[0])
         return part
 

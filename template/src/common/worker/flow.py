@@ -6,9 +6,10 @@ Requests that have arrived together share one call of `predict` if that cannot c
 import contextlib
 import dataclasses
 import gc
+import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -23,15 +24,19 @@ from ..bodies.scoring import Scoring
 from ..bodies.v2.v2_codec import V2, parted
 from ..bodies.v2.v2_pieces import V2Pieces
 from ..bodies.values import Encoder
+from ..context import Context
 from ..errors import InvalidInput, TooLarge, UnknownModel, Unsendable, text_of
-from ..link.frames import PHASES, Kind, Request, Response, Stats
+from ..link.frames import PHASES, Kind, Ready, Request, Response, Stats
 from ..schema import ModelInput
 from ..words import kind_of, type_name
 from .calls import Call, merged
-from .first_rows import FirstRows
+from .first_rows import Contexts, FirstRows
 from .fixed_size import FixedSize
+from .hooks import Hooks, check_shared
 from .independence import Finding, Predict
+from .lifecycle import Lifecycle
 from .options import Options
+from .own_routes import OwnRoutes
 from .recovery import Failure, Recovery
 from .responses import Uncut, cut, kept, shown
 from .sharing import MOST_CHECKED, Group, Sharing
@@ -48,6 +53,8 @@ CODECS: dict[int, tuple[Callable[[bytes | memoryview], Any], Encoder]] = {
 ASIDE_BYTES = 1 << 22
 # One that is hardly decoded waits from this size on: below it, sharing a call may pay.
 RAW_ASIDE_BYTES = 1 << 24
+# Kinds whose body cannot be an error's: the server makes one of the message.
+ONLY_ERRORS = (Kind.GRPC, Kind.EVENT)
 NO_SECONDS = (0.0,) * len(PHASES)
 NO_MEMORY = (
     "the request needs more of the GPU's memory than is free: try again later, or send fewer rows"
@@ -56,7 +63,10 @@ PIECE = 32  # responses; the server sends them while the next ones are encoded
 
 
 class InferenceModel(Protocol):
-    """What `server/inference_model.py` defines: KFServing's four methods, in calling order."""
+    """What `server/inference_model.py` defines: KFServing's four methods, in calling order.
+
+    All but `load` may take a second parameter, `context`.
+    """
 
     def load(self) -> None: ...
     def preprocess(self, request: dict[str, Any]) -> dict[str, Any]: ...
@@ -108,6 +118,13 @@ class Flow:
         first_rows: tries the first rows of large bodies.
         max_answer_bytes: the size of the largest answer.
         described: `model.input` of a Config, for bodies whose values stand in named columns.
+        version: the model's version.
+
+    Attributes:
+        lifecycle: what the model does around its requests.
+
+    Raises:
+        LoadError: a method of the model takes other parameters than a hook does.
     """
 
     def __init__(
@@ -121,12 +138,18 @@ class Flow:
         first_rows: FirstRows | None = None,
         max_answer_bytes: int = 2**30,
         described: ModelInput | None = None,
+        version: str | None = None,
     ) -> None:
-        self._model = model
+        self._hooks = Hooks(model)
+        self._own_routes = OwnRoutes(model)
+        self.lifecycle = Lifecycle(model)
         self._sharing = sharing
-        self._padded: Predict | None = None
+        if self._hooks.is_apart:
+            sharing.max_batch_size = 1
+        self._padded: FixedSize | None = None
         if fixed_size:
-            self._padded = FixedSize(model.predict, fixed_size)
+            self._padded = FixedSize(fixed_size)
+        self._version = version
         self._v2 = v2 or V2()
         scoring, table = Scoring(described), Csv(described)
         self._codecs: dict[int, Codec] = {
@@ -148,6 +171,16 @@ class Flow:
         self._first_rows = first_rows
         self._max_answer_bytes = max_answer_bytes
         self._recovery = Recovery()
+
+    def ready(self) -> Ready:
+        """What the server is told of the owner's code."""
+        lifecycle = self.lifecycle
+        return Ready(
+            self._hooks.reads_context,
+            lifecycle.tells_health,
+            lifecycle.closes,
+            self._own_routes.routes,
+        )
 
     @property
     def max_batch_size(self) -> int:
@@ -204,7 +237,13 @@ class Flow:
         """
         if frame.kind == Kind.TRIAL:
             return self._answer_trial(frame)
+        if frame.kind == Kind.ROUTE:
+            return self._answer_route(frame)
+        if frame.kind == Kind.HEALTH:
+            ailment = self.lifecycle.ailment()
+            return Response(0, 200, Kind.HEALTH, (ailment or "").encode("utf-8", "replace"))
         start = time.perf_counter()
+        context: Context | None = None
         try:
             if len(frame.body) < LARGE_BYTES:
                 body, encode = self._decode(frame)
@@ -214,15 +253,26 @@ class Flow:
             if len(request) > 1:
                 self._options.check(request)
             decoded = time.perf_counter()
-            prepared = self._model.preprocess(request)
+            context = self._context(frame, request)
+            prepared = self._hooks.preprocess(request, context)
             if type(prepared) is dict:
                 prepared = prepared.copy()  # the owner may use the same dict for the next request
             elif prepared is None:
                 raise Unsendable("preprocess returned None, it must return a dict with instances")
             done = time.perf_counter()
-            return Call(frame, encode, prepared, _rows(prepared), decoded - start, done - decoded)
+            taken = decoded - start, done - decoded
+            call = Call(frame, encode, prepared, _rows(prepared), *taken)
+            if context is not None:
+                call.context, call.apart = context, self._hooks.apart(context)
+            return call
         except BaseException as error:
-            return self._failure(frame, error, "preprocess")
+            return self._failure(frame, error, "preprocess", context)
+
+    def _context(self, frame: Request, body: dict[str, Any]) -> Context | None:
+        """What the hooks get beside a request; None where none of them takes it."""
+        if not self._hooks.reads_context:
+            return None
+        return Context.of(frame.request_id, frame.beside, body, self._version)
 
     def answer(self, opened: list[Call | Response]) -> Iterator[Answered]:
         """Answer opened requests that have arrived together.
@@ -253,7 +303,7 @@ class Flow:
         """Why a JSON body gets no predictions; None if it does."""
         request = Request(0, Kind.JSON, request_id, body)
         answered = [part for parts, _ in self.answer([self.open(request)]) for part in parts]
-        if answered[0].status == 200:
+        if answered[0].status < 400:
             return None
         return answered[0].body.decode()
 
@@ -273,10 +323,24 @@ class Flow:
                 opened[body] = self.open(Request(0, Kind.JSON, f"row {shown(row)}", body))
         calls = [outcome for outcome in opened.values() if isinstance(outcome, Call)]
         try:
-            return self._sharing.try_rows(calls, self._predict)
+            return self._sharing.try_rows(calls, self._predicting(calls))
         except BaseException:
             logger.debug("the rows of a trial get no prediction", exc_info=True)
             return None
+
+    def _answer_route(self, frame: Request) -> Response:
+        """Answer a request to a route of the owner's."""
+        said = json.loads(frame.beside)
+        context = Context.of(frame.request_id, frame.beside, {}, self._version)
+        method, path = said["method"], said["path"]
+        try:
+            body, media_type = self._own_routes.answer(method, path, frame.body, context)
+            if len(body) > self._max_answer_bytes:
+                raise TooLarge(str(len(body)), self._max_answer_bytes)
+            status, beside = context.checked_status(), context.beside(media_type)
+            return Response(frame.ident, status, Kind.JSON, body, beside)
+        except BaseException as error:
+            return self._failure(frame, error, path, context)
 
     def _answer_trial(self, frame: Request) -> Response:
         finding = self.try_rows(bodies.json_decode(frame.body))
@@ -306,7 +370,7 @@ class Flow:
         """The Response where the model does not take the first rows."""
         if self._first_rows is None:
             return None
-        steps = self._first_rows.steps(frame.kind, frame.body)
+        steps = self._first_rows.steps(frame.kind, frame.body, self._contexts(frame))
         while True:
             try:
                 next(steps)
@@ -318,7 +382,10 @@ class Flow:
 
     def _check_first_rows(self, frame: Request) -> None:
         if self._first_rows is not None:
-            self._first_rows.check(frame.kind, frame.body)
+            self._first_rows.check(frame.kind, frame.body, self._contexts(frame))
+
+    def _contexts(self, frame: Request) -> Contexts:
+        return lambda body: self._context(frame, body)
 
     def _answer_group(self, group: Group) -> Iterator[Answered]:
         if len(group.calls) < 2 or self.max_batch_size == 1:
@@ -337,7 +404,7 @@ class Flow:
         """The result of a shared call of `predict`; None if each request must run alone."""
         start = time.perf_counter()
         try:
-            response = self._predict(merged(group.calls))
+            response = self._predicting(group.calls)(merged(group.calls))
             took = time.perf_counter() - start
             parts = cut(response, [call.rows for call in group.calls])
         except Uncut as error:
@@ -364,19 +431,38 @@ class Flow:
         if len(answered) > 1:
             calls = [call for call, _ in answered]
             alone = [response for _, response in answered]
-            self._sharing.check(group, calls, alone, self._predict)
+            self._sharing.check(group, calls, alone, self._predicting(calls))
 
-    def _predict(self, request: dict[str, Any]) -> Any:
+    def _predicting(self, calls: Sequence[Call]) -> Predict:
+        """What predicts for requests that share a call, with what is equal beside them."""
+        context = calls[0].context if calls else None
+        return lambda request: self._predict(request, context)
+
+    def _predict(self, request: dict[str, Any], context: Context | None) -> Any:
         """What the model predicts, in calls of the fixed size where there is one."""
         if self._options.has_parameters:
             current.request.set(request)
+        if context is not None:
+            return self._predict_beside(request, context)
+        return self._predict_rows(request, None)
+
+    def _predict_beside(self, request: dict[str, Any], context: Context) -> Any:
+        """What the model predicts where a hook takes a context."""
+        shared = self._hooks.of_predict(context)
+        response = self._predict_rows(request, shared)
+        if shared is not context:
+            check_shared(shared)
+        return response
+
+    def _predict_rows(self, request: dict[str, Any], context: Context | None) -> Any:
+        predict = self._hooks.predict
         if self._padded is None or self.max_batch_size == 1:
-            return self._model.predict(request)
+            return predict(request, context)
         try:
-            return self._padded(request)
+            return self._padded(lambda part: predict(part, context), request)
         except Uncut as error:
             self._sharing.end(Finding(reason=str(error)))
-            return self._model.predict(request)
+            return predict(request, context)
 
     def _answer_each(self, calls: list[Call]) -> Iterator[Answered]:
         for call in calls:
@@ -395,11 +481,11 @@ class Flow:
         """What `predict` returns, or the Response of an error; and the seconds it took."""
         start = time.perf_counter()
         try:
-            response: Any = self._predict(call.request)
+            response: Any = self._predict(call.request, call.context)
             if response is None:
                 raise Unsendable("predict returned None, it must return a dict with predictions")
         except BaseException as error:
-            response = self._failure(call.frame, error, "predict")
+            response = self._failure(call.frame, error, "predict", call.context)
         return response, time.perf_counter() - start
 
     def _finish(self, answered: list[tuple[Call, Any]], predicted: float) -> Iterator[Answered]:
@@ -434,9 +520,9 @@ class Flow:
     def _postprocess(self, call: Call, response: Any) -> Any:
         """The postprocessed response, or the Response of an error."""
         try:
-            return self._model.postprocess(response)
+            return self._hooks.postprocess(response, call.context)
         except BaseException as error:
-            return self._failure(call.frame, error, "postprocess")
+            return self._failure(call.frame, error, "postprocess", call.context)
 
     def _encode(self, call: Call, final: Any) -> Response:
         """The Response of what `postprocess` returned."""
@@ -450,18 +536,25 @@ class Flow:
             predictions = final.get("predictions")
             if getattr(predictions, "nbytes", 0) > limit and _least_bytes(predictions) > limit:
                 raise TooLarge(f"{_least_bytes(predictions)} or more", limit)
+            status, beside = 200, b""
+            if call.context is not None:
+                status, beside = call.context.checked_status(), call.context.beside()
+            if status >= 400 and call.frame.kind in ONLY_ERRORS:
+                return _error(call.frame, status, _said(final, status), beside)
             body = call.encode(final)
             if len(body) > limit:
                 raise TooLarge(str(len(body)), limit)
-            return Response(call.frame.ident, 200, call.frame.kind, body)
+            return Response(call.frame.ident, status, call.frame.kind, body, beside)
         except BaseException as error:
             return self._failure(call.frame, error, "encode")
 
-    def _failure(self, frame: Request, error: BaseException, phase: str) -> Response:
+    def _failure(
+        self, frame: Request, error: BaseException, phase: str, context: Context | None = None
+    ) -> Response:
         """The Response of an error.
 
-        The client's mistake is a 400 with its message. All else reveals nothing about the model;
-        its traceback is in the log.
+        The client's mistake is a 400 with its message, or has the status that a hook has set. All
+        else reveals nothing about the model; its traceback is in the log.
         """
         if isinstance(error, UnknownModel):
             return _error(frame, 404, text_of(error))
@@ -469,7 +562,7 @@ class Flow:
             return _unsendable(frame, error)
         failure = self._recovery.note(error)
         if failure == Failure.INPUT:
-            return _error(frame, 400, text_of(error))
+            return _refused(frame, text_of(error), context)
         text = f"{phase} failed: {type(error).__name__}: {text_of(error)}"
         logger.error("%s", text, exc_info=error, extra={"request_id": frame.request_id})
         if failure == Failure.OUT_OF_MEMORY:
@@ -565,6 +658,23 @@ def _rows(request: Any) -> int:
     return 1
 
 
-def _error(frame: Request, status: int, message: str) -> Response:
+def _said(final: Mapping[str, Any], status: int) -> str:
+    """The message of an answer that is an error."""
+    return str(final.get("error", f"the model answers with status {status}"))
+
+
+def _refused(frame: Request, message: str, context: Context | None) -> Response:
+    """The Response for a request that is the client's mistake."""
+    if context is None:
+        return _error(frame, 400, message)
+    try:
+        status, beside = context.checked_status(), context.beside()
+    except Unsendable as error:
+        return _unsendable(frame, error)
+    return _error(frame, max(status, 400), message, beside)
+
+
+def _error(frame: Request, status: int, message: str, beside: bytes = b"") -> Response:
     text = message.encode("utf-8", "replace").decode()  # a lone surrogate cannot be JSON
-    return Response(frame.ident, status, Kind.JSON, bodies.json_encode({"error": text}))
+    body = bodies.json_encode({"error": text})
+    return Response(frame.ident, status, Kind.JSON, body, beside)

@@ -57,10 +57,14 @@ def main() -> None:
         first, *rest = receive(connection, splitter)
         config = Config.from_document(json.loads(bytes(Request.unpack(first).body)))
         flow = _start(connection, config)
-        if flow is not None:
-            _serve_until_broken(connection, splitter, flow, rest, config.serving)
     except (EOFError, ConnectionError):
         return  # the server has ended: nobody waits for an answer
+    if flow is None:
+        return
+    try:
+        _serve_until_broken(connection, splitter, flow, rest, config.serving)
+    except (EOFError, ConnectionError):
+        flow.lifecycle.close()
 
 
 def _connect(descriptor: int) -> socket.socket:
@@ -95,7 +99,7 @@ def _start(connection: socket.socket, config: Config) -> Any:
         return None
     gc.collect()
     gc.freeze()  # collections that examine all of the framework would take tens of milliseconds
-    connection.sendall(Response(0, 200, Kind.READY, b"").pack())
+    connection.sendall(Response(0, 200, Kind.READY, flow.ready().pack()).pack())
     return flow
 
 
@@ -131,9 +135,19 @@ def load(config: Config) -> Any:
     sharing, fixed_size = sharings.of_config(config), sharings.fixed_size(config)
     grpc = _grpc(config)
     first = _import("common.worker.first_rows").FirstRows(model, config.model.input, grpc)
-    most = config.serving.max_answer_bytes
-    described = config.model.input
-    flow = flows.Flow(model, sharing, v2, fixed_size, options, grpc, first, most, described)
+    flow = flows.Flow(
+        model,
+        sharing,
+        v2,
+        fixed_size,
+        options,
+        grpc,
+        first,
+        config.serving.max_answer_bytes,
+        config.model.input,
+        config.model.version,
+    )
+    flow.lifecycle.warm_up()
     try:
         _warm_up(flow, config)
     except recoveries.Broken as error:

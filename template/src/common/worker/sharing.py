@@ -206,7 +206,7 @@ class Sharing:
             others = _others(request)
         if others is None:
             return None
-        return call.frame.kind, type(instances), rows, others
+        return call.frame.kind, type(instances), rows, others, call.apart
 
 
 def _others(request: dict[str, Any]) -> bytes | None:

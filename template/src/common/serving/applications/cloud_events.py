@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from ...errors import Unanswered
 from ...link.frames import Kind, event_parts
-from ..predict_routes import EVENT, Workers
+from ..predict_routes import EVENT, Workers, message_of
 
 JSON = "application/json"
 PREFIX = "ce-"
@@ -100,6 +100,6 @@ class Events:
             answer = await self._workers.submit(kind, await request.body(), request_id)
         except Unanswered as error:
             raise HTTPException(error.status, str(error)) from None
-        if answer.status != 200:
-            raise HTTPException(answer.status, json.loads(answer.body)["error"])
+        if answer.status >= 400:
+            raise HTTPException(answer.status, message_of(answer))
         return answer.body

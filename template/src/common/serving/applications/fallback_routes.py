@@ -8,7 +8,7 @@ https://github.com/kserve/open-inference-protocol. Of Triton's model repository 
 answers whether the model is there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from ...bodies.v2 import v2_metadata
 from ...config import Config
+from ...routes import OwnersRoute
 from . import openapi
 from .error_answers import FIXED, HANDLERS, UNEXPLAINED
 from .json_routes import Answer, json_route
@@ -43,6 +44,7 @@ def application(
     server: str,
     version: str,
     event: Answer = unread,
+    own_routes: Callable[[], Sequence[OwnersRoute]] = tuple,
 ) -> Starlette:
     """The application with the routes besides the predict routes.
 
@@ -52,6 +54,7 @@ def application(
         server: the server's name, for V2's metadata.
         version: the server's version, for V2's metadata.
         event: answers CloudEvents. Plain bodies of predict routes never come here.
+        own_routes: the owner's routes, once a worker has told them.
     """
     app = Starlette(exception_handlers=HANDLERS)
     of_model = ModelRoutes(config, ready)
@@ -59,7 +62,7 @@ def application(
     routes = _Routes(of_model, config, ready, about(server, version), event)
     for method, path, answer in routes.table():
         app.router.routes.append(json_route(method, path, answer))
-    openapi.describe(app, config)
+    openapi.describe(app, config, own_routes)
     return app
 
 

@@ -24,6 +24,7 @@ from ...config import Config
 from ...errors import Unanswered
 from ...link.frames import Kind, event_parts
 from ..pool import Pool
+from ..predict_routes import message_of
 from . import error_answers, fallback_routes
 from .model_routes import ready_answer
 from .tornado_asgi import TornadoASGI
@@ -106,8 +107,8 @@ class ForwardingModel(KFModel):
             answer = await self._pool.submit(kind, body, REQUEST_ID.get())
         except Unanswered as error:
             raise Answer(error.status, str(error)) from None
-        if answer.status != 200:
-            raise Answer(answer.status, json.loads(answer.body)["error"])
+        if answer.status >= 400:
+            raise Answer(answer.status, message_of(answer))
         return answer.body
 
 
@@ -223,7 +224,13 @@ class FallbackApplication:
         models = KFModelRepository()
         models.update(ForwardingModel(config, pool))
         self._kfserving = TornadoASGI(_application(models, ready_answer(config)))
-        self._others = fallback_routes.application(config, lambda: pool.ready, "kfserving", VERSION)
+        self._others = fallback_routes.application(
+            config,
+            lambda: pool.ready,
+            "kfserving",
+            VERSION,
+            own_routes=lambda: pool.own_routes,
+        )
 
     async def application(self, scope: Any, receive: Any, send: Any) -> None:
         """The ASGI application of both."""

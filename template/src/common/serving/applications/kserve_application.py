@@ -1,6 +1,5 @@
 """KServe's own application. Its model passes every request to the workers."""
 
-import json
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
@@ -24,6 +23,7 @@ from ...config import Config
 from ...errors import Unanswered
 from ...link.frames import Kind, event_parts
 from ..pool import Pool
+from ..predict_routes import message_of
 from . import error_answers, openapi
 from .model_routes import ModelRoutes
 
@@ -31,7 +31,14 @@ EVENT = "application/cloudevents+json"
 
 
 class ModelFailed(Exception):
-    """The owner's code failed in a worker. The message has the request id, no details."""
+    """The owner's code failed in a worker, or answers with an error's status.
+
+    The message has the request id, no details.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -86,12 +93,12 @@ class ForwardingModel(Model):
 
     async def _ask(self, kind: Kind, body: bytes, request_id: str) -> bytes:
         answer = await self._pool.submit(kind, body, request_id)
-        if answer.status == 200:
+        if answer.status < 400:
             return answer.body
-        message = json.loads(answer.body)["error"]
+        message = message_of(answer)
         if answer.status == 400:
             raise KServeInvalidInput(message)
-        raise ModelFailed(message)
+        raise ModelFailed(answer.status, message)
 
 
 class ReadyDataPlane(DataPlane):
@@ -170,9 +177,9 @@ class FallbackApplication:
         self._dataplane = ReadyDataPlane(config, registry)
         self.about = self._dataplane.metadata()
         self._extension = ModelRepositoryExtension(registry)
-        self.application = self._application(config)
+        self.application = self._application(config, pool)
 
-    def _application(self, config: Config) -> FastAPI:
+    def _application(self, config: Config, pool: Pool) -> FastAPI:
         server = RESTServer(
             "kserve.model_server:app", self._dataplane, self._extension, config.serving.http_port
         )
@@ -181,7 +188,7 @@ class FallbackApplication:
         server.create_application()
         for error, handler in HANDLERS.items():
             app.add_exception_handler(error, handler)
-        openapi.describe(app, config)
+        openapi.describe(app, config, lambda: pool.own_routes)
         application: FastAPI = app
         return application
 

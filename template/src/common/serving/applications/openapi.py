@@ -3,7 +3,9 @@
 Source: https://spec.openapis.org/oas/v3.1.0
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from ...bodies.v2 import v2_metadata
 from ...config import Config
 from ...platforms import LIVE, READY, SCORING, VERTEX
+from ...routes import OwnersRoute
 from .json_routes import json_route
 from .openapi_schemas import NAMES, STRING, Schema, components, ref
 
@@ -56,7 +59,7 @@ class Operation:
 
     Attributes:
         id: its name, which generated clients give to the function that calls it.
-        method: `get` or `post`.
+        method: in lower case.
         path: its path, with the model's name in it.
         tag: the protocol that it belongs to.
         summary: what it is for.
@@ -120,12 +123,20 @@ SwaggerUIBundle({
 """
 
 
-def describe(app: Starlette, config: Config) -> None:
-    """Give an application an `/openapi.json` and a `/docs` that show this model."""
-    made = document(config)
+def describe(
+    app: Starlette, config: Config, own_routes: Callable[[], Sequence[OwnersRoute]] = tuple
+) -> None:
+    """Give an application an `/openapi.json` and a `/docs` that show this model.
 
-    async def description(_: Request) -> dict[str, Any]:
-        return made
+    Args:
+        app: the application.
+        config: the scaffold's configuration.
+        own_routes: the owner's routes, which a reload may change.
+    """
+    made = lru_cache(maxsize=1)(lambda own: document(config, own))
+
+    async def description(_: Request) -> Any:
+        return made(tuple(own_routes()))
 
     async def docs(_: Request) -> HTMLResponse:
         return HTMLResponse(PAGE.replace("NAME", config.name))
@@ -138,7 +149,7 @@ def describe(app: Starlette, config: Config) -> None:
     ]
 
 
-def document(config: Config) -> dict[str, Any]:
+def document(config: Config, own_routes: Sequence[OwnersRoute] = ()) -> dict[str, Any]:
     """The OpenAPI document.
 
     Its version is the model's. Routes that answer 501 for this model, such as `:explain`, are left
@@ -146,7 +157,7 @@ def document(config: Config) -> dict[str, Any]:
     """
     paths: dict[str, Any] = {}
     headers = _headers(config)
-    for operation in _operations(config):
+    for operation in (*_operations(config), *_of_owner(own_routes)):
         described = operation.as_document()
         for response in described["responses"].values():
             response["headers"] = {**_references(headers), **response.get("headers", {})}
@@ -184,6 +195,23 @@ def _error(status: int) -> dict[str, Any]:
 def _operations(config: Config) -> list[Operation]:
     others = _kfserving if config.server == "kfserving" else _kserve
     return [*_predictions(config), *others(config), *_metadata(config), *_platforms(config)]
+
+
+def _of_owner(routes: Sequence[OwnersRoute]) -> Iterator[Operation]:
+    """The owner's routes, whose bodies and answers are any JSON."""
+    for own in routes:
+        for method in own.methods:
+            several = len(own.methods) > 1
+            yield Operation(
+                f"{own.name}_{method.lower()}" if several else own.name,
+                method.lower(),
+                own.path,
+                "Own",
+                own.about or own.name,
+                (JSON, {}),
+                OF_PREDICTION,
+                {} if method in ("GET", "DELETE") else {JSON: {"schema": {}}},
+            )
 
 
 def _predictions(config: Config) -> list[Operation]:

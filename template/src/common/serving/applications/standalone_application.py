@@ -22,5 +22,10 @@ class FallbackApplication:
     def __init__(self, config: Config, pool: Pool) -> None:
         self.about = fallback_routes.about(config.server, VERSION)
         self.application = fallback_routes.application(
-            config, lambda: pool.ready, config.server, VERSION, Events(config.name, pool).answer
+            config,
+            lambda: pool.ready,
+            config.server,
+            VERSION,
+            Events(config.name, pool).answer,
+            lambda: pool.own_routes,
         )

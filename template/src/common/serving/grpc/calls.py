@@ -17,7 +17,13 @@ logger = logging.getLogger(__name__)
 CANCELLED = 499  # the client did not wait for the answer
 STATUSES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
+    409: grpc.StatusCode.ABORTED,
+    412: grpc.StatusCode.FAILED_PRECONDITION,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     500: grpc.StatusCode.INTERNAL,
     501: grpc.StatusCode.UNIMPLEMENTED,
     503: grpc.StatusCode.UNAVAILABLE,
@@ -96,7 +102,14 @@ async def parsed(receiver: Receiver, request: Any, context: Any) -> Any:
 
 async def refuse(context: Any, status: int, message: str) -> None:
     """End a call with the gRPC status for an HTTP status. Does not return."""
-    await context.abort(STATUSES[status], details(message))
+    await context.abort(status_of(status), details(message))
+
+
+def status_of(status: int) -> grpc.StatusCode:
+    """gRPC's status for an HTTP status, which the owner's code may have chosen."""
+    fallback = 400 if status < 500 else 500
+    found: grpc.StatusCode = STATUSES.get(status, STATUSES[fallback])
+    return found
 
 
 def details(message: str) -> str:

@@ -19,9 +19,10 @@ from ...config import Config
 from ...errors import DecodeError, Unanswered
 from ...link.frames import Kind, Response
 from ..applications.error_answers import FIXED
+from ..beside import HeaderList, fields_of
 from ..pool import Pool
 from ..predict_routes import Headers, PredictRoutes, Refused, error_answer, version_fields
-from .calls import CANCELLED, STATUSES, details, unary
+from .calls import CANCELLED, details, status_of, unary
 from .messages import CLASSES, PACKAGE, SERVICE
 from .receiving import Receiver
 
@@ -105,7 +106,7 @@ class InferenceService:
             return self._end(answer, self._request_id(message, context), start, context)
         request_id = self._request_id(message, context)
         try:
-            asked = self._ask(message, request_id)
+            asked = self._ask(message, request_id, self._routes.said(_metadata(context)))
             del message  # the pool frees it once it is written
             answer = await asked
             if not self._released.is_set():
@@ -118,17 +119,18 @@ class InferenceService:
     def _end(self, answer: Response, request_id: str, start: float, context: Any) -> bytes:
         """Count an answer, and make the response of it."""
         self._routes.count(ROUTE, answer.status, request_id, time.perf_counter() - start)
-        context.set_trailing_metadata(((REQUEST_ID, request_id), *self._told))
-        if answer.status == 200:
+        fields = [(name.decode(), value.decode("latin-1")) for name, value in fields_of(answer)]
+        context.set_trailing_metadata(((REQUEST_ID, request_id), *self._told, *fields))
+        if answer.status < 400:
             return answer.body
         # Not with `abort`: its exception would keep the message until the next collection.
-        context.set_code(STATUSES[answer.status])
+        context.set_code(status_of(answer.status))
         context.set_details(details(json.loads(answer.body)["error"]))
         return b""
 
-    async def _ask(self, message: bytes, request_id: str) -> Response:
+    async def _ask(self, message: bytes, request_id: str, said: bytes) -> Response:
         try:
-            answer = self._pool.submit(Kind.GRPC, message, request_id)
+            answer = self._pool.submit(Kind.GRPC, message, request_id, said)
             del message
             return await answer
         except Unanswered as error:
@@ -166,6 +168,12 @@ class InferenceService:
 
 async def _refuse(message: str, _: Any) -> None:
     raise Refused(501, message)
+
+
+def _metadata(context: Any) -> HeaderList:
+    """The metadata of a call as header fields, without what is binary."""
+    pairs = context.invocation_metadata()
+    return [(key.encode(), value.encode()) for key, value in pairs if isinstance(value, str)]
 
 
 def _message_id(message: bytes) -> bytes:

@@ -74,7 +74,8 @@ class Exchange:
         self._start = time.perf_counter()
         try:
             parts = routes.worker_body(self._route, self._headers, self.parts)
-            self._protocol.pool.ask(self._route.kind, parts, self._request_id, self)
+            said = routes.said(self._headers.fields)
+            self._protocol.pool.ask(self._route.kind, parts, self._request_id, self, said)
         except (Refused, Unanswered) as error:
             self.set_result(error_answer(error.status, error))
 

@@ -1,0 +1,120 @@
+"""A server that loads the model again when its owner edits, over real HTTP."""
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import generator
+from generator.running.server import Server
+from generator.scaffold import Scaffold
+
+ROWS = {"instances": [[1.0, 2.0, 3.0, 4.0]]}
+SUM, MORE = (
+    "return response",
+    'return {"predictions": [1 + one for one in response["predictions"]]}',
+)
+
+
+@pytest.fixture
+def edited(sums: Scaffold, tmp_path: Path) -> Iterator[Path]:
+    yield shutil.copytree(sums.directory, tmp_path / "edited")
+
+
+@pytest.fixture
+def running(edited: Path) -> Iterator[Server]:
+    with generator.load(edited).serve(port=0, reload=True) as server:
+        yield server
+
+
+def ask(server: Server) -> Any:
+    answer = httpx.post(server.predict_url, json=ROWS, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["predictions"]
+
+
+def until(server: Server, expected: Any) -> None:
+    for _ in range(150):
+        if ask(server) == expected:
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"the server did not answer {expected}")
+
+
+def code(directory: Path) -> Path:
+    return directory / "src/server/inference_model.py"
+
+
+def change(directory: Path, old: str, new: str) -> None:
+    text = code(directory).read_text()
+    assert old in text
+    code(directory).write_text(text.replace(old, new))
+
+
+def test_an_edit_is_served_and_a_broken_one_is_not(
+    running: Server, edited: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(running) == [10.0]
+    change(edited, SUM, MORE)
+    until(running, [11.0])
+    change(edited, MORE, "return nothing(")
+    said = ""
+    for _ in range(150):
+        assert ask(running) == [11.0]
+        said += capfd.readouterr().err
+        if "goes on as it was" in said:
+            break
+        time.sleep(0.2)
+    assert "inference_model.py cannot be imported" in said
+    change(edited, "return nothing(", SUM)
+    until(running, [10.0])
+
+
+def test_no_request_is_lost_while_edits_are_loaded(running: Server, edited: Path) -> None:
+    """Asked all the while by four clients, through three edits."""
+    ended, answers = threading.Event(), []
+
+    def asking() -> None:
+        with httpx.Client(timeout=30) as client:
+            while not ended.is_set():
+                answers.append(client.post(running.predict_url, json=ROWS))
+
+    threads = [threading.Thread(target=asking) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for old, new, expected in ((SUM, MORE, 11.0), (MORE, SUM, 10.0), (SUM, MORE, 11.0)):
+            change(edited, old, new)
+            until(running, [expected])
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["predictions"][0] for answer in answers} == {10.0, 11.0}
+
+
+def test_a_new_route_comes_with_an_edit(running: Server, edited: Path) -> None:
+    assert httpx.post(f"{running.url}/more", json=3, timeout=30).status_code == 404
+    change(edited, "    def preprocess(", '    @route("/more")\n    def more(self, value):\n'
+           "        return value + 1\n\n    def preprocess(")  # fmt: skip
+    change(edited, "from common import Config,", "from common import route, Config,")
+    for _ in range(150):
+        answer = httpx.post(f"{running.url}/more", json=3, timeout=30)
+        if answer.status_code == 200:
+            break
+        time.sleep(0.2)
+    assert answer.json() == 4
+    assert "/more" in httpx.get(f"{running.url}/openapi.json", timeout=30).json()["paths"]
+
+
+def test_without_it_the_server_serves_what_it_has_loaded(edited: Path) -> None:
+    with generator.load(edited).serve(port=0) as server:
+        change(edited, SUM, MORE)
+        time.sleep(2)
+        assert ask(server) == [10.0]
