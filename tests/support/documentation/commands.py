@@ -142,7 +142,7 @@ class Commands:
         output: Path,
         is_server: bool,
     ) -> None:
-        """Wait for a command's end; for a server until it is ready and has printed what is shown."""
+        """Wait for a command's end; for a server until it is ready and printed what is shown."""
         end = time.monotonic() + COMMAND_SECONDS
         while time.monotonic() < end:
             status = process.poll()

@@ -34,7 +34,8 @@ DOCKER = re.compile(r"(?m)^\$ docker\b")
 IMAGE = re.compile(r"(?<= -t )[\w.-]+")
 # What a reader sees as such a block, and no parser finds.
 UNKNOWN = re.compile(
-    r"(?m)^[ \t]*```[ \t]*(?:(?:python|console|text|diff)[^\w\n]+\S.*|py|python3|pycon|bash|sh|shell)$"
+    r"(?m)^[ \t]*```[ \t]*"
+    r"(?:(?:python|console|text|diff)[^\w\n]+\S.*|py|python3|pycon|bash|sh|shell)$"
 )
 
 
