@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -110,6 +110,7 @@ class Commands:
             if process.returncode is None:
                 self._running = process
             else:
+                _stop(process)  # what it has left in the background
                 self._directory = Path(here.read_text().strip())
 
     def close(self) -> None:
@@ -122,7 +123,9 @@ class Commands:
         command = with_port(command, self._port)
         if SERVE.search(command) and "--port" not in command:
             command += f" --port {self._port}"
-        script = f"{command}\nstatus=$?; pwd > {shlex.quote(str(here))}; exit $status"
+        script = (
+            f"set -o pipefail\n{command}\nstatus=$?; pwd > {shlex.quote(str(here))}; exit $status"
+        )
         with output.open("wb") as file:
             return subprocess.Popen(
                 ["bash", "-c", script],
@@ -179,14 +182,12 @@ def is_ready(port: int) -> bool:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End a command as Ctrl-C does, with all that it has started."""
-    for number in _signals():
+    """End a command as Ctrl-C does, and then whatever is left of its process group."""
+    if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+            os.killpg(process.pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
-            return
-
-
-def _signals() -> Iterable[signal.Signals]:
-    return (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -14,11 +14,12 @@ import traceback
 
 
 def main() -> None:
-    answers = os.fdopen(os.dup(1), "w")
+    blocks, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # what a block starts shall not read the blocks
     os.dup2(2, 1)  # what libraries print past sys.stdout
     sys.path[0] = ""  # in place of this file's directory, as in an interactive session
     main_module = vars(sys.modules["__main__"])
-    for line in sys.stdin:
+    for line in blocks:
         name, source = json.loads(line)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
