@@ -15,10 +15,9 @@ QUICK = [
     pytest.param("README.md", marks=pytest.mark.xfail(reason="written before these rules")),
     "docs/index.md",
     "docs/install.md",
-    "docs/requests.md",
     "docs/tutorials/scikit-learn.md",
 ]
-LONG = [
+LONG = ["docs/requests.md"] + [
     f"docs/tutorials/{path.name}"
     for path in sorted((ROOT / "docs" / "tutorials").glob("*.md"))
     if f"docs/tutorials/{path.name}" not in QUICK
