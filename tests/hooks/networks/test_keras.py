@@ -5,7 +5,6 @@ import contextlib
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions, version
@@ -24,7 +23,6 @@ from generator.hooks import by_name
 from generator.scaffold import Scaffold
 from support.models import scripts
 from support.packages.late import imported_late
-from support.rendering.checkouts import ROOT
 from support.servers.unrendered import ask_v2
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -790,32 +788,6 @@ def test_a_sample_that_does_not_fit(tmp_path: Path) -> None:
     assert "the model cannot predict from sample_input" in refusal(
         sequential(), tmp_path, sample_input=numbers(2, 4)
     )
-
-
-# ---- the tutorial ----
-
-
-@pytest.mark.sweep
-def test_extending_a_scaffold(tmp_path: Path) -> None:
-    pytest.importorskip("vega_datasets")
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, str(ROOT / "examples" / "auto_mpg.py")]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-        timeout=180,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (
-        "docker build -f demo/test_keras/keras-server.Dockerfile demo/test_keras -t test_keras"
-        in done.stdout
-    )
-    scaffold = tmp_path / "demo" / "test_keras"
-    assert (scaffold / "src" / "data" / "scaler.joblib").is_file()
-    assert pins(generator.load(scaffold))[-1].startswith("scikit-learn==")
 
 
 @pytest.mark.parametrize("absolute", [True, False], ids=["absolute", "relative"])
