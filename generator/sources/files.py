@@ -14,6 +14,10 @@ from .loaded import Ask, Loaded
 
 MAIN = r"[mM]odule '(?:[\w.]+\.)?__(?:mp_)?main__'"
 OF_A_SESSION = re.compile(rf"attribute '([\w.]+)' on <{MAIN}|{MAIN} has no attribute '([\w.]+)'")
+OURS = __package__.split(".")[0]
+OF_OURS = re.compile(
+    rf"attribute '([\w.]+)' on <module '{OURS}' |^module '{OURS}' has no attribute '(\w+)'"
+)
 PICKLES = (".joblib", ".pickle", ".pkl")
 PICKLE = "joblib or pickle"
 
@@ -62,10 +66,14 @@ def loading(path: Path, kind: str) -> Iterator[None]:
     except ScaffoldError:
         raise
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith(f"{OURS}."):
+            raise _of_another(path, f"the module {error.name!r}") from error
         raise ScaffoldError(
             f"SOURCE {str(path)!r} needs the module {error.name!r}: install what it was made with"
         ) from error
     except Exception as error:
+        if found := OF_OURS.search(str(error)):
+            raise _of_another(path, f"{OURS}.{found[1] or found[2]}") from error
         if (name := _of_a_session(error)) is not None:
             raise ScaffoldError(
                 f"SOURCE {str(path)!r} needs {name!r}, which only the program or notebook that"
@@ -74,6 +82,14 @@ def loading(path: Path, kind: str) -> Iterator[None]:
         raise ScaffoldError(
             f"SOURCE {str(path)!r} does not hold a model that {kind} can load: {one_line(error)}"
         ) from error
+
+
+def _of_another(path: Path, name: str) -> ScaffoldError:
+    """The error where a module of the owner's has the name of this package."""
+    return ScaffoldError(
+        f"SOURCE {str(path)!r} needs {name}, which this generator is not: rename your {OURS}.py, or"
+        f" your package {OURS}, and make the model again"
+    )
 
 
 def _of_a_session(error: BaseException) -> str | None:
