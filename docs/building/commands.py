@@ -40,7 +40,7 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
 def _names(option: Option) -> str:
     if not option.action.option_strings:
         return code(option.action.metavar or option.action.dest)
-    return ", ".join(map(code, option.action.option_strings))
+    return ", ".join(f"{code(name)}{{ .whole }}" for name in option.action.option_strings)
 
 
 def _value(option: Option) -> str:

@@ -4,6 +4,7 @@ The messages are found where exceptions are made, warnings given and errors logg
 """
 
 import ast
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ FILES = {
     "The server and its workers": ("template/src/common", "common"),
 }
 
+
+Local = dict[str, list[ast.expr]]
+"""What a scope gives to each of its names."""
 
 # What a client of the server gets for an exception of ours.
 ANSWERED = {
@@ -85,7 +89,8 @@ def _room(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
-def messages() -> set[Message]:
+@functools.cache
+def messages() -> frozenset[Message]:
     """Every message."""
     found = []
     for folder, package in FILES.values():
@@ -95,15 +100,18 @@ def messages() -> set[Message]:
             if not {"hooks", "template"} & set(parts):
                 found.append((name, ast.parse(path.read_text(encoding="utf-8"))))
     known = Known(dict(found))
-    return {message for name, tree in found for message in _of_module(name, tree, known)}
+    return frozenset(each for name, tree in found for each in _of_module(name, tree, known))
 
 
 def _of_module(name: str, tree: ast.Module, known: "Known") -> Iterator[Message]:
     reader = Reader(tree, known)
     for scope in ast.walk(tree):
         if isinstance(scope, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)):
+            local: Local = {}
+            for given, value in assigned(scope):
+                local.setdefault(given, []).append(value)
             for node in _own(scope):
-                for how, text in reader.said(node, scope):
+                for how, text in reader.said(node, local):
                     yield Message(name, text, how)
     if name in NAMED:
         yield from (Message(name, text, NAMED[name][1]) for text in reader.named(NAMED[name][0]))
@@ -137,7 +145,9 @@ class Known:
             for node in ast.walk(tree)
             if isinstance(node, ast.ClassDef)
         ]
-        for _ in classes:  # a base may stand behind its heirs
+        before = 0
+        while before < len(self.exceptions):  # a base may stand behind its heirs
+            before = len(self.exceptions)
             for each in classes:
                 if any(_name(base) in self.exceptions for base in each.bases):
                     self.exceptions.add(each.name)
@@ -189,7 +199,7 @@ class Reader:
         """The texts of a constant of the module."""
         return self.forms(self._texts[name], {})
 
-    def said(self, node: ast.AST, scope: ast.AST) -> Iterator[tuple[str, str]]:
+    def said(self, node: ast.AST, local: Local) -> Iterator[tuple[str, str]]:
         """How a call, or what is raised or returned with a status, says something; and what."""
         how, parts = None, []
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
@@ -202,9 +212,6 @@ class Reader:
             how, parts = _status(node.elts), node.elts
         if how is None:
             return
-        local: dict[str, list[ast.expr]] = {}
-        for name, value in assigned(scope):
-            local.setdefault(name, []).append(value)
         call = node.exc if isinstance(node, ast.Raise) else node
         if isinstance(call, ast.Call) and _name(call.func) == "value":
             forms = self._of_value(call, local)
@@ -228,7 +235,7 @@ class Reader:
             return "error"
         return name if name in self._known.exceptions else None
 
-    def _of_value(self, call: ast.Call, local: Mapping[str, list[ast.expr]]) -> list[str]:
+    def _of_value(self, call: ast.Call, local: Local) -> list[str]:
         """What `ConfigError.value` makes of a key, a rule and a value."""
         shown = [self.forms(each, local) or ["{" + placeholder(each) + "}"] for each in call.args]
         return [
@@ -236,17 +243,14 @@ class Reader:
             for key, rule in product(*shown[:2])
         ]
 
-    def _of_parts(
-        self, parts: list[ast.expr], local: Mapping[str, list[ast.expr]], is_log: bool
-    ) -> list[str]:
+    def _of_parts(self, parts: list[ast.expr], local: Local, is_log: bool) -> list[str]:
         for index, each in enumerate(parts):
             forms = self.forms(each, local)
             if any(" " in text for text in forms):
-                rest = iter(parts[index + 1 :]) if is_log else iter(())
-                return [SLOT.sub(lambda slot: _filled(slot[0], rest), text) for text in forms]
+                return [_filled(text, parts[index + 1 :]) for text in forms] if is_log else forms
         return []
 
-    def forms(self, node: ast.expr, local: Mapping[str, list[ast.expr]]) -> list[str]:
+    def forms(self, node: ast.expr, local: Local) -> list[str]:
         """The texts that an expression may be; none if that is not known."""
         if isinstance(node, ast.Constant):
             return [str(node.value)] if type(node.value) in (str, int, float) else []
@@ -268,22 +272,22 @@ class Reader:
             return self._called(node, local)
         return []
 
-    def _joined(
-        self, nodes: Iterable[ast.expr], local: Mapping[str, list[ast.expr]]
-    ) -> list[str]:
+    def _joined(self, nodes: Iterable[ast.expr], local: Local) -> list[str]:
         parts = [self.forms(each, local) or ["{" + placeholder(each) + "}"] for each in nodes]
         return ["".join(each) for each in product(*parts)][:MOST_FORMS]
 
-    def _named(self, name: str, local: Mapping[str, list[ast.expr]]) -> list[str]:
+    def _named(self, name: str, local: Local) -> list[str]:
         if name in local:
             values = local[name]
             others = {key: value for key, value in local.items() if key != name}
-            return [text for value in values for text in self.forms(value, others)]
+            found = [self.forms(value, others) or ["{" + name + "}"] for value in values]
+            texts = [text for each in found for text in each]
+            return texts if texts != ["{" + name + "}"] * len(texts) else []
         if name.isupper() and name in self._texts:
             return self.forms(self._texts[name], {})
         return []
 
-    def _called(self, call: ast.Call, local: Mapping[str, list[ast.expr]]) -> list[str]:
+    def _called(self, call: ast.Call, local: Local) -> list[str]:
         """The texts that a function of ours returns."""
         name = _name(call.func)
         if name == "argument":
@@ -343,6 +347,7 @@ def _name(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _filled(slot: str, values: Iterator[ast.expr]) -> str:
-    value = next(values, None)
-    return slot if value is None else "{" + placeholder(value) + "}"
+def _filled(text: str, values: list[ast.expr]) -> str:
+    """The text of a line of the log, with the names of its values."""
+    left = iter(values)
+    return SLOT.sub(lambda _: "{" + placeholder(next(left)) + "}", text)

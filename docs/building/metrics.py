@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
+
 from common.link.frames import PHASES
 from common.link.nvml import Memory
 from common.serving import metrics
 from common.serving.gpu_memory import GPUMemory
 from common.serving.grpc.inference import ROUTE
 from common.serving.predict_routes import ROUTES
-from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.registry import Collector
 
 from .markup import code, table
 
@@ -52,7 +53,7 @@ def _name(family: Metric) -> str:
 
 
 def _labels(names: Iterable[str]) -> str:
-    return ", ".join(map(_label, names))
+    return "; ".join(map(_label, names))
 
 
 def _label(name: str) -> str:

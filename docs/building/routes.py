@@ -10,6 +10,7 @@ from common.serving.grpc import calls, inference, messages
 
 from .markup import blocks, code, table
 
+ALWAYS = ("200", *map(str, openapi.OF_ALL))
 TAGS = {
     "V1": "V1: KServe's first protocol",
     "V2": "V2: the Open Inference Protocol",
@@ -64,16 +65,25 @@ def _tagged(tag: str, title: str) -> Iterator[str]:
     found = [each for each in operations() if tag in each[2]["tags"]]
     yield f"### {title} {{#routes-{tag.lower()}}}"
     rows = [
-        (
-            code(f"{method} {path}"),
-            f"{described['summary']}. {described.get('description', '')}",
-            ", ".join(map(code, described.get("requestBody", {}).get("content", {}))),
-            ", ".join(map(code, described["responses"]["200"]["content"])),
-            ", ".join(described["responses"]),
-        )
+        (code(f"{method} {path}"), _purpose(described), _bodies(described), _errors(described))
         for method, path, described in found
     ]
-    yield table(("route", "what it does", "body", "answer", "statuses"), rows)
+    yield table(("route", "what it does", "body", "more errors"), rows)
+
+
+def _purpose(described: dict[str, Any]) -> str:
+    """What a route is for, and what it answers where that is no JSON."""
+    (media_type,) = described["responses"]["200"]["content"]
+    answer = "" if media_type == openapi.JSON else f" The answer is {code(media_type)}."
+    return f"{described['summary']}.{answer}"
+
+
+def _bodies(described: dict[str, Any]) -> str:
+    return ", ".join(map(code, described.get("requestBody", {}).get("content", {})))
+
+
+def _errors(described: dict[str, Any]) -> str:
+    return ", ".join(status for status in described["responses"] if status not in ALWAYS)
 
 
 def statuses() -> str:
