@@ -108,9 +108,10 @@ def _of_module(name: str, tree: ast.Module, known: "Known") -> Iterator[Message]
     for scope in ast.walk(tree):
         if isinstance(scope, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)):
             local: Local = {}
-            for given, value in assigned(scope):
+            nodes = list(_own(scope))
+            for given, value in assigned(nodes):
                 local.setdefault(given, []).append(value)
-            for node in _own(scope):
+            for node in nodes:
                 for how, text in reader.said(node, local):
                     yield Message(name, text, how)
     if name in NAMED:
@@ -136,7 +137,7 @@ class Known:
         self.functions: dict[str, dict[str, ast.FunctionDef]] = {}
         for name, tree in trees.items():
             home = name.rpartition(".")[2]
-            self.texts.setdefault(home, {}).update(assigned(tree))
+            self.texts.setdefault(home, {}).update(assigned(tree.body))
             functions = {each.name: each for each in tree.body if isinstance(each, ast.FunctionDef)}
             self.functions.setdefault(home, {}).update(functions)
         classes = [
@@ -153,9 +154,9 @@ class Known:
                     self.exceptions.add(each.name)
 
 
-def assigned(scope: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """The names that a scope gives to values by plain assignments."""
-    for node in _own(scope):
+def assigned(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, ast.expr]]:
+    """The names that statements give to values by plain assignments."""
+    for node in nodes:
         if isinstance(node, ast.AnnAssign) and node.value and isinstance(node.target, ast.Name):
             yield node.target.id, node.value
         elif isinstance(node, ast.Assign):
@@ -182,7 +183,7 @@ class Reader:
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom):
                 self._import(node)
-        self._texts.update(assigned(tree))
+        self._texts.update(assigned(tree.body))
         functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
         self._functions.update({each.name: each for each in functions})
 

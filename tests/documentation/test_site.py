@@ -60,12 +60,38 @@ def text(page: str) -> str:
     return (REFERENCE / page).read_text(encoding="utf-8")
 
 
-def test_site_builds_and_is_whole(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)]
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("site")
+    built = build(ROOT / "mkdocs.yml", place)
+    warned = [line for line in built.stderr.splitlines() if not line.startswith("INFO")]
+    assert (built.returncode, warned) == (0, [])
+    return place
+
+
+def build(settings: Path, place: Path) -> "subprocess.CompletedProcess[str]":
+    """Not with --quiet: MkDocs counts no warnings then, and --strict lets them pass."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(settings)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert (built.returncode, built.stdout, built.stderr) == (0, "", "")
-    pages = list(tmp_path.rglob("*.html"))
+    return subprocess.run(
+        [*command, "-d", str(place)], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("wrong", ["[x](#nowhere)", "[x](nowhere.md)", "::: pages.nowhere"])
+def test_strict_is_strict(tmp_path: Path, wrong: str) -> None:
+    made = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), yaml.CSafeLoader)
+    made.update(docs_dir="pages", nav=["index.md"], hooks=[], extra_css=[])
+    (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(made))
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages/index.md").write_text(f"# A page\n\n{wrong}\n")
+    built = build(tmp_path / "mkdocs.yml", tmp_path / "site")
+    assert built.returncode == 1 and "nowhere" in built.stderr
+
+
+@pytest.mark.sweep
+def test_site_is_whole(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
     assert len(pages) > 60
     reader = Fetched()
     for page in pages:
@@ -74,9 +100,9 @@ def test_site_builds_and_is_whole(tmp_path: Path) -> None:
         reader.feed(html)
     assert len(reader.found) > 100
     assert [each for each in reader.found if re.match(r"(https?:)?//", each)] == []
-    styles = "".join(each.read_text(encoding="utf-8") for each in tmp_path.rglob("*.css"))
+    styles = "".join(each.read_text(encoding="utf-8") for each in site.rglob("*.css"))
     assert len(styles) > 10_000 and not re.search(r"url\(['\"]?(https?:)?//", styles)
-    assert not list(tmp_path.rglob("*.py"))
+    assert not list(site.rglob("*.py"))
 
 
 def test_every_part_is_on_one_page() -> None:
@@ -194,7 +220,7 @@ def test_forms_of_a_text() -> None:
         "    raise ValueError(f'{what}: {some[0]!r} is ' + ('no' if name else 'a') + ' value')\n"
     )
     reader = messages.Reader(tree, messages.Known({"m": tree}))
-    local = {name: [value] for name, value in messages.assigned(tree.body[1])}
+    local = {name: [value] for name, value in messages.assigned(tree.body[1].body)}  # type: ignore[attr-defined]
     raised = tree.body[1].body[1]  # type: ignore[attr-defined]
     assert [text for _, text in reader.said(raised, local)] == [
         "one thing of {first}: {some} is no value",
