@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from images import base, built, image_size, progress, started
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,6 +14,10 @@ from .loaded import Ask, Loaded
 
 MAIN = r"[mM]odule '(?:[\w.]+\.)?__(?:mp_)?main__'"
 OF_A_SESSION = re.compile(rf"attribute '([\w.]+)' on <{MAIN}|{MAIN} has no attribute '([\w.]+)'")
+OURS = __package__.split(".")[0]
+OF_OURS = re.compile(
+    rf"attribute '([\w.]+)' on <module '{OURS}' |^module '{OURS}' has no attribute '(\w+)'"
+)
 PICKLES = (".joblib", ".pickle", ".pkl")
 PICKLE = "joblib or pickle"
 
@@ -63,10 +67,9 @@ def loading(path: Path, kind: str) -> Iterator[None]:
         raise
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and _is_module(error.name):
-            raise ScaffoldError(
-                f"SOURCE {str(path)!r} needs the module {error.name!r}: install what it was made"
-                " with"
-            ) from error
+            raise _missing(path, str(error.name)) from error
+        if found := OF_OURS.search(str(error)):
+            raise _of_another(path, f"{OURS}.{found[1] or found[2]}") from error
         if (name := _of_a_session(error)) is not None:
             raise ScaffoldError(
                 f"SOURCE {str(path)!r} needs {name!r}, which only the program or notebook that"
@@ -80,6 +83,23 @@ def loading(path: Path, kind: str) -> Iterator[None]:
 def _is_module(name: str | None) -> bool:
     """Whether a pickle may name such a module. What is read of another file may be any text."""
     return name is not None and all(part.isidentifier() for part in name.split("."))
+
+
+def _missing(path: Path, module: str) -> ScaffoldError:
+    """The error where a module that a file needs cannot be imported."""
+    if module.startswith(f"{OURS}."):
+        return _of_another(path, f"the module {module!r}")
+    return ScaffoldError(
+        f"SOURCE {str(path)!r} needs the module {module!r}: install what it was made with"
+    )
+
+
+def _of_another(path: Path, name: str) -> ScaffoldError:
+    """The error where a module of the owner's has the name of this package."""
+    return ScaffoldError(
+        f"SOURCE {str(path)!r} needs {name}, which this generator is not: rename your {OURS}.py, or"
+        f" your package {OURS}, and make the model again"
+    )
 
 
 def _of_a_session(error: BaseException) -> str | None:
