@@ -51,7 +51,8 @@ def proof(model: Mapping[str, Any], sample: KeptSample | None) -> str:
         return "no sample is kept: scaffold.verify(sample_input) compares it with the model"
     if sample.unread is not None:
         return sample.unread
-    return f"on {counted(len(sample.rows), 'row')}, answered as expected and kept in {layout.SMOKE_TEST}"
+    rows = counted(len(sample.rows), "row")
+    return f"on {rows}, answered as expected and kept in {layout.SMOKE_TEST}"
 
 
 def sharing(model: Mapping[str, Any]) -> str | None:

@@ -21,6 +21,7 @@ MOST_PASTED = 1000  # characters of a body on a command line
 MOST_ANSWER = 500
 MOST_CHARACTERS = 200  # of a name or a value
 SPECIAL = re.compile(r"([\\`*_|<>\[\]&])")
+STRINGS = re.compile(r"[<>=|]?U\d*")  # a dtype of numpy's, of texts up to some length
 TITLES = ("name", "dtype", "JSON", "shape", "values", "in the kept sample")
 FROM_SAMPLE = f'json.load(open("{layout.SMOKE_TEST}"))["request"]["instances"][:1]'
 FROM_CONFIG = f'yaml.safe_load(open("{layout.CONFIG}"))["model_metadata"]["model"]["example"][:1]'
@@ -32,7 +33,6 @@ class Told:
 
     Attributes:
         name: the model's name.
-        port: the port of its server.
         version: the model's version, if it has one.
         model: what `config.yaml` records of the model.
         sample: the kept sample; None if there is none.
@@ -40,7 +40,6 @@ class Told:
     """
 
     name: str
-    port: int
     version: str | None
     model: Mapping[str, Any]
     sample: KeptSample | None
@@ -59,6 +58,11 @@ class Told:
         """The rows of the kept sample."""
         return self.sample.rows if self.sample else []
 
+    @property
+    def is_proved(self) -> bool:
+        """Whether a sample is kept, which only one that passed is."""
+        return is_there(self.model) and bool(self.rows)
+
 
 def parts(told: Told) -> dict[str, str]:
     """Each part of the pages, by its name."""
@@ -73,7 +77,7 @@ def parts(told: Told) -> dict[str, str]:
             ("Answers with", answers_with),
             ("A row", row),
             ("A prediction", prediction),
-            ("Proved", _text(proof(told.model, told.sample))),
+            ("Proved", _proved(told)),
         ),
         "call": _call(told),
         "details": _list(
@@ -90,18 +94,22 @@ def parts(told: Told) -> dict[str, str]:
 
 
 def _proof(told: Told) -> str:
-    if not is_there(told.model) or told.sample is None or told.sample.unread is not None:
-        return _list(("Proved", _text(proof(told.model, told.sample))))
+    where = f"Python {platform.python_version()}, {platform.system()} on {platform.machine()}"
+    return _list(
+        ("Proved", _proved(told)),
+        ("Where", _text(where) if told.is_proved else None),
+        ("Rows", _text(sharing(told.model))),
+    )
+
+
+def _proved(told: Told) -> str:
+    if not told.is_proved:
+        return _text(proof(told.model, told.sample))
+    rows = counted(len(told.rows), "row")
     within = "exactly"
     if told.tolerance:
         within = f"to {told.tolerance:g} of the largest number"
-    where = f"Python {platform.python_version()}, {platform.system()} on {platform.machine()}"
-    return _list(
-        ("Compared", f"{counted(len(told.rows), 'row')}, kept in `{layout.SMOKE_TEST}`"),
-        ("Result", f"the server's code answers what was expected, {within}"),
-        ("Where", _text(where)),
-        ("Rows", _text(sharing(told.model))),
-    )
+    return f"the scaffold answered {rows} as expected, {within}; `{layout.SMOKE_TEST}` has them"
 
 
 def _files(model: Mapping[str, Any]) -> str:
@@ -134,13 +142,15 @@ def _table(found: Sequence[Part], rows: Sequence[Any]) -> str:
     listed = [
         [
             _code(part.label),
-            *map(_text, (part.dtype, part.json, part.shape, part.values, summary(part, rows))),
+            _dtype(part),
+            *map(_text, (part.json, part.shape, part.values, summary(part, rows))),
         ]
         for part in found[:MOST_LISTED]
     ]
     filled = [index for index in range(len(TITLES)) if any(cells[index] for cells in listed)]
     lines = [TITLES, ["---"] * len(TITLES), *listed]
-    text = "\n".join(f"| {' | '.join(cells[index] for index in filled)} |" for cells in lines)
+    kept = [[_cell(cells[index]) for index in filled] for cells in lines]
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in kept)
     if len(found) > MOST_LISTED:
         text += f"\n\n{len(found) - MOST_LISTED:,} more are in `{layout.CONFIG}`."
     return text
@@ -149,7 +159,7 @@ def _table(found: Sequence[Part], rows: Sequence[Any]) -> str:
 def _in_short(found: Sequence[Part]) -> str:
     """The parts of a row, or of a prediction, in one line."""
     if found and all(part.name is None and part.index is not None for part in found):
-        return f"{counted(len(found), 'value')}, {_text(found[0].dtype) or 'of any dtype'}"
+        return f"{counted(len(found), 'value')}, {_dtype(found[0]) or 'of any dtype'}"
     named = [_named(part) for part in found[:MOST_NAMED]]
     if len(found) > MOST_NAMED:
         named.append(f"{len(found) - MOST_NAMED:,} more in `{layout.CONFIG}`")
@@ -157,10 +167,14 @@ def _in_short(found: Sequence[Part]) -> str:
 
 
 def _named(part: Part) -> str:
-    words = [_code(part.label), _text(part.dtype), _text(part.shape)]
+    words = [_code(part.label), _dtype(part), _text(part.shape)]
     if part.values:
         words.append(f"({_text(part.values)})")
     return " ".join(filter(None, words))
+
+
+def _dtype(part: Part) -> str:
+    return "string" if STRINGS.fullmatch(part.dtype) else _text(part.dtype)
 
 
 # ---- how to call it ----
@@ -168,14 +182,14 @@ def _named(part: Part) -> str:
 
 def _call(told: Told) -> str:
     """Commands that work as they are pasted in the scaffold's directory, and the answer."""
-    url = f"http://localhost:{told.port}/v1/models/{told.name}:predict"
+    url = f"http://localhost:8080/v1/models/{told.name}:predict"
     curl = f"curl {url} \\\n  -H 'Content-Type: application/json' -d "
     rows, source = _example(told)
     if rows is None:
         unknown = _fenced("commandline", f"{curl}'{{\"instances\": [ROW, ...]}}'")
         return f"{unknown}\n\nWrite a row of yours in place of `ROW, ...`."
-    modules = ["httpx"]
-    if (sent := body(rows)) and len(sent) <= MOST_PASTED:
+    modules, sent = ["httpx"], body(rows)
+    if len(sent) <= MOST_PASTED:
         command, expression = f"{curl}{shlex.quote(sent)}", repr(rows)
     else:
         expression, module = source, source.split(".")[0]
@@ -200,12 +214,12 @@ def _call(told: Told) -> str:
 
 def _example(told: Told) -> tuple[list[Any] | None, str]:
     """One row as JSON has it, and the expression that reads it in the scaffold."""
-    rows, expression = told.rows, FROM_SAMPLE
-    if not rows:
-        rows, expression = told.model.get("example"), FROM_CONFIG
-    if not isinstance(rows, list) or not rows:
-        return None, expression
-    return json.loads(body(rows[:1]))["instances"], expression
+    example = told.model.get("example")
+    if told.rows:
+        return told.rows[:1], FROM_SAMPLE
+    if isinstance(example, list) and example:
+        return json.loads(body(example[:1]))["instances"], FROM_CONFIG
+    return None, ""
 
 
 def _answer(told: Told, rows: list[Any]) -> str:
@@ -218,7 +232,7 @@ def _answer(told: Told, rows: list[Any]) -> str:
     text = json.dumps({"predictions": sample.predictions[:1]}, ensure_ascii=False)
     if len(text) > MOST_ANSWER:
         return ""
-    return f"It answers:\n\n{_fenced('text', text)}"
+    return f"The answer is {_code(text, MOST_ANSWER)}."
 
 
 # ---- Markdown ----
@@ -232,25 +246,28 @@ def _fenced(language: str, text: str) -> str:
     return f"```{language}\n{text}\n```"
 
 
-def _code(value: Any) -> str:
+def _cell(text: str) -> str:
+    """A cell of a table, which a bar would end, in code too."""
+    return re.sub(r"(?<!\\)\|", r"\\|", text)
+
+
+def _code(value: Any, most: int = MOST_CHARACTERS) -> str:
     """A name in code, which may hold anything."""
-    text = _one_line(value)
+    text = _one_line(value, most)
     if not text:
         return ""
     marks = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     space = " " if "`" in text else ""
-    return f"{marks}{space}{text}{space}{marks}".replace("|", "\\|")
+    return f"{marks}{space}{text}{space}{marks}"
 
 
 def _text(value: Any) -> str:
     return SPECIAL.sub(r"\\\1", _one_line(value))
 
 
-def _one_line(value: Any) -> str:
+def _one_line(value: Any, most: int = MOST_CHARACTERS) -> str:
     if value is None:
         return ""
     printed = "".join(each if each.isprintable() else " " for each in str(value))
     text = " ".join(printed.split())
-    if len(text) <= MOST_CHARACTERS:
-        return text
-    return f"{text[: MOST_CHARACTERS - 1]}…"
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -9,8 +9,8 @@ from typing import Any
 from .. import layout
 from . import columns
 from .columns import Part
-from .known import body, methods, proof, sharing, trained_with
 from .kept_sample import KeptSample
+from .known import body, methods, proof, sharing, trained_with
 from .markup import card, code, command, escaped, facts, section, table
 from .ranges import balance, summary
 

@@ -47,7 +47,6 @@ def _told(directory: Path) -> Told:
     config = Runtime(directory).config()
     return Told(
         name=config.name,
-        port=config.serving.http_port,
         version=getattr(config.model, "version", None),  # an older template's has none
         model=read_facts(directory / CONFIG),
         sample=KeptSample.read(directory),
