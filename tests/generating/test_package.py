@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from generator.rendering.render import public_address
-from support.rendering.checkouts import ROOT, VERSION, call, git
+from support.rendering.checkouts import ROOT, VERSION, call, commit, git
 
 pytestmark = pytest.mark.sweep
 
@@ -150,6 +150,9 @@ def test_make_release_checks_first(repository: Path, tmp_path: Path) -> None:
 
     assert message() == f"v{VERSION} has been released: raise version in pyproject.toml"
     git(copy, "tag", "--delete", f"v{VERSION}")
+    text = (copy / "CHANGELOG.md").read_text().replace(f"## {VERSION} (", "## Unreleased (")
+    (copy / "CHANGELOG.md").write_text(text)
+    commit(copy)
     assert message().startswith(
         f"CHANGELOG.md needs the heading '## {VERSION} (DATE)' and, under it, '### For owners"
     )

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from generator.showing.kept_sample import KeptSample
 from generator.showing.pages import Told, parts
 from generator.writing.pages import PAGES, PART, digest
 from support.models.objects import Sums
-from support.rendering.checkouts import rendered
 
+ROW = np.array([[1.0, 2.0, 3.0, 4.0]])
 WIDE = np.arange(1200.0).reshape(2, 600)
 
 
@@ -30,15 +31,20 @@ class Doubles:
 
 
 @pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Scaffold:
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scaffold]:
     """A scaffold whose rows are too long for a command line."""
-    made = tmp_path_factory.mktemp("wide") / "wide"
-    return generator.from_model(Sums(), made, framework="custom", sample_input=WIDE)
+    place = tmp_path_factory.mktemp("wide") / "wide"
+    made = generator.from_model(Sums(), place, framework="custom", sample_input=WIDE)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def own(sums: Scaffold, tmp_path: Path) -> Scaffold:
-    return generator.load(shutil.copytree(sums.directory, tmp_path / "own"))
+def own(sums: Scaffold, tmp_path: Path) -> Iterator[Scaffold]:
+    """A copy that the test may edit."""
+    made = generator.load(shutil.copytree(sums.directory, tmp_path / "own"))
+    yield made
+    made.close()
 
 
 def text(scaffold: Scaffold, name: str = README) -> str:
@@ -128,9 +134,10 @@ def test_no_answer_is_told_where_other_rows_may_change_it() -> None:
     assert "The answer is" in told({"rows_independent": False}, one)["call"]
 
 
-def test_a_template_without_a_model_has_the_same_parts(plain: Path, tmp_path: Path) -> None:
+def test_a_scaffold_without_a_model_has_the_same_parts(tmp_path: Path) -> None:
     """Their marks are right, so that `replace_model` fills them."""
-    made = rendered(plain, tmp_path / "made", framework="custom")
+    scaffold = generator.new(tmp_path / "made")
+    made = scaffold.directory
     names = []
     for page in PAGES:
         marked = list(PART.finditer((made / page).read_text()))
@@ -139,7 +146,7 @@ def test_a_template_without_a_model_has_the_same_parts(plain: Path, tmp_path: Pa
     assert set(names) == told({}).keys() and len(names) == 8
     lines = (made / README).read_text().splitlines()
     assert len(lines) < 150 and lines[0] == "# made"
-    generator.load(made).replace_model(Sums(), sample_input=[[1.0, 2.0]])
+    scaffold.replace_model(Sums(), sample_input=ROW)
     assert "objects.Sums`" in (made / README).read_text()
 
 
@@ -150,7 +157,7 @@ def replaced(scaffold: Scaffold) -> list[str]:
     """Put another model there. Returns the warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        scaffold.replace_model(Doubles(), sample_input=[[1.0, 2.0, 3.0, 4.0]])
+        scaffold.replace_model(Doubles(), sample_input=ROW)
     return [str(each.message) for each in caught]
 
 
