@@ -78,9 +78,7 @@ def test_the_program_names_file_line_and_sentence(tmp_path: Path) -> None:
     done = run("docs")
     assert done.returncode == 1
     assert done.stdout.decode() == f"docs/page.md:3: 31 words: {LONG}\n"
-    done = subprocess.run(
-        [sys.executable, program, "nothing.md"], cwd=tmp_path, capture_output=True
-    )
+    done = run("nothing.md")
     assert done.returncode == 1 and b"nothing.md is not there" in done.stderr
     (tmp_path / "docs" / "page.md").write_text("Short.\n")
     done = run("docs")

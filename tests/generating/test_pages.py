@@ -19,15 +19,10 @@ from generator.layout import MODEL_CARD, README
 from generator.showing.kept_sample import KeptSample
 from generator.showing.pages import Told, parts
 from generator.writing.pages import PAGES, PART, digest
-from support.models.objects import Sums
+from support.models.objects import Doubles, Sums
 
 ROW = np.array([[1.0, 2.0, 3.0, 4.0]])
 WIDE = np.arange(1200.0).reshape(2, 600)
-
-
-class Doubles:
-    def predict(self, rows: Any) -> Any:
-        return [sum(row) * 2 for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +75,7 @@ def test_they_tell_of_the_model(sums: Scaffold) -> None:
     assert "answered 2 rows as expected" in card["proof"]
 
 
-@pytest.mark.parametrize("name", ["sums", "wide"])
+@pytest.mark.parametrize("name", ["sums", pytest.param("wide", marks=pytest.mark.sweep)])
 def test_what_the_readme_says_of_a_call_works_as_it_is_pasted(
     name: str, request: pytest.FixtureRequest
 ) -> None:
