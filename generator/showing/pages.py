@@ -61,7 +61,7 @@ class Told:
     @property
     def is_proved(self) -> bool:
         """Whether a sample is kept, which only one that passed is."""
-        return is_there(self.model) and bool(self.rows)
+        return is_there(self.model) and self.sample is not None
 
 
 def parts(told: Told) -> dict[str, str]:
@@ -105,7 +105,7 @@ def _proof(told: Told) -> str:
 def _proved(told: Told) -> str:
     if not told.is_proved:
         return _text(proof(told.model, told.sample))
-    rows = counted(len(told.rows), "row")
+    rows = counted(len(told.rows), "row") if told.rows else "all rows"
     within = "exactly"
     if told.tolerance:
         within = f"to {told.tolerance:g} of the largest number"

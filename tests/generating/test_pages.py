@@ -129,6 +129,12 @@ def test_no_answer_is_told_where_other_rows_may_change_it() -> None:
     assert "The answer is" in told({"rows_independent": False}, one)["call"]
 
 
+def test_a_sample_that_is_too_large_to_be_read_is_a_proof_all_the_same() -> None:
+    large = told({"example": [1]}, KeptSample(unread="it holds 20 MiB"))
+    assert "answered all rows as expected, exactly; `smoke-test.json`" in large["proof"]
+    assert '{"instances": [1]}' in large["call"] and "The answer is" not in large["call"]
+
+
 def test_a_scaffold_without_a_model_has_the_same_parts(tmp_path: Path) -> None:
     """Their marks are right, so that `replace_model` fills them."""
     scaffold = generator.new(tmp_path / "made")

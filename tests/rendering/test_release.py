@@ -128,9 +128,14 @@ def test_the_answers_name_the_tag(
     ("way", "update"),
     [
         ("made", by_generator),
-        ("copied", by_copier),
-        pytest.param("made", by_copier, marks=pytest.mark.sweep),
-        pytest.param("copied", by_generator, marks=pytest.mark.sweep),
+        *(
+            pytest.param(way, update, marks=pytest.mark.sweep)
+            for way, update in (
+                ("made", by_copier),
+                ("copied", by_copier),
+                ("copied", by_generator),
+            )
+        ),
     ],
 )
 def test_the_next_version_reaches_an_edited_scaffold(
@@ -158,6 +163,7 @@ def test_the_next_version_reaches_an_edited_scaffold(
     assert {line[3:] for line in states} >= {ANSWERS, README} and not any("UU" in s for s in states)
 
 
+@pytest.mark.sweep
 def test_a_card_that_was_deleted_stays_away(
     made: dict[str, Path], copied: Callable[[Path], Path]
 ) -> None:
