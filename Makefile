@@ -36,13 +36,17 @@ parallel := -n 3 $(by_file)
 test: $(VENV)/.dev ## the tests (PYTEST_ARGS="-k name" for some of them, "-n0" for one process)
 	@$(bin)/python -m pytest $(parallel) $(PYTEST_ARGS)
 
-lint: $(VENV)/.dev ## ruff and mypy
+lint: $(VENV)/.dev ## ruff, mypy, and the spelling and the sentences of the prose
 	@echo "Checking style (ruff check)"
 	@$(bin)/ruff check
 	@echo "Checking format (ruff format --check)"
 	@$(bin)/ruff format --check
 	@echo "Checking types (mypy)"
 	@$(bin)/mypy
+	@echo "Checking spelling (codespell)"
+	@$(bin)/codespell
+	@echo "Checking sentences (docs/building/prose.py)"
+	@$(bin)/python docs/building/prose.py
 
 check: lint test ## lint, then test
 
@@ -79,9 +83,10 @@ lock: | $(bin)/uv ## refresh the servers' locks from server-requirements/
 	  echo "Wrote template/{% if server == '$$server' %}server-requirements.txt{% endif %}"; \
 	done
 
-package: $(VENV)/.dev ## wheel and sdist into dist/
+package: $(VENV)/.dev ## wheel and sdist into dist/, with their metadata checked
 	@rm -rf dist
 	@$(bin)/python -m build --installer uv
+	@$(bin)/twine check --strict dist/*
 
 version := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 
@@ -95,7 +100,8 @@ release: ## check all that a release needs, and stop before publishing
 	@$(MAKE) --no-print-directory check package
 	@echo "$(version) can be released. What is left to do:"
 	@echo "  git tag v$(version) && git push origin main v$(version)"
-	@echo "  twine upload dist/*"
+	@echo "The tag starts .github/workflows/release.yml, which uploads to PyPI. Without it:"
+	@echo "  $(bin)/twine upload dist/*"
 
 clean: ## remove what make made, .venv included
 	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .site

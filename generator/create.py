@@ -20,6 +20,7 @@ from .progress import step
 from .rendering.render import chosen_source, render
 from .running.runtime import Runtime
 from .scaffold import Scaffold
+from .writing.pages import write_pages
 from .writing.prepare import (
     WORKER_NEEDS,
     Prepared,
@@ -179,6 +180,7 @@ def from_model(
                 prepared.write(directory, needed)
             copy_data(files, directory / layout.DATA)
             prepared.check(directory)
+            write_pages(directory)
 
     with step(f"Making the scaffold {target}"):
         complete(prepare(definition, model, sample_input, **made), make)

@@ -10,6 +10,8 @@ ONNX_FILE = "model.onnx"
 """The compiled model's name in `src/model/`."""
 
 CONFIG = "config.yaml"
+README = "README.md"
+MODEL_CARD = "model-card.md"
 REQUIREMENTS = "requirements.txt"
 LOCK = "requirements.lock"
 WHEELS = "wheels"

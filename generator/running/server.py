@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import layout
+from ..arguments import argument
 from ..common import PORT_VARIABLES, Lifeline, guardian
 from ..environment.venvs import server_python
 from ..errors import ServingError
@@ -24,6 +26,8 @@ from .runtime import Config, has_page
 POLL_SECONDS = 0.05
 STOP_SECONDS = 10  # beside a call of predict
 LOG_LINES = 50
+# How a server that nobody else started is told of another port.
+SERVERS_FIX = re.compile(r"set PORT\b.* in the environment, or the port in config\.yaml$")
 EVERY_ADDRESS = ("0.0.0.0", "::")
 # Without the proxies that the environment names: they cannot reach this machine's ports.
 LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -128,7 +132,14 @@ def _wait_until_ready(
 def _reason(process: "subprocess.Popen[str]", log: "deque[str]") -> str:
     """The last error that the server printed, else its last line, else its exit status."""
     errors = [line.removeprefix("error: ") for line in log if line.startswith("error: ")]
-    return (errors or list(log) or [f"exit status {process.returncode}"])[-1]
+    reason = (errors or list(log) or [f"exit status {process.returncode}"])[-1]
+    return SERVERS_FIX.sub(lambda _: _another(), reason)
+
+
+def _another() -> str:
+    """What to do where a port cannot be taken."""
+    port, host = argument("port"), argument("host")
+    return f"pass another {port} (0 takes a free one), or another {host}"
 
 
 def _stop(process: "subprocess.Popen[str]", seconds: float) -> None:
@@ -169,5 +180,5 @@ def _port(host: str, wanted: int) -> int:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or "a port is a number from 0 to 65535"
         raise ServingError(
-            f"port {wanted} cannot be taken on {host}: {reason}; name another, or 0 for a free one"
+            f"port {wanted} cannot be taken on {host}: {reason}; {_another()}"
         ) from error

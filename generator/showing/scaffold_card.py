@@ -1,6 +1,5 @@
 """A scaffold as a notebook shows it: what it is, what it takes, how it was proved, what is next."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from .. import layout
 from . import columns
 from .columns import Part
 from .kept_sample import KeptSample
+from .known import body, methods, proof, sharing, trained_with
 from .markup import card, code, command, escaped, facts, section, table
 from .ranges import balance, summary
 
@@ -69,52 +69,17 @@ def broken_card(directory: Path, reason: Exception) -> str:
 
 
 def _identity(shown: Shown, sample: KeptSample | None) -> list[tuple[str, Any]]:
-    made_with = shown.model.get("trained_with")
-    if isinstance(made_with, Mapping):
-        made_with = ", ".join(_version(*pair) for pair in made_with.items())
     kind = shown.model.get("class")
     server = f"{shown.server}, on a GPU" if shown.gpu else shown.server
     return [
         ("Directory", code(shown.directory)),
         ("Model", kind and code(kind)),
-        ("Answers with", _methods(shown.model.get("method"))),
-        ("Trained with", made_with),
+        ("Answers with", methods(shown.model)),
+        ("Trained with", trained_with(shown.model)),
         ("Server", server),
-        ("Proved", _proof(shown, sample)),
-        ("Rows", _rows(shown.model.get("rows_independent"))),
+        ("Proved", proof(shown.model, sample)),
+        ("Rows", sharing(shown.model)),
     ]
-
-
-def _version(name: str, version: str) -> str:
-    return f"{'Python' if name == 'python' else name} {version}"
-
-
-def _methods(method: Any) -> str | None:
-    if method == "__call__":
-        return None
-    if isinstance(method, list):
-        return ", ".join(map(str, method))
-    return method and str(method)
-
-
-def _proof(shown: Shown, sample: KeptSample | None) -> str:
-    """What is known of the answers. Only a sample that passed is kept."""
-    if shown.model.get("file") is None and shown.model.get("class") is None:
-        return f"not yet: write load and predict in {layout.INFERENCE_MODEL}"
-    if sample is None:
-        return "no sample is kept: scaffold.verify(sample_input) compares it with the model"
-    if sample.unread is not None:
-        return sample.unread
-    count = "1 row" if len(sample.rows) == 1 else f"{len(sample.rows):,} rows"
-    return f"on {count}, answered as expected and kept in {layout.SMOKE_TEST}"
-
-
-def _rows(independent: Any) -> str | None:
-    if independent is None:
-        return None
-    if independent:
-        return "independent, as tried: requests share a call of predict"
-    return "not independent: each request has its own call of predict"
 
 
 def _is_class(output: Any) -> bool:
@@ -158,8 +123,6 @@ def _commands(shown: Shown) -> list[str]:
 
 def _body(example: Any) -> str:
     """A request with one row; a word in its place where no short row is known."""
-    if isinstance(example, list) and example:
-        body = json.dumps({"instances": example[:1]}, default=str, ensure_ascii=False)
-        if len(body) <= MOST_BODY:
-            return body
+    if isinstance(example, list) and example and len(short := body(example[:1])) <= MOST_BODY:
+        return short
     return '{"instances": [ROW]}'

@@ -43,6 +43,7 @@ from ..rendering.answers import Answers
 from ..running.runtime import Runtime, is_for_gpu
 from .config_file import read_config, read_facts, value_at, write_facts, write_values
 from .kept import Kept, kept
+from .pages import PAGES, write_pages
 from .prepare import Prepared, complete, prepare
 
 # Facts that a model may lack.
@@ -127,7 +128,8 @@ def replace_model(
                 _keep_unshared(copy)
             removed = [SMOKE_TEST, *(f"{MODEL}/{name}" for name in (*stale, *model_files))]
             _tell_version(facts.get("version"), version)
-            changes = _changes(directory, copy, [*removed, *old_wheels], [*written, SMOKE_TEST])
+            written += [SMOKE_TEST, *write_pages(copy)]
+            changes = _changes(directory, copy, [*removed, *old_wheels], written)
             exchange(directory, {**changes, **_data_files(data or {})})
             with contextlib.suppress(OSError):  # it is not there, or not empty
                 (directory / WHEELS).rmdir()
@@ -306,7 +308,9 @@ def _copied(directory: Path, copy: Path, old: Sequence[str]) -> Path:
 
     shutil.copytree(directory / SOURCE, copy / SOURCE, ignore=ignored, copy_function=copied)
     named = [path for pattern in (DOCKERFILES, MANIFESTS) for path in directory.glob(pattern)]
-    for file in (directory / CONFIG, directory / REQUIREMENTS, directory / ANSWERS, *named):
+    named += [directory / name for name in (CONFIG, REQUIREMENTS, ANSWERS)]
+    named += [page for name in PAGES if not (page := directory / name).is_symlink()]
+    for file in named:
         if file.is_file():
             place = copy / file.relative_to(directory)
             place.parent.mkdir(exist_ok=True)

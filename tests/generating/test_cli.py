@@ -20,6 +20,7 @@ import joblib
 import pytest
 
 import generator
+from generator import ServingError
 from generator.cli import main
 from generator.scaffold import Scaffold
 from support.rendering.checkouts import ROOT
@@ -574,11 +575,36 @@ def test_serve_refuses_a_port_in_use(run: Run, sums: Scaffold) -> None:
         taken.listen()
         number = taken.getsockname()[1]
         message = failed(run("serve", str(sums.directory), "--port", str(number)))
-    assert message.startswith(f"port {number} cannot be taken on 127.0.0.1: Address already in use")
+    assert message == (
+        f"port {number} cannot be taken on 127.0.0.1: Address already in use; pass another --port"
+        " (0 takes a free one), or another --host"
+    )
     wrong = failed(run("serve", str(sums.directory), "--host", "192.0.2.1"))
     assert wrong.startswith("port 8080 cannot be taken on 192.0.2.1: Cannot assign requested")
     assert "port 70000 cannot be taken" in failed(
         run("serve", str(sums.directory), "--port", "70000")
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such a lock")
+def test_a_port_that_only_the_server_finds_taken_is_told_of_as_serve_takes_it(
+    run: Run, sums: Scaffold
+) -> None:
+    """Another server has bound it, and does not listen yet."""
+    with socket.socket() as taken, socket.socket(socket.AF_UNIX) as lock:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", 0))
+        number = taken.getsockname()[1]
+        lock.bind(f"\0scaffold server at 127.0.0.1:{number}")
+        message = failed(run("serve", str(sums.directory), "--port", str(number)))
+        with (
+            pytest.raises(ServingError, match=r"; pass another port \(0 takes"),
+            sums.serve(port=number),
+        ):
+            pass
+    assert message == (
+        f"the server did not start: port {number} cannot be taken on 127.0.0.1: Address already in"
+        " use; pass another --port (0 takes a free one), or another --host"
     )
 
 

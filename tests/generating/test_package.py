@@ -1,6 +1,7 @@
 """The wheel: its content, and a working scaffold that it makes without this repository."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 import yaml
 
 from generator.rendering.render import public_address
-from support.rendering.checkouts import ROOT, VERSION, call, git
+from support.rendering.checkouts import ROOT, VERSION, call, commit, git
 
 pytestmark = pytest.mark.sweep
 
@@ -150,6 +151,10 @@ def test_make_release_checks_first(repository: Path, tmp_path: Path) -> None:
 
     assert message() == f"v{VERSION} has been released: raise version in pyproject.toml"
     git(copy, "tag", "--delete", f"v{VERSION}")
+    text = (copy / "CHANGELOG.md").read_text()
+    heading = rf"(?m)^## .*{re.escape(VERSION)}.*$"
+    (copy / "CHANGELOG.md").write_text(re.sub(heading, "## Unreleased", text))
+    commit(copy)
     assert message().startswith(
         f"CHANGELOG.md needs the heading '## {VERSION} (DATE)' and, under it, '### For owners"
     )

@@ -38,6 +38,7 @@ CI = (
     ".gitlab-ci.yml.jinja",
     "src/common/verify.py",
 )
+CARD = "model-card.md.jinja"
 IN_CLUSTERS = {"kustomization.yaml", "podmonitor.yaml"}
 FILES = {
     "kubernetes": {"kubernetes.yaml", "networkpolicy.yaml", *IN_CLUSTERS},
@@ -289,7 +290,9 @@ def releases(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         path: path.read_text()
         for name in ("sagemaker", "vertex", "azureml", "cloudrun", *ADDED)
         for path in (template / "template" / "deploy").glob(f"{name}*")
-    } | {template / "template" / name: (template / "template" / name).read_text() for name in CI}
+    }
+    for path in (template / "template" / name for name in (*CI, CARD)):
+        later[path] = path.read_text()
     for path in later:
         path.unlink()
     git(template, "init", "--quiet")

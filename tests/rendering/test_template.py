@@ -19,13 +19,13 @@ from packaging.requirements import Requirement
 
 import generator
 from common.config import Config
-from generator import ServingError
+from generator import ServingError, hooks
 from generator.environment.venvs import server_python
 from generator.hooks import DEFINITIONS
 from generator.layout import ANSWERS
 from generator.rendering.render import without_git
 from generator.writing.prepare import PYTHON_VERSIONS
-from support.rendering.checkouts import ROOT, VERSION, commit, git, rendered
+from support.rendering.checkouts import ROOT, VERSION, commit, git, last_release, rendered
 
 TEMPLATE = yaml.safe_load((ROOT / "copier.yml").read_text())
 QUESTIONS = {name: question for name, question in TEMPLATE.items() if not name.startswith("_")}
@@ -142,9 +142,8 @@ def _values(question: dict[str, Any]) -> list[str]:
 
 
 def test_answers_of_the_last_release_are_valid() -> None:
-    command = ["git", "describe", "--tags", "--abbrev=0", "--match", "v*"]
-    tag = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    if not tag:
+    tag = last_release()
+    if tag is None:
         pytest.skip("there is no tag of a release")
     assert not broken_promises(yaml.safe_load(git(ROOT, "show", f"{tag}:copier.yml")), TEMPLATE)
 
@@ -414,6 +413,7 @@ def test_files_of_a_scaffold(scaffold_files: tuple[str, Path]) -> None:
         "deploy/kustomization.yaml",
         "deploy/networkpolicy.yaml",
         "deploy/podmonitor.yaml",
+        "model-card.md",
         "requirements.txt",
         "server-requirements.txt",
         f"{framework}-server.Dockerfile",
@@ -425,6 +425,19 @@ def test_files_of_a_scaffold(scaffold_files: tuple[str, Path]) -> None:
         "src/server/__init__.py",
         "src/server/inference_model.py",
     }
+
+
+def test_the_pages_name_the_framework(scaffold_files: tuple[str, Path]) -> None:
+    framework, directory = scaffold_files
+    page, card = ((directory / name).read_text() for name in ("README.md", "model-card.md"))
+    assert page.startswith("# iris.v2\n") and "# Model Card for iris.v2\n" in card
+    head = yaml.safe_load(card.split("---\n")[1])
+    if framework in ("function", "custom"):
+        assert "This directory serves one model. It" in page and head == {"tags": []}
+    else:
+        label = hooks.by_name(framework).label
+        assert f"This directory serves one model, made with {label}. It" in page
+        assert head["library_name"] == framework.replace("_t", "-t")
 
 
 @pytest.mark.sweep

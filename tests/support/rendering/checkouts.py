@@ -51,6 +51,13 @@ def archived(version: str, directory: Path) -> Path:
     return directory
 
 
+def last_release() -> str | None:
+    """The tag of the last release before what is checked out; None if there is none."""
+    command = ["git", "describe", "--tags", "--abbrev=0", "--match", "v*"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip() or None
+
+
 def rendered(template: Path, directory: Path, **answers: Any) -> Path:
     """Render a template that is not in git into a new directory."""
     from copier import run_copy
