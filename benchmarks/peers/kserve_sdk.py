@@ -5,6 +5,7 @@ Source: KServe's documentation, "Custom predictors".
 python kserve_sdk.py MODEL_FILE PORT
 """
 
+import logging
 import sys
 from typing import Any
 
@@ -39,4 +40,5 @@ if __name__ == "__main__":
     server = kserve.ModelServer(
         http_port=int(sys.argv[2]), enable_grpc=False, enable_latency_logging=False
     )
+    logging.getLogger("uvicorn.access").handlers.clear()  # the server has set them
     server.start([Model("model", sys.argv[1])])
