@@ -24,6 +24,7 @@ from secrets import token_hex
 from typing import Any
 
 from models import Model
+from packaging.requirements import Requirement
 from wires import PROTOCOLS, WIRES, Body, Wire
 
 from generator.environment.venvs import RUNNING, cached, install_requirements, server_python
@@ -121,10 +122,15 @@ class Peer:
     def python(self, model: Model) -> Path:
         """The interpreter of an environment with the peer and the model's framework.
 
+        A package has the version of the running environment, unless REQUIREMENTS names it.
+
         Raises:
             Failed: the environment cannot be made.
         """
-        wanted = "\n".join([*self.facts["REQUIREMENTS"], *model.pins, "numpy"])
+        own = self.facts["REQUIREMENTS"]
+        named = {Requirement(one).name for one in own}
+        pins = [pin for pin in model.pins if Requirement(pin).name not in named]
+        wanted = "\n".join([*own, *pins, "numpy"])
         lock = self._lock()
         alone = "\n".join(self.facts.get("ALONE", []))
 

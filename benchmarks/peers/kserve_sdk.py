@@ -13,7 +13,7 @@ import kserve
 import predictor
 
 TITLE = "KServe's SDK"
-REQUIREMENTS = ["kserve==0.21.0"]
+REQUIREMENTS = ["kserve==0.21.0", "pandas<3"]  # it takes no later one
 PROTOCOL = "v1"
 
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 TITLE = "KServe's sklearnserver 0.20"
-REQUIREMENTS = ["kserve[storage]==0.20.0"]
+REQUIREMENTS = ["kserve[storage]==0.20.0", "pandas<3"]  # it takes no later one
 ALONE = [
     "sklearnserver @ git+https://github.com/kserve/kserve@v0.20.0#subdirectory=python/sklearnserver"
 ]
