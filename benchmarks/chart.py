@@ -24,13 +24,6 @@ PANELS = [
     one_row("keras", 32),
     one_row("pytorch", 32),
 ]
-TITLES = {
-    "logistic": "logistic regression",
-    "forest": "forest of 100 trees",
-    "pipeline": "pipeline on 10 columns",
-    "keras": "Keras MLP",
-    "pytorch": "PyTorch MLP",
-}
 HISTORY = [one_row("logistic", 32), one_row("forest", 32), one_row("forest", 256)]
 COLORS = {OURS: "#0b7a75", ONNX: "#5fb3ad"} | dict.fromkeys(LIMITS, "#c9ced6")
 PEER_COLOR = "#7d8597"
@@ -94,7 +87,7 @@ def requests(place: Any, run: dict[str, Any], case: Case) -> None:
     """Draw the requests a second of each server in a case, of a peer those of its best variant."""
     values = {row["server"]: row["requests"] for row in figures(run, case).values()}
     load = f"{plural(case.rows, 'row')}, {plural(case.connections, 'connection')}"
-    title = f"{TITLES[case.work]}, {load}"
+    title = f"{run['works'][case.work]}, {load}"
     bars(
         place,
         run,

@@ -234,7 +234,7 @@ def whole_plan(options: argparse.Namespace) -> Plan:
             QUICK_CASES, QUICK_OWN, peers, rounds=2, seconds=1, warm_up=1, starts=1, limits=True
         )
     return Plan(
-        CENTRAL, OWN, peers, rounds=3, seconds=2, warm_up=1, starts=3, limits=True, compiled=True
+        CENTRAL, OWN, peers, rounds=3, seconds=2, warm_up=1, starts=2, limits=True, compiled=True
     )
 
 
@@ -263,6 +263,7 @@ class Run:
             | servers.FIXED_ANSWER_TITLES
             | {name: peer.title for name, peer in plan.peers.items()}
             | servers.titles(plan.peers),
+            "works": {name: MODELS[name].title for name in plan.works},
             "requirements": {name: peer.requirements for name, peer in plan.peers.items()},
             "cases": [],
             "tails": [],

@@ -15,6 +15,7 @@ from targets import ALONE, LIMITS, ONNX, OURS, Case, best, figures, plural
 
 Row = dict[str, Any]
 SMALL_LEAD = 1.5
+MORE_CORES = 0.1
 MICRO = 1e6
 
 
@@ -73,14 +74,14 @@ def lines(results: dict[str, Any]) -> Iterator[str]:
     if not rows:
         return
     yield from _table(results, rows)
-    yield ""
     yield from _costs(results, rows)
     if small := [row for row in rows if row.ratio < SMALL_LEAD]:
-        cases = "; ".join(f"{_load(row.case)} ({row.ratio:.2f} times)" for row in small)
-        yield f"The lead is small, or there is none: {cases}."
+        cases = "; ".join(f"{_load(results, row.case)} ({row.ratio:.2f} times)" for row in small)
         yield ""
-    if wider := [row for row in rows if cores(row.ours) > cores(row.peer) + 0.1]:
-        cases = "; ".join(_load(row.case) for row in wider)
+        yield f"The lead is small, or there is none: {cases}."
+    if wider := [row for row in rows if cores(row.ours) > cores(row.peer) + MORE_CORES]:
+        cases = "; ".join(_load(results, row.case) for row in wider)
+        yield ""
         yield f"With a core free, because ours keeps more cores busy than the best peer: {cases}."
 
 
@@ -101,7 +102,7 @@ def _table(results: dict[str, Any], rows: list[Comparison]) -> Iterator[str]:
         pair = (row.ours, row.peer)
         yield _line(
             (
-                _load(row.case),
+                _load(results, row.case),
                 f"{results['titles'][row.peer['server']]} (of {row.count})",
                 _pair(f"{one['requests']:,.0f}" for one in pair),
                 f"{row.ratio:.3g}",
@@ -119,7 +120,10 @@ def _costs(results: dict[str, Any], rows: list[Comparison]) -> Iterator[str]:
     leaders = {OURS, *(row.peer["server"] for row in rows)} & starts.keys()
     if OURS not in leaders:
         return
-    yield _line((f"the {ALONE} alone, 32 connections", "memory, MB", "it/ours", "ready, s"))
+    yield ""
+    yield _line(
+        (f"{results['works'][ALONE]}, each server alone", "memory, MB", "it/ours", "ready, s")
+    )
     yield _line(("---", "---:", "---:", "---:"))
     ours = starts[OURS]["memory"]
     for name in sorted(leaders, key=lambda name: starts[name]["memory"]):
@@ -132,11 +136,10 @@ def _costs(results: dict[str, Any], rows: list[Comparison]) -> Iterator[str]:
                 f"{seconds:.2f}",
             )
         )
-    yield ""
 
 
-def _load(case: Case) -> str:
-    return f"{case.work}, {plural(case.rows, 'row')}, c={case.connections}"
+def _load(results: dict[str, Any], case: Case) -> str:
+    return f"{results['works'][case.work]}, {plural(case.rows, 'row')}, c={case.connections}"
 
 
 def _pair(texts: Iterator[str]) -> str:

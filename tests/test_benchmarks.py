@@ -41,6 +41,7 @@ def results(version: str) -> dict[str, Any]:
             "kserve_sdk": "KServe's SDK",
             "ray_server": "Ray Serve",
         },
+        "works": {"logistic": "logistic regression", "forest": "forest of 100 trees"},
         "cases": [
             *(requests(*one) for one in (("ours", 2000), ("empty", 4000), ("kserve_sdk", 1000))),
             {**requests("ray_server", 1), "failed": "7 errors at 32 connections"},
@@ -84,7 +85,7 @@ def test_smoke(tmp_path: Path) -> None:
     assert measured_servers - {"nginx", "epoll"} == {"ours", "empty", "fastapi_server"}
     assert measured_servers >= {"epoll"} or shutil.which("cc") is None
     assert all(row["processor"] > 0 for row in measured["cases"])
-    assert "| logistic, 1 row, c=32 | FastAPI by hand (of 1) |" in done.stdout
+    assert "| logistic regression, 1 row, c=32 | FastAPI by hand (of 1) |" in done.stdout
     assert [row["server"] for row in measured["tails"]] == ["ours"]
     assert all(row["requests"] > 0 for row in (*measured["cases"], *measured["tails"]))
     assert output.with_suffix(".txt").read_text() in done.stdout
@@ -167,10 +168,13 @@ def test_a_peer_goes_on_with_its_best_variant(modules: Any) -> None:
 
 def test_summary_is_against_the_best_peer(modules: Any) -> None:
     lines = list(modules("summary").lines(with_variants()))
-    row = "| logistic, 1 row, c=32 | mosec, no batching (of 2) | 2,000 / 1,500 | 1.33 |"
+    row = "| logistic regression, 1 row, c=32 | mosec, no batching (of 2) | 2,000 / 1,500 | 1.33 |"
     assert lines[2].startswith(row + " 0.50 / 0.67 | 1.00 / 1.33 | 250 / 333 | 0.5 / 0.5 |")
     assert "| mosec, no batching | 50 | 0.50 | 1.00 |" in lines
-    assert "The lead is small, or there is none: logistic, 1 row, c=32 (1.33 times)." in lines
+    assert (
+        "The lead is small, or there is none: logistic regression, 1 row, c=32 (1.33 times)."
+        in lines
+    )
 
 
 def test_summary_without_peers_is_empty(modules: Any) -> None:
