@@ -48,7 +48,7 @@ def _cases(results: dict[str, Any]) -> Iterator[str]:
             if name in LIMITS:
                 rates[1] = ""
             latencies = [f"{row['median']:.2f}", f"{row['p99']:.2f}"]
-            rest = [_number(summary.processor(row), 0), _number(ours / rate, 2)]
+            rest = [f"{row['processor']:.0f}", _ratio(ours / rate)]
             title = results["titles"][row["server"]]
             yield FORM.format(title, *rates, *latencies, *rest).rstrip()
         yield from _failed(results, case)
@@ -74,10 +74,10 @@ def _failed(results: dict[str, Any], case: Case) -> Iterator[str]:
             yield f"  {results['titles'][row['server']]}: {row['failed']}"
 
 
-def _number(value: float, digits: int) -> str:
+def _ratio(value: float) -> str:
     if math.isnan(value):
         return ""
-    return f"{value:.{digits}f}"
+    return f"{value:.2f}"
 
 
 def _starts(results: dict[str, Any]) -> Iterator[str]:

@@ -4,7 +4,6 @@ python benchmarks/summary.py benchmarks/results/VERSION.json
 """
 
 import json
-import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,11 +39,6 @@ class Comparison:
         """How many times the requests of the best peer ours answers."""
         return float(self.ours["requests"] / self.peer["requests"])
 
-    @property
-    def processor_ratio(self) -> float:
-        """The processor time of a request of ours, as a fraction of the peer's."""
-        return processor(self.ours) / processor(self.peer)
-
 
 def comparisons(results: dict[str, Any]) -> list[Comparison]:
     """The cases in which a peer was measured too, in the order of the run."""
@@ -58,14 +52,9 @@ def comparisons(results: dict[str, Any]) -> list[Comparison]:
     return found
 
 
-def processor(row: Row) -> float:
-    """Microseconds of processor a request. NaN if the run did not measure it."""
-    return float(row.get("processor", math.nan))
-
-
 def cores(row: Row) -> float:
     """How many cores a server has kept busy."""
-    return float(processor(row) * row["requests"] / MICRO)
+    return float(row["processor"] * row["requests"] / MICRO)
 
 
 def lines(results: dict[str, Any]) -> Iterator[str]:
@@ -108,7 +97,7 @@ def _table(results: dict[str, Any], rows: list[Comparison]) -> Iterator[str]:
                 f"{row.ratio:.3g}",
                 _pair(f"{one['median']:.2f}" for one in pair),
                 _pair(f"{one['p99']:.2f}" for one in pair),
-                _pair(f"{processor(one):.0f}" for one in pair),
+                _pair(f"{one['processor']:.0f}" for one in pair),
                 _pair(f"{cores(one):.1f}" for one in pair),
             )
         )
