@@ -7,6 +7,7 @@ python kserve_sdk.py MODEL_FILE PORT
 
 import logging
 import sys
+import warnings
 from typing import Any
 
 import kserve
@@ -40,5 +41,8 @@ if __name__ == "__main__":
     server = kserve.ModelServer(
         http_port=int(sys.argv[2]), enable_grpc=False, enable_latency_logging=False
     )
-    logging.getLogger("uvicorn.access").handlers.clear()  # the server has set them
+    # The server has switched on a line for each request, two with its time, and FastAPI a warning.
+    logging.getLogger("uvicorn.access").handlers.clear()
+    logging.getLogger("kserve.trace").setLevel(logging.WARNING)
+    warnings.simplefilter("ignore")
     server.start([Model("model", sys.argv[1])])

@@ -30,5 +30,6 @@ if __name__ == "__main__":
     Path("logging.json").write_text(json.dumps(QUIET))
     options = ["--model_name", "model", "--model_dir", os.path.dirname(file), "--http_port", port]
     options += ["--enable_grpc", "false", "--log_config_file", "logging.json"]
+    os.environ["PYTHONWARNINGS"] = "ignore"  # FastAPI's, at each request
     options += ["--enable_latency_logging", "false"]
     os.execv(sys.executable, [sys.executable, "-m", "sklearnserver", *options])
