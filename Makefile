@@ -53,7 +53,7 @@ check: lint test ## lint, then test
 sweep: $(VENV)/.dev ## the long tests that `make test` leaves out
 	@$(bin)/python -m pytest -m sweep $(parallel) $(PYTEST_ARGS)
 
-benchmark: $(VENV)/.dev ## compare with other servers (QUICK=1 three minutes, SMOKE=1 one case; needs wrk)
+benchmark: $(VENV)/.dev ## compare with other servers (QUICK=1 four minutes, SMOKE=1 one case; needs wrk)
 	@$(bin)/python benchmarks/compare.py $(if $(QUICK),--quick) $(if $(SMOKE),--smoke) \
 	  $(BENCHMARK_ARGS)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from targets import EMPTY, KSERVE, ONNX, OURS, Case, best, figures, one_row, plural
+from targets import KSERVE, LIMITS, ONNX, OURS, Case, best, figures, one_row, plural
 
 matplotlib.use("agg")
 from matplotlib import pyplot  # noqa: E402
@@ -19,20 +19,16 @@ PANELS = [
     one_row("forest", 32),
     one_row("forest", 256),
     Case("logistic", 256, "json", 32),
+    one_row("pipeline", 1),
+    one_row("pipeline", 32),
     one_row("keras", 32),
     one_row("pytorch", 32),
 ]
-TITLES = {
-    "logistic": "logistic regression",
-    "forest": "forest of 100 trees",
-    "keras": "Keras MLP",
-    "pytorch": "PyTorch MLP",
-}
 HISTORY = [one_row("logistic", 32), one_row("forest", 32), one_row("forest", 256)]
-COLORS = {OURS: "#0b7a75", ONNX: "#5fb3ad", EMPTY: "#c9ced6"}
+COLORS = {OURS: "#0b7a75", ONNX: "#5fb3ad"} | dict.fromkeys(LIMITS, "#c9ced6")
 PEER_COLOR = "#7d8597"
 COLUMNS = 2
-INCHES = (11, 3)
+INCHES = (13, 4)
 METADATA = {".svg": {"Date": None}}  # the same run makes the same file
 
 
@@ -88,9 +84,10 @@ def releases(results: Path) -> list[dict[str, Any]]:
 
 
 def requests(place: Any, run: dict[str, Any], case: Case) -> None:
-    """Draw the requests a second of each server in a case."""
-    values = {name: row["requests"] for name, row in figures(run, case).items()}
-    title = f"{TITLES[case.work]}, {plural(case.rows, 'row')}, {case.connections} connections"
+    """Draw the requests a second of each server in a case, of a peer those of its best variant."""
+    values = {row["server"]: row["requests"] for row in figures(run, case).values()}
+    load = f"{plural(case.rows, 'row')}, {plural(case.connections, 'connection')}"
+    title = f"{run['works'][case.work]}, {load}"
     bars(
         place,
         run,
@@ -143,7 +140,7 @@ def _label(value: float, ratio: float, name: str) -> str:
     text = f"{value:.3g}"
     if value >= 100:
         text = f"{value:,.0f}"
-    if name in (OURS, ONNX, EMPTY):
+    if name in (OURS, ONNX, *LIMITS):
         return text
     return f"{text}  (ours {ratio:.1f}x)"
 

@@ -1,19 +1,22 @@
 """Compares our server with other model servers and with the limits of the machine, in one run.
 
-    make benchmark                  # all: half an hour once the environments are made
-    make benchmark QUICK=1          # three minutes once the environments are made
+    make benchmark                  # all: 40 minutes once the environments are made
+    make benchmark QUICK=1          # four minutes once the environments are made
     python benchmarks/compare.py --peers kserve_sdk ray_server --works forest
 
 All servers serve the same fitted model with one worker. A server is measured only if it answers
-what the model in memory predicts. `wrk` sends one request at a time on each of its connections.
-Rounds alternate between the servers, and each figure is the median of its rounds. Compare ratios
-within one run: the figures of two runs, or of two machines, cannot be compared.
+what the model in memory predicts, and writes no log of its requests. `wrk` sends one request at a
+time on each of its connections. Rounds alternate between the servers, and each figure is the median
+of its rounds. A peer may have variants, such as with and without batching: after the first round
+of a case only its best variant goes on, and the results name it. Compare ratios within one run:
+the figures of two runs, or of two machines, cannot be compared.
 
 A full run measures
 
-- all peers in the central cases, which have targets: logistic regression with one row a request at
-  1 and 32 connections, and with 256 rows at 32; the forest with one row at 32 and 256; the Keras
-  and the PyTorch MLP with one row at 32;
+- all peers in the central cases, most of which have targets: logistic regression and the forest
+  with one row a request at 1, 32 and 256 connections; logistic regression with 256 rows at 32; a
+  pipeline on the columns of a DataFrame with one row at 1 and 32; the Keras and the PyTorch MLP
+  with one row at 32;
 - our server alone in the other cases: each model with one row at 1, 8, 32 and 256 connections;
   JSON, msgpack, V2 JSON and V2 binary tensors with 1 and 256 rows, of 4 and of 64 features; images;
   two workers;
@@ -22,7 +25,8 @@ A full run measures
 - the forest with `engine: onnx` too;
 - each server of the forest alone on the machine: seconds from its start to the first prediction,
   and the peak memory of all its processes under 32 connections (Pss: shared pages count once);
-- the limits: an empty ASGI application, the model's own calls in a loop, the imports of a start;
+- the limits: servers that do nothing but answer (an empty ASGI application, nginx, epoll in C), the
+  model's own calls in a loop, the imports of a start;
 - the seconds that `from_model` takes.
 
 Each peer is a file in `peers/`. uv (or pip) makes its environment once, in the user's cache. A peer
@@ -46,13 +50,26 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import limits
+import loops
 import report
 import servers
 from load import Load, measure, peak_memory, program
 from models import MODELS, Model
 from servers import Failed, Peer, Recipe, Server
-from targets import BINARY, EMPTY, IMAGES, MANY, ONNX, OURS, TAIL_CONNECTIONS, Case, judge, one_row
+from targets import (
+    ALONE,
+    BINARY,
+    EMPTY,
+    IMAGES,
+    LIMITS,
+    MANY,
+    ONNX,
+    OURS,
+    TAIL_CONNECTIONS,
+    Case,
+    judge,
+    one_row,
+)
 from wires import Body
 
 import generator
@@ -64,9 +81,13 @@ RESULTS = HERE / "results"
 CENTRAL = [
     one_row("logistic", 1),
     one_row("logistic", 32),
+    one_row("logistic", 256),
     Case("logistic", MANY, "json", 32),
+    one_row("forest", 1),
     one_row("forest", 32),
     one_row("forest", 256),
+    one_row("pipeline", 1),
+    one_row("pipeline", 32),
     one_row("keras", 32),
     one_row("pytorch", 32),
 ]
@@ -88,11 +109,16 @@ WORKERS = [
 ]
 OWN = [case for case in (*WIRES, *WIDE, *PICTURES, *CONNECTIONS, *WORKERS) if case not in CENTRAL]
 
-QUICK_PEERS = ("fastapi_server", "kserve_sdk", "litserve_server")
-QUICK_CASES = [case for case in CENTRAL if case.work in ("logistic", "forest")]
+QUICK_PEERS = ("fastapi_server", "fastapi_batching", "kserve_sdk")
+QUICK_CASES = [
+    *(one_row(name, count) for name in ("logistic", "pipeline") for count in (1, 32)),
+    one_row("forest", 32),
+]
 QUICK_OWN = [case for case in WIRES if case.rows > 1 and case.wire != "v2"]
+LOGGED_REQUESTS = 10
+SLOW_WARM_UP = 4
 SMOKE_CASES = [one_row("logistic", 32)]
-ALONE = "forest"
+FIXED_WORK = "logistic"  # beside whose cases with one row the servers of fixed answers stand
 COMPILED = "ours, engine: onnx"
 ALONE_SUFFIX = {"cases": "", "tails": ", alone"}
 
@@ -129,8 +155,9 @@ class Plan:
         wanted = {case.work for case in (*self.central, *self.own)}
         return [name for name in MODELS if name in wanted]
 
-    def load(self, connections: int) -> Load:
-        return Load(connections, self.rounds, self.seconds, self.warm_up)
+    def load(self, case: Case) -> Load:
+        warm_up = self.warm_up * (SLOW_WARM_UP if MODELS[case.work].slow else 1)
+        return Load(case.connections, self.rounds, self.seconds, warm_up)
 
 
 def main() -> int:
@@ -144,7 +171,7 @@ def main() -> int:
             run.measure_model(name, Path(directory))
         if plan.limits:
             progress("from_model, in new processes")
-            run.results["limits"]["from_model"] = limits.generation(Path(directory))
+            run.results["limits"]["from_model"] = loops.generation(Path(directory))
     run.results["targets"] = judge(run.results)
     run.results["seconds"] = round(time.monotonic() - begin)
     save(run.results, options.output)
@@ -207,7 +234,7 @@ def whole_plan(options: argparse.Namespace) -> Plan:
             QUICK_CASES, QUICK_OWN, peers, rounds=2, seconds=1, warm_up=1, starts=1, limits=True
         )
     return Plan(
-        CENTRAL, OWN, peers, rounds=5, seconds=2, warm_up=1, starts=3, limits=True, compiled=True
+        CENTRAL, OWN, peers, rounds=3, seconds=2, warm_up=1, starts=2, limits=True, compiled=True
     )
 
 
@@ -232,8 +259,11 @@ class Run:
         self._plan = plan
         self.results: dict[str, Any] = {
             **environment(),
-            "titles": {OURS: "ours", ONNX: COMPILED, EMPTY: "empty ASGI app"}
-            | {name: p.title for name, p in plan.peers.items()},
+            "titles": {OURS: "ours", ONNX: COMPILED}
+            | servers.FIXED_ANSWER_TITLES
+            | {name: peer.title for name, peer in plan.peers.items()}
+            | servers.titles(plan.peers),
+            "works": {name: MODELS[name].title for name in plan.works},
             "requirements": {name: peer.requirements for name, peer in plan.peers.items()},
             "cases": [],
             "tails": [],
@@ -255,7 +285,7 @@ class Run:
         own = [case for case in self._plan.own if case.work == name]
         recipes = [servers.ours(directory)]
         if central:
-            recipes += [servers.empty(directory), *self._peers(name, model, file)]
+            recipes += [*self._fixed_answers(name, directory), *self._peers(name, model, file)]
         reference = Reference(model, made)
         if name == ALONE and self._plan.compiled:
             compiled = place / f"{name}-onnx"
@@ -280,23 +310,29 @@ class Run:
     def _limits(self, name: str, directory: Path, file: Path) -> None:
         progress(f"{MODELS[name].title}: the model in a loop")
         found = self.results["limits"]
-        loops = found.setdefault("loops", [])
-        loops += limits.predictions(name, file)
+        rates = found.setdefault("loops", [])
+        rates += loops.predictions(name, file)
         if name == IMAGES.work:
-            loops += [limits.decoded(name, file, batch) for batch in limits.BATCHES[:2]]
+            rates += [loops.decoded(name, file, batch) for batch in loops.BATCHES[:2]]
         if name == ALONE and self._plan.starts:
             lock = directory / "server-requirements.txt"
-            limits.imports(lock)
+            loops.imports(lock)
             found["imports"] = statistics.median(
-                limits.imports(lock) for _ in range(self._plan.starts)
+                loops.imports(lock) for _ in range(self._plan.starts)
             )
-            found["worker_imports"] = limits.worker_imports(directory)
+            found["worker_imports"] = loops.worker_imports(directory)
 
     def _peers(self, name: str, model: Model, file: Path) -> Iterator[Recipe]:
         for peer_name, peer in self._plan.peers.items():
             if peer.serves(model):
                 with self._failing(peer_name, name):
-                    yield servers.of_peer(peer_name, peer, model, file)
+                    yield from servers.of_peer(peer_name, peer, model, file)
+
+    def _fixed_answers(self, name: str, directory: Path) -> Iterator[Recipe]:
+        if name == FIXED_WORK:
+            for limit, recipe in servers.FIXED_ANSWERS.items():
+                with self._failing(limit, name):
+                    yield recipe(directory)
 
     def _measure_starts(
         self, recipe: Recipe, name: str, reference: "Reference", place: Path
@@ -336,7 +372,7 @@ class Run:
                 with self._failing(recipe.name, name):
                     server = Server.start(recipe, place, reference.body(recipe, 1, "json"))
                     stack.callback(server.stop)
-                    if recipe.name != EMPTY:
+                    if recipe.name not in LIMITS:
                         reference.check(server)
                     running.append(server)
             yield running
@@ -364,7 +400,9 @@ class Run:
     ) -> None:
         """Measure the running servers in a case, for the `cases` or the `tails` of the results."""
         progress(f"{case}{ALONE_SUFFIX[part]}")
-        load = self._plan.load(case.connections)
+        load = self._plan.load(case)
+        if case.rows > 1:  # a fixed answer is as long as one prediction
+            running = [server for server in running if server.recipe.name not in LIMITS]
         bodies = {
             server.recipe.name: reference.body(server.recipe, case.rows, case.wire)
             for server in running
@@ -393,16 +431,17 @@ class Reference:
         return recipe.wires[wire].encode(self._model.inputs(rows))
 
     def check(self, server: Server) -> None:
-        """Check a server's answers on each wire that carries the model's inputs.
+        """Check a server's answers on each wire that carries the model's inputs, and its log.
 
         Raises:
-            Failed: an answer is not what the model in memory predicts.
+            Failed: an answer is not what the model in memory predicts, or requests are logged.
         """
         is_array = hasattr(self._model.inputs(1), "dtype")
         for wire in server.recipe.wires:
             if is_array or wire == "json":
                 for rows in (1, 7):
                     self._check(server, wire, rows)
+        check_log(server, self.body(server.recipe, 1, "json"))
 
     def _check(self, server: Server, wire: str, rows: int) -> None:
         inputs = self._model.inputs(rows)
@@ -415,6 +454,19 @@ class Reference:
             raise Failed(
                 f"its answer is not what the model in memory predicts, {wire}: {difference}"
             )
+
+
+def check_log(server: Server, body: Body) -> None:
+    """Check that a server does not log its requests: ours does not, and it costs time.
+
+    Raises:
+        Failed: it does.
+    """
+    before = server.log_lines()
+    for _ in range(LOGGED_REQUESTS):
+        server.post("json", body)
+    if server.log_lines() - before >= LOGGED_REQUESTS:
+        raise Failed("it logs its requests: switch this off in its file in peers/")
 
 
 def environment() -> dict[str, Any]:

@@ -10,12 +10,13 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from servers import ANSWER_SECONDS, Failed, Server
+from targets import peer_of
 from wires import Body
 
 SCRIPT = Path(__file__).with_name("post.lua")
@@ -24,20 +25,25 @@ SAMPLE_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of `wrk`: requests a second, and latencies in milliseconds."""
+    """The figures of a round, or the median of each over several rounds.
+
+    Attributes:
+        requests: requests a second, as `wrk` counts them.
+        median: the latency in milliseconds.
+        p99: the latency in milliseconds that 99 of 100 requests do not pass.
+        processor: microseconds of processor a request, of all the server's processes.
+    """
 
     requests: float
     median: float
     p99: float
+    processor: float
 
     @classmethod
     def of(cls, rounds: "list[Figures]") -> "Figures":
         """The median of each figure."""
         return cls(
-            *(
-                statistics.median(getattr(one, name) for one in rounds)
-                for name in ("requests", "median", "p99")
-            )
+            *(statistics.median(values) for values in zip(*map(astuple, rounds), strict=True))
         )
 
 
@@ -63,6 +69,8 @@ def measure(
 ) -> dict[str, Any]:
     """Measure servers, each while all others are paused.
 
+    After the first round a peer goes on with the best of its variants alone.
+
     Args:
         load: the connections and the rounds.
         wire: the name of the format in `wires.WIRES`.
@@ -78,11 +86,12 @@ def measure(
         server.pause()
     rounds: dict[str, list[Figures]] = {}
     durations = [load.warm_up] + [load.seconds] * load.rounds
+    beaten: set[str] = set()
     for number in range(load.rounds + 1):
         for server in servers:
             name = server.recipe.name
             seconds = durations[number]
-            if name in results or not seconds:
+            if name in results or name in beaten or not seconds:
                 continue
             server.resume()
             try:
@@ -94,10 +103,20 @@ def measure(
                 server.pause()
             if number:
                 rounds.setdefault(name, []).append(figures)
+        if number == 1:
+            beaten = beaten_variants({name: one[0].requests for name, one in rounds.items()})
     for name in rounds.keys() - results.keys():
-        each = [[one.requests, one.median, one.p99] for one in rounds[name]]
+        each = [list(astuple(one)) for one in rounds[name]]
         results[name] = {**asdict(Figures.of(rounds[name])), "rounds": each}
     return results
+
+
+def beaten_variants(rates: dict[str, float]) -> set[str]:
+    """The servers of which another variant has a higher rate."""
+    best: dict[str, str] = {}
+    for name in sorted(rates, key=lambda one: rates[one]):
+        best[peer_of(name)] = name
+    return set(rates) - set(best.values())
 
 
 def _round(
@@ -121,9 +140,11 @@ def _round(
         str(SCRIPT),
     ]
     command = [program(), *options, server.url(wire), "--", str(file), *headers]
+    before = server.processor_seconds()
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds + 2 * ANSWER_SECONDS
     )
+    processor = server.processor_seconds() - before
     lines = [
         line.removeprefix("RESULT ")
         for line in done.stdout.splitlines()
@@ -132,11 +153,11 @@ def _round(
     if not lines:
         raise Failed(" ".join((done.stderr or done.stdout).split())[-300:] or "wrk prints nothing")
     result = json.loads(lines[0])
-    errors = result.pop("errors")
+    errors, count = result.pop("errors"), result.pop("count")
     _settle(server, wire, body)
     if errors or not result["requests"]:
         raise Failed(f"{errors:.0f} errors at {connections} connections")
-    return Figures(**result)
+    return Figures(**result, processor=processor / count * 1e6)
 
 
 def _settle(server: Server, wire: str, body: Body) -> None:

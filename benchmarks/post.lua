@@ -13,7 +13,8 @@ end
 
 function done(summary, latency)
   local e = summary.errors
-  io.write(string.format('\nRESULT {"requests": %f, "median": %f, "p99": %f, "errors": %d}\n',
-    summary.requests / summary.duration * 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+  io.write(string.format('\nRESULT {"count": %d, "requests": %f, "median": %f, "p99": %f, "errors": %d}\n',
+    summary.requests, summary.requests / summary.duration * 1e6,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
     e.connect + e.read + e.write + e.status + e.timeout))
 end

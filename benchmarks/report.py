@@ -10,17 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from targets import EMPTY, OURS, Case, figures, plural
+import summary
+from targets import LIMITS, OURS, Case, figures, plural
 
-FORM = "  {:<28} {:>10} {:>11} {:>9} {:>9} {:>10} {:>10}"
-TAILS = "  {:<28} {:>10} {:>9} {:>9} {:>10}"
-STARTS = "  {:<28} {:>8} {:>10} {:>10} {:>10}"
+FORM = "  {:<38} {:>10} {:>11} {:>9} {:>9} {:>8} {:>9}"
+TAILS = "  {:<38} {:>10} {:>9} {:>9} {:>10}"
+STARTS = "  {:<38} {:>8} {:>10} {:>10} {:>10}"
 VERDICTS = {True: "met", False: "MISSED"}
 
 
 def table(results: dict[str, Any]) -> str:
     """The results as text, one part after the other."""
-    parts = (_head, _cases, _tails, _starts, _limits, _targets)
+    parts = (_head, _cases, _tails, _starts, _limits, _targets, _summary)
     return "".join(f"{line}\n" for part in parts for line in part(results))
 
 
@@ -37,19 +38,19 @@ def _cases(results: dict[str, Any]) -> Iterator[str]:
     for case in dict.fromkeys(map(Case.of, results["cases"])):
         found = figures(results, case)
         ours = found.get(OURS, {}).get("requests", math.nan)
-        empty = found.get(EMPTY, {}).get("requests", math.nan)
         yield f"\n{case}"
         yield FORM.format(
-            "", "requests/s", "rows/s", "p50, ms", "p99, ms", "ours/it", "it/empty"
+            "", "requests/s", "rows/s", "p50, ms", "p99, ms", "CPU, µs", "ours/it"
         ).rstrip()
         for name, row in sorted(found.items(), key=lambda item: -item[1]["requests"]):
             rate = row["requests"]
             rates = [f"{rate:.0f}", f"{row['rows_per_second']:.0f}"]
-            if name == EMPTY:
+            if name in LIMITS:
                 rates[1] = ""
             latencies = [f"{row['median']:.2f}", f"{row['p99']:.2f}"]
-            ratios = [_ratio(ours / rate), _ratio(rate / empty)]
-            yield FORM.format(results["titles"][name], *rates, *latencies, *ratios).rstrip()
+            rest = [f"{row['processor']:.0f}", _ratio(ours / rate)]
+            title = results["titles"][row["server"]]
+            yield FORM.format(title, *rates, *latencies, *rest).rstrip()
         yield from _failed(results, case)
 
 
@@ -117,6 +118,13 @@ def _targets(results: dict[str, Any]) -> Iterator[str]:
     for target in results["targets"]:
         verdict = VERDICTS[target["met"]]
         yield f"  {verdict:<6} {target['figure']:>8.3g}   {target['text']}"
+
+
+def _summary(results: dict[str, Any]) -> Iterator[str]:
+    found = list(summary.lines(results))
+    if found:
+        yield "\nours / the best peer of each case (the best of its variants)\n"
+    yield from found
 
 
 if __name__ == "__main__":

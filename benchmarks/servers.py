@@ -1,13 +1,15 @@
-"""Servers as processes: ours, the empty application, and the peers in their cached environments.
+"""Servers as processes: ours, the peers in their cached environments, and those that are limits.
 
 A variable in the environment marks all processes of a server, even those whose parent has ended.
-Their memory is added up, and all of them are stopped. Both need Linux's /proc.
+Their memory and their processor time are added up, and all of them are stopped. This needs Linux's
+/proc.
 """
 
 import ast
 import contextlib
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +24,7 @@ from secrets import token_hex
 from typing import Any
 
 from models import Model
+from packaging.requirements import Requirement
 from wires import PROTOCOLS, WIRES, Body, Wire
 
 from generator.environment.venvs import RUNNING, cached, install_requirements, server_python
@@ -29,6 +32,8 @@ from generator.errors import ServingError
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / "peers"
+SHARED = ("batching", "predictor")  # modules in PEERS that are no peers
+LIMITS = HERE / "limits"
 MARK = "SCAFFOLD_BENCHMARK"
 START_SECONDS = 120
 ANSWER_SECONDS = 60
@@ -44,7 +49,7 @@ class Recipe:
     """How to start a server.
 
     Attributes:
-        name: its name in results.
+        name: its name in results: "mosec_server", or with a variant "mosec_server/no batching".
         title: its name in tables.
         command: returns the command for a port.
         wires: the requests that it takes, by name.
@@ -64,7 +69,8 @@ class Peer:
 
     They are TITLE, PROTOCOL (a key of `wires.PROTOCOLS`) and REQUIREMENTS (besides the model's
     framework). Optional are ALONE (requirements to install without their dependencies), LOCK (a
-    file of such requirements) and FRAMEWORKS (those that it serves).
+    file of such requirements), FRAMEWORKS (those that it serves) and VARIANTS (environment
+    variables by the name of a variant, of which the best counts in each case).
 
     Attributes:
         file: the program. Its arguments are the model's file and a port.
@@ -90,8 +96,13 @@ class Peer:
             **assigned,
             **{name: value for name, value in annotated.items() if value is not None},
         }
-        names = ("TITLE", "PROTOCOL", "REQUIREMENTS", "ALONE", "LOCK", "FRAMEWORKS")
+        names = ("TITLE", "PROTOCOL", "REQUIREMENTS", "ALONE", "LOCK", "FRAMEWORKS", "VARIANTS")
         return cls(file, {name: ast.literal_eval(values[name]) for name in names if name in values})
+
+    @property
+    def variants(self) -> dict[str, dict[str, str]]:
+        """The environment variables of each variant. The name of an only one is empty."""
+        return dict(self.facts.get("VARIANTS", {"": {}}))
 
     @property
     def title(self) -> str:
@@ -111,10 +122,15 @@ class Peer:
     def python(self, model: Model) -> Path:
         """The interpreter of an environment with the peer and the model's framework.
 
+        A package has the version of the running environment, unless REQUIREMENTS names it.
+
         Raises:
             Failed: the environment cannot be made.
         """
-        wanted = "\n".join([*self.facts["REQUIREMENTS"], *model.pins, "numpy"])
+        own = self.facts["REQUIREMENTS"]
+        named = {Requirement(one).name for one in own}
+        pins = [pin for pin in model.pins if Requirement(pin).name not in named]
+        wanted = "\n".join([*own, *pins, "numpy"])
         lock = self._lock()
         alone = "\n".join(self.facts.get("ALONE", []))
 
@@ -139,12 +155,12 @@ class Peer:
 
 def peers() -> dict[str, Peer]:
     """The peers, by the names of their files in `peers/`."""
-    files = (file for file in sorted(PEERS.glob("*.py")) if file.stem != "predictor")
+    files = (file for file in sorted(PEERS.glob("*.py")) if file.stem not in SHARED)
     return {file.stem: Peer.read(file) for file in files}
 
 
-def of_peer(name: str, peer: Peer, model: Model, file: Path) -> Recipe:
-    """How to start a peer with a model's file.
+def of_peer(name: str, peer: Peer, model: Model, file: Path) -> list[Recipe]:
+    """How to start a peer with a model's file, in each of its variants.
 
     Raises:
         Failed: its environment cannot be made.
@@ -152,13 +168,31 @@ def of_peer(name: str, peer: Peer, model: Model, file: Path) -> Recipe:
     python = str(peer.python(model))
     wires = {"json": PROTOCOLS[peer.facts["PROTOCOL"]]}
     environ = {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    return Recipe(
-        name,
-        peer.title,
-        lambda port: [python, str(peer.file), str(file), str(port)],
-        wires,
-        environ,
-    )
+    if hasattr(model.inputs(1), "columns"):
+        environ["COLUMNS"] = "1"  # BentoML declares the type of its rows
+    return [
+        Recipe(
+            "/".join(filter(None, [name, variant])),
+            titled(peer, variant),
+            lambda port: [python, str(peer.file), str(file), str(port)],
+            wires,
+            {**environ, **variables},
+        )
+        for variant, variables in peer.variants.items()
+    ]
+
+
+def titled(peer: Peer, variant: str) -> str:
+    return ", ".join(filter(None, [peer.title, variant]))
+
+
+def titles(chosen: dict[str, Peer]) -> dict[str, str]:
+    """The titles of all variants of peers, by the names of their recipes."""
+    return {
+        "/".join(filter(None, [name, variant])): titled(peer, variant)
+        for name, peer in chosen.items()
+        for variant in peer.variants
+    }
 
 
 def ours(directory: Path, workers: int = 1, name: str = "ours", title: str = "ours") -> Recipe:
@@ -177,25 +211,72 @@ def ours(directory: Path, workers: int = 1, name: str = "ours", title: str = "ou
 def empty(directory: Path) -> Recipe:
     """How to start an ASGI application that does nothing, on our server's uvicorn."""
     python = str(server_python(directory / "server-requirements.txt"))
-    file = str(HERE / "empty_server.py")
-    return Recipe(
-        "empty",
-        "empty ASGI app",
-        lambda port: [python, file, str(port)],
-        {"json": WIRES["json"]},
-        {},
-    )
+    file = str(LIMITS / "empty_server.py")
+    return _limit("empty", lambda port: [python, file, str(port)])
+
+
+def nginx(directory: Path) -> Recipe:
+    """How to start nginx with a fixed answer. It writes beside the scaffold's `directory`.
+
+    Raises:
+        Failed: nginx is not installed.
+    """
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        raise Failed("nginx is not installed: `apt-get install nginx-light`")
+    prefix = Path(tempfile.mkdtemp(dir=directory.parent))
+
+    def command(port: int) -> list[str]:
+        file = prefix / "nginx.conf"
+        file.write_text((LIMITS / file.name).read_text().replace("PORT", str(port)))
+        return [program, "-p", str(prefix), "-c", str(file), "-e", "stderr"]
+
+    return _limit("nginx", command)
+
+
+def epoll(directory: Path) -> Recipe:
+    """How to start the server in C. It is compiled to a file beside the scaffold's `directory`.
+
+    Raises:
+        Failed: there is no compiler, or it fails.
+    """
+    if shutil.which("cc") is None:
+        raise Failed("cc is not installed: `apt-get install gcc libc6-dev`")
+    program = str(directory.parent / "epoll")
+    compiler = ["cc", "-O2", "-o", program, str(LIMITS / "epoll.c")]
+    done = subprocess.run(compiler, capture_output=True, text=True)
+    if done.returncode:
+        raise Failed(_line(done.stderr))
+    return _limit("epoll", lambda port: [program, str(port)])
+
+
+def _limit(name: str, command: Callable[[int], list[str]]) -> Recipe:
+    return Recipe(name, FIXED_ANSWER_TITLES[name], command, {"json": WIRES["json"]}, {})
+
+
+FIXED_ANSWERS = {"empty": empty, "nginx": nginx, "epoll": epoll}
+FIXED_ANSWER_TITLES = {
+    "empty": "limit: empty ASGI app",
+    "nginx": "limit: nginx, return 200",
+    "epoll": "limit: epoll in C",
+}
 
 
 class Server:
     """A running server, from `start` to `stop`."""
 
     def __init__(
-        self, recipe: Recipe, process: "subprocess.Popen[bytes]", port: int, mark: str
+        self,
+        recipe: Recipe,
+        process: "subprocess.Popen[bytes]",
+        port: int,
+        mark: str,
+        place: Path,
     ) -> None:
         self.recipe = recipe
         self.port = port
         self.seconds = 0.0
+        self._place = place
         self._process = process
         self._mark = f"{MARK}={mark}".encode()
 
@@ -227,7 +308,7 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        server = cls(recipe, process, port, mark)
+        server = cls(recipe, process, port, mark, place)
         try:
             server._wait(body, begin, place / "log")
         except BaseException:
@@ -276,6 +357,15 @@ class Server:
     def memory(self) -> int:
         """The memory of all its processes in bytes. Shared pages count once (Pss)."""
         return sum(map(proportional_bytes, self._processes()))
+
+    def processor_seconds(self) -> float:
+        """The time that its processes have used so far, in user mode and in the kernel."""
+        return sum(map(_ticks, self._processes())) / os.sysconf("SC_CLK_TCK")
+
+    def log_lines(self) -> int:
+        """The lines in all files of its directory that are named as logs."""
+        files = (file for file in self._place.rglob("*log*") if file.is_file())
+        return sum(file.read_bytes().count(b"\n") for file in files)
 
     def pause(self) -> None:
         """Stop its processes: some idle servers use a tenth of a core."""
@@ -328,6 +418,15 @@ def _ancestry(number: int) -> tuple[int, tuple[int, int]] | None:
     if state == "Z":
         return None
     return number, (int(parent), int(session))
+
+
+def _ticks(number: int) -> int:
+    """The processor time of a process and of its children that have ended, in clock ticks."""
+    try:
+        fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return sum(map(int, fields[11:15]))
 
 
 def _environ(number: int) -> list[bytes]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 OURS, ONNX, KSERVE, EMPTY, BEST = "ours", "onnx", "kserve_sdk", "empty", "the best peer"
+LIMITS = (EMPTY, "nginx", "epoll")
+ALONE = "forest"  # whose servers are measured alone on the machine too
 MANY = 256
 
 
@@ -126,14 +128,24 @@ def _verdict(text: str, figure: float, bound: float, at_least: bool) -> dict[str
 
 
 def figures(results: dict[str, Any], case: Case) -> dict[str, dict[str, Any]]:
-    """The figures of each server in a case, without those that failed."""
-    found = (row for row in results["cases"] if Case.of(row) == case)
-    return {row["server"]: row for row in found if "failed" not in row}
+    """The figures of each server in a case, without those that failed.
+
+    Of a peer's variants it has the best only, under the peer's name. `server` names the variant.
+    """
+    found = [row for row in results["cases"] if Case.of(row) == case and "failed" not in row]
+    return {peer_of(row["server"]): row for row in sorted(found, key=lambda row: row["requests"])}
+
+
+def peer_of(server: str) -> str:
+    """The name of the peer that a server is a variant of."""
+    return server.partition("/")[0]
 
 
 def best(servers: dict[str, dict[str, Any]], figure: str) -> tuple[str, float]:
     """The name of the peer with the best figure, and the figure. NaN if there is no peer."""
-    values = {name: row[figure] for name, row in servers.items() if name not in (OURS, ONNX, EMPTY)}
+    values = {
+        name: row[figure] for name, row in servers.items() if name not in (OURS, ONNX, *LIMITS)
+    }
     if not values:
         return "", math.nan
     ranked = sorted(values, key=lambda one: values[one], reverse=figure != "median")

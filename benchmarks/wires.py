@@ -65,6 +65,22 @@ def _described(inputs: Any) -> dict[str, Any]:
     return {"name": "input", "shape": list(inputs.shape), "datatype": DATATYPES[inputs.dtype.name]}
 
 
+def _v2(inputs: Any) -> Body:
+    """The inputs for MLServer, which takes a DataFrame as a tensor a column."""
+    if not hasattr(inputs, "columns"):
+        return _tensors(inputs)
+    columns = [
+        {
+            "name": name,
+            "shape": [len(inputs), 1],
+            "datatype": DATATYPES.get(column.dtype.name, "BYTES"),
+            "data": column.tolist(),
+        }
+        for name, column in inputs.items()
+    ]
+    return Body(json.dumps({"parameters": {"content_type": "pd"}, "inputs": columns}).encode())
+
+
 def _tensors(inputs: Any) -> Body:
     return Body(
         json.dumps({"inputs": [{**_described(inputs), "data": inputs.ravel().tolist()}]}).encode()
@@ -99,6 +115,8 @@ def _column(content: bytes, headers: Message) -> Any:
 
 
 def _inputs(inputs: Any) -> Body:
+    if hasattr(inputs, "columns"):
+        return Body(json.dumps({"dataframe_split": inputs.to_dict(orient="split")}).encode())
     return Body(json.dumps({"inputs": rows_of(inputs)}).encode())
 
 
@@ -118,7 +136,7 @@ WIRES = {
 # The formats of peers that do not speak V1.
 PROTOCOLS = {
     "v1": WIRES["json"],
-    "v2": Wire(V2, _tensors, _column),
+    "v2": Wire(V2, _v2, _column),
     "mlflow": Wire("/invocations", _inputs, _predictions),
     "bentoml": Wire("/predict", _instances, _bare),
 }

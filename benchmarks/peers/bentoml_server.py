@@ -1,10 +1,13 @@
-"""BentoML with adaptive batching: a service whose API is `batchable`, served by `bentoml serve`.
+"""BentoML with and without adaptive batching: an API that is `batchable`, or not.
+
+`bentoml serve` serves it. Rows are arrays, as BentoML's documentation recommends, or dicts.
 
 python bentoml_server.py MODEL_FILE PORT
 """
 
 import os
 import sys
+from typing import Any
 
 import bentoml
 import numpy as np
@@ -13,20 +16,28 @@ import predictor
 TITLE = "BentoML"
 REQUIREMENTS = ["bentoml==1.4.40"]
 PROTOCOL = "bentoml"
+VARIANTS = {"batching": {"BATCHING": "1"}, "no batching": {}}
 
 FILE = "MODEL_FILE"
+Rows: Any = np.ndarray
+if "COLUMNS" in os.environ:
+    Rows = list[dict[str, Any]]
+# Requests over this latency are refused. BentoML does not wait this long for a batch.
+BATCHING: dict[str, Any] = {"batchable": True, "batch_dim": 0}
+BATCHING |= {"max_batch_size": 256, "max_latency_ms": 10_000}
+if "BATCHING" not in os.environ:
+    BATCHING = {}
 
 
-@bentoml.service(workers=1, traffic={"timeout": 60})
+@bentoml.service(workers=1, traffic={"timeout": 60}, logging={"access": {"enabled": False}})
 class Service:
     """A model in a file."""
 
     def __init__(self) -> None:
         self._predict = predictor.load(os.environ[FILE])
 
-    # Requests over this latency are refused. BentoML does not wait this long for a batch.
-    @bentoml.api(batchable=True, batch_dim=0, max_batch_size=256, max_latency_ms=10_000)
-    def predict(self, instances: np.ndarray) -> np.ndarray:
+    @bentoml.api(**BATCHING)
+    def predict(self, instances: Rows) -> np.ndarray:
         return self._predict(instances)
 
 

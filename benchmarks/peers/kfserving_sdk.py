@@ -6,6 +6,7 @@ that no longer exist, but does not use them here. Stubs replace them.
 python kfserving_sdk.py MODEL_FILE PORT
 """
 
+import logging
 import sys
 from types import ModuleType
 from typing import Any
@@ -48,6 +49,7 @@ def serve(file: str, port: int) -> None:
         def predict(self, request: dict[str, Any]) -> dict[str, Any]:
             return {"predictions": self._predict(request["instances"]).tolist()}
 
+    logging.getLogger("tornado.access").setLevel(logging.WARNING)
     model = Model("model")
     model.load()
     kfserving.KFServer(http_port=port, workers=1).start([model])

@@ -5,14 +5,16 @@ Source: KServe's documentation, "Custom predictors".
 python kserve_sdk.py MODEL_FILE PORT
 """
 
+import logging
 import sys
+import warnings
 from typing import Any
 
 import kserve
 import predictor
 
 TITLE = "KServe's SDK"
-REQUIREMENTS = ["kserve==0.21.0"]
+REQUIREMENTS = ["kserve==0.21.0", "pandas<3"]  # it takes no later one
 PROTOCOL = "v1"
 
 
@@ -39,4 +41,8 @@ if __name__ == "__main__":
     server = kserve.ModelServer(
         http_port=int(sys.argv[2]), enable_grpc=False, enable_latency_logging=False
     )
+    # The server has switched on a line for each request, two with its time, and FastAPI a warning.
+    logging.getLogger("uvicorn.access").handlers.clear()
+    logging.getLogger("kserve.trace").setLevel(logging.WARNING)
+    warnings.simplefilter("ignore")
     server.start([Model("model", sys.argv[1])])

@@ -1,8 +1,9 @@
-"""LitServe with batching and with `fast_queue`, its option for many requests a second.
+"""LitServe with `fast_queue`, its option for many requests a second, with and without batching.
 
 python litserve_server.py MODEL_FILE PORT
 """
 
+import os
 import sys
 from typing import Any
 
@@ -12,6 +13,9 @@ import predictor
 TITLE = "LitServe"
 REQUIREMENTS = ["litserve==0.2.19"]
 PROTOCOL = "v1"
+VARIANTS = {"batching": {"BATCH": "256"}, "no batching": {"BATCH": "1"}}
+
+BATCH = int(os.environ["BATCH"])
 
 
 class API(litserve.LitAPI):
@@ -19,7 +23,7 @@ class API(litserve.LitAPI):
 
     def __init__(self, file: str) -> None:
         super().__init__(
-            max_batch_size=256, batch_timeout=0.001, api_path="/v1/models/model:predict"
+            max_batch_size=BATCH, batch_timeout=0.001, api_path="/v1/models/model:predict"
         )
         self._file = file
 
@@ -32,7 +36,10 @@ class API(litserve.LitAPI):
     def batch(self, inputs: list[Any]) -> list[Any]:
         return inputs
 
-    def predict(self, batch: list[Any]) -> list[Any]:
+    def predict(self, batch: Any) -> Any:
+        """The predictions of a list of requests, or without batching of a request."""
+        if BATCH == 1:
+            return self._predict(batch)
         return predictor.merged(batch, self._predict)
 
     def unbatch(self, output: list[Any]) -> list[Any]:

@@ -62,4 +62,5 @@ if __name__ == "__main__":
     from mlflow.pyfunc import scoring_server
 
     command, environ = scoring_server.get_cmd(str(saved), port=int(sys.argv[2]))
-    os.execve(sys.executable, [sys.executable, "-m", *shlex.split(command)], environ)
+    arguments = [*shlex.split(command), "--no-access-log"]
+    os.execve(sys.executable, [sys.executable, "-m", *arguments], environ)

@@ -1,4 +1,4 @@
-"""MLServer with adaptive batching. It speaks V2.
+"""MLServer with adaptive batching, with its pool of one worker process and without. It speaks V2.
 
 scikit-learn has MLServer's own runtime, other frameworks have a custom runtime as in its
 documentation. A batch waits only a short time, for a low latency with one connection.
@@ -24,6 +24,7 @@ REQUIREMENTS = [
     "uvloop<0.22",  # its workers do not start with later versions
 ]
 PROTOCOL = "v2"
+VARIANTS = {"": {"POOL": "1"}, "no pool": {"POOL": "0"}}
 
 BATCHING = {"max_batch_size": 256, "max_batch_time": 0.001}
 
@@ -51,6 +52,7 @@ def write_settings(file: str, port: int) -> None:
     """Write MLServer's settings into the working directory.
 
     One worker process is MLServer's default. It keeps the model out of the server's event loop.
+    Without one the model is in the server's process. MLServer logs requests with `debug` only.
     """
     implementation = "mlserver_server.Runtime"
     if file.endswith(".joblib"):
@@ -62,7 +64,9 @@ def write_settings(file: str, port: int) -> None:
         **BATCHING,
     }
     ports = {"http_port": port, "grpc_port": free_port(), "metrics_endpoint": None}
-    Path("settings.json").write_text(json.dumps({"debug": False, "parallel_workers": 1, **ports}))
+    pool = int(os.environ["POOL"])
+    settings = {"debug": False, "parallel_workers": pool, **ports}
+    Path("settings.json").write_text(json.dumps(settings))
     Path("model-settings.json").write_text(json.dumps(model))
 
 

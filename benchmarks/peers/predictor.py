@@ -1,6 +1,7 @@
 """Loads a model's file as a function, for the peers whose users call the model themselves."""
 
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,11 @@ def _sklearn(file: str) -> Predict:
     import joblib
 
     model = joblib.load(file)
+    if hasattr(model, "feature_names_in_"):
+        import pandas
 
-    def predict(rows: Any) -> "np.ndarray[Any, Any]":
-        if not hasattr(rows, "columns"):
-            rows = np.asarray(rows)
-        return model.predict(rows)
-
-    return predict
+        return lambda rows: model.predict(pandas.DataFrame(rows))
+    return lambda rows: model.predict(np.asarray(rows))
 
 
 def _keras(file: str) -> Predict:
@@ -50,7 +49,7 @@ def _pytorch(file: str) -> Predict:
 def merged(batch: list[Any], predict: Predict) -> "list[np.ndarray[Any, Any]]":
     """Predict the rows of several requests in one call. Returns the predictions of each request."""
     ends = np.cumsum([len(rows) for rows in batch])[:-1]
-    return np.split(predict(np.concatenate([np.asarray(rows) for rows in batch])), ends)
+    return np.split(predict(list(chain.from_iterable(batch))), ends)
 
 
 LOADERS: dict[str, Callable[[str], Predict]] = {

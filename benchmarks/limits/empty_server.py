@@ -1,4 +1,6 @@
-"""An ASGI application that does nothing, on our uvicorn: the limit for every server on it.
+"""An ASGI application that does nothing, on our uvicorn: the limit for applications on it.
+
+Our server passes it: it answers plain requests of the predict routes without ASGI.
 
 python empty_server.py PORT
 """

@@ -1,6 +1,6 @@
 """The limits of the machine for every server: the model's own calls in a loop, and the imports.
 
-The limit of requests is `empty_server.py`: an ASGI application that does nothing, on our uvicorn.
+The limits of requests are the servers in `limits/`, which do nothing but answer.
 """
 
 import subprocess
