@@ -50,7 +50,9 @@ class InferenceModel:
         try:
             for number in range(request["instances"][0]):
                 if request.get("fails") == number:
-                    raise InvalidInput("there is no more") if request.get("mildly") else KeyError("secret")
+                    if request.get("mildly"):
+                        raise InvalidInput("there is no more")
+                    raise KeyError("secret")
                 if request.get("dies") == number:
                     os._exit(9)
                 time.sleep(request.get("pause", 0))
@@ -123,7 +125,10 @@ def test_chunks_come_as_events(asked: httpx.Client) -> None:
 
 
 def test_a_stream_of_nothing(asked: httpx.Client) -> None:
-    assert asked.post(PREDICT, json={"instances": [0]}).text == ""
+    answer = asked.post(PREDICT, json={"instances": [0]})
+    assert answer.text == "" and answer.headers["content-type"] == "application/x-ndjson"
+    events = asked.post(PREDICT, json={"instances": [0]}, headers=EVENTS)
+    assert events.text == "event: end\ndata: {}\n\n"
 
 
 def test_a_model_may_stream_for_some_requests_only(asked: httpx.Client) -> None:
@@ -172,9 +177,11 @@ def test_a_client_that_leaves_ends_the_generator(own: Scaffold, asked: httpx.Cli
     for accept in ({}, {"X-Forwarded": "1", "Expect": "100-continue"}):  # plain, and through ASGI
         name = f"left{len(accept)}"
         body = {"instances": [100_000], "pause": 0.05, "name": name}
-        with httpx.Client(base_url=asked.base_url, timeout=30) as leaving:
-            with leaving.stream("POST", PREDICT, json=body, headers=accept) as answer:
-                next(answer.iter_lines())
+        with (
+            httpx.Client(base_url=asked.base_url, timeout=30) as leaving,
+            leaving.stream("POST", PREDICT, json=body, headers=accept) as answer,
+        ):
+            next(answer.iter_lines())
         closed = own.directory / "src/data" / name
         for _ in range(100):
             if closed.exists():
