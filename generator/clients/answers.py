@@ -31,7 +31,7 @@ def read(answer: "httpx.Response", address: Address) -> Any:
         ServingError: it is an error, or not a scaffold's.
     """
     content = _json(answer)
-    if answer.status_code == OK and content is not None:
+    if answer.is_success and content is not None:
         return content
     raise ServingError(f"the server at {address} answered {answer.status_code}: {_said(answer)}")
 
@@ -44,7 +44,9 @@ def response(answer: "httpx.Response", address: Address) -> dict[str, Any]:
     """
     content = read(answer, address)
     if not isinstance(content, dict):
-        raise ServingError(f"the server at {address} answered 200: {_foreign(answer)}")
+        raise ServingError(
+            f"the server at {address} answered {answer.status_code}: {_foreign(answer)}"
+        )
     return content
 
 
@@ -96,13 +98,14 @@ def _said(answer: "httpx.Response") -> str:
     if answer.has_redirect_location:
         place = without_password(answer.headers["Location"])[:200]
         return f"it redirects to {place}: pass the url that it leads to"
-    said = _message(_json(answer)) or _foreign(answer)
+    said = message(_json(answer)) or _foreign(answer)
     if answer.status_code == UNAUTHORIZED:
         return f"{said}; pass a key in headers, as in {{'Authorization': 'Bearer KEY'}}"
     return said
 
 
-def _message(content: Any) -> str | None:
+def message(content: Any) -> str | None:
+    """The message of an error; None where it has none."""
     if not _is_object(content):
         return None
     if isinstance(content.get(ERROR), str):

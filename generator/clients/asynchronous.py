@@ -1,11 +1,13 @@
 """A client for `await`."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .address import Address
-from .blocking import RETRIES, TIMEOUT_SECONDS
+from .answers import response
+from .blocking import RETRIES, TIMEOUT_SECONDS, T
+from .events import Events, is_events
 from .talk import Attempt, Talk
 
 if TYPE_CHECKING:
@@ -37,20 +39,43 @@ class AsyncClient:
 
     async def predict(self, instances_or_request: Any) -> dict[str, Any]:
         """Predict: see `Client.predict`."""
-        flow = self._talk.predict(instances_or_request)
+        return dict(await self._done(self._talk.predict(instances_or_request)))
+
+    async def stream(self, instances_or_request: Any) -> AsyncIterator[Any]:
+        """Predict with a model that answers chunk by chunk: see `Client.stream`."""
+        attempt = await self._done(self._talk.streamed(instances_or_request))
+        wait, address = self._talk.waits(), self._talk.address
+        while True:
+            with address.failures():
+                async with self._http.stream(*attempt.sent, **attempt.rest) as answer:
+                    if is_events(answer):
+                        events = Events(address)
+                        async for data in answer.aiter_bytes():
+                            for chunk in events.feed(data):
+                                yield chunk
+                        events.check()
+                        return
+                    await answer.aread()
+            seconds = wait(answer)
+            if seconds is None:
+                yield response(answer, address)
+                return
+            await asyncio.sleep(seconds)
+
+    async def _done(self, flow: Generator[Attempt, "httpx.Response", T]) -> T:
+        """What is made of the answers, once all has been said."""
         try:
             attempt = next(flow)
             while True:
                 await asyncio.sleep(attempt.wait)
                 attempt = flow.send(await self._send(attempt))
         except StopIteration as end:
-            return dict(end.value)
+            made: T = end.value
+            return made
 
     async def _send(self, attempt: Attempt) -> "httpx.Response":
         with self._talk.address.failures():
-            return await self._http.request(
-                attempt.method, attempt.path, content=attempt.content, headers=attempt.headers
-            )
+            return await self._http.request(*attempt.sent, **attempt.rest)
 
     async def close(self) -> None:
         """Close its connections."""

@@ -1,14 +1,18 @@
 """A client that waits for its answers."""
 
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .address import Address
+from .answers import response
+from .events import Events, is_events
 from .talk import Attempt, Talk
 
 if TYPE_CHECKING:
     import httpx
+
+T = TypeVar("T")
 
 TIMEOUT_SECONDS = 60.0
 RETRIES = 3
@@ -69,20 +73,53 @@ class Client:
             ServingError: the server does not answer, or with an error: the message is the server's.
             SettingError: the rows cannot be sent.
         """
-        flow = self._talk.predict(instances_or_request)
+        return dict(self._done(self._talk.predict(instances_or_request)))
+
+    def stream(self, instances_or_request: Any) -> Iterator[Any]:
+        """Predict with a model that answers chunk by chunk.
+
+        Another model's response is the only chunk. To leave the loop ends the answer.
+
+        Args:
+            instances_or_request: as `predict` takes it.
+
+        Yields:
+            What the scaffold's `predict` yields, as soon as it comes.
+
+        Raises:
+            ServingError: the server does not answer, or ends its answer with an error.
+            SettingError: the rows cannot be sent.
+        """
+        attempt = self._done(self._talk.streamed(instances_or_request))
+        wait, address = self._talk.waits(), self._talk.address
+        while True:
+            with address.failures(), self._http.stream(*attempt.sent, **attempt.rest) as answer:
+                if is_events(answer):
+                    events = Events(address)
+                    for data in answer.iter_bytes():
+                        yield from events.feed(data)
+                    return events.check()
+                answer.read()
+            seconds = wait(answer)
+            if seconds is None:
+                yield response(answer, address)
+                return
+            time.sleep(seconds)
+
+    def _done(self, flow: Generator[Attempt, "httpx.Response", T]) -> T:
+        """What is made of the answers, once all has been said."""
         try:
             attempt = next(flow)
             while True:
                 time.sleep(attempt.wait)
                 attempt = flow.send(self._send(attempt))
         except StopIteration as end:
-            return dict(end.value)
+            made: T = end.value
+            return made
 
     def _send(self, attempt: Attempt) -> "httpx.Response":
         with self._talk.address.failures():
-            return self._http.request(
-                attempt.method, attempt.path, content=attempt.content, headers=attempt.headers
-            )
+            return self._http.request(*attempt.sent, **attempt.rest)
 
     def close(self) -> None:
         """Close its connections."""

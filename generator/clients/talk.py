@@ -11,7 +11,7 @@ from ..common import json_encode
 from ..errors import ServingError, SettingError
 from ..rows import samples, tables
 from ..rows.body import request_of
-from . import answers
+from . import answers, events
 from .address import Address
 from .binary import FEW, ROWS, Binary, binary, in_dtype
 
@@ -33,6 +33,16 @@ class Attempt:
     content: bytes | None
     headers: dict[str, str]
     wait: float
+
+    @property
+    def sent(self) -> tuple[str, str]:
+        """The method and the path."""
+        return self.method, self.path
+
+    @property
+    def rest(self) -> dict[str, Any]:
+        """The body and the header fields, as httpx takes them."""
+        return {"content": self.content, "headers": self.headers}
 
 
 @dataclass
@@ -90,6 +100,27 @@ class Talk:
             return answers.response(answer, self.address)
         self._seen.takes_order = True
         return (yield from self._predicted(name, _in_order(given, frame)))
+
+    def streamed(self, given: Any) -> Generator[Attempt, "httpx.Response", Attempt]:
+        """The request of `Client.stream`, once it is known what the model is called."""
+        given = _rows(given)
+        name = yield from self._model()
+        content = _encoded(lambda: json_encode(request_of(given)))
+        headers = {"Content-Type": JSON, "Accept": f"{events.MEDIA_TYPE}, {JSON}"}
+        return Attempt("POST", f"{_path(name)}:predict", content, headers, 0.0)
+
+    def waits(self) -> Callable[["httpx.Response"], float | None]:
+        """What says how long to wait before a request is sent again; None for not again."""
+        left = self._retries
+
+        def wait(answer: "httpx.Response") -> float | None:
+            nonlocal left
+            if answer.status_code != answers.BUSY or not left:
+                return None
+            left -= 1
+            return answers.wait(answer)
+
+        return wait
 
     def _model(self) -> Generator[Attempt, "httpx.Response", str]:
         if self._name is None:

@@ -29,6 +29,7 @@ from common.serving import asgi, metrics  # noqa: E402
 from common.serving.applications import fallback_routes  # noqa: E402
 from common.serving.asgi import Message, Receive, Scope, Send  # noqa: E402
 from common.serving.predict_routes import version_fields  # noqa: E402
+from common.serving.streams import Stream  # noqa: E402
 from common.worker.flow import Flow  # noqa: E402
 from common.worker.main import load  # noqa: E402
 from common.worker.recovery import Broken  # noqa: E402
@@ -99,6 +100,12 @@ class Replica:
         if isinstance(answer, Response):
             return answer
         raise Unanswered(*answer)
+
+    async def submit_stream(
+        self, kind: Kind, body: bytes, request_id: str, said: bytes = b""
+    ) -> Response | Stream:
+        """As `submit`: Serve gathers a batch of answers, so there are no streams."""
+        return await self.submit(kind, body, request_id, said)
 
     async def _answer(self, requests: list[Request]) -> list[Response | tuple[int, str]]:
         """Answers to requests that arrived together; a status and its reason if one is too late."""

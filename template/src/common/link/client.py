@@ -54,7 +54,7 @@ class Client:
         """Answer a body as the server does.
 
         Returns:
-            The status and the body of the answer.
+            The status and the body of the answer; of a stream, an object with its `chunks`.
 
         Raises:
             LoadError: the worker died, or took longer than `predict_timeout_seconds`.
@@ -64,12 +64,19 @@ class Client:
             request = Request(self._ident, kind, f"local-{self._ident}", body)
             try:
                 self._connection.sendall(request.pack())
-                while (answer := self._next()).ident != self._ident:
+                chunks: list[bytes] = []
+                while (answer := self._next()).ident != self._ident or answer.kind == Kind.CHUNK:
                     if answer.kind == Kind.BROKEN:
                         raise LoadError(answer.body.decode())
+                    if answer.ident == self._ident:
+                        chunks.append(answer.body)
+                        more = Request(self._ident, Kind.MORE, "", (1).to_bytes(4, "big"))
+                        self._connection.sendall(more.pack())
             except (LoadError, OSError) as error:
                 self.close()
                 raise LoadError(f"the worker ended before it answered: {error}") from error
+            if answer.kind == Kind.END and answer.status < 400:
+                return answer.status, b'{"chunks": [%b]}' % b",".join(chunks)
             return answer.status, answer.body
 
     @property

@@ -36,6 +36,7 @@ REQUEST = struct.Struct("!IQBH")
 RESPONSE = struct.Struct("!IQHB")
 STATS = struct.Struct("!III5d")
 V2_HEAD = struct.Struct("!I")
+CREDIT = 16  # chunks that a stream may send ahead of its client
 BESIDE = 0x80  # the highest bit of a kind
 PHASES = ("decode", "preprocess", "predict", "postprocess", "encode")
 Frame = bytes | memoryview
@@ -57,6 +58,10 @@ class Kind(IntEnum):
     BROKEN = 10  # from the worker: why its model can answer nothing more
     SCORING = 11  # JSON of MLflow's scoring protocol
     CSV = 12
+    CHUNK = 15  # from the worker: a part of an answer, as JSON; more may come
+    END = 16  # from the worker: the end of a stream, with an error as JSON if it is one
+    MORE = 17  # to the worker: how many chunks more a stream may send, a u32
+    CANCEL = 18  # to the worker: nobody waits for a stream any more
     ROUTE = 14  # the body of a request to a route of the owner's
     HEALTH = 13  # to the worker, and from it with the reason where it is not well
 

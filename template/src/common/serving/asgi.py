@@ -24,6 +24,7 @@ from .compression import (
 )
 from .http.connections import Connections
 from .predict_routes import Headers, PredictRoutes, Refused, Route, Workers, error_answer
+from .streams import Stream, form_of
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Application:
         name = self._route_name(route)
         start = time.perf_counter()
         own: str | None = None
+        answer: Response | Stream
         try:
             if route is not None:
                 routes.check(route, path, method, headers)
@@ -97,9 +99,14 @@ class Application:
             else:
                 parts = routes.worker_body(route, headers, [body])
                 said = routes.said(scope["headers"], scope["query_string"])
-                answer = await self.workers.submit(route.kind, b"".join(parts), request_id, said)
+                whole = b"".join(parts)
+                answer = await self.workers.submit_stream(route.kind, whole, request_id, said)
         except (Refused, Unanswered) as error:
             answer = error_answer(error.status, error)
+        if isinstance(answer, Stream):
+            await self._send_stream(answer, headers, request_id, receive, send)
+            routes.count(name, answer.status, request_id, time.perf_counter() - start)
+            return None
         took = time.perf_counter() - start
         fields, body = routes.response(answer, request_id, routes.allowed(path))
         if len(body) >= routes.compress_from and (coding := routes.coding(headers)):
@@ -109,11 +116,27 @@ class Application:
         routes.count(name, answer.status, request_id, took)
         return None
 
-    async def _ask_own(self, scope: Scope, body: bytes, request_id: str) -> Response:
+    async def _ask_own(self, scope: Scope, body: bytes, request_id: str) -> Response | Stream:
         """A worker's answer at a route of the owner's."""
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         sent = told(scope["headers"], scope["query_string"], method=method, path=scope["path"])
-        return await self.workers.submit(Kind.ROUTE, body, request_id, sent)
+        return await self.workers.submit_stream(Kind.ROUTE, body, request_id, sent)
+
+    async def _send_stream(
+        self, stream: Stream, headers: Headers, request_id: str, receive: Receive, send: Send
+    ) -> None:
+        """Send an answer chunk by chunk, until its end or until the client has left."""
+        form = form_of(headers.fields)
+        fields = self.routes.stream_fields(stream, form, request_id)
+        leaving = asyncio.ensure_future(_until_left(receive, stream))
+        try:
+            await send({"type": "http.response.start", "status": stream.status, "headers": fields})
+            async for part in stream.parts(form):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            leaving.cancel()
+            stream.cancel()
 
     def _route_name(self, route: Route | None) -> str:
         if route is None:
@@ -187,6 +210,13 @@ class Application:
             if scope["method"] == "POST":
                 took = time.perf_counter() - start
                 self.routes.count(self._server, status, request_id, took)
+
+
+async def _until_left(receive: Receive, stream: Stream) -> None:
+    """End a stream when its client leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    stream.cancel()
 
 
 def _fields(message: Message) -> HeaderList:

@@ -7,11 +7,17 @@ import json
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-
-from ..link.frames import Response
+from typing import Protocol
 
 CONTENT_TYPE = b"content-type"
 HeaderList = list[tuple[bytes, bytes]]
+
+
+class Answered(Protocol):
+    """An answer, or the beginning of one."""
+
+    status: int
+    beside: bytes
 
 
 @dataclass
@@ -28,7 +34,7 @@ class Beside:
     status: int = 200
     fields: HeaderList = field(default_factory=list)
 
-    def take(self, answer: Response) -> None:
+    def take(self, answer: Answered) -> None:
         """Keep what a worker says beside an answer."""
         self.status, self.fields = answer.status, fields_of(answer)
 
@@ -56,7 +62,7 @@ def merged(fields: HeaderList, others: HeaderList) -> HeaderList:
     return [field for field in fields if field[0] != CONTENT_TYPE] + others
 
 
-def fields_of(answer: Response) -> HeaderList:
+def fields_of(answer: Answered) -> HeaderList:
     """The header fields that a hook has said beside an answer."""
     if not answer.beside:
         return []

@@ -6,6 +6,7 @@ worker that dies loses only what it was working on.
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import time
@@ -22,9 +23,11 @@ from ..link.frames import LARGE_BYTES, Kind, Ready, Response, Splitter, Stats, r
 from ..routes import OwnersRoute
 from . import beside, metrics
 from .busy_poll import BusyPoll
+from .streams import Stream, refused
 
 logger = logging.getLogger(__name__)
 
+CHUNK, END = Kind.CHUNK, Kind.END  # a lookup in the enum takes longer than the comparison
 WATCH_SECONDS = 0.1
 MAX_RETRY_SECONDS = 30.0
 CLOSE_SECONDS = 2.0  # for workers to end by themselves
@@ -41,7 +44,7 @@ class Answer(Protocol):
     def done(self) -> bool:
         """Whether nobody waits for the answer any more."""
 
-    def set_result(self, response: Response, /) -> None: ...
+    def set_result(self, response: Response | Stream, /) -> None: ...
     def set_exception(self, error: Unanswered, /) -> None: ...
 
 
@@ -55,6 +58,8 @@ class Job:
         answer: receives the response.
         since: when it was queued, then when it was sent, by `time.monotonic`.
         size: of its body, in bytes.
+        takes_stream: whether the answer may come chunk by chunk.
+        stream: the answer, once it has begun to come chunk by chunk.
     """
 
     ident: int
@@ -62,6 +67,13 @@ class Job:
     answer: Answer
     since: float
     size: int
+    takes_stream: bool = False
+    stream: Stream | None = None
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the worker waits for a client that reads slowly."""
+        return self.stream is not None and self.stream.is_held_up
 
 
 @dataclass(slots=True)
@@ -122,6 +134,11 @@ class Worker(asyncio.Protocol):
         """Whether it has ever been ready."""
         return self.loaded.done() and not self.loaded.cancelled() and not self.loaded.exception()
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody waits for it, who has read all that it has sent."""
+        return any(not job.is_held_up for job in self.jobs.values())
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
@@ -160,6 +177,11 @@ class Worker(asyncio.Protocol):
         elif response.kind == Kind.BROKEN:
             self.broken = response.body.decode()
             self.kill()
+
+    def tell(self, kind: Kind, ident: int, body: bytes = b"") -> None:
+        """Say something about a request that it has."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(request_head(ident, kind, "", len(body)) + body)
 
     def ask_health(self) -> None:
         """Ask for the model's health, unless an answer is due, or the worker is busy."""
@@ -299,11 +321,25 @@ class Pool:
         if self.reads_context and (current := beside.CURRENT.get()) is not None:
             said = current.sent
             answer.add_done_callback(lambda done: _take(current, done))
-        self.ask(kind, [body], request_id, answer, said)
+        self.ask(kind, [body], request_id, cast(Answer, answer), said)
+        return answer
+
+    def submit_stream(
+        self, kind: Kind, body: bytes, request_id: str, said: bytes = b""
+    ) -> "asyncio.Future[Response | Stream]":
+        """As `submit`, where the answer may come chunk by chunk."""
+        answer: asyncio.Future[Response | Stream] = self._loop.create_future()
+        self.ask(kind, [body], request_id, answer, said, takes_stream=True)
         return answer
 
     def ask(
-        self, kind: Kind, parts: list[bytes], request_id: str, answer: Answer, said: bytes = b""
+        self,
+        kind: Kind,
+        parts: list[bytes],
+        request_id: str,
+        answer: Answer,
+        said: bytes = b"",
+        takes_stream: bool = False,
     ) -> None:
         """Send a request to a worker, or queue it.
 
@@ -313,6 +349,7 @@ class Pool:
             request_id: its request id, for the log.
             answer: receives the response.
             said: what the hooks are told beside it.
+            takes_stream: whether the answer may come chunk by chunk.
 
         Raises:
             Unanswered: the queue is full, or there is no worker to wait for.
@@ -330,7 +367,7 @@ class Pool:
             held.size -= size
             raise Unanswered(503, full(self.held.limit))
         frame = [request_head(self._ident, kind, request_id, size, said), *parts]
-        job = Job(self._ident, frame, answer, time.monotonic(), size)
+        job = Job(self._ident, frame, answer, time.monotonic(), size, takes_stream)
         worker = self._least_busy()
         if worker is None:
             self._queue.append(job)
@@ -343,13 +380,42 @@ class Pool:
 
     def answered(self, worker: Worker, response: Response) -> None:
         """Deliver a worker's response, and send the worker what waits."""
+        if response.kind == CHUNK:
+            self._stream(worker, response)
+            return
         job = worker.jobs.pop(response.ident, None)
         if job is not None:
             self.held.size -= job.size
-            if not job.answer.done():
+            if response.kind == END:
+                stream = job.stream or self._begin_stream(worker, job, response)
+                stream.end(response.body or None)
+            elif not job.answer.done():
                 job.answer.set_result(response)
         if self._queue:
             self._dispatch()
+
+    def _stream(self, worker: Worker, response: Response) -> None:
+        """Deliver a chunk."""
+        job = worker.jobs.get(response.ident)
+        if job is None:
+            return
+        stream = job.stream or self._begin_stream(worker, job, response)
+        stream.feed(response.body)
+
+    def _begin_stream(self, worker: Worker, job: Job, first: Response) -> Stream:
+        ident = job.ident
+        stream = job.stream = Stream(
+            first,
+            lambda count: worker.tell(Kind.MORE, ident, count.to_bytes(4, "big")),
+            lambda: worker.tell(Kind.CANCEL, ident),
+        )
+        if job.answer.done():
+            stream.cancel()
+        elif job.takes_stream:
+            job.answer.set_result(stream)
+        else:
+            job.answer.set_exception(refused(stream))
+        return stream
 
     def lost(self, worker: Worker) -> None:
         """Fail the requests of a worker that ended, and start another one."""
@@ -439,8 +505,11 @@ class Pool:
 
     def _fail(self, job: Job, status: int, message: str) -> None:
         self.held.size -= job.size
-        if not job.answer.done():
-            job.answer.set_exception(Unanswered(status, message))
+        error = Unanswered(status, message)
+        if job.stream is not None:
+            job.stream.end(json.dumps({"error": message}).encode())
+        elif not job.answer.done():
+            job.answer.set_exception(error)
 
     def _least_busy(self) -> Worker | None:
         """The worker with the fewest requests; None if all are full."""
@@ -547,7 +616,7 @@ class Pool:
             await asyncio.sleep(min(WATCH_SECONDS, limit / 4))
             now = time.monotonic()
             for worker in list(self._workers):
-                waits = worker.has_loaded and bool(worker.jobs)
+                waits = worker.has_loaded and worker.is_asked
                 worker.stuck = waits and now - worker.progress > limit
                 if worker.stuck or worker.process.ended:
                     worker.kill()

@@ -20,6 +20,7 @@ from ..routes import OwnersRoute
 from ..words import no_version
 from . import beside, metrics
 from .compression import ACCEPTED, HeaderList, accepted, coding_of
+from .streams import UNBUFFERED, Form, Stream
 
 access_logger = logging.getLogger("access")
 
@@ -129,6 +130,12 @@ class Workers(Protocol):
         self, kind: Kind, body: bytes, request_id: str, said: bytes = b""
     ) -> Awaitable[Response]:
         """The answer to a body. Raises Unanswered if there is none."""
+        ...
+
+    def submit_stream(
+        self, kind: Kind, body: bytes, request_id: str, said: bytes = b""
+    ) -> Awaitable[Response | Stream]:
+        """As `submit`, where the answer may come chunk by chunk."""
         ...
 
 
@@ -316,6 +323,11 @@ class PredictRoutes:
         if answer.status != 200 or self.draining:
             headers += self.extra_headers(answer.status, headers)
         return headers, body
+
+    def stream_fields(self, stream: Stream, form: Form, request_id: str) -> HeaderList:
+        """The headers of an answer that comes chunk by chunk."""
+        fields = [(b"x-request-id", request_id.encode("ascii")), (b"content-type", form.media_type)]
+        return beside.merged([*fields, *UNBUFFERED], beside.fields_of(stream))
 
     def coding(self, headers: "Headers") -> bytes | None:
         """The coding to try for a large body of a response; None for none."""

@@ -40,6 +40,7 @@ from .own_routes import OwnRoutes
 from .recovery import Failure, Recovery
 from .responses import Uncut, cut, kept, shown
 from .sharing import MOST_CHECKED, Group, Sharing
+from .streams import STREAMED, Stream, Streams, is_stream, yields
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -122,6 +123,7 @@ class Flow:
 
     Attributes:
         lifecycle: what the model does around its requests.
+        streams: the answers that come chunk by chunk; None where nobody takes them.
 
     Raises:
         LoadError: a method of the model takes other parameters than a hook does.
@@ -144,8 +146,9 @@ class Flow:
         self._own_routes = OwnRoutes(model)
         self.lifecycle = Lifecycle(model)
         self._sharing = sharing
-        if self._hooks.is_apart:
+        if self._hooks.is_apart or yields(model.predict):
             sharing.max_batch_size = 1
+        self.streams: Streams | None = None
         self._padded: FixedSize | None = None
         if fixed_size:
             self._padded = FixedSize(fixed_size)
@@ -228,8 +231,10 @@ class Flow:
         finally:
             gc.set_threshold(*thresholds)
 
-    def open(self, frame: Request, pieces: Pieces | None = None) -> Call | Response:
+    def open(self, frame: Request, pieces: Pieces | None = None) -> Call | Response | None:
         """Decode and preprocess a request. The result is a Response if that failed.
+
+        It is None for what is about a stream, or has become one.
 
         Args:
             frame: the request.
@@ -239,6 +244,8 @@ class Flow:
             return self._answer_trial(frame)
         if frame.kind == Kind.ROUTE:
             return self._answer_route(frame)
+        if frame.kind in (Kind.MORE, Kind.CANCEL):
+            return self._about_stream(frame)
         if frame.kind == Kind.HEALTH:
             ailment = self.lifecycle.ailment()
             return Response(0, 200, Kind.HEALTH, (ailment or "").encode("utf-8", "replace"))
@@ -274,7 +281,7 @@ class Flow:
             return None
         return Context.of(frame.request_id, frame.beside, body, self._version)
 
-    def answer(self, opened: list[Call | Response]) -> Iterator[Answered]:
+    def answer(self, opened: Sequence[Call | Response | None]) -> Iterator[Answered]:
         """Answer opened requests that have arrived together.
 
         Yields:
@@ -302,7 +309,14 @@ class Flow:
     def refusal(self, body: bytes, request_id: str) -> str | None:
         """Why a JSON body gets no predictions; None if it does."""
         request = Request(0, Kind.JSON, request_id, body)
-        answered = [part for parts, _ in self.answer([self.open(request)]) for part in parts]
+        streams, self.streams = self.streams, Streams()
+        try:
+            answered = [part for parts, _ in self.answer([self.open(request)]) for part in parts]
+            if self.streams.can_go_on and (first := self.streams.step()) is not None:
+                answered.append(first)
+            self.streams.close()
+        finally:
+            self.streams = streams
         if answered[0].status < 400:
             return None
         return answered[0].body.decode()
@@ -316,7 +330,7 @@ class Flow:
 
     def try_rows(self, request: dict[str, Any]) -> Finding | None:
         """Try whether the rows of a request are independent; None if that cannot be tried."""
-        opened: dict[bytes, Call | Response] = {}  # equal rows prove nothing
+        opened: dict[bytes, Call | Response | None] = {}  # equal rows prove nothing
         for row in request["instances"]:
             body = bodies.json_encode({**request, "instances": [row]})
             if body not in opened:
@@ -328,13 +342,80 @@ class Flow:
             logger.debug("the rows of a trial get no prediction", exc_info=True)
             return None
 
-    def _answer_route(self, frame: Request) -> Response:
+    def _about_stream(self, frame: Request) -> Response | None:
+        if self.streams is None:
+            return None
+        if frame.kind == Kind.CANCEL:
+            return self.streams.cancel(frame.ident)
+        self.streams.grant(frame.ident, int.from_bytes(frame.body, "big"))
+        return None
+
+    def _stream(self, call: Call, values: Any, took: float) -> Response | None:
+        """Answer a request chunk by chunk from now on; a Response where that cannot be."""
+        refusal = self._refusal_of_stream(call.frame)
+        if refusal is not None:
+            values.close()
+            return refusal
+        assert self.streams is not None
+
+        def chunk(value: Any) -> Response:
+            final = self._postprocess(call, value)
+            if isinstance(final, Response):
+                return final
+            return self._chunk(call.frame, call.context, final)
+
+        def failed(error: BaseException) -> Response:
+            return self._failure(call.frame, error, "predict", call.context)
+
+        self.streams.add(Stream(call.frame, values, chunk, failed))
+        return None
+
+    def _stream_route(self, frame: Request, values: Any, context: Context) -> Response | None:
+        """As `_stream`, for a route of the owner's."""
+        refusal = self._refusal_of_stream(frame)
+        if refusal is not None:
+            values.close()
+            return refusal
+        assert self.streams is not None
+
+        def failed(error: BaseException) -> Response:
+            return self._failure(frame, error, "the route", context)
+
+        self.streams.add(
+            Stream(frame, values, lambda value: self._chunk(frame, context, value), failed)
+        )
+        return None
+
+    def _refusal_of_stream(self, frame: Request) -> Response | None:
+        if self.streams is None:
+            return _error(frame, 501, "this server sends no streams")
+        if frame.kind not in STREAMED:
+            return _error(frame, 400, "this model answers with a stream: send JSON to :predict")
+        return None
+
+    def _chunk(self, frame: Request, context: Context | None, value: Any) -> Response:
+        """The Response of one value of a stream."""
+        try:
+            status, beside = 200, b""
+            if context is not None:
+                status, beside = context.checked_status(), context.beside()
+            body = bodies.json_encode(value)
+            if len(body) > self._max_answer_bytes:
+                raise TooLarge(str(len(body)), self._max_answer_bytes)
+            return Response(frame.ident, status, Kind.CHUNK, body, beside)
+        except BaseException as error:
+            return self._failure(frame, error, "encode", context)
+
+    def _answer_route(self, frame: Request) -> Response | None:
         """Answer a request to a route of the owner's."""
         said = json.loads(frame.beside)
         context = Context.of(frame.request_id, frame.beside, {}, self._version)
         method, path = said["method"], said["path"]
         try:
-            body, media_type = self._own_routes.answer(method, path, frame.body, context)
+            said = self._own_routes.answer(method, path, frame.body, context)
+            if is_stream(said):
+                return self._stream_route(frame, said, context)
+            body, media_type = self._own_routes.encoded(said, context)
             if len(body) > self._max_answer_bytes:
                 raise TooLarge(str(len(body)), self._max_answer_bytes)
             status, beside = context.checked_status(), context.beside(media_type)
@@ -406,6 +487,9 @@ class Flow:
         try:
             response = self._predicting(group.calls)(merged(group.calls))
             took = time.perf_counter() - start
+            if is_stream(response):  # which is of one request alone
+                response.close()
+                return None
             parts = cut(response, [call.rows for call in group.calls])
         except Uncut as error:
             self._sharing.end(Finding(reason=str(error)))
@@ -423,6 +507,10 @@ class Flow:
         answered: list[tuple[Call, Any]] = []
         for call in group.calls:
             response, took = self._predict_alone(call)
+            if is_stream(response):
+                response = self._stream(call, response, took)
+                if response is None:
+                    continue
             if isinstance(response, Response):
                 yield from self._failed(response)
                 continue
@@ -467,6 +555,10 @@ class Flow:
     def _answer_each(self, calls: list[Call]) -> Iterator[Answered]:
         for call in calls:
             response, took = self._predict_alone(call)
+            if is_stream(response):
+                response = self._stream(call, response, took)
+                if response is None:
+                    continue
             if isinstance(response, Response):
                 yield from self._failed(response)
             else:

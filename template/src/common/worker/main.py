@@ -61,6 +61,9 @@ def main() -> None:
         return  # the server has ended: nobody waits for an answer
     if flow is None:
         return
+    from .streams import Streams
+
+    flow.streams = Streams()
     try:
         _serve_until_broken(connection, splitter, flow, rest, config.serving)
     except (EOFError, ConnectionError):
@@ -288,7 +291,10 @@ def _serve(
             window.observe(served, end - begin)
         while large:
             _serve_large(connection, splitter, flow, large)
-        if served <= FEW_FRAMES:
+        if flow.streams.can_go_on:
+            _go_on(connection, flow)
+            frames = receive(connection, splitter)
+        elif served <= FEW_FRAMES:
             frames = receive(connection, splitter, poll_seconds)
         else:
             frames = receive(connection, splitter)
@@ -321,6 +327,15 @@ def _serve_large(
             until = end + min(end - begin, MOST_SECONDS)
 
 
+def _go_on(connection: socket.socket, flow: Any) -> None:
+    """Send chunks of streams until other frames come, or no stream may send more."""
+    streams = flow.streams
+    while streams.can_go_on and not select.select([connection], [], [], 0)[0]:
+        response = streams.step()
+        if response is not None:
+            connection.sendall(response.pack())
+
+
 def _open(flow: Any, frames: list[Frame], large: deque[Request]) -> list[Any]:
     """Open requests. Large ones that are decoded in pieces are added to the others that wait."""
     opened = []
@@ -328,8 +343,8 @@ def _open(flow: Any, frames: list[Frame], large: deque[Request]) -> list[Any]:
         request = Request.unpack(frame)
         if flow.is_large(request):
             large.append(request)
-        else:
-            opened.append(flow.open(request))
+        elif (outcome := flow.open(request)) is not None:
+            opened.append(outcome)
     return opened
 
 

@@ -36,19 +36,20 @@ class OwnRoutes:
         self.routes = tuple(dict.fromkeys(self._routes.values()))
         self._takes_context = {own.name: takes_context(model, own.name) for own in self.routes}
 
-    def answer(
-        self, method: str, path: str, body: bytes | memoryview, context: Context
-    ) -> tuple[bytes, str | None]:
+    def answer(self, method: str, path: str, body: bytes | memoryview, context: Context) -> Any:
+        """What the method of a route returns."""
+        own = self._routes[method, path]
+        request = _decoded(body, context.request.headers)
+        call = getattr(self._model, own.name)
+        beside = {"context": context} if self._takes_context[own.name] else {}
+        return call(request, **beside)
+
+    def encoded(self, said: Any, context: Context) -> tuple[bytes, str | None]:
         """The body of an answer, and its media type where that is not JSON.
 
         Raises:
             Unsendable: what the method returned cannot be sent.
         """
-        own = self._routes[method, path]
-        request = _decoded(body, context.request.headers)
-        call = getattr(self._model, own.name)
-        beside = {"context": context} if self._takes_context[own.name] else {}
-        said = call(request, **beside)
         if isinstance(said, (bytes, bytearray, memoryview)):
             return bytes(said), context.checked_media_type()
         return bodies.json_encode(said), None

@@ -1,0 +1,132 @@
+"""Answers that come chunk by chunk: what a `predict`, or a route of the owner's, yields.
+
+The server lets a stream send `CREDIT` chunks ahead of its client, and then one for each that it has
+passed on. So a client that reads slowly holds few chunks, and others have their turn meanwhile.
+"""
+
+import inspect
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..link.frames import CREDIT, Kind, Request, Response
+
+# Kinds of bodies whose answers are JSON: a chunk is one line of it.
+STREAMED = (Kind.JSON, Kind.ROUTE, Kind.SCORING, Kind.CSV)
+
+
+def is_stream(value: Any) -> bool:
+    """Whether a value is what a function with `yield` returns."""
+    return inspect.isgenerator(value)
+
+
+def yields(function: Any) -> bool:
+    """Whether a function has `yield`."""
+    return inspect.isgeneratorfunction(inspect.unwrap(function))
+
+
+@dataclass(slots=True)
+class Stream:
+    """An answer of which more may come.
+
+    Attributes:
+        frame: the request.
+        values: yields what is to be sent.
+        chunk: makes the Response of a value, or of an error.
+        failed: makes the Response of an exception.
+        credit: how many chunks it may send.
+        begun: whether it has sent one.
+    """
+
+    frame: Request
+    values: Iterator[Any]
+    chunk: Callable[[Any], Response]
+    failed: Callable[[BaseException], Response]
+    credit: int = CREDIT
+    begun: bool = False
+
+
+class Streams:
+    """The streams of a worker. Each has its turn, one chunk at a time."""
+
+    def __init__(self) -> None:
+        self._all: dict[int, Stream] = {}
+        self._turns: deque[int] = deque()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether a stream may send a chunk now."""
+        return bool(self._turns)
+
+    def add(self, stream: Stream) -> None:
+        self._all[stream.frame.ident] = stream
+        self._turns.append(stream.frame.ident)
+
+    def step(self) -> Response | None:
+        """The next chunk, or the end, of the stream whose turn it is."""
+        ident = self._turns.popleft()
+        stream = self._all.get(ident)
+        if stream is None:
+            return None
+        response = self._next(stream)
+        if response.kind == Kind.CHUNK:
+            stream.begun = True
+            stream.credit -= 1
+            if stream.credit:
+                self._turns.append(ident)
+        else:
+            self._end(stream)
+        return response
+
+    def grant(self, ident: int, chunks: int) -> None:
+        """Let a stream send so many chunks more."""
+        stream = self._all.get(ident)
+        if stream is None:
+            return
+        if not stream.credit:
+            self._turns.append(ident)
+        stream.credit += chunks
+
+    def cancel(self, ident: int) -> Response | None:
+        """End a stream, for which nobody waits any more."""
+        stream = self._all.get(ident)
+        if stream is None:
+            return None
+        self._end(stream)
+        return Response(ident, 200, Kind.END, b"")
+
+    def close(self) -> None:
+        """End all of them."""
+        for stream in list(self._all.values()):
+            self._end(stream)
+
+    def _next(self, stream: Stream) -> Response:
+        ident = stream.frame.ident
+        try:
+            value = next(stream.values)
+        except StopIteration:
+            return Response(ident, 200, Kind.END, b"")
+        except BaseException as error:
+            return _error(stream, stream.failed(error))
+        response = stream.chunk(value)
+        if response.status >= 400 and (stream.begun or response.kind != Kind.CHUNK):
+            return _error(stream, response)
+        return response
+
+    def _end(self, stream: Stream) -> None:
+        self._all.pop(stream.frame.ident, None)
+        try:
+            stream.values.close()  # type: ignore[attr-defined]
+        except BaseException as error:  # of the owner's `finally`
+            stream.failed(error)
+
+
+def _error(stream: Stream, response: Response) -> Response:
+    """An error in a stream: before its first chunk an answer, after it the end."""
+    if not stream.begun:
+        return response
+    return Response(response.ident, response.status, Kind.END, response.body)
