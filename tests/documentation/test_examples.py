@@ -12,7 +12,7 @@ from support.rendering.checkouts import ROOT
 from support.servers.containers import Engine
 
 QUICK = [
-    pytest.param("README.md", marks=pytest.mark.xfail(reason="written before these rules")),
+    "README.md",
     "docs/index.md",
     "docs/install.md",
     "docs/tutorials/scikit-learn.md",
@@ -22,7 +22,7 @@ LONG = ["docs/requests.md"] + [
     for path in sorted((ROOT / "docs" / "tutorials").glob("*.md"))
     if f"docs/tutorials/{path.name}" not in QUICK
 ]
-WITH_DOCKER = [page for page in [*QUICK[1:], *LONG] if has_docker(ROOT / str(page))]
+WITH_DOCKER = [page for page in [*QUICK, *LONG] if has_docker(ROOT / page)]
 
 
 @pytest.fixture
