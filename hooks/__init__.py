@@ -4,7 +4,7 @@
 """
 
 from .base import NATIVE, ONNX, Description, WrittenModelScaffoldDefinition
-from .registry import DEFINITIONS, by_name, find, names, reader, table
+from .registry import DEFINITIONS, by_name, find, names, reader
 
 __all__ = [
     "DEFINITIONS",
@@ -16,5 +16,4 @@ __all__ = [
     "find",
     "names",
     "reader",
-    "table",
 ]

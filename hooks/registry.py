@@ -124,20 +124,6 @@ def names() -> list[str]:
     return [definition.name for definition in DEFINITIONS]
 
 
-def table() -> str:
-    """The frameworks as a table in Markdown, for the README."""
-    rows = [
-        f"| {each.label} | `{each.name}` | {each.models} | {_files(each)} |" for each in DEFINITIONS
-    ]
-    return "\n".join(
-        ["| framework | `framework=` | models | in `src/model/` |", "|---|---|---|---|", *rows]
-    )
-
-
-def _files(definition: WrittenModelScaffoldDefinition) -> str:
-    return ", ".join(f"`{name}`" for name in definition.files)
-
-
 def reader(path: Path) -> WrittenModelScaffoldDefinition | None:
     """The framework that reads a file or a directory; None if no framework says that it does."""
     return next((definition for definition in DEFINITIONS if definition.reads(path)), None)

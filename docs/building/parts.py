@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from . import commands, configuration, forms, messages, metrics, questions, routes
+from . import commands, configuration, forms, frameworks, messages, metrics, questions, routes
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "commands": commands.page,
     "environment": configuration.variables,
     "forms": forms.page,
+    "frameworks": frameworks.page,
     "grpc": routes.grpc,
     "messages": messages.page,
     "metrics": metrics.page,

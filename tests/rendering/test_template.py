@@ -198,10 +198,6 @@ def test_frameworks_are_those_with_hooks() -> None:
     assert list(choices.values()) == FRAMEWORKS
 
 
-def test_the_readme_has_the_table_of_frameworks() -> None:
-    assert generator.hooks.table() in (ROOT / "README.md").read_text()
-
-
 def refusal(template: Path, directory: Path, **answers: Any) -> str:
     """The error of copier for these answers, or an empty string."""
     try:
