@@ -185,7 +185,7 @@ def test_a_route_of_the_owners(asked: httpx.Client) -> None:
 
 def test_a_route_answers_errors_as_the_others_do(asked: httpx.Client) -> None:
     wrong = asked.delete("/state")
-    assert wrong.status_code == 405 and wrong.headers["allow"] == "GET, PUT"
+    assert wrong.status_code == 405 and wrong.headers["allow"] == "GET, HEAD, PUT"
     assert asked.get("/explain").status_code == 405
     assert asked.put("/state", json="refused").json() == {"error": "the state must be a number"}
     failed = asked.put("/state", json="wrong")
