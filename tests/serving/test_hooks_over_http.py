@@ -12,6 +12,7 @@ import pytest
 import generator
 from generator.running.server import Server
 from generator.scaffold import Scaffold
+from support.servers.running import copied, serving
 
 MODEL = '''
 import os
@@ -75,6 +76,8 @@ class InferenceModel:
 
     @route("/state", methods=["GET", "PUT"])
     def state(self, request, context):
+        if request == "busy":
+            time.sleep(0.03)
         if request == "slow":
             time.sleep(60)
         if request == "die":
@@ -215,6 +218,51 @@ def test_health_says_no_and_yes_again(own: Scaffold, asked: httpx.Client) -> Non
     assert asked.post(PREDICT, json=ROWS).status_code == 200
     well.touch()
     until_ready(asked)
+
+
+@pytest.mark.sweep
+def test_a_worker_that_is_never_idle_tells_its_health(own: Scaffold, running: Server) -> None:
+    import threading
+
+    ended = threading.Event()
+
+    def asking() -> None:
+        with httpx.Client(timeout=30) as client:
+            while not ended.is_set():
+                client.put(f"{running.url}/state", json="busy")
+
+    threads = [threading.Thread(target=asking) for _ in range(3)]
+    well = own.directory / "src/data/well"
+    with httpx.Client(base_url=running.url, timeout=30) as client:
+        until_ready(client)
+        for thread in threads:
+            thread.start()
+        try:
+            well.unlink()
+            until(lambda: client.get("/readyz").status_code == 503)
+            well.touch()
+            until_ready(client)
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+
+
+@pytest.mark.sweep
+def test_a_health_that_hangs_has_its_worker_replaced(sums: Scaffold, tmp_path: Path) -> None:
+    hangs = "return not (Path('data/hang').exists() and time.sleep(99))"
+    code = MODEL.replace('return WELL.exists() or "the feature store is away"', hangs)
+    assert hangs in code
+    directory = copied(sums, tmp_path / "hanging", code, predict_timeout_seconds=1.5)
+    hang = directory / "src/data/hang"
+    hang.parent.mkdir(exist_ok=True)
+    with serving(directory) as server, server.client() as client:
+        until_ready(client)
+        hang.touch()
+        until(lambda: server.metric("scaffold_worker_restarts_total", reason="stuck") > 0)
+        hang.unlink()
+        until(lambda: client.post(PREDICT, json=ROWS).status_code == 200)
+        assert "stuck in health()" in server.log.read_text()
 
 
 def test_close_is_called_on_the_way_out(own: Scaffold) -> None:
