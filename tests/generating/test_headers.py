@@ -86,9 +86,7 @@ def test_an_older_scaffold_says_so(sums: Scaffold, tmp_path: Path) -> None:
     (directory / "src/common/serving/beside.py").unlink()
     client = directory / "src/common/link/client.py"
     client.write_text(
-        client.read_text()
-        .replace(', beside: bytes = b"")', ")")
-        .replace("body, beside)", "body)")
+        client.read_text().replace(', beside: bytes = b"")', ")").replace("body, beside)", "body)")
     )
     older = generator.load(directory)
     try:
@@ -100,9 +98,7 @@ def test_an_older_scaffold_says_so(sums: Scaffold, tmp_path: Path) -> None:
         older.close()
 
 
-def test_the_command_line_takes_them(
-    reading: Scaffold, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_line_takes_them(reading: Scaffold, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["predict", str(reading.directory), "[[1, 2, 3, 4]]"]
     assert cli.main([*command, "--header", "X-Tenant: a:b", "--header", "X-Tenant:c"]) == 0
     assert capsys.readouterr().out == '{"predictions": [0], "tenant": "a:b, c"}\n'

@@ -1,6 +1,7 @@
 """What an owner's hooks may know, say and do, over real HTTP and gRPC."""
 
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,9 @@ class InferenceModel:
 
     def postprocess(self, response, context):
         context.headers["X-Tenant-Seen"] = str(context.values["tenant"])
+        if context.values["tenant"] == "odd":
+            context.headers |= {"x-data-bin": "a", "grpc-a": "a", "x!a": "a", "x-plain": "a"}
+            context.headers |= {"x-latin": "\\u00e9", "x-tab": "a\\tb"}
         if context.values["query"]:
             return {**response, "query": context.values["query"], "id": context.request.id}
         context.status = 203 if context.values["tenant"] else 200
@@ -123,6 +127,7 @@ def asked(running: Server) -> Iterator[httpx.Client]:
         yield client
 
 
+ODD = ("x-data-bin", "grpc-a", "x!a", "x-latin", "x-tab")
 PREDICT = "/v1/models/model:predict"
 ROWS = {"instances": [[1.0, 2.0, 3.0, 4.0]]}
 
@@ -221,20 +226,21 @@ def test_health_says_no_and_yes_again(own: Scaffold, asked: httpx.Client) -> Non
 
 
 @pytest.mark.sweep
-def test_a_worker_that_is_never_idle_tells_its_health(own: Scaffold, running: Server) -> None:
-    import threading
-
+def test_a_worker_that_is_never_idle_tells_its_health(sums: Scaffold, tmp_path: Path) -> None:
+    """With `max_batch_size: 1` two requests are at the worker, and the others wait."""
+    directory = copied(sums, tmp_path / "busy", MODEL, max_batch_size=1)
+    well = directory / "src/data/well"
+    well.parent.mkdir(exist_ok=True)
+    well.touch()
     ended = threading.Event()
+    with serving(directory) as server, server.client() as client:
 
-    def asking() -> None:
-        with httpx.Client(timeout=30) as client:
-            while not ended.is_set():
-                client.put(f"{running.url}/state", json="busy")
+        def asking() -> None:
+            with server.client() as own:
+                while not ended.is_set():
+                    own.put("/state", json="busy")
 
-    threads = [threading.Thread(target=asking) for _ in range(3)]
-    well = own.directory / "src/data/well"
-    with httpx.Client(base_url=running.url, timeout=30) as client:
-        until_ready(client)
+        threads = [threading.Thread(target=asking) for _ in range(8)]
         for thread in threads:
             thread.start()
         try:
@@ -288,6 +294,10 @@ def test_grpc_gets_metadata_and_gives_some(own: Scaffold) -> None:
             assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
             _, call = infer.with_call(message(), timeout=30, metadata=(("x-tenant", "a"),))
             assert dict(call.trailing_metadata())["x-tenant-seen"] == "a"
+            # Metadata cannot have all that header fields can.
+            _, call = infer.with_call(message(), timeout=30, metadata=(("x-tenant", "odd"),))
+            found = dict(call.trailing_metadata())
+            assert found["x-plain"] == "a" and found.keys().isdisjoint(ODD)
 
 
 def message() -> bytes:

@@ -310,7 +310,7 @@ class PredictRoutes:
                 media_type = OCTETS
                 headers.append((JSON_LENGTH, b"%d" % size))
         headers += ((b"content-type", media_type), (b"content-length", b"%d" % len(body)))
-        if answer.status == 405:
+        if answer.status == 405 and allowed:
             headers.append((b"allow", ", ".join(allowed).encode()))
         elif answer.status == 415:
             headers.append((b"accept-encoding", ACCEPTED))
