@@ -31,8 +31,8 @@ from .receiving import Receiver
 NAME = f"{PACKAGE}.{SERVICE}"
 ROUTE = "grpc_infer"  # in metrics and in the log
 REQUEST_ID = "x-request-id"
-# Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, Custom-Metadata. gRPC keeps
-# its own names to itself, and those with the suffix are binary.
+# Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, Custom-Metadata. gRPC has
+# the names that begin with grpc-, and those that end with -bin are binary.
 KEY = re.compile(rb"(?!grpc-)[0-9a-z_.-]+(?<!-bin)")
 VALUE = re.compile(rb"[\x20-\x7e]*")
 MESSAGE_ID = 3  # the number of `id` in a ModelInferRequest
