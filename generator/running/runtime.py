@@ -243,7 +243,10 @@ class Runtime:
             ScaffoldError: the scaffold is from an older template, whose hooks read none.
         """
         if not (self._directory / layout.COMMON / "serving" / "beside.py").is_file():
-            raise self._older(", whose code reads no header fields")
+            raise ScaffoldError(
+                f"{self._directory / layout.COMMON} is from an older template, whose code reads no"
+                f" header fields: run `{self._update()}` first"
+            )
         said: bytes = self._module("serving.beside").told(fields)
         return said
 
@@ -253,13 +256,13 @@ class Runtime:
         Raises:
             ScaffoldError: it has; the message says how to update it.
         """
-        if not (self._directory / layout.COMMON / "link" / "client.py").is_file():
-            raise self._older()
-
-    def _older(self, what: str = "") -> ScaffoldError:
         common = self._directory / layout.COMMON
-        command = f"python -m generator update {shlex.quote(str(self._directory))}"
-        return ScaffoldError(f"{common} is from an older template{what}: run `{command}` first")
+        if not (common / "link" / "client.py").is_file():
+            raise ScaffoldError(f"{common} is from an older template: run `{self._update()}` first")
+
+    def _update(self) -> str:
+        """The command that brings the template of this version."""
+        return f"python -m generator update {shlex.quote(str(self._directory))}"
 
     def _module(self, name: str) -> Any:
         try:
