@@ -23,6 +23,7 @@ from .options import Parser
 from .rendering.render import DISTRIBUTION, own_version
 from .rows import samples
 from .running.container import uses_buildkit
+from .running.headers import parsed_fields
 from .running.verification import CURRENT, ENVIRONMENTS
 from .scaffold import load
 from .writing.prepare import PYTHON_VERSIONS
@@ -295,6 +296,13 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument(
         "body", metavar="JSON", help='rows, or {"instances": rows, ...}; - reads standard input'
     )
+    predict.add_argument(
+        "--header",
+        dest="headers",
+        metavar="FIELD",
+        action="append",
+        help="a header field of the request, as in 'X-Tenant: a', for hooks that read it",
+    )
     predict.set_defaults(run=_predict)
 
 
@@ -503,9 +511,9 @@ def _completion(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    body = _json(options.body)
+    body, headers = _json(options.body), parsed_fields(options.headers or ())
     with contextlib.closing(load(options.directory)) as scaffold:
-        print(json.dumps(scaffold.predict(body)))
+        print(json.dumps(scaffold.predict(body, headers=headers)))
 
 
 def _serve(options: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from .template.src.common.bodies import (
 )
 from .template.src.common.config import MOST_DIGITS, PORT_VARIABLES, VERSION, VERSION_RULE
 from .template.src.common.config import Model as ModelFacts
+from .template.src.common.context import FIELD_NAME, FIELD_VALUE
 from .template.src.common.errors import ConfigError
 from .template.src.common.link import gpus, guardian
 from .template.src.common.link.lifeline import Lifeline
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from .template.src.common.link.client import Client as Client
 
 __all__ = [
+    "FIELD_NAME",
+    "FIELD_VALUE",
     "MOST_DIGITS",
     "ON_GPU",
     "PORT_VARIABLES",

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .rows import samples, tables
 from .rows.body import request_of
 from .running.comparison import Verification
 from .running.container import uses_buildkit
+from .running.headers import header_fields
 from .running.runtime import Config, Runtime, is_for_gpu
 from .running.server import Server, serve
 from .running.verification import (
@@ -104,7 +106,9 @@ class Scaffold:
         return f'docker run --rm{gpus} -p 8080:{port} -t "$({self.docker_build_string} -q)"'
 
     @guarded("the scaffold cannot be asked", ScaffoldError)
-    def predict(self, instances_or_request: Any) -> dict[str, Any]:
+    def predict(
+        self, instances_or_request: Any, *, headers: "Mapping[str, str] | None" = None
+    ) -> dict[str, Any]:
         """Send a request through the whole flow of the server, without a server.
 
         A worker in this environment answers. It runs until `close`, and starts again when a file
@@ -115,15 +119,20 @@ class Scaffold:
                 arrays keyed by input name), or a request as a dict with `instances` and whatever
                 else the model's code reads. A model that was fitted without feature names takes the
                 columns of a DataFrame in their order.
+            headers: header fields of the request, by name, for hooks that read them.
 
         Returns:
             The response, as a client reads it from JSON: a dict with `predictions`.
 
         Raises:
             ServingError: the worker cannot load the model, or answers with an error.
+            SettingError: no request can have these header fields.
             ScaffoldError: the scaffold is from an older template.
         """
-        return response(self._worker.ask, request_of(self._ordered(instances_or_request)))
+        asked = self._worker.ask
+        if headers:
+            asked = partial(asked, fields=header_fields(headers))
+        return response(asked, request_of(self._ordered(instances_or_request)))
 
     def serve(
         self, port: int = 8080, host: str = "127.0.0.1", *, reload: bool = False

@@ -79,14 +79,14 @@ class CleanWorker(LocalWorker):
         except ServingError as error:
             raise ModelError(f"the scaffold would not load elsewhere: {error}") from error
 
-    def ask(self, body: bytes) -> tuple[int, bytes]:
+    def ask(self, body: bytes, fields: Sequence[tuple[bytes, bytes]] = ()) -> tuple[int, bytes]:
         """Send a JSON body through the whole flow. Returns 200 and the body of the answer.
 
         Raises:
             ModelError: the model does not load or predict there; the message says what is missing.
         """
         try:
-            status, answer = super().ask(body)
+            status, answer = super().ask(body, fields)
         except ServingError as error:
             raise ModelError(f"the scaffold would not predict elsewhere: {error}") from error
         if status >= 400:

@@ -63,7 +63,7 @@ class Client(Protocol):
     @property
     def closed(self) -> bool: ...
 
-    def request(self, kind: int, body: bytes) -> tuple[int, bytes]: ...
+    def request(self, kind: int, body: bytes, beside: bytes = b"") -> tuple[int, bytes]: ...
 
     def close(self) -> None: ...
 
@@ -117,17 +117,22 @@ class Worker:
         """Whether it was closed, or has ended."""
         return self._client.closed
 
-    def ask(self, body: bytes) -> tuple[int, bytes]:
+    def ask(self, body: bytes, beside: bytes = b"") -> tuple[int, bytes]:
         """Send a JSON body through the whole flow. Returns the status and the body of the answer.
 
         Where the model failed, the answer says why, with the `traceback`. No client of the server
         is told that.
 
+        Args:
+            body: the body.
+            beside: what the hooks are told beside it, as `Runtime.beside` writes it.
+
         Raises:
             ServingError: the worker died, or took too long.
         """
+        others = (beside,) if beside else ()  # an older template's client takes none
         try:
-            status, answer = self._client.request(self._kind, body)
+            status, answer = self._client.request(self._kind, body, *others)
         except self._load_error as error:
             raise ServingError(f"{error}{last_words(self._log.news())}") from error
         failed = failure(self._log.news())
@@ -228,6 +233,23 @@ class Runtime:
             unless_started.pop_all()
             return Worker(client, kinds, load_error, log)
 
+    def beside(self, fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """What hooks are told beside a body.
+
+        Args:
+            fields: header fields, with names in lower case.
+
+        Raises:
+            ScaffoldError: the scaffold is from an older template, whose hooks read none.
+        """
+        if not (self._directory / layout.COMMON / "serving" / "beside.py").is_file():
+            raise ScaffoldError(
+                f"{self._directory / layout.COMMON} is from an older template, whose code reads no"
+                f" header fields: run `{self._update()}` first"
+            )
+        said: bytes = self._module("serving.beside").told(fields)
+        return said
+
     def check_layout(self) -> None:
         """Refuse a scaffold whose `common` has the layout of an earlier template.
 
@@ -236,8 +258,11 @@ class Runtime:
         """
         common = self._directory / layout.COMMON
         if not (common / "link" / "client.py").is_file():
-            command = f"python -m generator update {shlex.quote(str(self._directory))}"
-            raise ScaffoldError(f"{common} is from an older template: run `{command}` first")
+            raise ScaffoldError(f"{common} is from an older template: run `{self._update()}` first")
+
+    def _update(self) -> str:
+        """The command that brings the template of this version."""
+        return f"python -m generator update {shlex.quote(str(self._directory))}"
 
     def _module(self, name: str) -> Any:
         try:

@@ -35,14 +35,19 @@ class LocalWorker:
         self._worker: Worker | None = None
         self._stamp: float | None = None
 
-    def ask(self, body: bytes) -> tuple[int, bytes]:
+    def ask(self, body: bytes, fields: Sequence[tuple[bytes, bytes]] = ()) -> tuple[int, bytes]:
         """Send a JSON body through the whole flow. Returns the status and the body of the answer.
+
+        Args:
+            body: the body.
+            fields: the header fields that hooks may read, with names in lower case.
 
         Raises:
             ServingError: the model cannot be loaded, or the worker died.
             ScaffoldError: the scaffold is from an older template, or its `config.yaml` is broken.
         """
-        return self.started().ask(body)
+        beside = Runtime(self.directory).beside(fields) if fields else b""
+        return self.started().ask(body, beside)
 
     def try_rows(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
         """Try whether the rows of a request are independent: see `runtime.Worker.try_rows`."""

@@ -20,7 +20,8 @@ import generator
 from building import commands, messages, questions, routes
 from building.parts import PARTS
 from building.settings_file import keys
-from common import config_file
+from common import config_file, context
+from common import routes as owners_routes
 from common.bodies import (
     csv_rows,
     events,
@@ -33,7 +34,7 @@ from common.bodies import (
 )
 from common.bodies.v2 import v2_codec
 from common.config import Config, Model, Serving
-from common.serving import compression
+from common.serving import compression, pool
 from common.serving.http import connection, connections
 from generator.cli import parser
 from support.rendering.checkouts import ROOT
@@ -205,11 +206,13 @@ def test_messages_have_what_is_put_in_by_name() -> None:
     found = messages.messages()
     assert len(found) > 600
     assert {each.module.split(".")[0] for each in found} == {"generator", "hooks", "common"}
-    texts = {each.text: each.how for each in found}
-    assert texts["retries {retries}: write 0 or more"] == "SettingError"
-    assert texts["this model has no explainer"] == "501"
-    assert texts["config.yaml: {place} must be true, false or null, it is {value}"] == "ConfigError"
-    assert "requirements.lock is made by uv, which is not found: run `pip install uv`" in texts
+    texts = {(each.text, each.how) for each in found}
+    assert ("retries {retries}: write 0 or more", "SettingError") in texts
+    assert ("this model has no explainer", "501") in texts
+    value = "config.yaml: {place} must be true, false or null, it is {value}"
+    assert (value, "ConfigError") in texts
+    lacking = "requirements.lock is made by uv, which is not found: run `pip install uv`"
+    assert lacking in {text for text, _ in texts}
 
 
 def test_forms_of_a_text() -> None:
@@ -245,6 +248,9 @@ CONSTANTS = {
     "columns of a CSV": csv_rows.MOST_COLUMNS,
     "digits of a number in a CSV": csv_rows.MOST_DIGITS,
     "members of a gzip body, or frames of a zstd body": compression.MOST_MEMBERS,
+    "the header fields that a hook sets on an answer": context.MOST_BYTES,
+    "a `close` of yours, at the very end": pool.OWNERS_CLOSE_SECONDS,
+    "characters of a path in `@route": owners_routes.MOST_CHARACTERS,
     "bytes of `config.yaml": config_file.MOST_BYTES,
     "nested levels in it": config_file.MOST_LEVELS,
 }

@@ -1,6 +1,7 @@
 """What an owner's hooks may know, say and do, over real HTTP and gRPC."""
 
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import generator
 from generator.running.server import Server
 from generator.scaffold import Scaffold
+from support.servers.running import copied, serving
 
 MODEL = '''
 import os
@@ -57,6 +59,9 @@ class InferenceModel:
 
     def postprocess(self, response, context):
         context.headers["X-Tenant-Seen"] = str(context.values["tenant"])
+        if context.values["tenant"] == "odd":
+            context.headers |= {"x-data-bin": "a", "grpc-a": "a", "x!a": "a", "x-plain": "a"}
+            context.headers |= {"x-latin": "\\u00e9", "x-tab": "a\\tb"}
         if context.values["query"]:
             return {**response, "query": context.values["query"], "id": context.request.id}
         context.status = 203 if context.values["tenant"] else 200
@@ -75,6 +80,8 @@ class InferenceModel:
 
     @route("/state", methods=["GET", "PUT"])
     def state(self, request, context):
+        if request == "busy":
+            time.sleep(0.03)
         if request == "slow":
             time.sleep(60)
         if request == "die":
@@ -120,6 +127,7 @@ def asked(running: Server) -> Iterator[httpx.Client]:
         yield client
 
 
+ODD = ("x-data-bin", "grpc-a", "x!a", "x-latin", "x-tab")
 PREDICT = "/v1/models/model:predict"
 ROWS = {"instances": [[1.0, 2.0, 3.0, 4.0]]}
 
@@ -185,7 +193,7 @@ def test_a_route_of_the_owners(asked: httpx.Client) -> None:
 
 def test_a_route_answers_errors_as_the_others_do(asked: httpx.Client) -> None:
     wrong = asked.delete("/state")
-    assert wrong.status_code == 405 and wrong.headers["allow"] == "GET, PUT"
+    assert wrong.status_code == 405 and wrong.headers["allow"] == "GET, HEAD, PUT"
     assert asked.get("/explain").status_code == 405
     assert asked.put("/state", json="refused").json() == {"error": "the state must be a number"}
     failed = asked.put("/state", json="wrong")
@@ -217,6 +225,52 @@ def test_health_says_no_and_yes_again(own: Scaffold, asked: httpx.Client) -> Non
     until_ready(asked)
 
 
+@pytest.mark.sweep
+def test_a_worker_that_is_never_idle_tells_its_health(sums: Scaffold, tmp_path: Path) -> None:
+    """With `max_batch_size: 1` two requests are at the worker, and the others wait."""
+    directory = copied(sums, tmp_path / "busy", MODEL, max_batch_size=1)
+    well = directory / "src/data/well"
+    well.parent.mkdir(exist_ok=True)
+    well.touch()
+    ended = threading.Event()
+    with serving(directory) as server, server.client() as client:
+
+        def asking() -> None:
+            with server.client() as own:
+                while not ended.is_set():
+                    own.put("/state", json="busy")
+
+        threads = [threading.Thread(target=asking) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        try:
+            well.unlink()
+            until(lambda: client.get("/readyz").status_code == 503)
+            well.touch()
+            until_ready(client)
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+
+
+@pytest.mark.sweep
+def test_a_health_that_hangs_has_its_worker_replaced(sums: Scaffold, tmp_path: Path) -> None:
+    hangs = "return not (Path('data/hang').exists() and time.sleep(99))"
+    code = MODEL.replace('return WELL.exists() or "the feature store is away"', hangs)
+    assert hangs in code
+    directory = copied(sums, tmp_path / "hanging", code, predict_timeout_seconds=1.5)
+    hang = directory / "src/data/hang"
+    hang.parent.mkdir(exist_ok=True)
+    with serving(directory) as server, server.client() as client:
+        until_ready(client)
+        hang.touch()
+        until(lambda: server.metric("scaffold_worker_restarts_total", reason="stuck") > 0)
+        hang.unlink()
+        until(lambda: client.post(PREDICT, json=ROWS).status_code == 200)
+        assert "stuck in health()" in server.log.read_text()
+
+
 def test_close_is_called_on_the_way_out(own: Scaffold) -> None:
     closed = own.directory / "src/data/closed"
     closed.unlink(missing_ok=True)
@@ -240,6 +294,10 @@ def test_grpc_gets_metadata_and_gives_some(own: Scaffold) -> None:
             assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
             _, call = infer.with_call(message(), timeout=30, metadata=(("x-tenant", "a"),))
             assert dict(call.trailing_metadata())["x-tenant-seen"] == "a"
+            # Metadata cannot have all that header fields can.
+            _, call = infer.with_call(message(), timeout=30, metadata=(("x-tenant", "odd"),))
+            found = dict(call.trailing_metadata())
+            assert found["x-plain"] == "a" and found.keys().isdisjoint(ODD)
 
 
 def message() -> bytes:

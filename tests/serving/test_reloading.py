@@ -1,6 +1,8 @@
 """A server that loads the model again when its owner edits, over real HTTP."""
 
+import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +15,8 @@ import pytest
 import generator
 from generator.running.server import Server
 from generator.scaffold import Scaffold
+from support.servers import running as started
+from support.servers.running import PREDICT, copied, serving
 
 ROWS = {"instances": [[1.0, 2.0, 3.0, 4.0]]}
 SUM, MORE = (
@@ -118,3 +122,65 @@ def test_without_it_the_server_serves_what_it_has_loaded(edited: Path) -> None:
         change(edited, SUM, MORE)
         time.sleep(2)
         assert ask(server) == [10.0]
+
+
+CLOSING = '''
+import time
+from pathlib import Path
+
+
+class InferenceModel:
+    """Takes a while to load and to close."""
+
+    def __init__(self, config):
+        pass
+
+    def load(self):
+        time.sleep(1)
+
+    def preprocess(self, request):
+        return request
+
+    def predict(self, request):
+        return {"predictions": [0 for row in request["instances"]]}
+
+    def postprocess(self, response):
+        return response
+
+    def close(self):
+        time.sleep(0.5)
+        Path("../closed").write_text("whole")
+'''
+
+
+def test_the_model_before_may_close_what_it_holds(sums: Scaffold, tmp_path: Path) -> None:
+    directory = copied(sums, tmp_path / "closing", CLOSING)
+    with serving(directory, RELOAD="1") as running:
+        change(directory, "[0 for", "[1 for")
+        closed = directory / "closed"
+        started.until(closed.exists, "the model before has closed")
+        with running.client() as client:
+            assert client.post(PREDICT, json=ROWS).json() == {"predictions": [1]}
+        assert closed.read_text() == "whole"
+
+
+@pytest.mark.sweep
+def test_a_worker_that_dies_meanwhile_leaves_none_too_many(sums: Scaffold, tmp_path: Path) -> None:
+    directory = copied(sums, tmp_path / "dying", CLOSING)
+    with serving(directory, RELOAD="1") as running, running.client() as client:
+        [before] = running.workers()
+        change(directory, "[0 for", "[1 for")
+        started.until(lambda: len(running.workers()) == 2, "the new worker loads")
+        os.kill(before, signal.SIGKILL)
+        started.until(lambda: len(running.workers()) == 2, "the dead one is replaced")
+
+        def is_new() -> bool:
+            answer = client.post(PREDICT, json=ROWS)
+            return answer.status_code == 200 and answer.json() == {"predictions": [1]}
+
+        started.until(is_new, "the edit is served")
+        started.until(lambda: "loaded again" in running.log.read_text(), "it is told")
+        started.until(lambda: len(running.workers()) == 1, "one worker is left")
+        time.sleep(2)
+        assert len(running.workers()) == 1 and is_new()
+        assert "could not be restarted" not in running.log.read_text()

@@ -44,11 +44,13 @@ class Headers(Mapping[str, str]):
     """
 
     def __init__(self, fields: Sequence[Sequence[str]] = ()) -> None:
-        self._fields: dict[str, str] = {}
+        found: dict[str, list[str]] = {}
         for name, value in fields:
-            joint = "; " if name == "cookie" else ", "
-            before = self._fields.get(name)
-            self._fields[name] = value if before is None else f"{before}{joint}{value}"
+            found.setdefault(name, []).append(value)
+        self._fields = {
+            name: ("; " if name == "cookie" else ", ").join(values)
+            for name, values in found.items()
+        }
 
     def __getitem__(self, name: str) -> str:
         return self._fields[name.lower()]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from .platforms import is_taken
@@ -50,7 +50,7 @@ def route(path: str, methods: Sequence[str] = ("POST",)) -> Callable[[Method], M
         methods: of GET, POST, PUT, PATCH and DELETE.
 
     Raises:
-        ValueError: the path or a method is not one of these.
+        ValueError: the path or a method is not one of these, or it is put before no method.
     """
     if not isinstance(path, str) or len(path) > MOST_CHARACTERS or not PATH.fullmatch(path):
         raise ValueError(
@@ -65,8 +65,15 @@ def route(path: str, methods: Sequence[str] = ("POST",)) -> Callable[[Method], M
         raise ValueError(f"the methods of the route {path} must be some of {known}, not {given!r}")
 
     def mark(method: Method) -> Method:
-        own = OwnersRoute(path, given, method.__name__, _about(method))
-        setattr(method, MARK, (*getattr(method, MARK, ()), own))
+        # A static method's own attributes are not those of the function that it holds.
+        function = getattr(method, "__func__", method)
+        own = OwnersRoute(path, given, about=_about(function))
+        try:
+            setattr(function, MARK, (*_marks(function), own))
+        except AttributeError:
+            raise ValueError(
+                f"the route {path} must stand before a method, not a {type(method).__name__}"
+            ) from None
         return method
 
     return mark
@@ -79,8 +86,11 @@ def routes_of(model: Any) -> dict[tuple[str, str], OwnersRoute]:
         ValueError: two methods have the same one.
     """
     found: dict[tuple[str, str], OwnersRoute] = {}
+    known: dict[int, OwnersRoute] = {}  # of each mark, whatever attributes it is on
     for name in dir(type(model)):
-        for own in getattr(getattr(type(model), name, None), MARK, ()):
+        for mark in _marks(getattr(type(model), name, None)):
+            # By the attribute's name: a decorator may have given the function another one.
+            own = known.setdefault(id(mark), replace(mark, name=name))
             for method in own.methods:
                 other = found.setdefault((method, own.path), own)
                 if other.name != own.name:
@@ -88,6 +98,15 @@ def routes_of(model: Any) -> dict[tuple[str, str], OwnersRoute]:
                         f"{other.name} and {own.name} have the same route, {method} {own.path}"
                     )
     return found
+
+
+def _marks(value: Any) -> tuple[OwnersRoute, ...]:
+    """The routes of a value of a class, which may be of any kind."""
+    try:
+        marks = getattr(value, MARK, ())
+    except Exception:  # such as an object that is made when it is used
+        return ()
+    return marks if isinstance(marks, tuple) else ()
 
 
 def _about(method: Any) -> str:

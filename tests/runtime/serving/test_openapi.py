@@ -8,6 +8,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from common.config import Config
+from common.routes import OwnersRoute
 from common.serving.applications import fallback_routes, openapi
 from support.servers.openapi_page import example_of, operations
 
@@ -215,3 +216,23 @@ def test_the_page_of_ray_works() -> None:
 
     found = asyncio.run(statuses())
     assert len(found) > 8 and set(found.values()) == {200}, found
+
+
+def test_routes_of_the_owners_have_names_of_their_own() -> None:
+    own = (
+        OwnersRoute("/explain", ("POST",), "explain"),
+        OwnersRoute("/a.b/c", ("GET", "PUT"), "state"),
+        OwnersRoute("/d", ("GET",), "state"),
+        OwnersRoute("/ask", ("POST",), "predict"),
+    )
+    document = openapi.document(config({}), own)
+    validate(document)
+    every = [operation.id for operation in operations(document)]
+    assert len(set(every)) == len(every)
+    assert every[-5:] == [
+        "explain",
+        "state_get_a_b_c",
+        "state_put_a_b_c",
+        "state_get_d",
+        "predict_post_ask",
+    ]

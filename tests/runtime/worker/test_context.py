@@ -209,6 +209,38 @@ def test_predict_gets_nothing_that_is_not_declared() -> None:
     assert model.calls == [(None, 2)]
 
 
+def test_parameters_that_preprocess_leaves_out_keep_requests_apart() -> None:
+    class Adding(Multiplying):
+        shared_headers = ()
+
+        def preprocess(self, request: Any) -> Any:
+            return {"instances": request["instances"]}
+
+        def predict(self, request: Any, context: Context) -> Any:
+            self.calls.append((None, len(request["instances"])))
+            added = context.parameters.get("add", 0)
+            return {"predictions": [row[0] + added for row in request["instances"]]}
+
+    model = Adding()
+    frames = [
+        frame(1, 1, parameters={"add": 10}),
+        frame(2, 2, parameters={"add": 20}),
+        frame(3, 3, parameters={"add": 10}),
+        frame(4, 4),
+    ]
+    bodies = [json.loads(response.body)["predictions"] for response in answered(model, *frames)]
+    assert bodies == [[11], [22], [13], [4]]
+    assert sorted(rows for _, rows in model.calls) == [1, 1, 2]
+
+
+def test_a_field_that_comes_thousands_of_times_is_one() -> None:
+    model = Telling()
+    headers = [(b"x-a", b"%d" % number) for number in range(10_000)]
+    assert only(model, frame(1, 1, headers=[*headers, (b"cookie", b"a=1"), (b"cookie", b"b=2")]))
+    found = model.seen[0].request.headers
+    assert found["X-A"] == ", ".join(map(str, range(10_000))) and found["cookie"] == "a=1; b=2"
+
+
 def test_without_a_declaration_each_request_has_its_own_call() -> None:
     class Undeclared(Multiplying):
         shared_headers = None

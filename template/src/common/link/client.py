@@ -50,8 +50,13 @@ class Client:
             raise LoadError(ready.body.decode())
         self._connection.settimeout(config.serving.predict_timeout_seconds)
 
-    def request(self, kind: int, body: bytes) -> tuple[int, bytes]:
+    def request(self, kind: int, body: bytes, beside: bytes = b"") -> tuple[int, bytes]:
         """Answer a body as the server does.
+
+        Args:
+            kind: what the body is.
+            body: the body.
+            beside: what the hooks are told beside it, as `told` of `serving/beside.py` writes it.
 
         Returns:
             The status and the body of the answer; of a stream, an object with its `chunks`.
@@ -61,7 +66,7 @@ class Client:
         """
         with self._lock:
             self._ident += 1
-            request = Request(self._ident, kind, f"local-{self._ident}", body)
+            request = Request(self._ident, kind, f"local-{self._ident}", body, beside)
             try:
                 self._connection.sendall(request.pack())
                 chunks: list[bytes] = []

@@ -137,7 +137,7 @@ class Worker(asyncio.Protocol):
     @property
     def is_asked(self) -> bool:
         """Whether somebody waits for it, who has read all that it has sent."""
-        return any(not job.is_held_up for job in self.jobs.values())
+        return self.health_due or any(not job.is_held_up for job in self.jobs.values())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
@@ -184,10 +184,12 @@ class Worker(asyncio.Protocol):
             self.transport.write(request_head(ident, kind, "", len(body)) + body)
 
     def ask_health(self) -> None:
-        """Ask for the model's health, unless an answer is due, or the worker is busy."""
-        if self.transport is None or self.jobs or self.health_due:
+        """Ask for the model's health, unless an answer is due."""
+        if self.transport is None or self.health_due:
             return
         self.health_due, self.health_asked = True, time.monotonic()
+        if not self.jobs:
+            self.progress = self.health_asked
         self.transport.write(request_head(0, Kind.HEALTH, "health", 0))
 
     def _take_health(self, ailment: str) -> None:
@@ -273,6 +275,8 @@ class Pool:
         self.draining = self.reads_context = False
         self.own_routes: tuple[OwnersRoute, ...] = ()
         self._closing = False
+        self._gpus: list[str | None] = []  # of each worker that there should be
+        self._leaving: set[Worker] = set()  # they close what their models hold
         # Looked up once: in Python 3.10 and 3.11 each look-up is a system call.
         self._loop: asyncio.AbstractEventLoop
         self._replacing = 0
@@ -308,6 +312,7 @@ class Pool:
         if launch.cores() <= self._serving.workers:
             poll_seconds = 0
         self.busy_poll = BusyPoll(poll_seconds)
+        self._gpus = [child.gpu for child in started]
         self._spawn(self._watch())
         for child in started:
             await self._connect(child)
@@ -423,7 +428,7 @@ class Pool:
             return
         self._workers.remove(worker)
         if not self._closing:  # else `close` gives it the time to end by itself
-            self._reap(worker)
+            self._end(worker)
         now = time.monotonic()
         for job in worker.jobs.values():
             late = worker.stuck and now - job.since >= self._serving.predict_timeout_seconds
@@ -440,14 +445,15 @@ class Pool:
 
         Where the new ones cannot load the model, the others go on.
         """
-        old = [worker for worker in self._workers if worker.has_loaded]
         new: list[Worker] = []
         try:
-            for worker in old:
-                child = launch.start(self._config, gpu=worker.process.gpu)
+            for gpu in self._gpus:
+                child = launch.start(self._config, gpu=gpu)
                 new.append(await self._connect(child, is_spare=True))
             for worker in new:
                 await self._loaded(worker)
+            if any(worker not in self._workers for worker in new):
+                raise LoadError("a new worker ended while others loaded the model")
         except (LoadError, OSError) as error:
             logger.error("not loaded: %s; the model goes on as it was before the change", error)
             for worker in new:
@@ -456,8 +462,9 @@ class Pool:
         for worker in new:
             worker.is_spare, worker.ready = False, True
             self.take(worker.said)
-        for worker in old:
-            worker.retire()
+        for worker in self._workers:
+            if worker not in new:  # one that loads now may have read the files before
+                worker.retire()
         logger.warning("the model was loaded again")
         self._dispatch()
 
@@ -469,21 +476,19 @@ class Pool:
         for job in self._queue:
             self._fail(job, 503, "the server is stopping")
         self._queue.clear()
-        workers = list(self._workers)
+        workers = [*self._workers, *self._leaving]
         for worker in workers:
             if worker.transport is not None:
                 worker.transport.close()
         start = time.monotonic()
         for worker in workers:
-            deadline = start + (OWNERS_CLOSE_SECONDS if worker.said.closes else CLOSE_SECONDS)
-            while not worker.process.ended and time.monotonic() < deadline:
-                await asyncio.sleep(0.02)
+            await _until_ended(worker, start)
             worker.kill()
 
     def _log_loss(self, worker: Worker) -> None:
         reason = what = "died"
         if worker.stuck:
-            reason = what = "stuck"
+            reason, what = "stuck", "stuck in health()" if worker.health_due else "stuck"
         if worker.broken is not None:
             reason, what = "broken", f"broken ({worker.broken})"
         metrics.WORKER_RESTARTS.labels(reason).inc()
@@ -567,9 +572,13 @@ class Pool:
         """
         worker = None
         try:
+            if self._is_complete:  # by a reload
+                return True
             worker = await self._connect(launch.start(self._config, gpu=gpu))
             await self._loaded(worker)
         except (LoadError, OSError) as error:
+            if worker is not None and worker.is_retired:  # by a reload
+                return True
             logger.error(
                 "a worker could not be restarted; retrying in %g seconds: %s", pause, error
             )
@@ -602,6 +611,24 @@ class Pool:
             for job in self._queue:
                 self._fail(job, 503, "the model is not ready; try again later")
             self._queue.clear()
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether there are as many workers as there should be."""
+        staying = [one for one in self._workers if not (one.is_spare or one.is_retired)]
+        return len(staying) >= len(self._gpus)
+
+    def _end(self, worker: Worker) -> None:
+        """End a worker's process. One that a reload has replaced may close what it holds."""
+        if not (worker.is_retired and worker.said.closes):
+            return self._reap(worker)
+        self._leaving.add(worker)
+        return self._spawn(self._let_leave(worker))
+
+    async def _let_leave(self, worker: Worker) -> None:
+        await _until_ended(worker, time.monotonic())
+        self._leaving.discard(worker)
+        self._reap(worker)
 
     def _reap(self, worker: Worker) -> None:
         """Kill a worker's process if it still runs, and collect its exit status."""
@@ -637,6 +664,18 @@ class Pool:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _until_ended(worker: Worker, since: float) -> None:
+    """Wait until a worker's process ends by itself, as long as it may take.
+
+    Args:
+        worker: the worker, whose connection is closed.
+        since: when it was closed, by `time.monotonic`.
+    """
+    limit = OWNERS_CLOSE_SECONDS if worker.said.closes else CLOSE_SECONDS
+    while not worker.process.ended and time.monotonic() < since + limit:
+        await asyncio.sleep(0.02)
 
 
 def full(limit: int) -> str:

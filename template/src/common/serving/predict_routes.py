@@ -218,7 +218,10 @@ class PredictRoutes:
         """The methods that a predict route's path takes: Vertex AI may ask for health there."""
         if self._tells_health(path):
             return (*ASKING, "POST")
-        return self._own_methods(path) or ("POST",)
+        own = self._own_methods(path)
+        if "GET" in own:
+            return (*ASKING, *(method for method in own if method != "GET"))
+        return own or ("POST",)
 
     def _tells_health(self, path: str) -> bool:
         return path in self._health and path in self._routes
@@ -314,7 +317,7 @@ class PredictRoutes:
                 media_type = OCTETS
                 headers.append((JSON_LENGTH, b"%d" % size))
         headers += ((b"content-type", media_type), (b"content-length", b"%d" % len(body)))
-        if answer.status == 405:
+        if answer.status == 405 and allowed:
             headers.append((b"allow", ", ".join(allowed).encode()))
         elif answer.status == 415:
             headers.append((b"accept-encoding", ACCEPTED))

@@ -1,6 +1,6 @@
 """Requests that are ready for `predict`, and one request made of several."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -34,7 +34,7 @@ class Call:
     decoded: float
     preprocessed: float
     context: Context | None = None
-    apart: tuple[str | None, ...] = ()
+    apart: tuple[Hashable, ...] = ()
 
 
 def merged(calls: Sequence[Call]) -> dict[str, Any]:

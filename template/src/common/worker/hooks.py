@@ -1,7 +1,8 @@
 """The owner's methods, each of which gets a context where it takes one."""
 
 import inspect
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..context import FIELD_NAME, Context, Headers, Received
@@ -58,11 +59,13 @@ class Hooks:
         received = Received(headers=Headers(fields))
         return Context(received, context.parameters, context.model_version)
 
-    def apart(self, context: Context | None) -> tuple[str | None, ...]:
+    def apart(self, context: Context | None) -> tuple[Hashable, ...]:
         """What must be equal in requests that share a call of `predict`."""
         if context is None or self.shared is None or not self.reads_in_predict:
             return ()
-        return tuple(context.request.headers.get(name) for name in self.shared)
+        fields = [context.request.headers.get(name) for name in self.shared]
+        # `preprocess` may have left the parameters out of what it returned.
+        return (*fields, _comparable(context.parameters))
 
 
 def check_shared(context: Context | None) -> None:
@@ -92,6 +95,11 @@ def takes_context(model: Any, name: str) -> bool:
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     if any(each.name == PARAMETER and each.kind in named for each in parameters[1:]):
         return True
+    if not parameters:
+        raise LoadError(
+            f"{name}() in src/server/inference_model.py must take one parameter, or two of which"
+            f" the second is called {PARAMETER}; it has none"
+        )
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     needed = [
         each.name
@@ -111,6 +119,16 @@ def _called(model: Any, name: str, takes_context: bool) -> Hook:
     if takes_context:
         return lambda value, context: getattr(model, name)(value, context=context or Context())
     return lambda value, _: getattr(model, name)(value)
+
+
+def _comparable(value: Any) -> Hashable:
+    """What is equal only for equal values. Those that cannot be pickled equal nothing."""
+    if not value:
+        return None
+    try:
+        return pickle.dumps(value)
+    except Exception:
+        return object()
 
 
 def _shared(model: Any) -> tuple[str, ...] | None:

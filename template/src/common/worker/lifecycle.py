@@ -8,6 +8,8 @@ import inspect
 import logging
 from typing import Any
 
+import numpy as np
+
 from ..errors import LoadError, text_of
 
 logger = logging.getLogger(__name__)
@@ -56,12 +58,10 @@ class Lifecycle:
             said = self._model.health()
         except BaseException as error:
             return f"health() failed: {type(error).__name__}: {' '.join(text_of(error).split())}"
-        if said is None or said is True:
-            return None
         if isinstance(said, str):
             return said or "health() returned an empty text"
-        if said is False:
-            return "health() returned False"
+        if said is None or isinstance(said, (bool, np.bool_)):
+            return "health() returned False" if said is not None and not said else None
         return f"health() must return True, False, None or a text, it returned {said!r:.200}"
 
     def close(self) -> None:

@@ -3,6 +3,8 @@
 Source: https://spec.openapis.org/oas/v3.1.0
 """
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -157,7 +159,8 @@ def document(config: Config, own_routes: Sequence[OwnersRoute] = ()) -> dict[str
     """
     paths: dict[str, Any] = {}
     headers = _headers(config)
-    for operation in (*_operations(config), *_of_owner(own_routes)):
+    operations = _operations(config)
+    for operation in (*operations, *_of_owner(own_routes, {each.id for each in operations})):
         described = operation.as_document()
         for response in described["responses"].values():
             response["headers"] = {**_references(headers), **response.get("headers", {})}
@@ -197,13 +200,21 @@ def _operations(config: Config) -> list[Operation]:
     return [*_predictions(config), *others(config), *_metadata(config), *_platforms(config)]
 
 
-def _of_owner(routes: Sequence[OwnersRoute]) -> Iterator[Operation]:
-    """The owner's routes, whose bodies and answers are any JSON."""
+def _of_owner(routes: Sequence[OwnersRoute], taken: set[str]) -> Iterator[Operation]:
+    """The owner's routes, whose bodies and answers are any JSON.
+
+    Args:
+        routes: the routes.
+        taken: the names of other operations.
+    """
+    counts = Counter(own.name for own in routes for _ in own.methods)
     for own in routes:
         for method in own.methods:
-            several = len(own.methods) > 1
+            name = own.name
+            if counts[name] > 1 or name in taken:
+                name = re.sub(r"\W+", "_", f"{name}_{method.lower()}{own.path}")
             yield Operation(
-                f"{own.name}_{method.lower()}" if several else own.name,
+                name,
                 method.lower(),
                 own.path,
                 "Own",

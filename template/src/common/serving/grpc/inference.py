@@ -5,7 +5,9 @@ Source: KServe's Open Inference Protocol (V2), grpc_predict_v2.proto.
 
 import asyncio
 import json
+import re
 import time
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -29,6 +31,10 @@ from .receiving import Receiver
 NAME = f"{PACKAGE}.{SERVICE}"
 ROUTE = "grpc_infer"  # in metrics and in the log
 REQUEST_ID = "x-request-id"
+# Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, Custom-Metadata. gRPC has
+# the names that begin with grpc-, and those that end with -bin are binary.
+KEY = re.compile(rb"(?!grpc-)[0-9a-z_.-]+(?<!-bin)")
+VALUE = re.compile(rb"[\x20-\x7e]*")
 MESSAGE_ID = 3  # the number of `id` in a ModelInferRequest
 MOST_ID_BYTES = 128
 LOADED = "this server serves one model, which it has loaded when it starts"
@@ -119,8 +125,7 @@ class InferenceService:
     def _end(self, answer: Response, request_id: str, start: float, context: Any) -> bytes:
         """Count an answer, and make the response of it."""
         self._routes.count(ROUTE, answer.status, request_id, time.perf_counter() - start)
-        fields = [(name.decode(), value.decode("latin-1")) for name, value in fields_of(answer)]
-        context.set_trailing_metadata(((REQUEST_ID, request_id), *self._told, *fields))
+        context.set_trailing_metadata(((REQUEST_ID, request_id), *self._told, *_sendable(answer)))
         if answer.status < 400:
             return answer.body
         # Not with `abort`: its exception would keep the message until the next collection.
@@ -174,6 +179,13 @@ def _metadata(context: Any) -> HeaderList:
     """The metadata of a call as header fields, without what is binary."""
     pairs = context.invocation_metadata()
     return [(key.encode(), value.encode()) for key, value in pairs if isinstance(value, str)]
+
+
+def _sendable(answer: Response) -> Iterator[tuple[str, str]]:
+    """The header fields that a hook has set, without those that metadata cannot have."""
+    for name, value in fields_of(answer):
+        if KEY.fullmatch(name) and VALUE.fullmatch(value):
+            yield name.decode(), value.decode()
 
 
 def _message_id(message: bytes) -> bytes:
