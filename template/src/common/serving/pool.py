@@ -109,6 +109,7 @@ class Worker(asyncio.Protocol):
         health_asked: when it was asked last, by `time.monotonic`.
         is_spare: whether it waits until others like it are ready, too.
         is_retired: whether another one has taken its place.
+        streaming: how many of its jobs are streams that have begun.
     """
 
     pool: "Pool"
@@ -126,6 +127,7 @@ class Worker(asyncio.Protocol):
     health_asked: float = 0.0
     is_spare: bool = False
     is_retired: bool = False
+    streaming: int = 0
     transport: asyncio.Transport | None = None
     splitter: Splitter = field(default_factory=Splitter)
 
@@ -389,6 +391,7 @@ class Pool:
             if response.kind == END:
                 stream = job.stream or self._begin_stream(worker, job, response)
                 stream.end(response.body or None)
+                worker.streaming -= 1
             elif not job.answer.done():
                 job.answer.set_result(response)
         if self._queue:
@@ -401,9 +404,12 @@ class Pool:
             return
         stream = job.stream or self._begin_stream(worker, job, response)
         stream.feed(response.body)
+        if self._queue:
+            self._dispatch()  # a stream takes no place of a request
 
     def _begin_stream(self, worker: Worker, job: Job, first: Response) -> Stream:
         ident = job.ident
+        worker.streaming += 1
         stream = job.stream = Stream(
             first,
             lambda count: worker.tell(Kind.MORE, ident, count.to_bytes(4, "big")),
@@ -515,7 +521,8 @@ class Pool:
         """The worker with the fewest requests; None if all are full."""
         best = None
         for worker in self._workers:
-            room = worker.ready and len(worker.jobs) < self._max_in_flight
+            asked = len(worker.jobs) - worker.streaming
+            room = worker.ready and asked < self._max_in_flight
             if room and (best is None or len(worker.jobs) < len(best.jobs)):
                 best = worker
         return best

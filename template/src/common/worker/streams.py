@@ -12,8 +12,10 @@ from typing import Any
 
 from ..link.frames import CREDIT, Kind, Request, Response
 
-# Kinds of bodies whose answers are JSON: a chunk is one line of it.
-STREAMED = (Kind.JSON, Kind.ROUTE, Kind.SCORING, Kind.CSV)
+# Kinds of bodies whose chunks are JSON: each is one line of it, or one event.
+IN_JSON = (Kind.JSON, Kind.ROUTE, Kind.SCORING, Kind.CSV)
+# Those whose chunks are answers as the protocol has them, V2's as JSON.
+IN_TENSORS = (Kind.V2, Kind.GRPC)
 
 
 def is_stream(value: Any) -> bool:

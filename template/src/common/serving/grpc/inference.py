@@ -1,6 +1,6 @@
 """V2's GRPCInferenceService. A worker decodes ModelInfer's messages; the others are small.
 
-Source: KServe's Open Inference Protocol (V2), grpc_predict_v2.proto.
+Sources: KServe's Open Inference Protocol (V2), grpc_predict_v2.proto. ModelStreamInfer is Triton's.
 """
 
 import asyncio
@@ -21,13 +21,17 @@ from ...link.frames import Kind, Response
 from ..applications.error_answers import FIXED
 from ..beside import HeaderList, fields_of
 from ..pool import Pool
+from ..streams import Stream
 from ..predict_routes import Headers, PredictRoutes, Refused, error_answer, version_fields
-from .calls import CANCELLED, details, status_of, unary
-from .messages import CLASSES, PACKAGE, SERVICE
+from .calls import CANCELLED, details, refuse, status_of, unary
+from . import streamed
+from .messages import CLASSES, PACKAGE, SERVICE, STREAM
 from .receiving import Receiver
 
 NAME = f"{PACKAGE}.{SERVICE}"
 ROUTE = "grpc_infer"  # in metrics and in the log
+STREAM_ROUTE = "grpc_stream_infer"
+STOPPING = "the server is stopping"
 REQUEST_ID = "x-request-id"
 MESSAGE_ID = 3  # the number of `id` in a ModelInferRequest
 MOST_ID_BYTES = 128
@@ -64,6 +68,8 @@ class InferenceService:
         self._model = v2_metadata.of_model(config)
         self._released = asyncio.Event()
         self._released.set()
+        self._idle: set[asyncio.Task[Any]] = set()  # streams that wait for a request
+        self._stopping = False
 
     def hold(self) -> None:
         """Keep the answers of ModelInfer back until they are released."""
@@ -72,6 +78,12 @@ class InferenceService:
     def release(self) -> None:
         """Send the answers, those that were kept back first."""
         self._released.set()
+
+    def stop(self) -> None:
+        """End the streams that wait for a request, and take no more on the others."""
+        self._stopping = True
+        for task in self._idle:
+            task.cancel()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """What answers the methods, for a server."""
@@ -93,6 +105,7 @@ class InferenceService:
             for name, answer in answers.items()
         }
         methods["ModelInfer"] = grpc.stream_unary_rpc_method_handler(self._infer)
+        methods[STREAM] = grpc.stream_stream_rpc_method_handler(self._stream_infer)
         return grpc.method_handlers_generic_handler(NAME, methods)
 
     async def _infer(self, _: Any, context: Any) -> bytes:
@@ -115,6 +128,78 @@ class InferenceService:
             self._routes.count(ROUTE, CANCELLED, request_id, time.perf_counter() - start)
             raise
         return self._end(answer, request_id, start, context)
+
+    async def _stream_infer(self, _: Any, context: Any) -> None:
+        """Answer a call's requests one after another, each with one response or several.
+
+        The next one is read when the one before is answered: so a call holds one message.
+        """
+        try:
+            while (message := await self._next(context)) is not None:
+                await self._answer_streamed(message, context)
+        except Refused as error:
+            await refuse(context, error.status, str(error))
+
+    async def _next(self, context: Any) -> bytes | None:
+        """The next request of a stream; None after its last.
+
+        Raises:
+            Refused: the server stops, or needs its place.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        if self._stopping:
+            raise Refused(503, STOPPING)
+        self._idle.add(task)
+        try:
+            return await self._receiver.next(context)
+        except asyncio.CancelledError:
+            if self._stopping and not context.cancelled():
+                raise Refused(503, STOPPING) from None
+            raise
+        finally:
+            self._idle.discard(task)
+
+    async def _answer_streamed(self, message: bytes, context: Any) -> None:
+        start, status = time.perf_counter(), CANCELLED
+        request_id = self._request_id(message, context)
+        context.set_trailing_metadata(((REQUEST_ID, request_id), *self._told))
+        last = self._last(message, request_id)
+        asks_last = streamed.asks_last(message)
+        answer: Response | Stream
+        try:
+            said = self._routes.said(_metadata(context))
+            try:
+                asked = self._pool.submit_stream(Kind.GRPC, message, request_id, said)
+                del message  # the pool frees it once it is written
+                answer = await asked
+            except Unanswered as error:
+                answer = error_answer(error.status, error)
+            if isinstance(answer, Stream):
+                await _send(answer, context)
+                error, whole = answer.error, b""
+            elif answer.status < 400:
+                error, whole = None, answer.body
+            else:
+                error, whole = answer.body, b""
+            status = answer.status
+            if error is not None:
+                await context.write(streamed.failed(json.loads(error)["error"], last))
+            elif asks_last:
+                await context.write(streamed.last_of(whole or last))
+            elif whole:
+                await context.write(streamed.response(whole))
+        finally:
+            self._routes.count(STREAM_ROUTE, status, request_id, time.perf_counter() - start)
+
+    def _last(self, message: bytes, request_id: str) -> bytes:
+        """The response without outputs to a request."""
+        answer_id = _message_id(message).decode("utf-8", "replace") or request_id
+        version = self._version or ""
+        made = CLASSES["ModelInferResponse"](
+            model_name=self._name, model_version=version, id=answer_id
+        )
+        return bytes(made.SerializeToString())
 
     def _end(self, answer: Response, request_id: str, start: float, context: Any) -> bytes:
         """Count an answer, and make the response of it."""
@@ -164,6 +249,15 @@ class InferenceService:
     async def _model_metadata(self, request: Any) -> Any:
         check_model(self._name, self._version, request.name, request.version)
         return CLASSES["ModelMetadataResponse"](**self._model)
+
+
+async def _send(stream: Stream, context: Any) -> None:
+    """Send the chunks of a stream, as fast as the client reads."""
+    try:
+        async for chunk in stream.chunks():
+            await context.write(streamed.response(chunk))
+    finally:
+        stream.cancel()
 
 
 async def _refuse(message: str, _: Any) -> None:

@@ -42,6 +42,17 @@ class Receiver:
         Raises:
             Refused: it has none, or has made room for another one.
         """
+        message = await self.next(context)
+        if message is None:
+            raise Refused(400, "the call has no message")
+        return message
+
+    async def next(self, context: Any) -> bytes | None:
+        """The call's next message; None if there are no more.
+
+        Raises:
+            Refused: it has made room for another one, or the server stops.
+        """
         arrival = _Arrival(self)
         try:
             message: Any = await context.read()
@@ -53,7 +64,7 @@ class Receiver:
             arrival.timer.cancel()
             self._slow.pop(arrival, None)
         if message is grpc.aio.EOF:
-            raise Refused(400, "the call has no message")
+            return None
         if len(message) > SMALL_BYTES:
             self._make_room(len(message))
         return bytes(message)
