@@ -15,6 +15,8 @@ import pytest
 import generator
 from generator.running.server import Server
 from generator.scaffold import Scaffold
+from support.packages.environments import BROWSER, PROGRAMS, run
+from support.servers.running import metric
 
 MODEL = '''
 import os
@@ -72,6 +74,8 @@ class InferenceModel:
     @route("/events", methods=["GET"])
     def events(self, request, context):
         for number in range(int(context.request.query["count"])):
+            if context.request.query.get("fails") == str(number):
+                raise InvalidInput("there is no more")
             yield number
 '''
 
@@ -231,6 +235,27 @@ def test_curl_reads_a_stream(running: Server) -> None:
 def test_a_route_of_the_owners_streams_to_an_event_source(asked: httpx.Client) -> None:
     answer = asked.get("/events?count=2", headers=EVENTS)
     assert answer.text == "data: 0\n\ndata: 1\n\nevent: end\ndata: {}\n\n"
+
+
+@pytest.mark.sweep
+def test_the_event_source_of_a_browser_reads_a_stream_once(
+    playwright: Path, running: Server, asked: httpx.Client
+) -> None:
+    def read(path: str, seconds: float) -> list[object]:
+        program = PROGRAMS / "event_source.py"
+        read: list[object] = json.loads(
+            run(playwright, program, BROWSER, running.url, path, seconds)
+        )
+        return read
+
+    def opened() -> float:
+        return metric(asked, "scaffold_requests_total", route="/events")
+
+    before = opened()
+    # A browser opens a stream again after three seconds, if its page has not closed it.
+    assert read("/events?count=3", 5) == [[0, 1, 2], "end"]
+    assert opened() == before + 1
+    assert read("/events?count=3&fails=2", 0) == [[0, 1], "there is no more"]
 
 
 def test_other_bodies_are_told_where_streams_are(asked: httpx.Client) -> None:

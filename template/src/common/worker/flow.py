@@ -21,7 +21,8 @@ from ..bodies.density import LARGE_BYTES, Steps
 from ..bodies.json_rows import EventPieces, JsonPieces
 from ..bodies.msgpack_rows import MsgpackPieces
 from ..bodies.scoring import Scoring
-from ..bodies.v2.v2_codec import V2, line_of as v2_line, parted
+from ..bodies.v2.v2_codec import V2, parted
+from ..bodies.v2.v2_codec import line_of as v2_line
 from ..bodies.v2.v2_pieces import V2Pieces
 from ..bodies.values import Encoder
 from ..context import Context

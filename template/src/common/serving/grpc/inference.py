@@ -21,10 +21,10 @@ from ...link.frames import Kind, Response
 from ..applications.error_answers import FIXED
 from ..beside import HeaderList, fields_of
 from ..pool import Pool
-from ..streams import Stream
 from ..predict_routes import Headers, PredictRoutes, Refused, error_answer, version_fields
-from .calls import CANCELLED, details, refuse, status_of, unary
+from ..streams import Stream
 from . import streamed
+from .calls import CANCELLED, details, refuse, status_of, unary
 from .messages import CLASSES, PACKAGE, SERVICE, STREAM
 from .receiving import Receiver
 
@@ -177,14 +177,14 @@ class InferenceService:
                 answer = error_answer(error.status, error)
             if isinstance(answer, Stream):
                 await _send(answer, context)
-                error, whole = answer.error, b""
+                failure, whole = answer.error, b""
             elif answer.status < 400:
-                error, whole = None, answer.body
+                failure, whole = None, answer.body
             else:
-                error, whole = answer.body, b""
+                failure, whole = answer.body, b""
             status = answer.status
-            if error is not None:
-                await context.write(streamed.failed(json.loads(error)["error"], last))
+            if failure is not None:
+                await context.write(streamed.failed(json.loads(failure)["error"], last))
             elif asks_last:
                 await context.write(streamed.last_of(whole or last))
             elif whole:
