@@ -34,6 +34,7 @@ CLOSE_SECONDS = 2.0  # for workers to end by themselves
 OWNERS_CLOSE_SECONDS = 10.0  # and where the owner's code has something to close
 HEALTH_SECONDS = 5.0  # between two questions to a worker for its health
 MAX_IN_FLIGHT = 2048  # requests at a worker, where a batch may have more rows
+STOPPING = "the server is stopping"
 FIRST_PROCESS = 1  # of a container: what has lost its parent is left to it
 FLUSH_PARTS = 32  # the worker starts on so many while the server still reads other requests
 
@@ -473,7 +474,7 @@ class Pool:
         for task in list(self._tasks):
             task.cancel()
         for job in self._queue:
-            self._fail(job, 503, "the server is stopping")
+            self._fail(job, 503, STOPPING)
         self._queue.clear()
         workers = list(self._workers)
         for worker in workers:
@@ -497,6 +498,8 @@ class Pool:
 
     def _loss(self, late: bool) -> tuple[int, str]:
         """The status and the message for a request whose worker ended."""
+        if self._closing:
+            return 503, STOPPING
         if not late:
             return 503, "the worker that had this request ended; try again"
         limit = f"{self._serving.predict_timeout_seconds:g} seconds (predict_timeout_seconds)"

@@ -67,6 +67,7 @@ def main() -> None:
     try:
         _serve_until_broken(connection, splitter, flow, rest, config.serving)
     except (EOFError, ConnectionError):
+        flow.streams.close()
         flow.lifecycle.close()
 
 

@@ -20,7 +20,7 @@ from ...errors import DecodeError, Unanswered
 from ...link.frames import Kind, Response
 from ..applications.error_answers import FIXED
 from ..beside import HeaderList, fields_of
-from ..pool import Pool
+from ..pool import STOPPING, Pool
 from ..predict_routes import Headers, PredictRoutes, Refused, error_answer, version_fields
 from ..streams import Stream
 from . import streamed
@@ -31,7 +31,6 @@ from .receiving import Receiver
 NAME = f"{PACKAGE}.{SERVICE}"
 ROUTE = "grpc_infer"  # in metrics and in the log
 STREAM_ROUTE = "grpc_stream_infer"
-STOPPING = "the server is stopping"
 REQUEST_ID = "x-request-id"
 MESSAGE_ID = 3  # the number of `id` in a ModelInferRequest
 MOST_ID_BYTES = 128
