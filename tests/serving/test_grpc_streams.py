@@ -39,7 +39,8 @@ class InferenceModel:
     def preprocess(self, request):
         return request
 
-    def predict(self, request):
+    def predict(self, request, context):
+        context.headers["X-Streams"] = "yes"
         if request.get("whole"):
             return {"number": [len(request["instances"])], "keys": [sorted(request)]}
         return self._chunks(request)
@@ -196,6 +197,37 @@ def test_the_model_does_not_see_what_is_for_the_server(server: Running) -> None:
         infer = next(answers).infer_response
     assert infer.parameters["triton_final_response"].bool_param
     assert b"whole" in str(infer).encode() and "triton_enable" not in str(infer.outputs)
+
+
+def test_what_a_hook_says_beside_chunks_is_trailing_metadata(server: Running) -> None:
+    with stream(server) as (requests, answers):
+        requests.put(request(2))
+        requests.put(None)
+        assert len(list(answers)) == 2
+        metadata = dict(answers.trailing_metadata())
+    assert metadata["x-streams"] == "yes" and metadata["x-request-id"]
+
+
+def test_calls_that_wait_for_a_request_make_room(server: Running) -> None:
+    """Each counts as a message of the largest size, as one may be half sent."""
+    with contextlib.ExitStack() as opened:
+        calls = []
+        for _ in range(10):
+            requests, answers = opened.enter_context(stream(server))
+            requests.put(request(1))
+            next(answers)
+            calls.append(answers)
+        ended = calls[0]
+        assert refused_code(ended) is grpc.StatusCode.UNAVAILABLE
+        assert "max_queue_bytes" in ended.details()
+        requests.put(request(1))
+        next(answers)
+
+
+def refused_code(answers: Any) -> Any:
+    with pytest.raises(grpc.RpcError) as refused:
+        next(answers)
+    return refused.value.code()
 
 
 def test_malformed_requests_are_responses(server: Running) -> None:

@@ -162,7 +162,6 @@ class InferenceService:
     async def _answer_streamed(self, message: bytes, context: Any) -> None:
         start, status = time.perf_counter(), CANCELLED
         request_id = self._request_id(message, context)
-        context.set_trailing_metadata(((REQUEST_ID, request_id), *self._told))
         last = self._last(message, request_id)
         asks_last = streamed.asks_last(message)
         answer: Response | Stream
@@ -174,6 +173,7 @@ class InferenceService:
                 answer = await asked
             except Unanswered as error:
                 answer = error_answer(error.status, error)
+            self._tell(answer, request_id, context)
             if isinstance(answer, Stream):
                 await _send(answer, context)
                 failure, whole = answer.error, b""
@@ -203,14 +203,18 @@ class InferenceService:
     def _end(self, answer: Response, request_id: str, start: float, context: Any) -> bytes:
         """Count an answer, and make the response of it."""
         self._routes.count(ROUTE, answer.status, request_id, time.perf_counter() - start)
-        fields = [(name.decode(), value.decode("latin-1")) for name, value in fields_of(answer)]
-        context.set_trailing_metadata(((REQUEST_ID, request_id), *self._told, *fields))
+        self._tell(answer, request_id, context)
         if answer.status < 400:
             return answer.body
         # Not with `abort`: its exception would keep the message until the next collection.
         context.set_code(status_of(answer.status))
         context.set_details(details(json.loads(answer.body)["error"]))
         return b""
+
+    def _tell(self, answer: Response | Stream, request_id: str, context: Any) -> None:
+        """Say beside an answer what HTTP says in header fields."""
+        fields = [(name.decode(), value.decode("latin-1")) for name, value in fields_of(answer)]
+        context.set_trailing_metadata(((REQUEST_ID, request_id), *self._told, *fields))
 
     async def _ask(self, message: bytes, request_id: str, said: bytes) -> Response:
         try:
