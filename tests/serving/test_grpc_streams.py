@@ -2,6 +2,7 @@
 
 import contextlib
 import queue
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -208,9 +209,13 @@ def test_what_a_hook_says_beside_chunks_is_trailing_metadata(server: Running) ->
     assert metadata["x-streams"] == "yes" and metadata["x-request-id"]
 
 
-def test_calls_that_wait_for_a_request_make_room(server: Running) -> None:
-    """Each counts as a message of the largest size, as one may be half sent."""
-    with contextlib.ExitStack() as opened:
+def test_calls_that_wait_for_a_request_make_room(directory: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(directory, tmp_path / "own")
+    configure(place, max_connections=36)
+    with (
+        serving(place, GRPC_PORT=str(free_port())) as server,
+        contextlib.ExitStack() as opened,
+    ):
         calls = []
         for _ in range(10):
             requests, answers = opened.enter_context(stream(server))
@@ -219,7 +224,7 @@ def test_calls_that_wait_for_a_request_make_room(server: Running) -> None:
             calls.append(answers)
         ended = calls[0]
         assert refused_code(ended) is grpc.StatusCode.UNAVAILABLE
-        assert "max_queue_bytes" in ended.details()
+        assert "max_connections" in ended.details()
         requests.put(request(1))
         next(answers)
 

@@ -31,6 +31,10 @@ from .receiving import Receiver
 NAME = f"{PACKAGE}.{SERVICE}"
 ROUTE = "grpc_infer"  # in metrics and in the log
 STREAM_ROUTE = "grpc_stream_infer"
+PLACE_TAKEN = (
+    "the stream has waited for a request for longest, and others wait, too"
+    " (serving.max_connections): open it again"
+)
 REQUEST_ID = "x-request-id"
 MESSAGE_ID = 3  # the number of `id` in a ModelInferRequest
 MOST_ID_BYTES = 128
@@ -67,7 +71,9 @@ class InferenceService:
         self._model = v2_metadata.of_model(config)
         self._released = asyncio.Event()
         self._released.set()
-        self._idle: set[asyncio.Task[Any]] = set()  # streams that wait for a request
+        # Streams that wait for a request, those that have waited for longest first.
+        self._idle: dict[asyncio.Task[Any], None] = {}
+        self._most_idle = max(1, config.serving.max_connections // 4)
         self._stopping = False
 
     def hold(self) -> None:
@@ -143,21 +149,28 @@ class InferenceService:
         """The next request of a stream; None after its last.
 
         Raises:
-            Refused: the server stops, or needs its place.
+            Refused: the server stops, or has given its place to another one.
         """
         task = asyncio.current_task()
         assert task is not None
         if self._stopping:
             raise Refused(503, STOPPING)
-        self._idle.add(task)
+        if len(self._idle) >= self._most_idle:
+            longest = next(iter(self._idle))
+            del self._idle[longest]
+            longest.cancel()
+        self._idle[task] = None
         try:
-            return await self._receiver.next(context)
+            message: Any = await context.read()
         except asyncio.CancelledError:
             if self._stopping and not context.cancelled():
                 raise Refused(503, STOPPING) from None
+            if task not in self._idle:
+                raise Refused(503, PLACE_TAKEN) from None
             raise
         finally:
-            self._idle.discard(task)
+            self._idle.pop(task, None)
+        return None if message is grpc.aio.EOF else bytes(message)
 
     async def _answer_streamed(self, message: bytes, context: Any) -> None:
         start, status = time.perf_counter(), CANCELLED

@@ -42,17 +42,6 @@ class Receiver:
         Raises:
             Refused: it has none, or has made room for another one.
         """
-        message = await self.next(context)
-        if message is None:
-            raise Refused(400, "the call has no message")
-        return message
-
-    async def next(self, context: Any) -> bytes | None:
-        """The call's next message; None if there are no more.
-
-        Raises:
-            Refused: it has made room for another one, or the server stops.
-        """
         arrival = _Arrival(self)
         try:
             message: Any = await context.read()
@@ -64,7 +53,7 @@ class Receiver:
             arrival.timer.cancel()
             self._slow.pop(arrival, None)
         if message is grpc.aio.EOF:
-            return None
+            raise Refused(400, "the call has no message")
         if len(message) > SMALL_BYTES:
             self._make_room(len(message))
         return bytes(message)
