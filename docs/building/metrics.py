@@ -10,12 +10,12 @@ from common.link.frames import PHASES
 from common.link.nvml import Memory
 from common.serving import metrics
 from common.serving.gpu_memory import GPUMemory
-from common.serving.grpc.inference import ROUTE
+from common.serving.grpc.inference import ROUTE, STREAM_ROUTE
 from common.serving.predict_routes import ROUTES
 
 from .markup import code, table
 
-VALUES = {"phase": PHASES, "route": (*ROUTES, ROUTE)}
+VALUES = {"phase": PHASES, "route": (*ROUTES, ROUTE, STREAM_ROUTE)}
 HEAD = ("metric", "type", "labels", "what it is")
 
 

@@ -98,7 +98,7 @@ def grpc() -> str:
     name = f"{messages.PACKAGE}.{messages.SERVICE}"
     methods = [
         (code(f"{name}/{method}"), inference.REFUSED.get(method, "answered"))
-        for method in messages.METHODS
+        for method in (*messages.METHODS, messages.STREAM)
     ]
     known = [(str(status), code(each.name)) for status, each in calls.STATUSES.items()]
     return blocks([table(("method", ""), methods), table(("HTTP", "gRPC"), known)])

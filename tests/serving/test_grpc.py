@@ -465,6 +465,7 @@ def test_reflection_shows_what_is_served(stubs: dict[str, Any]) -> None:
         "ServerMetadata",
         "ModelMetadata",
         "ModelInfer",
+        "ModelStreamInfer",
     ]
     assert answers["as KServe's"] == [True]
     assert answers["grpc.health.v1.Health"] == ["Check", "Watch"]

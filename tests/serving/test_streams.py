@@ -2,9 +2,12 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import json
+import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +18,8 @@ import pytest
 import generator
 from generator.running.server import Server
 from generator.scaffold import Scaffold
+from support.packages.environments import BROWSER, PROGRAMS, run
+from support.servers.running import configure, copied, metric, serving
 
 MODEL = '''
 import os
@@ -69,9 +74,16 @@ class InferenceModel:
     def told(self, request):
         return self.made
 
+    @route("/forever", methods=["GET"])
+    def forever(self, request):
+        while True:
+            yield 1
+
     @route("/events", methods=["GET"])
     def events(self, request, context):
         for number in range(int(context.request.query["count"])):
+            if context.request.query.get("fails") == str(number):
+                raise InvalidInput("there is no more")
             yield number
 '''
 
@@ -82,6 +94,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scaffold]:
     made = generator.new(directory, server="standalone")
     (directory / "src/server/inference_model.py").write_text(MODEL)
     (directory / "src/data").mkdir(exist_ok=True)
+    configure(directory, max_batch_size=1)
     yield made
     made.close()
 
@@ -231,6 +244,81 @@ def test_curl_reads_a_stream(running: Server) -> None:
 def test_a_route_of_the_owners_streams_to_an_event_source(asked: httpx.Client) -> None:
     answer = asked.get("/events?count=2", headers=EVENTS)
     assert answer.text == "data: 0\n\ndata: 1\n\nevent: end\ndata: {}\n\n"
+
+
+def test_head_of_a_stream_is_its_head(asked: httpx.Client) -> None:
+    answer = asked.head("/forever", headers=EVENTS)
+    assert answer.status_code == 200 and answer.headers["content-type"] == "text/event-stream"
+
+
+def test_what_is_pipelined_behind_a_stream_waits_for_its_end(running: Server) -> None:
+    body = b'{"instances": [2], "pause": 0.1}'
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    probe = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", int(running.url.rsplit(":", 1)[1])), 30) as client:
+        client.sendall(head + body + head + body + probe)
+        came = b"".join(iter(lambda: client.recv(65536), b""))
+    answers = came.split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert [part.count(b'"number":') for part in answers] == [2, 2, 0]
+    assert answers[0].endswith(b"\r\n0\r\n\r\n") and b'"live":true' in answers[2]
+
+
+def test_streams_and_requests_do_not_wait_for_each_other(asked: httpx.Client) -> None:
+    """One batch is one request here, and others are asked all the time."""
+    ended = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=asked.base_url, timeout=60) as client:
+            while not ended.is_set():
+                body = {"instances": [1], "whole": True}
+                assert client.post(PREDICT, json=body).status_code == 200
+
+    body = {"instances": [100_000], "pause": 0.001}
+    with concurrent.futures.ThreadPoolExecutor(4) as threads, contextlib.ExitStack() as open_ones:
+        for _ in range(5):  # more than the requests that a worker is sent at once
+            stream = open_ones.enter_context(asked.stream("POST", PREDICT, json=body))
+            next(stream.iter_lines())
+        asking = [threads.submit(ask) for _ in range(4)]
+        answer = asked.post(PREDICT, json={"instances": [200]})
+        assert numbers(answer.text) == list(range(200))
+        ended.set()
+        for each in asking:
+            each.result()
+
+
+def test_a_server_that_stops_ends_generators(own: Scaffold, tmp_path: Path) -> None:
+    place = copied(own, tmp_path / "own", drain_seconds=0, predict_timeout_seconds=1)
+    with serving(place) as server, server.client() as client:
+        body = {"instances": [100_000], "pause": 0.05, "name": "stopped"}
+        with client.stream("POST", PREDICT, json=body) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            server.process.send_signal(signal.SIGTERM)
+            *_, last = lines
+        assert json.loads(last) == {"error": "the server is stopping"}
+        assert server.process.wait(60) == 0
+    assert (place / "src/data/stopped").read_text() == "closed"
+
+
+@pytest.mark.sweep
+def test_the_event_source_of_a_browser_reads_a_stream_once(
+    playwright: Path, running: Server, asked: httpx.Client
+) -> None:
+    def read(path: str, seconds: float) -> list[object]:
+        program = PROGRAMS / "event_source.py"
+        read: list[object] = json.loads(
+            run(playwright, program, BROWSER, running.url, path, seconds)
+        )
+        return read
+
+    def opened() -> float:
+        return metric(asked, "scaffold_requests_total", route="/events")
+
+    before = opened()
+    # A browser opens a stream again after three seconds, if its page has not closed it.
+    assert read("/events?count=3", 5) == [[0, 1, 2], "end"]
+    assert opened() == before + 1
+    assert read("/events?count=3&fails=2", 0) == [[0, 1], "there is no more"]
 
 
 def test_other_bodies_are_told_where_streams_are(asked: httpx.Client) -> None:

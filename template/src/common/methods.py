@@ -66,7 +66,7 @@ class Methods:
         """
         if self._is_plain:
             return rows_of(call(self._names[0], inputs), self._names[0])
-        given = self._given(request)
+        given = self.given(request)
         results = {}
         for name in self._names:
             taken = {key: value for key, value in given.items() if self._takes(name, key)}
@@ -75,7 +75,7 @@ class Methods:
             return results[self._names[0]]
         return objects(results)
 
-    def _given(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def given(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters of a request, and the owner's defaults for others."""
         if not self._parameters:
             return {}

@@ -30,16 +30,21 @@ class Threads:
     @contextmanager
     def computing(self, rows: int) -> Iterator[None]:
         """Run the block, which computes this many rows, with as many threads as suit it."""
+        count = self.choose(rows)
+        start = time.perf_counter()
+        yield
+        took = (time.perf_counter() - start) * count
+        self._row_seconds += WEIGHT * (took / max(rows, 1) - self._row_seconds)
+
+    def choose(self, rows: int) -> int:
+        """Use as many threads from now on as suit this many rows."""
         count = self._most
         if rows * self._row_seconds * (self._most - 1) < MOMENT_SECONDS:
             count = 1
         if count != self._count:
             self._set_count(count)
             self._count = count
-        start = time.perf_counter()
-        yield
-        took = (time.perf_counter() - start) * count
-        self._row_seconds += WEIGHT * (took / max(rows, 1) - self._row_seconds)
+        return count
 
 
 def openmp() -> Threads:

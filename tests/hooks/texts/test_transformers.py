@@ -106,6 +106,86 @@ def test_what_cannot_be_proved_is_refused(
         definition.answering(made, **{"method": None, "parameters": None, **settings})
 
 
+def by_bytes() -> Any:
+    """A tokenizer whose tokens are bytes: most characters take several of them."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: number for number, letter in enumerate(letters)}
+    made = Tokenizer(models.BPE(vocabulary, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=64)
+
+
+def of_bytes() -> Any:
+    import torch
+
+    torch.manual_seed(0)
+    sizes = {"n_embd": SIZE, "n_layer": 1, "n_head": 2, "n_positions": 128}
+    config = transformers.GPT2Config(
+        vocab_size=256, bos_token_id=0, eos_token_id=0, initializer_range=1.0, **sizes
+    )
+    model = transformers.GPT2LMHeadModel(config).eval()
+    return transformers.pipeline(
+        "text-generation", model=model, tokenizer=by_bytes(), max_new_tokens=40, do_sample=False
+    )
+
+
+def joined(answer: dict[str, Any]) -> str:
+    return "".join(chunk["predictions"][0] for chunk in answer["chunks"])
+
+
+def test_pieces_of_a_text_are_the_answer(make: Make) -> None:
+    names = ["return_full_text", "clean_up_tokenization_spaces", "do_sample"]
+    scaffold = make(writer(do_sample=False), parameters=[*names, "num_return_sequences"])
+    for parameters in ({}, {"return_full_text": False}, {"clean_up_tokenization_spaces": True}):
+        for text in TEXTS:
+            body = {"instances": [text], "parameters": parameters}
+            streamed = scaffold.predict({**body, "stream": True})
+            assert joined(streamed) == scaffold.predict(body)["predictions"][0]
+    assert len(streamed["chunks"]) > 1
+    body = {"instances": TEXTS[:1], "stream": True}
+    assert joined(scaffold.predict({**body, "parameters": {"do_sample": True}})).startswith(
+        TEXTS[0]
+    )
+    several = {**body, "parameters": {"do_sample": True, "num_return_sequences": 2}}
+    for refused, message in (
+        (several, "num_return_sequences must be 1"),
+        ({**body, "instances": TEXTS}, "send one row, not 3"),
+        ({**body, "stream": "yes"}, "must be true or false"),
+        ({"instances": TEXTS[:1], "strem": True}, 'write "stream"'),
+    ):
+        with pytest.raises(ServingError, match=f"400.*{message}"):
+            scaffold.predict(refused)
+
+
+def test_pieces_hold_whole_characters(make: Make) -> None:
+    texts = ["Öl für Zoë", "日本語", "a"]
+    scaffold = make(of_bytes(), sample_input=texts)
+    for text in texts:
+        streamed = scaffold.predict({"instances": [text], "stream": True})
+        assert joined(streamed) == scaffold.predict([text])["predictions"][0]
+        assert len(streamed["chunks"]) > 5
+
+
+def test_other_tasks_have_no_pieces(make: Make) -> None:
+    with pytest.raises(ServingError, match="400.*text-classification answers as a whole"):
+        make(classifier()).predict({"instances": TEXTS[:1], "stream": True})
+
+
+def test_tokens_are_streamed_and_a_client_that_leaves_ends_them(make: Make) -> None:
+    scaffold = make(writer(do_sample=False), parameters=["max_new_tokens"])
+    with scaffold.serve(port=0) as server, generator.client(server.url) as client:
+        body = {"instances": ["the cat"], "stream": True}
+        whole = client.predict(["the cat"])["predictions"][0]
+        assert "".join(chunk["predictions"][0] for chunk in client.stream(body)) == whole
+        long = {**body, "parameters": {"max_new_tokens": 50}}
+        for _ in range(3):
+            next(iter(client.stream(long)))
+        assert client.predict(["the cat"])["predictions"][0] == whole
+
+
 def test_texts_for_a_bare_model_are_an_error_that_names_the_pipeline(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"pipeline\(TASK, model=model, tokenizer=tokenizer\)"):
         generator.from_model(

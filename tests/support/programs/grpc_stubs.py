@@ -16,6 +16,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
 
 SERVICES = ("", "model", "inference.GRPCInferenceService", "another")
 REFLECTED = ("inference.GRPCInferenceService", "grpc.health.v1.Health", "google.protobuf.Any")
+TRITONS = "ModelStreamInferResponse"  # which KServe's description has not
 METHODS = {
     "ServerLive": {},
     "ServerReady": {},
@@ -72,7 +73,9 @@ def reflection(channel: Any) -> dict[str, Any]:
     kserves = FileDescriptorProto()
     grpc_predict_v2_pb2.DESCRIPTOR.CopyToProto(kserves)
     found["as KServe's"] = [
-        each.message_type == kserves.message_type for each in described(files[0])
+        [message for message in each.message_type if message.name != TRITONS]
+        == list(kserves.message_type)
+        for each in described(files[0])
     ]
     return found
 

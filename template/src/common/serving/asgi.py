@@ -104,7 +104,7 @@ class Application:
         except (Refused, Unanswered) as error:
             answer = error_answer(error.status, error)
         if isinstance(answer, Stream):
-            await self._send_stream(answer, headers, request_id, receive, send)
+            await self._send_stream(answer, headers, request_id, receive, send, method == "HEAD")
             routes.count(name, answer.status, request_id, time.perf_counter() - start)
             return None
         took = time.perf_counter() - start
@@ -123,11 +123,19 @@ class Application:
         return await self.workers.submit_stream(Kind.ROUTE, body, request_id, sent)
 
     async def _send_stream(
-        self, stream: Stream, headers: Headers, request_id: str, receive: Receive, send: Send
+        self,
+        stream: Stream,
+        headers: Headers,
+        request_id: str,
+        receive: Receive,
+        send: Send,
+        is_head: bool,
     ) -> None:
         """Send an answer chunk by chunk, until its end or until the client has left."""
         form = form_of(headers.fields)
         fields = self.routes.stream_fields(stream, form, request_id)
+        if is_head:
+            stream.cancel()
         leaving = asyncio.ensure_future(_until_left(receive, stream))
         try:
             await send({"type": "http.response.start", "status": stream.status, "headers": fields})

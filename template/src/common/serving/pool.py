@@ -34,6 +34,7 @@ CLOSE_SECONDS = 2.0  # for workers to end by themselves
 OWNERS_CLOSE_SECONDS = 10.0  # and where the owner's code has something to close
 HEALTH_SECONDS = 5.0  # between two questions to a worker for its health
 MAX_IN_FLIGHT = 2048  # requests at a worker, where a batch may have more rows
+STOPPING = "the server is stopping"
 FIRST_PROCESS = 1  # of a container: what has lost its parent is left to it
 FLUSH_PARTS = 32  # the worker starts on so many while the server still reads other requests
 
@@ -109,6 +110,7 @@ class Worker(asyncio.Protocol):
         health_asked: when it was asked last, by `time.monotonic`.
         is_spare: whether it waits until others like it are ready, too.
         is_retired: whether another one has taken its place.
+        streaming: how many of its jobs are streams that have begun.
     """
 
     pool: "Pool"
@@ -126,6 +128,7 @@ class Worker(asyncio.Protocol):
     health_asked: float = 0.0
     is_spare: bool = False
     is_retired: bool = False
+    streaming: int = 0
     transport: asyncio.Transport | None = None
     splitter: Splitter = field(default_factory=Splitter)
 
@@ -394,6 +397,7 @@ class Pool:
             if response.kind == END:
                 stream = job.stream or self._begin_stream(worker, job, response)
                 stream.end(response.body or None)
+                worker.streaming -= 1
             elif not job.answer.done():
                 job.answer.set_result(response)
         if self._queue:
@@ -406,9 +410,12 @@ class Pool:
             return
         stream = job.stream or self._begin_stream(worker, job, response)
         stream.feed(response.body)
+        if self._queue:
+            self._dispatch()  # a stream takes no place of a request
 
     def _begin_stream(self, worker: Worker, job: Job, first: Response) -> Stream:
         ident = job.ident
+        worker.streaming += 1
         stream = job.stream = Stream(
             first,
             lambda count: worker.tell(Kind.MORE, ident, count.to_bytes(4, "big")),
@@ -474,7 +481,7 @@ class Pool:
         for task in list(self._tasks):
             task.cancel()
         for job in self._queue:
-            self._fail(job, 503, "the server is stopping")
+            self._fail(job, 503, STOPPING)
         self._queue.clear()
         workers = [*self._workers, *self._leaving]
         for worker in workers:
@@ -496,6 +503,8 @@ class Pool:
 
     def _loss(self, late: bool) -> tuple[int, str]:
         """The status and the message for a request whose worker ended."""
+        if self._closing:
+            return 503, STOPPING
         if not late:
             return 503, "the worker that had this request ended; try again"
         limit = f"{self._serving.predict_timeout_seconds:g} seconds (predict_timeout_seconds)"
@@ -520,7 +529,8 @@ class Pool:
         """The worker with the fewest requests; None if all are full."""
         best = None
         for worker in self._workers:
-            room = worker.ready and len(worker.jobs) < self._max_in_flight
+            asked = len(worker.jobs) - worker.streaming
+            room = worker.ready and asked < self._max_in_flight
             if room and (best is None or len(worker.jobs) < len(best.jobs)):
                 best = worker
         return best

@@ -63,6 +63,7 @@ class Stream:
 
     Attributes:
         status, beside, kind: as those of a Response.
+        error: why it has ended, as JSON, where that is not the regular end.
     """
 
     kind = Kind.CHUNK
@@ -73,7 +74,7 @@ class Stream:
         self.status, self.beside = first.status, first.beside
         self._grant, self._cancel = grant, cancel
         self._chunks: deque[bytes] = deque()
-        self._error: bytes | None = None
+        self.error: bytes | None = None
         self._ended = False
         self._came = asyncio.Event()
         self._taken = 0
@@ -94,7 +95,7 @@ class Stream:
         Args:
             error: why, as JSON, where it is not the regular end.
         """
-        self._ended, self._error = True, error
+        self._ended, self.error = True, error
         self._came.set()
 
     def cancel(self) -> None:
@@ -104,18 +105,23 @@ class Stream:
             self.end()
             self._cancel()
 
-    async def parts(self, form: Form) -> AsyncIterator[bytes]:
-        """The bytes of the answer; its last chunk is one that came with the end."""
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The chunks, as they come. After the last one, `error` says whether there is one."""
         while True:
             while self._chunks:
-                yield b"".join((form.start, self._chunks.popleft(), form.stop))
+                yield self._chunks.popleft()
                 self._count()
             if self._ended:
-                break
+                return
             self._came.clear()
             await self._came.wait()
-        if self._error is not None:
-            yield b"".join((form.error, self._error, form.stop))
+
+    async def parts(self, form: Form) -> AsyncIterator[bytes]:
+        """The bytes of the answer."""
+        async for chunk in self.chunks():
+            yield b"".join((form.start, chunk, form.stop))
+        if self.error is not None:
+            yield b"".join((form.error, self.error, form.stop))
         elif form.last:
             yield form.last
 
@@ -129,4 +135,4 @@ class Stream:
 def refused(stream: Stream) -> Unanswered:
     """The error where an answer cannot be a stream, which is ended."""
     stream.cancel()
-    return Unanswered(501, "this route sends no streams: post JSON to :predict")
+    return Unanswered(501, "no streams here: post JSON to :predict, or call ModelStreamInfer")

@@ -22,6 +22,7 @@ from ..bodies.json_rows import EventPieces, JsonPieces
 from ..bodies.msgpack_rows import MsgpackPieces
 from ..bodies.scoring import Scoring
 from ..bodies.v2.v2_codec import V2, parted
+from ..bodies.v2.v2_codec import line_of as v2_line
 from ..bodies.v2.v2_pieces import V2Pieces
 from ..bodies.values import Encoder
 from ..context import Context
@@ -40,7 +41,7 @@ from .own_routes import OwnRoutes
 from .recovery import Failure, Recovery
 from .responses import Uncut, cut, kept, shown
 from .sharing import MOST_CHECKED, Group, Sharing
-from .streams import STREAMED, Stream, Streams, is_stream, yields
+from .streams import IN_JSON, IN_TENSORS, Stream, Streams, is_stream, yields
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -362,7 +363,7 @@ class Flow:
             final = self._postprocess(call, value)
             if isinstance(final, Response):
                 return final
-            return self._chunk(call.frame, call.context, final)
+            return self._chunk(call.frame, call.context, final, _chunk_encoder(call))
 
         def failed(error: BaseException) -> Response:
             return self._failure(call.frame, error, "predict", call.context)
@@ -389,17 +390,23 @@ class Flow:
     def _refusal_of_stream(self, frame: Request) -> Response | None:
         if self.streams is None:
             return _error(frame, 501, "this server sends no streams")
-        if frame.kind not in STREAMED:
+        if frame.kind not in IN_JSON + IN_TENSORS:
             return _error(frame, 400, "this model answers with a stream: send JSON to :predict")
         return None
 
-    def _chunk(self, frame: Request, context: Context | None, value: Any) -> Response:
+    def _chunk(
+        self,
+        frame: Request,
+        context: Context | None,
+        value: Any,
+        encode: Encoder = bodies.json_encode,
+    ) -> Response:
         """The Response of one value of a stream."""
         try:
             status, beside = 200, b""
             if context is not None:
                 status, beside = context.checked_status(), context.beside()
-            body = bodies.json_encode(value)
+            body = encode(value)
             if len(body) > self._max_answer_bytes:
                 raise TooLarge(str(len(body)), self._max_answer_bytes)
             return Response(frame.ident, status, Kind.CHUNK, body, beside)
@@ -660,6 +667,23 @@ class Flow:
         if failure == Failure.OUT_OF_MEMORY:
             return _error(frame, 503, NO_MEMORY)
         return _error(frame, 500, _logged(frame, "the model failed"))
+
+
+def _chunk_encoder(call: Call) -> Encoder:
+    """What encodes the chunks of a request's answer."""
+    if call.frame.kind not in IN_TENSORS:
+        return bodies.json_encode
+
+    def encode(value: Any) -> bytes:
+        if not isinstance(value, Mapping):
+            raise Unsendable(
+                f"predict yielded a {type_name(value)}: for tensors it must be a dict with"
+                " predictions"
+            )
+        body = call.encode(value)
+        return body if call.frame.kind == Kind.GRPC else v2_line(body)
+
+    return encode
 
 
 def _timed(steps: Steps[T]) -> Steps[tuple[T, float]]:

@@ -67,6 +67,7 @@ def main() -> None:
     try:
         _serve_until_broken(connection, splitter, flow, rest, config.serving)
     except (EOFError, ConnectionError):
+        flow.streams.close()
         flow.lifecycle.close()
 
 
@@ -328,12 +329,17 @@ def _serve_large(
 
 
 def _go_on(connection: socket.socket, flow: Any) -> None:
-    """Send chunks of streams until other frames come, or no stream may send more."""
+    """Send chunks of streams until other frames come, or no stream may send more.
+
+    One is sent even so: frames that never end must not hold up streams.
+    """
     streams = flow.streams
-    while streams.can_go_on and not select.select([connection], [], [], 0)[0]:
+    while streams.can_go_on:
         response = streams.step()
         if response is not None:
             connection.sendall(response.pack())
+        if select.select([connection], [], [], 0)[0]:
+            return
 
 
 def _open(flow: Any, frames: list[Frame], large: deque[Request]) -> list[Any]:

@@ -12,7 +12,10 @@ from ..schema import Parameter
 from ..words import kind_of, listing
 
 # Framework to keys; each is true or false.
-FLAGS = dict.fromkeys(("sklearn", "xgboost", "lightgbm", "catboost"), ("probabilities",))
+FLAGS = {
+    **dict.fromkeys(("sklearn", "xgboost", "lightgbm", "catboost"), ("probabilities",)),
+    "transformers": ("stream",),
+}
 PARAMETERS = "parameters"
 ALIKE = 0.9  # difflib's ratio: one letter too few, or two that changed places
 MOST_LETTERS = 40

@@ -12,8 +12,10 @@ from typing import Any
 
 from ..link.frames import CREDIT, Kind, Request, Response
 
-# Kinds of bodies whose answers are JSON: a chunk is one line of it.
-STREAMED = (Kind.JSON, Kind.ROUTE, Kind.SCORING, Kind.CSV)
+# Kinds of bodies whose chunks are JSON: each is one line of it, or one event.
+IN_JSON = (Kind.JSON, Kind.ROUTE, Kind.SCORING, Kind.CSV)
+# Those whose chunks are answers as the protocol has them, V2's as JSON.
+IN_TENSORS = (Kind.V2, Kind.GRPC)
 
 
 def is_stream(value: Any) -> bool:
@@ -48,10 +50,11 @@ class Stream:
 
 
 class Streams:
-    """The streams of a worker. Each has its turn, one chunk at a time."""
+    """The streams of a worker. Each has its turn, one chunk at a time; new ones come first."""
 
     def __init__(self) -> None:
         self._all: dict[int, Stream] = {}
+        self._new: deque[int] = deque()
         self._turns: deque[int] = deque()
 
     def __len__(self) -> int:
@@ -60,15 +63,15 @@ class Streams:
     @property
     def can_go_on(self) -> bool:
         """Whether a stream may send a chunk now."""
-        return bool(self._turns)
+        return bool(self._new or self._turns)
 
     def add(self, stream: Stream) -> None:
         self._all[stream.frame.ident] = stream
-        self._turns.append(stream.frame.ident)
+        self._new.append(stream.frame.ident)
 
     def step(self) -> Response | None:
         """The next chunk, or the end, of the stream whose turn it is."""
-        ident = self._turns.popleft()
+        ident = (self._new or self._turns).popleft()
         stream = self._all.get(ident)
         if stream is None:
             return None

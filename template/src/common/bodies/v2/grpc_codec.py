@@ -19,7 +19,7 @@ from ..ndarray_codec import parse_shape
 from ..values import Array, DecodeError, Encoder
 from . import protobuf, protobuf_fields
 from .first_row import Cut, First
-from .names import V2_BYTES, check_model
+from .names import FINAL_ASKED, V2_BYTES, check_model
 from .protobuf import Repeated, Scalar
 from .protobuf_fields import BYTES, FIXED32, FIXED64, VARINT, Budget
 from .v2_codec import (
@@ -107,7 +107,7 @@ class ModelInfer:
         message = Message(memoryview(body))
         check_model(self._name, self._version, message.model_name, message.model_version)
         tensors = message.tensors()
-        message.parameters.pop(BINARY_OUTPUT, None)
+        _leave_to_server(message.parameters)
         request = {**message.parameters, **request_of_tensors(tensors, self._described)}
         answer_id = message.id or request_id
         return request, partial(self._encode, answer_id, message.outputs, bool(message.raw))
@@ -123,7 +123,7 @@ class ModelInfer:
         check_model(self._name, self._version, message.model_name, message.model_version)
         cut = Cut(self._described)
         tensors = message.tensors(partial(_first_typed, cut), cut.raw)
-        message.parameters.pop(BINARY_OUTPUT, None)
+        _leave_to_server(message.parameters)
         yield cut.first(message.parameters, tensors)
 
     def _encode(
@@ -218,6 +218,12 @@ class Message:
 
 
 # ---- reading ----
+
+
+def _leave_to_server(parameters: dict[str, Any]) -> None:
+    """Take out the parameters that are about the answer's form."""
+    parameters.pop(BINARY_OUTPUT, None)
+    parameters.pop(FINAL_ASKED, None)
 
 
 def _parts(body: memoryview, budget: Budget) -> Iterator[tuple[int, memoryview]]:

@@ -9,6 +9,8 @@ from ...errors import UnknownModel
 from ...words import no_version, shown
 
 V2_BYTES = "BYTES"  # V2's name for texts and bytes
+# Triton's parameter: the last response of a stream says that it is the last.
+FINAL_ASKED = "triton_enable_empty_final_response"
 DATATYPES = {
     "bool": "BOOL",
     **{f"int{bits}": f"INT{bits}" for bits in (8, 16, 32, 64)},

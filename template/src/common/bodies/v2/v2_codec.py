@@ -147,6 +147,18 @@ def parted(body: bytes | memoryview) -> tuple[memoryview, memoryview]:
     return view[V2_HEAD.size : end], view[end:]
 
 
+def line_of(answer: bytes) -> bytes:
+    """A response as `V2.decode`'s encoder makes it, as one line of JSON.
+
+    Raises:
+        InvalidInput: it has raw data.
+    """
+    (size,) = V2_HEAD.unpack_from(answer)
+    if size:
+        raise InvalidInput("binary_data: the chunks of a stream are JSON: leave it out")
+    return answer[V2_HEAD.size :]
+
+
 def chosen(tensors: dict[str, Array], requested: Collection[str]) -> dict[str, Array]:
     """The requested outputs in the order of the request; all outputs if none is requested.
 

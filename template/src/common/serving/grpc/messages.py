@@ -1,6 +1,7 @@
 """The messages of V2's GRPCInferenceService, and their description.
 
-Source: KServe's Open Inference Protocol (V2), grpc_predict_v2.proto.
+Sources: KServe's Open Inference Protocol (V2), grpc_predict_v2.proto. ModelStreamInfer is Triton's,
+grpc_service.proto.
 """
 
 from typing import Any
@@ -25,6 +26,7 @@ METHODS = (
     "RepositoryModelLoad",
     "RepositoryModelUnload",
 )
+STREAM = "ModelStreamInfer"  # of ModelInfer's requests
 # The fields of each message, in the order of their numbers, which start at 1. A message that is
 # part of another one follows it. `repeated`, `map` and `oneof` are as in a .proto file.
 MESSAGES = {
@@ -103,6 +105,7 @@ MESSAGES = {
     "RepositoryModelLoadResponse": ("string model_name", "bool isLoaded"),
     "RepositoryModelUnloadRequest": ("string model_name",),
     "RepositoryModelUnloadResponse": ("string model_name", "bool isUnloaded"),
+    "ModelStreamInferResponse": ("string error_message", "ModelInferResponse infer_response"),
 }
 CHOICE = "parameter_choice"  # the oneof of InferParameter
 ENTRY = "ParametersEntry"  # what protoc makes of a map: a message of a key and a value
@@ -123,6 +126,13 @@ def description() -> FileDescriptorProto:
     for method in METHODS:
         asked, answered = (f".{PACKAGE}.{method}{part}" for part in ("Request", "Response"))
         service.method.add(name=method, input_type=asked, output_type=answered)
+    service.method.add(
+        name=STREAM,
+        input_type=f".{PACKAGE}.ModelInferRequest",
+        output_type=f".{PACKAGE}.{STREAM}Response",
+        client_streaming=True,
+        server_streaming=True,
+    )
     return file
 
 

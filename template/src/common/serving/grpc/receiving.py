@@ -19,7 +19,7 @@ LATE_SECONDS = 0.05  # a timer that is later shows a busy event loop: the messag
 
 
 class Receiver:
-    """Receives one message of each call.
+    """Receives the messages of calls, one at a time of each.
 
     A handler of a stream can end a call whose message has not come, and one of a single message
     cannot. To a client both are the same.
@@ -42,6 +42,17 @@ class Receiver:
         Raises:
             Refused: it has none, or has made room for another one.
         """
+        message = await self.next(context)
+        if message is None:
+            raise Refused(400, "the call has no message")
+        return message
+
+    async def next(self, context: Any) -> bytes | None:
+        """The next message of a call; None after its last.
+
+        Raises:
+            Refused: the call has made room for another one.
+        """
         arrival = _Arrival(self)
         try:
             message: Any = await context.read()
@@ -53,7 +64,7 @@ class Receiver:
             arrival.timer.cancel()
             self._slow.pop(arrival, None)
         if message is grpc.aio.EOF:
-            raise Refused(400, "the call has no message")
+            return None
         if len(message) > SMALL_BYTES:
             self._make_room(len(message))
         return bytes(message)

@@ -83,6 +83,7 @@ class GRPCServer:
         self._following.cancel()
         self._health.stop()
         self._reflection.stop()
+        self._inference.stop()
         if seconds:
             self._inference.hold()
             await asyncio.sleep(HOLD_SECONDS)
