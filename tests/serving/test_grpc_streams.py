@@ -224,7 +224,7 @@ def test_calls_that_wait_for_a_request_make_room(directory: Path, tmp_path: Path
             calls.append(answers)
         ended = calls[0]
         assert refused_code(ended) is grpc.StatusCode.UNAVAILABLE
-        assert "max_connections" in ended.details()
+        assert "max_queue_bytes" in ended.details()
         requests.put(request(1))
         next(answers)
 
