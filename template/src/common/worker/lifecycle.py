@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 from ..errors import LoadError, text_of
+from .coroutines import finished
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Lifecycle:
         if not _has(self._model, WARM_UP):
             return
         try:
-            self._model.warmup()
+            finished(self._model.warmup())
         except (Exception, SystemExit) as error:
             logger.error("warmup() failed", exc_info=error)
             raise LoadError(
@@ -53,7 +54,7 @@ class Lifecycle:
         It is not where `health` returns False or a text, the reason, or raises an exception.
         """
         try:
-            said = self._model.health()
+            said = finished(self._model.health())
         except BaseException as error:
             return f"health() failed: {type(error).__name__}: {' '.join(text_of(error).split())}"
         if said is None or said is True:
@@ -69,7 +70,7 @@ class Lifecycle:
         if not self.closes:
             return
         try:
-            self._model.close()
+            finished(self._model.close())
         except BaseException as error:
             logger.error("close() failed", exc_info=error)
 
