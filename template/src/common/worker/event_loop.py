@@ -69,7 +69,6 @@ class EventLoop:
             task.cancel()
         if others:
             await asyncio.wait(others, timeout=CLOSE_SECONDS)
-        await self._loop.shutdown_asyncgens()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

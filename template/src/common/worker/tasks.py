@@ -28,7 +28,6 @@ from .streams import Stream, ended_by
 logger = logging.getLogger(__name__)
 
 MOST_BEAT_SECONDS = 1.0  # between two signs that the event loop goes on
-OVER = object()
 
 
 @dataclass(slots=True)
@@ -292,14 +291,14 @@ class Tasks:
                 await job.credit.take()
                 await self._begin(job)
                 try:
-                    value = await anext(values, OVER)
-                    if through is not None and value is not OVER:
+                    value = await values.__anext__()  # anext() with a default may crash Python
+                    if through is not None:
                         value = await through(value)
-                finally:
-                    self._give_back(job)
-                if value is OVER:
+                except StopAsyncIteration:
                     self._say(job, Came())
                     return
+                finally:
+                    self._give_back(job)
                 self._say(job, Came(value, is_last=False))
         except BaseException as error:
             self._say(job, Came(error=error))
