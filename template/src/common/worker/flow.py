@@ -460,7 +460,8 @@ class Flow:
         def go_on(came: "Came") -> Outcome:
             value = came.value
             if came.error is not None:
-                value = self._failure(call.frame, came.error, phase, call.context)
+                is_models = phase == "predict"
+                value = self._failure(call.frame, came.error, phase, call.context, is_models)
             return then(call, value, came.seconds)
 
         self._started_tasks().start(work, call.frame.request_id, go_on)
@@ -873,12 +874,25 @@ class Flow:
             return self._failure(call.frame, error, "encode")
 
     def _failure(
-        self, frame: Request, error: BaseException, phase: str, context: Context | None = None
+        self,
+        frame: Request,
+        error: BaseException,
+        phase: str,
+        context: Context | None = None,
+        is_models: bool = True,
     ) -> Response:
         """The Response of an error.
 
         The client's mistake is a 400 with its message, or has the status that a hook has set. All
         else reveals nothing about the model; its traceback is in the log.
+
+        Args:
+            frame: the request.
+            error: the error.
+            phase: where it was raised, for the log.
+            context: what the hooks get beside the request.
+            is_models: whether the model may have failed. A coroutine beside it waits for others'
+                services, which may be away.
         """
         if isinstance(error, UnknownModel):
             return _error(frame, 404, text_of(error))
@@ -886,7 +900,9 @@ class Flow:
             return _unsendable(frame, error)
         if isinstance(error, TooLate):
             return _late(frame, f"{phase} took longer than {error}")
-        failure = self._recovery.note(error)
+        failure = Failure.of(error)
+        if is_models or failure in (Failure.OUT_OF_MEMORY, Failure.FINAL):
+            failure = self._recovery.note(error)
         if failure == Failure.INPUT:
             return _refused(frame, text_of(error), context)
         text = f"{phase} failed: {type(error).__name__}: {text_of(error)}"

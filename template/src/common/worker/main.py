@@ -156,9 +156,9 @@ def load(config: Config) -> Any:
     flow.lifecycle.warm_up()
     try:
         _warm_up(flow, config)
-    except recoveries.Broken as error:
+        _try_example(flow, config)
+    except (recoveries.Broken, recoveries.Stuck) as error:
         raise LoadError(f"the model cannot predict: {error}") from error
-    _try_example(flow, config)
     return flow
 
 

@@ -291,15 +291,14 @@ class Tasks:
                 await job.credit.take()
                 await self._begin(job)
                 try:
-                    value = await values.__anext__()  # anext() with a default may crash Python
-                    if through is not None:
-                        value = await through(value)
-                except StopAsyncIteration:
-                    self._say(job, Came())
-                    return
+                    came = await _next(values)
+                    if through is not None and not came.is_last:
+                        came.value = await through(came.value)
                 finally:
                     self._give_back(job)
-                self._say(job, Came(value, is_last=False))
+                self._say(job, came)
+                if came.is_last:
+                    return
         except BaseException as error:
             self._say(job, Came(error=error))
         finally:
@@ -335,8 +334,12 @@ class Tasks:
         self._came.append((job, came))
         if not self._is_woken:
             self._is_woken = True
-            with contextlib.suppress(OSError):
-                self._waker.send(b"\0")
+            # Later, so that what comes to its end together is answered together.
+            asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):
+            self._waker.send(b"\0")
 
     def _hear(self) -> None:
         self._is_heard = True
@@ -344,3 +347,11 @@ class Tasks:
     async def _ended(self, jobs: list[Job]) -> None:
         if tasks := [job.task for job in jobs if job.task is not None]:
             await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+
+
+async def _next(values: AsyncGenerator[Any, None]) -> Came:
+    """What a generator yields next. `anext` with a default may crash Python 3.11."""
+    try:
+        return Came(await values.__anext__(), is_last=False)
+    except StopAsyncIteration:
+        return Came()
