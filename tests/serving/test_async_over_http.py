@@ -86,7 +86,7 @@ class InferenceModel:
 
     def predict(self, request):
         self.rows.append(len(request["instances"]))
-        time.sleep(0.02)
+        time.sleep(0.01)
         return {"predictions": [sum(row) for row in request["instances"]]}
 
     def postprocess(self, response, context):
@@ -191,7 +191,7 @@ def post(server: Running, *bodies: dict[str, Any]) -> list[httpx.Response]:
     limits = httpx.Limits(max_connections=None)
     with (
         httpx.Client(base_url=server.url, timeout=60, limits=limits) as client,
-        concurrent.futures.ThreadPoolExecutor(256) as threads,
+        concurrent.futures.ThreadPoolExecutor(100) as threads,
     ):
         return list(threads.map(lambda body: client.post(PREDICT, json=body), bodies))
 
@@ -254,6 +254,7 @@ def test_one_that_hangs_gets_504_and_the_others_go_on(running: Running, act: str
     assert running.workers() == worker
 
 
+@pytest.mark.sweep
 def test_a_hook_that_blocks_the_event_loop_ends_the_worker(running: Running) -> None:
     [worker] = running.workers()
     [late] = post(running, {"instances": [[0]], "act": "block"})
@@ -297,6 +298,7 @@ def test_a_chunk_that_hangs_ends_its_stream(asked: httpx.Client) -> None:
     assert answer.status_code == 504
 
 
+@pytest.mark.sweep
 def test_a_server_that_ends_answers_first(mixed: Path) -> None:
     with serving(mixed) as server, concurrent.futures.ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(post, server, *[{"instances": [[1]], "pause": 1.5}] * 10)
@@ -338,6 +340,7 @@ def test_several_slow_hooks_are_no_hang(whole: Scaffold) -> None:
         assert answer.json()["predictions"] == [3] and server.workers() == worker
 
 
+@pytest.mark.sweep
 def test_without_a_server(whole: Scaffold, mixed: Path) -> None:
     assert whole.predict([[1, 2]])["predictions"] == [3]
     chunks = whole.predict({"instances": [], "chunks": 40})["chunks"]
