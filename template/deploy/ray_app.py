@@ -32,7 +32,7 @@ from common.serving.predict_routes import version_fields  # noqa: E402
 from common.serving.streams import Stream  # noqa: E402
 from common.worker.flow import Flow  # noqa: E402
 from common.worker.main import load  # noqa: E402
-from common.worker.recovery import Broken  # noqa: E402
+from common.worker.recovery import Broken, Stuck  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -131,9 +131,7 @@ class Replica:
 
     def _work(self, requests: list[Request], answers: dict[int, Response]) -> None:
         """What the thread does: answer group by group."""
-        for responses, stats in self._flow.answer(
-            [self._flow.open(request) for request in requests]
-        ):
+        for responses, stats in self._flow.answer_all(requests):
             answers.update((response.ident, response) for response in responses)
             self._progress = time.monotonic()
             if stats is not None:
@@ -150,6 +148,8 @@ class Replica:
                 except Broken as error:
                     self._broken = True
                     self._end("broken", f"the model can answer nothing more: {error}")
+                except Stuck as error:
+                    self._end("stuck", str(error))
                 return
         self._end("stuck", "predict is stuck")
 

@@ -35,7 +35,8 @@ HOOKS: Order = [
     ("__init__",),
 ]
 COMMON: Order = [
-    ("current", "words", "logs", "threads", "documents", "tensorflow_start"),
+    ("current", "words", "threads", "documents", "tensorflow_start"),
+    ("logs",),
     ("errors",),
     ("schema", "config_file", "platforms", "context"),
     ("config", "rows", "routes"),

@@ -80,6 +80,7 @@ class Serving:
     workers: int = _rule(1, 1, 256)
     max_batch_size: int = _rule(256, 1, 1_000_000)
     fixed_batch_size: int = _rule(0, 0, 1_000_000)
+    max_concurrency: int = _rule(64, 1, 100_000)
     max_queue: int = _rule(1024, 1, 1_000_000)
     max_queue_bytes: int = _rule(512 * 2**20, 1, 2**48)
     max_head_bytes: int = _rule(2**16, 2**10, 2**24)

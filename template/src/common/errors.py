@@ -57,6 +57,10 @@ class DecodeError(ValueError):
     """A request body is not valid. The message is one line for the client."""
 
 
+class TooLate(Exception):
+    """A coroutine of the owner's took too long, and was cancelled. The message is the limit."""
+
+
 class Unanswered(Exception):
     """No worker answered the request.
 

@@ -7,6 +7,8 @@ import sys
 import warnings
 from datetime import datetime, timezone
 
+from . import current
+
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -22,7 +24,7 @@ class JSONFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if request_id := getattr(record, "request_id", None):
+        if request_id := getattr(record, "request_id", None) or current.request_id.get():
             line["request_id"] = request_id
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

@@ -71,7 +71,7 @@ class Client:
                 self._connection.sendall(request.pack())
                 chunks: list[bytes] = []
                 while (answer := self._next()).ident != self._ident or answer.kind == Kind.CHUNK:
-                    if answer.kind == Kind.BROKEN:
+                    if answer.kind in (Kind.BROKEN, Kind.STUCK):
                         raise LoadError(answer.body.decode())
                     if answer.ident == self._ident:
                         chunks.append(answer.body)

@@ -63,6 +63,8 @@ class Kind(IntEnum):
     MORE = 17  # to the worker: how many chunks more a stream may send, a u32
     CANCEL = 18  # to the worker: nobody waits for a stream any more
     ROUTE = 14  # the body of a request to a route of the owner's
+    ALIVE = 19  # from the worker: its event loop goes on
+    STUCK = 20  # from the worker: why its event loop does not go on
     HEALTH = 13  # to the worker, and from it with the reason where it is not well
 
 
@@ -75,12 +77,14 @@ class Ready:
         tells_health: whether it can be asked for its health.
         closes: whether it has something to close.
         routes: the owner's routes.
+        is_async: whether hooks or routes are `async def`.
     """
 
     reads_context: bool = False
     tells_health: bool = False
     closes: bool = False
     routes: tuple[OwnersRoute, ...] = ()
+    is_async: bool = False
 
     def pack(self) -> bytes:
         return json.dumps(dataclasses.asdict(self)).encode()

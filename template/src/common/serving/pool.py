@@ -177,6 +177,9 @@ class Worker(asyncio.Protocol):
             self.loaded.set_exception(LoadError(response.body.decode()))
         elif response.kind == Kind.HEALTH:
             self._take_health(response.body.decode())
+        elif response.kind == Kind.STUCK:
+            self.stuck = True
+            self.kill()
         elif response.kind == Kind.BROKEN:
             self.broken = response.body.decode()
             self.kill()
@@ -385,6 +388,9 @@ class Pool:
     def take(self, said: Ready) -> None:
         """Take what a worker says of the owner's code."""
         self.reads_context, self.own_routes = said.reads_context, said.routes
+        serving = self._serving
+        at_once = max(serving.max_batch_size, said.is_async and serving.max_concurrency)
+        self._max_in_flight = min(2 * at_once, MAX_IN_FLIGHT)
 
     def answered(self, worker: Worker, response: Response) -> None:
         """Deliver a worker's response, and send the worker what waits."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..bodies.values import Encoder
 from ..context import Context
-from ..link.frames import Request
+from ..link.frames import Request, Stats
 
 
 @dataclass(slots=True)
@@ -35,6 +35,26 @@ class Call:
     preprocessed: float
     context: Context | None = None
     apart: tuple[Hashable, ...] = ()
+
+
+@dataclass(slots=True)
+class Finishing:
+    """A call of `predict` whose responses are postprocessed in the event loop.
+
+    Attributes:
+        stats: what is known of it.
+        left: how many responses are to come.
+    """
+
+    stats: Stats
+    left: int
+
+    def one_more(self, postprocessed: float, encoded: float) -> Stats | None:
+        """Count a response, and the seconds that it took; the statistics after the last one."""
+        *others, post, encode = self.stats.seconds
+        self.stats.seconds = (*others, post + postprocessed, encode + encoded)
+        self.left -= 1
+        return None if self.left else self.stats
 
 
 def merged(calls: Sequence[Call]) -> dict[str, Any]:

@@ -72,7 +72,8 @@ class FirstRows:
         self._extent = extent(described)
         of_scoring = partial(ScoringRows, Columns(described))
         self._readers: dict[int, Reader] = {**READERS, Kind.SCORING: of_scoring}
-        self._converts = described is None  # whether the owner's code takes rows that do not fit
+        # Whether the owner's code takes rows that do not fit; unknown where it runs later.
+        self._converts = described is None or bool(self._hooks.later - {"postprocess"})
 
     def check(self, kind: int, body: bytes | memoryview, contexts: Contexts = no_context) -> None:
         """Check a body's first rows if it is large.

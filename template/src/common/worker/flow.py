@@ -6,11 +6,13 @@ Requests that have arrived together share one call of `predict` if that cannot c
 import contextlib
 import dataclasses
 import gc
+import inspect
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,11 +28,12 @@ from ..bodies.v2.v2_codec import line_of as v2_line
 from ..bodies.v2.v2_pieces import V2Pieces
 from ..bodies.values import Encoder
 from ..context import Context
-from ..errors import InvalidInput, TooLarge, UnknownModel, Unsendable, text_of
+from ..errors import InvalidInput, TooLarge, TooLate, UnknownModel, Unsendable, text_of
 from ..link.frames import PHASES, Kind, Ready, Request, Response, Stats
 from ..schema import ModelInput
 from ..words import kind_of, type_name
-from .calls import Call, merged
+from .calls import Call, Finishing, merged
+from .coroutines import cancel_all, finished, is_later
 from .first_rows import Contexts, FirstRows
 from .fixed_size import FixedSize
 from .hooks import Hooks, check_shared
@@ -41,7 +44,10 @@ from .own_routes import OwnRoutes
 from .recovery import Failure, Recovery
 from .responses import Uncut, cut, kept, shown
 from .sharing import MOST_CHECKED, Group, Sharing
-from .streams import IN_JSON, IN_TENSORS, Stream, Streams, is_stream, yields
+from .streams import IN_JSON, IN_TENSORS, Stream, Streams, close_unsent, is_stream, yields
+
+if TYPE_CHECKING:
+    from .tasks import Came, Tasks
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -57,6 +63,7 @@ ASIDE_BYTES = 1 << 22
 RAW_ASIDE_BYTES = 1 << 24
 # Kinds whose body cannot be an error's: the server makes one of the message.
 ONLY_ERRORS = (Kind.GRPC, Kind.EVENT)
+NO_RESPONSE = "predict returned None, it must return a dict with predictions"
 NO_SECONDS = (0.0,) * len(PHASES)
 NO_MEMORY = (
     "the request needs more of the GPU's memory than is free: try again later, or send fewer rows"
@@ -67,7 +74,7 @@ PIECE = 32  # responses; the server sends them while the next ones are encoded
 class InferenceModel(Protocol):
     """What `server/inference_model.py` defines: KFServing's four methods, in calling order.
 
-    All but `load` may take a second parameter, `context`.
+    All but `load` may take a second parameter, `context`. Each may be `async def`.
     """
 
     def load(self) -> None: ...
@@ -104,6 +111,9 @@ class Codec(Protocol):
 Predicted = tuple[list[tuple[Call, Any]], float]
 # Responses, and after the last ones of a call its statistics.
 Answered = tuple[list[Response], Stats | None]
+# A request that was opened, or has failed, or the answers that the event loop has led to. None is
+# about a stream, or answered later.
+Outcome = Call | Response | Iterator[Answered] | None
 
 
 class Flow:
@@ -121,10 +131,13 @@ class Flow:
         max_answer_bytes: the size of the largest answer.
         described: `model.input` of a Config, for bodies whose values stand in named columns.
         version: the model's version.
+        max_concurrency: how many coroutines of the model's may run at once.
+        limit: how long one may take, in seconds.
 
     Attributes:
         lifecycle: what the model does around its requests.
         streams: the answers that come chunk by chunk; None where nobody takes them.
+        tasks: what runs in the event loop for requests; None until there is something.
 
     Raises:
         LoadError: a method of the model takes other parameters than a hook does.
@@ -142,6 +155,8 @@ class Flow:
         max_answer_bytes: int = 2**30,
         described: ModelInput | None = None,
         version: str | None = None,
+        max_concurrency: int = 64,
+        limit: float = 60.0,
     ) -> None:
         self._hooks = Hooks(model)
         self._own_routes = OwnRoutes(model)
@@ -150,6 +165,8 @@ class Flow:
         if self._hooks.is_apart or yields(model.predict):
             sharing.max_batch_size = 1
         self.streams: Streams | None = None
+        self.tasks: Tasks | None = None
+        self._at_once, self._limit = max_concurrency, limit
         self._padded: FixedSize | None = None
         if fixed_size:
             self._padded = FixedSize(fixed_size)
@@ -184,7 +201,17 @@ class Flow:
             lifecycle.tells_health,
             lifecycle.closes,
             self._own_routes.routes,
+            bool(self._hooks.later) or self._own_routes.is_async,
         )
+
+    def close(self) -> None:
+        """End what runs, and let the model close what it holds."""
+        if self.streams is not None:
+            self.streams.close()
+        if self.tasks is not None:
+            self.tasks.close()
+        self.lifecycle.close()
+        cancel_all()
 
     @property
     def max_batch_size(self) -> int:
@@ -203,7 +230,7 @@ class Flow:
             return len(parted(frame.body)[0]) >= ASIDE_BYTES
         return frame.kind in self._pieces
 
-    def open_in_pieces(self, frame: Request) -> Iterator[Call | Response | None]:
+    def open_in_pieces(self, frame: Request) -> Iterator[Outcome]:
         """As `open`, for a large body. Yields None in between, when others can be answered."""
         if not self._has_pieces(frame):
             yield None
@@ -232,10 +259,11 @@ class Flow:
         finally:
             gc.set_threshold(*thresholds)
 
-    def open(self, frame: Request, pieces: Pieces | None = None) -> Call | Response | None:
+    def open(self, frame: Request, pieces: Pieces | None = None) -> Outcome:
         """Decode and preprocess a request. The result is a Response if that failed.
 
-        It is None for what is about a stream, or has become one.
+        It is None for what is about a stream, or has become one, and where `preprocess` runs in
+        the event loop.
 
         Args:
             frame: the request.
@@ -263,18 +291,37 @@ class Flow:
             decoded = time.perf_counter()
             context = self._context(frame, request)
             prepared = self._hooks.preprocess(request, context)
-            if type(prepared) is dict:
-                prepared = prepared.copy()  # the owner may use the same dict for the next request
-            elif prepared is None:
-                raise Unsendable("preprocess returned None, it must return a dict with instances")
             done = time.perf_counter()
-            taken = decoded - start, done - decoded
-            call = Call(frame, encode, prepared, _rows(prepared), *taken)
-            if context is not None:
-                call.context, call.apart = context, self._hooks.apart(context)
-            return call
+            call = Call(frame, encode, prepared, 0, decoded - start, done - decoded, context)
+            if type(prepared) is not dict and is_later(prepared):
+                self._await(prepared, call, "preprocess", self._prepare_later)
+                return None
+            return self._prepare(call)
         except BaseException as error:
             return self._failure(frame, error, "preprocess", context)
+
+    def _prepare(self, call: Call) -> Call:
+        """Make a call ready with what `preprocess` has returned."""
+        prepared: Any = call.request
+        if type(prepared) is dict:
+            # The owner may use the same dict for the next request.
+            call.request = prepared = prepared.copy()
+        elif prepared is None:
+            raise Unsendable("preprocess returned None, it must return a dict with instances")
+        call.rows = _rows(prepared)
+        if call.context is not None:
+            call.apart = self._hooks.apart(call.context)
+        return call
+
+    def _prepare_later(self, call: Call, prepared: Any, seconds: float) -> Call | Response:
+        if isinstance(prepared, Response):
+            return prepared
+        call.request = prepared
+        call.preprocessed += seconds
+        try:
+            return self._prepare(call)
+        except BaseException as error:
+            return self._failure(call.frame, error, "preprocess", call.context)
 
     def _context(self, frame: Request, body: dict[str, Any]) -> Context | None:
         """What the hooks get beside a request; None where none of them takes it."""
@@ -282,7 +329,7 @@ class Flow:
             return None
         return Context.of(frame.request_id, frame.beside, body, self._version)
 
-    def answer(self, opened: Sequence[Call | Response | None]) -> Iterator[Answered]:
+    def answer(self, opened: Sequence[Outcome]) -> Iterator[Answered]:
         """Answer opened requests that have arrived together.
 
         Yields:
@@ -294,6 +341,10 @@ class Flow:
         if refused := [outcome for outcome in opened if isinstance(outcome, Response)]:
             yield refused, None
             self._recovery.check()
+        if self.tasks is not None:
+            for outcome in opened:
+                if isinstance(outcome, Iterator):
+                    yield from outcome
         calls = [outcome for outcome in opened if isinstance(outcome, Call)]
         if len(calls) == 1 or self.max_batch_size == 1:
             yield from self._answer_each(calls)
@@ -303,6 +354,26 @@ class Flow:
         if ended := self._sharing.take_ended():
             yield [], Stats(0, 0, NO_SECONDS, ended)
 
+    def answer_all(self, requests: Sequence[Request]) -> Iterator[Answered]:
+        """Answer requests, and wait for what runs in the event loop for them.
+
+        Yields:
+            What `answer` does, and from time to time nothing while the event loop goes on.
+
+        Raises:
+            Broken: as `answer` does.
+            Stuck: the event loop does not go on.
+        """
+        opened = [self.open(request) for request in requests]
+        while True:
+            yield from self.answer(opened)
+            if self.tasks is None or not self.tasks.pending:
+                return
+            self.tasks.wait()
+            opened = self.tasks.came()
+            if self.tasks.beat() is not None:
+                yield [], None
+
     def try_after_failures(self, body: bytes) -> None:
         """After failures, try a JSON body that the model has answered: it tells if it can go on."""
         self._recovery = Recovery(lambda: self.refusal(body, "example"))
@@ -310,17 +381,36 @@ class Flow:
     def refusal(self, body: bytes, request_id: str) -> str | None:
         """Why a JSON body gets no predictions; None if it does."""
         request = Request(0, Kind.JSON, request_id, body)
-        streams, self.streams = self.streams, Streams()
-        try:
-            answered = [part for parts, _ in self.answer([self.open(request)]) for part in parts]
-            if self.streams.can_go_on and (first := self.streams.step()) is not None:
-                answered.append(first)
-            self.streams.close()
-        finally:
-            self.streams = streams
-        if answered[0].status < 400:
+        with self._beside_requests():
+            first = self._first_response(request)
+        if first.status < 400:
             return None
-        return answered[0].body.decode()
+        return first.body.decode()
+
+    def _first_response(self, request: Request) -> Response:
+        """The answer to a request, or the first chunk of it."""
+        answered: list[Response] = []
+        for parts, _ in self.answer_all([request]):
+            answered += parts
+            if answered and answered[0].kind == Kind.CHUNK:
+                break
+        assert self.streams is not None
+        if self.streams.can_go_on and (first := self.streams.step()) is not None:
+            answered.append(first)
+        return answered[0]
+
+    @contextlib.contextmanager
+    def _beside_requests(self) -> Iterator[None]:
+        """Keep what streams and runs for requests apart from what begins meanwhile."""
+        before = self.streams, self.tasks
+        self.streams, self.tasks = Streams(), None
+        try:
+            yield
+        finally:
+            self.streams.close()
+            if self.tasks is not None:
+                self.tasks.close()
+            self.streams, self.tasks = before
 
     def try_example(self, rows: list[Any], others: list[dict[str, Any]]) -> None:
         """Try whether rows are independent, with each of some other keys. If not, none share."""
@@ -331,36 +421,86 @@ class Flow:
 
     def try_rows(self, request: dict[str, Any]) -> Finding | None:
         """Try whether the rows of a request are independent; None if that cannot be tried."""
-        opened: dict[bytes, Call | Response | None] = {}  # equal rows prove nothing
+        frames: dict[bytes, Request] = {}  # equal rows prove nothing
         for row in request["instances"]:
             body = bodies.json_encode({**request, "instances": [row]})
-            if body not in opened:
-                opened[body] = self.open(Request(0, Kind.JSON, f"row {shown(row)}", body))
-        calls = [outcome for outcome in opened.values() if isinstance(outcome, Call)]
+            frames.setdefault(body, Request(0, Kind.JSON, f"row {shown(row)}", body))
+        with self._beside_requests():
+            opened = self._opened(list(frames.values()))
+        calls = [outcome for outcome in opened if isinstance(outcome, Call)]
         try:
             return self._sharing.try_rows(calls, self._predicting(calls))
         except BaseException:
             logger.debug("the rows of a trial get no prediction", exc_info=True)
             return None
 
+    def _opened(self, frames: list[Request]) -> list[Outcome]:
+        """Open requests, and wait for those that are opened in the event loop."""
+        opened = [self.open(frame) for frame in frames]
+        while self.tasks is not None and self.tasks.pending:
+            self.tasks.wait()
+            opened += self.tasks.came()
+            self.tasks.beat()
+        return opened
+
+    def _await(
+        self,
+        work: Any,
+        call: Call,
+        phase: str,
+        then: Callable[[Call, Any, float], Outcome],
+    ) -> None:
+        """Let the event loop run a coroutine of the owner's, and go on with the request then.
+
+        Args:
+            work: the coroutine.
+            call: the request.
+            phase: what it is of, for the log.
+            then: gets the call, what the coroutine returned or the Response of its error, and how
+                many seconds it took.
+        """
+
+        def go_on(came: "Came") -> Outcome:
+            value = came.value
+            if came.error is not None:
+                is_models = phase == "predict"
+                value = self._failure(call.frame, came.error, phase, call.context, is_models)
+            return then(call, value, came.seconds)
+
+        self._started_tasks().start(work, call.frame.request_id, go_on)
+
+    def _started_tasks(self) -> "Tasks":
+        if self.tasks is None:
+            from .tasks import Tasks
+
+            self.tasks = Tasks(self._at_once, self._limit)
+        return self.tasks
+
     def _about_stream(self, frame: Request) -> Response | None:
         if self.streams is None:
             return None
         if frame.kind == Kind.CANCEL:
-            return self.streams.cancel(frame.ident)
-        self.streams.grant(frame.ident, int.from_bytes(frame.body, "big"))
+            ended = None
+            if self.tasks is not None:
+                ended = self.tasks.cancel(frame.ident)
+            return ended or self.streams.cancel(frame.ident)
+        chunks = int.from_bytes(frame.body, "big")
+        self.streams.grant(frame.ident, chunks)
+        if self.tasks is not None:
+            self.tasks.grant(frame.ident, chunks)
         return None
 
     def _stream(self, call: Call, values: Any, took: float) -> Response | None:
         """Answer a request chunk by chunk from now on; a Response where that cannot be."""
         refusal = self._refusal_of_stream(call.frame)
         if refusal is not None:
-            values.close()
+            close_unsent(values)
             return refusal
-        assert self.streams is not None
 
         def chunk(value: Any) -> Response:
-            final = self._postprocess(call, value)
+            final = value
+            if through is None:
+                final = self._postprocess_now(call, value)
             if isinstance(final, Response):
                 return final
             return self._chunk(call.frame, call.context, final, _chunk_encoder(call))
@@ -368,24 +508,34 @@ class Flow:
         def failed(error: BaseException) -> Response:
             return self._failure(call.frame, error, "predict", call.context)
 
-        self.streams.add(Stream(call.frame, values, chunk, failed))
+        through = None
+        if inspect.isasyncgen(values) and "postprocess" in self._hooks.later:
+            through = partial(self._postprocess_value, call)
+        self._begin(Stream(call.frame, values, chunk, failed), through)
         return None
 
     def _stream_route(self, frame: Request, values: Any, context: Context) -> Response | None:
         """As `_stream`, for a route of the owner's."""
         refusal = self._refusal_of_stream(frame)
         if refusal is not None:
-            values.close()
+            close_unsent(values)
             return refusal
-        assert self.streams is not None
 
         def failed(error: BaseException) -> Response:
             return self._failure(frame, error, "the route", context)
 
-        self.streams.add(
-            Stream(frame, values, lambda value: self._chunk(frame, context, value), failed)
-        )
+        self._begin(Stream(frame, values, lambda value: self._chunk(frame, context, value), failed))
         return None
+
+    def _begin(
+        self, stream: Stream, through: Callable[[Any], Awaitable[Any]] | None = None
+    ) -> None:
+        """Let a stream send its chunks, which pass through a coroutine function if there is one."""
+        assert self.streams is not None
+        if inspect.isasyncgen(stream.values):
+            self._started_tasks().stream(stream, through)
+        else:
+            self.streams.add(stream)
 
     def _refusal_of_stream(self, frame: Request) -> Response | None:
         if self.streams is None:
@@ -420,6 +570,23 @@ class Flow:
         method, path = said["method"], said["path"]
         try:
             said = self._own_routes.answer(method, path, frame.body, context)
+        except BaseException as error:
+            return self._failure(frame, error, path, context)
+        if not is_later(said):
+            return self._answer_said(frame, said, path, context)
+        call = Call(frame, bodies.json_encode, {}, 0, 0.0, 0.0, context)
+        self._await(
+            said, call, path, lambda _, value, __: self._answer_said(frame, value, path, context)
+        )
+        return None
+
+    def _answer_said(
+        self, frame: Request, said: Any, path: str, context: Context
+    ) -> Response | None:
+        """Answer with what the method of a route has returned, or the Response of its error."""
+        if isinstance(said, Response):
+            return said
+        try:
             if is_stream(said):
                 return self._stream_route(frame, said, context)
             body, media_type = self._own_routes.encoded(said, context)
@@ -495,8 +662,11 @@ class Flow:
             response = self._predicting(group.calls)(merged(group.calls))
             took = time.perf_counter() - start
             if is_stream(response):  # which is of one request alone
-                response.close()
+                close_unsent(response)
                 return None
+            if is_later(response):
+                response.close()
+                raise Uncut("predict returned a coroutine, which is of one request alone")
             parts = cut(response, [call.rows for call in group.calls])
         except Uncut as error:
             self._sharing.end(Finding(reason=str(error)))
@@ -514,8 +684,8 @@ class Flow:
         answered: list[tuple[Call, Any]] = []
         for call in group.calls:
             response, took = self._predict_alone(call)
-            if is_stream(response):
-                response = self._stream(call, response, took)
+            if type(response) is not dict:
+                response = self._now(call, response, took)
                 if response is None:
                     continue
             if isinstance(response, Response):
@@ -545,8 +715,11 @@ class Flow:
         """What the model predicts where a hook takes a context."""
         shared = self._hooks.of_predict(context)
         response = self._predict_rows(request, shared)
-        if shared is not context:
-            check_shared(shared)
+        if shared is context:
+            return response
+        if type(response) is not dict and is_later(response):
+            return _checked_later(response, shared)
+        check_shared(shared)
         return response
 
     def _predict_rows(self, request: dict[str, Any], context: Context | None) -> Any:
@@ -562,14 +735,40 @@ class Flow:
     def _answer_each(self, calls: list[Call]) -> Iterator[Answered]:
         for call in calls:
             response, took = self._predict_alone(call)
-            if is_stream(response):
-                response = self._stream(call, response, took)
+            if type(response) is not dict:
+                response = self._now(call, response, took)
                 if response is None:
                     continue
             if isinstance(response, Response):
                 yield from self._failed(response)
             else:
                 yield from self._finish([(call, response)], took)
+
+    def _now(self, call: Call, response: Any, took: float) -> Any:
+        """What `predict` has returned; None where the answer comes later."""
+        if is_stream(response):
+            return self._stream(call, response, took)
+        if not is_later(response):
+            return response
+
+        def then(_: Call, value: Any, seconds: float) -> Outcome:
+            if value is None:
+                value = _unsendable(call.frame, Unsendable(NO_RESPONSE))
+            return self._answer_late(call, value, took + seconds)
+
+        self._await(response, call, "predict", then)
+        return None
+
+    def _answer_late(self, call: Call, response: Any, took: float) -> Iterator[Answered]:
+        """Answer with what `predict` has returned in the event loop."""
+        if is_stream(response):
+            response = self._stream(call, response, took)
+            if response is None:
+                return
+        if isinstance(response, Response):
+            yield from self._failed(response)
+        else:
+            yield from self._finish([(call, response)], took)
 
     def _failed(self, response: Response) -> Iterator[Answered]:
         """Answer a failed request, and then go on with the others if the model can."""
@@ -582,7 +781,7 @@ class Flow:
         try:
             response: Any = self._predict(call.request, call.context)
             if response is None:
-                raise Unsendable("predict returned None, it must return a dict with predictions")
+                raise Unsendable(NO_RESPONSE)
         except BaseException as error:
             response = self._failure(call.frame, error, "predict", call.context)
         return response, time.perf_counter() - start
@@ -590,6 +789,7 @@ class Flow:
     def _finish(self, answered: list[tuple[Call, Any]], predicted: float) -> Iterator[Answered]:
         """Postprocess and encode the responses of one call of `predict`, one by one."""
         responses: list[Response] = []
+        later: list[tuple[Call, Any]] = []
         postprocessed = encoded = 0.0
         start = time.perf_counter()
         for call, response in answered:
@@ -598,6 +798,9 @@ class Flow:
                 responses, start = [], time.perf_counter()
             final = self._postprocess(call, response)
             middle = time.perf_counter()
+            if type(final) is not dict and is_later(final):
+                later.append((call, final))
+                continue
             if not isinstance(final, Response):
                 final = self._encode(call, final)
             responses.append(final)
@@ -612,9 +815,28 @@ class Flow:
         decoded = sum(call.decoded for call in calls)
         preprocessed = sum(call.preprocessed for call in calls)
         seconds = decoded, preprocessed, predicted, postprocessed, encoded
-        yield responses, Stats(len(calls), sum(call.rows for call in calls), seconds)
+        stats = Stats(len(calls), sum(call.rows for call in calls), seconds)
+        if later:
+            yield responses, None
+            self._finish_later(later, stats)
+        else:
+            yield responses, stats
         if self._recovery.failed:
             self._recovery.check()
+
+    def _finish_later(self, later: list[tuple[Call, Any]], stats: Stats) -> None:
+        """Encode what `postprocess` returns in the event loop. Statistics follow with the last."""
+        finishing = Finishing(stats, len(later))
+
+        def then(call: Call, final: Any, seconds: float) -> Iterator[Answered]:
+            start = time.perf_counter()
+            if not isinstance(final, Response):
+                final = self._encode(call, final)
+            yield [final], finishing.one_more(seconds, time.perf_counter() - start)
+            self._recovery.check()
+
+        for call, final in later:
+            self._await(final, call, "postprocess", then)
 
     def _postprocess(self, call: Call, response: Any) -> Any:
         """The postprocessed response, or the Response of an error."""
@@ -622,6 +844,19 @@ class Flow:
             return self._hooks.postprocess(response, call.context)
         except BaseException as error:
             return self._failure(call.frame, error, "postprocess", call.context)
+
+    def _postprocess_now(self, call: Call, value: Any) -> Any:
+        """As `_postprocess`, for one chunk of a stream: it waits where that is a coroutine."""
+        final = self._postprocess(call, value)
+        try:
+            return finished(final)
+        except BaseException as error:
+            return self._failure(call.frame, error, "postprocess", call.context)
+
+    async def _postprocess_value(self, call: Call, value: Any) -> Any:
+        """As `_postprocess`, in the event loop."""
+        final = self._hooks.postprocess(value, call.context)
+        return await final if is_later(final) else final
 
     def _encode(self, call: Call, final: Any) -> Response:
         """The Response of what `postprocess` returned."""
@@ -648,18 +883,35 @@ class Flow:
             return self._failure(call.frame, error, "encode")
 
     def _failure(
-        self, frame: Request, error: BaseException, phase: str, context: Context | None = None
+        self,
+        frame: Request,
+        error: BaseException,
+        phase: str,
+        context: Context | None = None,
+        is_models: bool = True,
     ) -> Response:
         """The Response of an error.
 
         The client's mistake is a 400 with its message, or has the status that a hook has set. All
         else reveals nothing about the model; its traceback is in the log.
+
+        Args:
+            frame: the request.
+            error: the error.
+            phase: where it was raised, for the log.
+            context: what the hooks get beside the request.
+            is_models: whether the model may have failed. A coroutine beside it waits for others'
+                services, which may be away.
         """
         if isinstance(error, UnknownModel):
             return _error(frame, 404, text_of(error))
         if isinstance(error, Unsendable):
             return _unsendable(frame, error)
-        failure = self._recovery.note(error)
+        if isinstance(error, TooLate):
+            return _late(frame, f"{phase} took longer than {error}")
+        failure = Failure.of(error)
+        if is_models or failure in (Failure.OUT_OF_MEMORY, Failure.FINAL):
+            failure = self._recovery.note(error)
         if failure == Failure.INPUT:
             return _refused(frame, text_of(error), context)
         text = f"{phase} failed: {type(error).__name__}: {text_of(error)}"
@@ -727,6 +979,17 @@ def _unsendable(frame: Request, error: Unsendable) -> Response:
     if isinstance(error, TooLarge):
         said = str(error)
     return _error(frame, 500, _logged(frame, said))
+
+
+def _late(frame: Request, said: str) -> Response:
+    logger.error("%s, and was cancelled", said, extra={"request_id": frame.request_id})
+    return _error(frame, 504, said)
+
+
+async def _checked_later(response: Awaitable[Any], shared: Context | None) -> Any:
+    value = await response
+    check_shared(shared)
+    return value
 
 
 def _logged(frame: Request, said: str) -> str:

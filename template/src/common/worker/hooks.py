@@ -8,6 +8,7 @@ from typing import Any
 from ..context import FIELD_NAME, Context, Headers, Received
 from ..errors import LoadError, Unsendable
 from ..words import listing
+from .coroutines import is_async
 
 NAMES = ("preprocess", "predict", "postprocess")
 PARAMETER = "context"
@@ -26,6 +27,7 @@ class Hooks:
         preprocess, predict, postprocess: its methods, with a context as the second argument.
         reads_context: whether any of them takes one.
         reads_in_predict: whether `predict` does.
+        later: the names of those that are `async def`.
         shared: the header fields that `predict` reads, in lower case; None if nothing is declared.
 
     Raises:
@@ -41,6 +43,7 @@ class Hooks:
         for name in NAMES:
             takes[name] = takes_context(model, name)
             setattr(self, name, _called(model, name, takes[name]))
+        self.later = frozenset(name for name in NAMES if is_async(getattr(model, name)))
         self.reads_context = any(takes.values())
         self.reads_in_predict = takes["predict"]
         self.shared = _shared(model)
@@ -48,7 +51,7 @@ class Hooks:
     @property
     def is_apart(self) -> bool:
         """Whether each request needs a call of `predict` of its own."""
-        return self.reads_in_predict and self.shared is None
+        return "predict" in self.later or (self.reads_in_predict and self.shared is None)
 
     def of_predict(self, context: Context | None) -> Context | None:
         """The context that `predict` gets in a call that requests may share."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LoadError, text_of
+from .coroutines import finished
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Lifecycle:
         if not _has(self._model, WARM_UP):
             return
         try:
-            self._model.warmup()
+            finished(self._model.warmup())
         except (Exception, SystemExit) as error:
             logger.error("warmup() failed", exc_info=error)
             raise LoadError(
@@ -55,7 +56,7 @@ class Lifecycle:
         It is not where `health` returns False or a text, the reason, or raises an exception.
         """
         try:
-            said = self._model.health()
+            said = finished(self._model.health())
         except BaseException as error:
             return f"health() failed: {type(error).__name__}: {' '.join(text_of(error).split())}"
         if isinstance(said, str):
@@ -69,7 +70,7 @@ class Lifecycle:
         if not self.closes:
             return
         try:
-            self._model.close()
+            finished(self._model.close())
         except BaseException as error:
             logger.error("close() failed", exc_info=error)
 

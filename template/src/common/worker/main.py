@@ -8,6 +8,7 @@ until the server closes the socket.
 """
 
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -67,8 +68,7 @@ def main() -> None:
     try:
         _serve_until_broken(connection, splitter, flow, rest, config.serving)
     except (EOFError, ConnectionError):
-        flow.streams.close()
-        flow.lifecycle.close()
+        flow.close()
 
 
 def _connect(descriptor: int) -> socket.socket:
@@ -127,7 +127,7 @@ def load(config: Config) -> Any:
     logs.reset_warnings()  # after numpy's and SciPy's filters, before the owner's
     model = _inference_model(config)
     try:
-        model.load()
+        _import("common.worker.coroutines").finished(model.load())
     except LoadError:
         raise
     except (Exception, SystemExit) as error:
@@ -150,13 +150,15 @@ def load(config: Config) -> Any:
         config.serving.max_answer_bytes,
         config.model.input,
         config.model.version,
+        config.serving.max_concurrency,
+        config.serving.predict_timeout_seconds,
     )
     flow.lifecycle.warm_up()
     try:
         _warm_up(flow, config)
-    except recoveries.Broken as error:
+        _try_example(flow, config)
+    except (recoveries.Broken, recoveries.Stuck) as error:
         raise LoadError(f"the model cannot predict: {error}") from error
-    _try_example(flow, config)
     return flow
 
 
@@ -181,8 +183,11 @@ def _set_sklearn_config(settings: dict[str, Any] | None) -> None:
         return
     if settings.get("array_api_dispatch"):
         os.environ.setdefault("SCIPY_ARRAY_API", "1")  # which SciPy reads when it is imported
+    coroutines = _import("common.worker.coroutines")
     try:
-        importlib.import_module("sklearn").set_config(**settings)
+        set_config = functools.partial(importlib.import_module("sklearn").set_config, **settings)
+        set_config()
+        coroutines.OF_A_THREAD.append(set_config)
     except (ImportError, TypeError, ValueError, RuntimeError) as error:
         raise LoadError(
             f"model.sklearn_config in config.yaml cannot be set: {_reason(error)}"
@@ -267,12 +272,15 @@ def _try_example(flow: Any, config: Config) -> None:
 def _serve_until_broken(
     connection: socket.socket, splitter: Splitter, flow: Any, first: list[Frame], serving: Serving
 ) -> None:
-    from .recovery import Broken  # numpy is there once the model is loaded
+    from .recovery import Broken, Stuck  # numpy is there once the model is loaded
 
     try:
         _serve(connection, splitter, flow, first, serving)
     except Broken as error:
         connection.sendall(Response(0, 500, Kind.BROKEN, str(error).encode()).pack())
+    except Stuck as error:
+        logger.error("%s", error)
+        connection.sendall(Response(0, 500, Kind.STUCK, str(error).encode()).pack())
 
 
 def _serve(
@@ -292,6 +300,11 @@ def _serve(
             window.observe(served, end - begin)
         while large:
             _serve_large(connection, splitter, flow, large)
+        if flow.tasks is not None and flow.tasks.pending:
+            _go_on(connection, flow)
+            flow.tasks.wait(connection)
+            opened = _open_ready(connection, splitter, flow, large)
+            continue
         if flow.streams.can_go_on:
             _go_on(connection, flow)
             frames = receive(connection, splitter)
@@ -321,9 +334,8 @@ def _serve_large(
         begin = time.perf_counter()
         if outcome is not None:
             _answer(connection, flow, [outcome])
-        elif begin >= until and select.select([connection], [], [], 0)[0]:
-            frames = receive(connection, splitter)
-            _answer(connection, flow, _open(flow, frames, large))
+        elif begin >= until and _is_ready(connection, flow):
+            _answer(connection, flow, _open_ready(connection, splitter, flow, large))
             end = time.perf_counter()
             until = end + min(end - begin, MOST_SECONDS)
 
@@ -338,8 +350,30 @@ def _go_on(connection: socket.socket, flow: Any) -> None:
         response = streams.step()
         if response is not None:
             connection.sendall(response.pack())
-        if select.select([connection], [], [], 0)[0]:
+        if _is_ready(connection, flow):
             return
+
+
+def _is_ready(connection: socket.socket, flow: Any) -> bool:
+    """Whether something waits for an answer: frames, or what the event loop has done."""
+    watched = [connection]
+    if flow.tasks is not None:
+        watched.append(flow.tasks)
+    return bool(select.select(watched, [], [], 0)[0])
+
+
+def _open_ready(
+    connection: socket.socket, splitter: Splitter, flow: Any, large: deque[Request]
+) -> list[Any]:
+    """Open what waits for an answer."""
+    opened: list[Any] = []
+    if flow.tasks is not None:
+        opened += flow.tasks.came()
+        if (beat := flow.tasks.beat()) is not None:
+            connection.sendall(beat.pack())
+    if select.select([connection], [], [], 0)[0]:
+        opened += _open(flow, receive(connection, splitter), large)
+    return opened
 
 
 def _open(flow: Any, frames: list[Frame], large: deque[Request]) -> list[Any]:

@@ -7,6 +7,7 @@ from .. import bodies
 from ..context import Context
 from ..errors import LoadError
 from ..routes import routes_of
+from .coroutines import is_async
 from .hooks import takes_context
 
 JSON_TYPES = ("", "application/json", "application/x-www-form-urlencoded", "text/plain")
@@ -22,6 +23,7 @@ class OwnRoutes:
 
     Attributes:
         routes: their routes.
+        is_async: whether one of the methods is `async def`.
 
     Raises:
         LoadError: two have the same one, or one takes other parameters than a route's method does.
@@ -34,6 +36,8 @@ class OwnRoutes:
         except ValueError as error:
             raise LoadError(f"src/server/inference_model.py: {error}") from None
         self.routes = tuple(dict.fromkeys(self._routes.values()))
+        methods = [getattr(model, own.name) for own in self.routes]
+        self.is_async = any(is_async(method) for method in methods)
         self._takes_context = {own.name: takes_context(model, own.name) for own in self.routes}
 
     def answer(self, method: str, path: str, body: bytes | memoryview, context: Context) -> Any:

@@ -33,6 +33,10 @@ class Broken(Exception):
     """The model cannot answer any more: this process must end. The message is the reason."""
 
 
+class Stuck(Exception):
+    """The event loop does not go on: this process must end. The message is the reason."""
+
+
 class Failure(Enum):
     """What an error says about the requests after it."""
 

@@ -20,12 +20,19 @@ IN_TENSORS = (Kind.V2, Kind.GRPC)
 
 def is_stream(value: Any) -> bool:
     """Whether a value is what a function with `yield` returns."""
-    return inspect.isgenerator(value)
+    return inspect.isgenerator(value) or inspect.isasyncgen(value)
 
 
 def yields(function: Any) -> bool:
     """Whether a function has `yield`."""
-    return inspect.isgeneratorfunction(inspect.unwrap(function))
+    inner = inspect.unwrap(function)
+    return inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
+
+
+def close_unsent(values: Any) -> None:
+    """Close what nobody will send. An asynchronous generator has not begun yet."""
+    if inspect.isgenerator(values):
+        values.close()
 
 
 @dataclass(slots=True)
@@ -47,6 +54,13 @@ class Stream:
     failed: Callable[[BaseException], Response]
     credit: int = CREDIT
     begun: bool = False
+
+    def made(self, value: Any) -> Response:
+        """The chunk of a value, or the end where it cannot be sent."""
+        response = self.chunk(value)
+        if response.status >= 400 and (self.begun or response.kind != Kind.CHUNK):
+            return ended_by(self, response)
+        return response
 
 
 class Streams:
@@ -114,11 +128,8 @@ class Streams:
         except StopIteration:
             return Response(ident, 200, Kind.END, b"")
         except BaseException as error:
-            return _error(stream, stream.failed(error))
-        response = stream.chunk(value)
-        if response.status >= 400 and (stream.begun or response.kind != Kind.CHUNK):
-            return _error(stream, response)
-        return response
+            return ended_by(stream, stream.failed(error))
+        return stream.made(value)
 
     def _end(self, stream: Stream) -> None:
         self._all.pop(stream.frame.ident, None)
@@ -128,7 +139,7 @@ class Streams:
             stream.failed(error)
 
 
-def _error(stream: Stream, response: Response) -> Response:
+def ended_by(stream: Stream, response: Response) -> Response:
     """An error in a stream: before its first chunk an answer, after it the end."""
     if not stream.begun:
         return response
