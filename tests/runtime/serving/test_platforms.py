@@ -177,10 +177,13 @@ def test_serve_is_the_only_argument() -> None:
 
 
 class Nobody:
-    draining = False
+    draining = reads_context = False
+    own_routes = ()
 
     def submit(self, *_: Any) -> Any:
         raise AssertionError
+
+    submit_stream = submit
 
 
 def routes(**environ: str) -> PredictRoutes:

@@ -28,7 +28,8 @@ class Echo:
         paused: whether answers wait.
     """
 
-    draining = False
+    draining = reads_context = False
+    own_routes = ()
 
     def __init__(self, max_queue_bytes: int) -> None:
         self.held = Held(max_queue_bytes)
@@ -36,7 +37,9 @@ class Echo:
         self.paused = False
         self._waiting: list[tuple[Any, Response]] = []
 
-    def ask(self, kind: Kind, parts: list[bytes], request_id: str, answer: Any) -> None:
+    def ask(
+        self, kind: Kind, parts: list[bytes], request_id: str, answer: Any, *_: Any, **__: Any
+    ) -> None:
         self.asked += 1
         self._waiting.append((answer, Response(1, 200, kind, b"".join(parts))))
         if not self.paused:
@@ -50,7 +53,9 @@ class Echo:
             if not answer.done():
                 answer.set_result(response)
 
-    async def submit(self, kind: Kind, body: bytes, request_id: str) -> Response:
+    async def submit_stream(
+        self, kind: Kind, body: bytes, request_id: str, said: bytes
+    ) -> Response:
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self.ask(kind, [body], request_id, answer)
         return await answer
