@@ -13,11 +13,9 @@ from support.servers.containers import Engine
 
 QUICK = [
     "README.md",
-    "docs/index.md",
     "docs/install.md",
-    "docs/tutorials/scikit-learn.md",
 ]
-LONG = ["docs/requests.md"] + [
+LONG = ["docs/index.md", "docs/requests.md"] + [
     f"docs/tutorials/{path.name}"
     for path in sorted((ROOT / "docs" / "tutorials").glob("*.md"))
     if f"docs/tutorials/{path.name}" not in QUICK
