@@ -1,7 +1,7 @@
 """Server-Sent Events, as a scaffold's server sends an answer chunk by chunk.
 
-Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, of which the server writes
-one line of `data`, after one of `event` where it is no chunk.
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html. An event has one line of
+`data`. The last one, `end` or `error`, has a line of `event` before it.
 """
 
 import json

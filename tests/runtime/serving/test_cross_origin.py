@@ -1,12 +1,16 @@
 """`serving.cors_origins`: what pages of other origins may read, over HTTP, in this process."""
 
+import asyncio
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from common.config import Config
 from common.errors import ConfigError
+from common.routes import OwnersRoute
+from common.serving.cross_origin import allowing
 from support.servers.conversations import PREDICT, Client, Connect, conversation
 
 HERE, ELSEWHERE = b"https://example.org", b"https://example.com"
@@ -45,7 +49,7 @@ def test_a_preflight(path: bytes) -> None:
         assert (status, fields["access-control-allow-origin"]) == (200, HERE.decode())
         assert fields["access-control-allow-headers"] == "content-type,x-request-id"
         assert "post" in fields["access-control-allow-methods"] and "origin" in fields["vary"]
-        for asks in (preflight(ELSEWHERE), preflight(HERE, b"TRACE")):
+        for asks in (preflight(ELSEWHERE), preflight(HERE, b"DELETE")):
             status, fields, body = await asked(client, b"OPTIONS", path, **asks)
             assert status == 400 and "cors_origins" in json.loads(body)["error"]
             assert fields.get("access-control-allow-origin") != ELSEWHERE.decode()
@@ -137,3 +141,21 @@ def test_origins_in_the_configuration(value: Any, expected: Any) -> None:
 def test_what_is_no_origin_is_refused(value: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         config(value)
+
+
+def test_the_methods_of_the_owners_routes_are_allowed() -> None:
+    async def nothing(*_: Any) -> None: ...
+
+    def status(method: str, *own: OwnersRoute) -> int:
+        application = allowing(["https://a.example"], nothing, own)
+        headers = {"Origin": "https://a.example", "Access-Control-Request-Method": method}
+
+        async def ask() -> int:
+            transport = httpx.ASGITransport(application)
+            async with httpx.AsyncClient(transport=transport, base_url="http://model") as client:
+                return (await client.options("/state", headers=headers)).status_code
+
+        return asyncio.run(ask())
+
+    assert status("PUT") == 400
+    assert status("PUT", OwnersRoute("/state", ("GET", "PUT"))) == 200

@@ -62,7 +62,7 @@ class Application:
         if origins := config.serving.cors_origins:
             from .cross_origin import allowing
 
-            self._application = allowing(origins, self._answer)
+            self._application = allowing(origins, self._answer, workers.own_routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._application(scope, receive, send)

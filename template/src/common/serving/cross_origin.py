@@ -10,12 +10,14 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 
-from ..routes import METHODS
+from ..routes import OwnersRoute
 
 EXPOSED = ("X-Request-Id", "X-Model-Version", "Retry-After", "Inference-Header-Content-Length")
 
 
-def allowing(origins: Sequence[str], application: Any) -> Any:
+def allowing(
+    origins: Sequence[str], application: Any, own_routes: Sequence[OwnersRoute] = ()
+) -> Any:
     """An application whose answers the pages of some origins may read.
 
     A page may send any header field: the server keeps no cookies and no sessions.
@@ -23,11 +25,13 @@ def allowing(origins: Sequence[str], application: Any) -> Any:
     Args:
         origins: those that may, or `*` alone for all.
         application: an ASGI application.
+        own_routes: the owner's routes, whose methods a page may use, too.
     """
+    own = [method for route in own_routes for method in route.methods]
     return CrossOrigin(
         application,
         allow_origins=origins,
-        allow_methods=("HEAD", *METHODS),
+        allow_methods=tuple(dict.fromkeys(("GET", "HEAD", "POST", *own))),
         allow_headers=("*",),
         expose_headers=EXPOSED,
     )
